@@ -1,0 +1,17 @@
+"""``python -m <package>`` is ``kedro run`` for this project."""
+
+from pathlib import Path
+
+from kedro.framework.cli.utils import find_run_command
+from kedro.framework.project import configure_project
+
+
+def main() -> None:
+    """Run the project with the arguments of ``kedro run``."""
+    package_name = Path(__file__).parent.name
+    configure_project(package_name)
+    find_run_command(package_name)()
+
+
+if __name__ == "__main__":
+    main()

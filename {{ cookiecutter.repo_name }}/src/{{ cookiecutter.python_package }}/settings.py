@@ -1,0 +1,9 @@
+"""Kedro settings: where configuration is found and how environments are merged."""
+
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "config_patterns": {"vertexai": ["vertexai*", "vertexai*/**"]},
+    # An environment's vertexai.yml states only what differs from conf/base.
+    "merge_strategy": {"vertexai": "soft"},
+}

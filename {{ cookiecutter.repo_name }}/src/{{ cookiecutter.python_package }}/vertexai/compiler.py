@@ -1,0 +1,141 @@
+"""``Plan`` → KFP pipeline spec, the JSON that Vertex AI Pipelines and ``local`` execute.
+
+The graph of every spec: an exit handler around ``mlflow-start-run`` and, after it, one task per step; when all of that
+has ended, however it ended, ``mlflow-finish-run`` runs and is told how.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from google.protobuf import json_format
+from kfp import dsl
+from kfp.dsl import structures
+from kfp.dsl.container_component_class import ContainerComponent
+
+from .errors import UserError
+from .params import encode
+from .plan import FINISH_TASK, START_TASK, Plan, Resources, Step, task_name
+
+# Artifact type names: https://www.kubeflow.org/docs/components/pipelines/user-guides/data-handling/artifacts/
+_ARTIFACT = "system.Artifact@0.0.1"
+
+
+def compile_plan(
+    plan: Plan,
+    *,
+    project_name: str,
+    package: str,
+    image: str,
+    env: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    root: str | None = None,
+    description: str | None = None,
+) -> dict[str, Any]:
+    """Build the pipeline spec.
+
+    Args:
+        plan: what to run.
+        project_name: the pipeline is called after it and, but for ``__default__``, after the Kedro pipeline.
+        package: the project's Python package, whose ``vertexai.step`` is every container's command.
+        image: container image of the steps.
+        env: Kedro configuration environment in the steps.
+        params: default of the pipeline's ``params``.
+        root: pipeline root.
+        description: shown beside the pipeline.
+
+    Returns:
+        The spec as the KFP SDK serialises it (``schemaVersion`` 2.1.0), its tasks in the order they can run.
+    """
+    command = ["python", "-m", f"{package}.vertexai.step"]
+    common = ["--executor-input", "{{$}}", "--pipeline", plan.pipeline, *(["--env", env] if env else [])]
+    # Placeholders, not task inputs: Vertex's cache key covers inputs, and these differ in every run.
+    job = ["--job-name", dsl.PIPELINE_JOB_NAME_PLACEHOLDER, "--job-id", dsl.PIPELINE_JOB_ID_PLACEHOLDER]
+    job += ["--job-resource-name", dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER]
+    job += ["--task-name", dsl.PIPELINE_TASK_NAME_PLACEHOLDER]
+
+    def component(
+        name: str,
+        arguments: list[str],
+        inputs: dict[str, structures.InputSpec] | None = None,
+        outputs: dict[str, structures.OutputSpec] | None = None,
+    ) -> ContainerComponent:
+        container = structures.ContainerSpecImplementation(
+            image=image, command=command, args=[*arguments, *common, *job]
+        )
+        implementation = structures.Implementation(container=container)
+        spec = structures.ComponentSpec(name=name, implementation=implementation, inputs=inputs, outputs=outputs)
+        return ContainerComponent(spec, pipeline_func=None)
+
+    start = component(START_TASK, ["--start-run"], outputs={"mlflow_run": structures.OutputSpec("String")})
+    status = {"status": structures.InputSpec("PipelineTaskFinalStatus", optional=True)}
+    finish = component(FINISH_TASK, ["--finish-run"], inputs=status)
+    name = project_name if plan.pipeline == "__default__" else f"{project_name}-{plan.pipeline}"
+
+    def build(params: dict = encode(params or {})) -> None:  # noqa: B006, B008 - KFP reads the default
+        with dsl.ExitHandler(_uncached(finish()), name="kedro-pipeline"):
+            started = _uncached(start())
+            tasks: dict[str, dsl.PipelineTask] = {}
+            produced: dict[str, dsl.PipelineArtifactChannel] = {}
+            for step in plan.steps:
+                artifacts = {name: plan.artifacts[name] for name in step.inputs + step.outputs if name in plan.artifacts}
+                taken = {artifacts[name]: produced[name] for name in step.inputs if name in artifacts}
+                task = component(
+                    step.name,
+                    ["--nodes", json.dumps(step.nodes), "--artifacts", json.dumps(artifacts)],
+                    inputs={"params": structures.InputSpec("Dict"), **{key: structures.InputSpec(_ARTIFACT) for key in taken}},
+                    outputs={artifacts[name]: structures.OutputSpec(_ARTIFACT) for name in step.outputs if name in artifacts},
+                )(params=params, **taken)
+                task.after(started, *(tasks[name] for name in step.after))
+                task.set_display_name(step.nodes[0] if len(step.nodes) == 1 else step.name)
+                _ask_for(_uncached(task), step.resources)
+                tasks[step.name] = task
+                produced |= {name: task.outputs[artifacts[name]] for name in step.outputs if name in artifacts}
+
+    pipeline = dsl.pipeline(name=task_name(name), description=description, pipeline_root=root)(build)
+    return _in_run_order(json_format.MessageToDict(pipeline.pipeline_spec), plan.steps)
+
+
+def write_spec(spec: Mapping[str, Any], path: Path) -> None:
+    """Write the spec as JSON, or as YAML if the file's name says so; whole or not at all.
+
+    Raises:
+        UserError: when the file cannot be written.
+    """
+    text = yaml.safe_dump(dict(spec), sort_keys=False) if path.suffix in (".yaml", ".yml") else json.dumps(spec, indent=2) + "\n"
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"--output {path}: {error.strerror}. Name a file in a folder that exists and can be written.") from None
+
+
+def _uncached(task: dsl.PipelineTask) -> dsl.PipelineTask:
+    return task.set_caching_options(enable_caching=False)
+
+
+def _ask_for(task: dsl.PipelineTask, resources: Resources) -> None:
+    if resources.cpu:
+        task.set_cpu_limit(resources.cpu)
+    if resources.memory:
+        task.set_memory_limit(resources.memory)
+
+
+def _in_run_order(spec: dict[str, Any], steps: tuple[Step, ...]) -> dict[str, Any]:
+    """Protobuf maps have no order; people who read the file, and files that must not differ, need one."""
+    order = {name: number for number, name in enumerate([START_TASK, *(step.name for step in steps)])}
+
+    def by_order(items: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+        return dict(sorted(items.items(), key=lambda item: (order.get(item[0].removeprefix(prefix), len(order)), item[0])))
+
+    for component in [spec["root"], *spec["components"].values()]:
+        if "dag" in component:
+            component["dag"]["tasks"] = by_order(component["dag"]["tasks"])
+    spec["components"] = by_order(spec["components"], "comp-")
+    spec["deploymentSpec"]["executors"] = by_order(spec["deploymentSpec"]["executors"], "exec-")
+    return spec

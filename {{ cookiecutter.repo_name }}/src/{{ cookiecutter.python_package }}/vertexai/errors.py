@@ -1,0 +1,17 @@
+"""The one exception for what a user can mend: a sentence with what is wrong, where, and the cure."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Shown without a traceback; the command exits with 1."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` for the nearest of the known words, else what there is to choose from."""
+    known = sorted(known)
+    nearest = get_close_matches(word, known, n=1)
+    if nearest:
+        return f" Did you mean '{nearest[0]}'?"
+    return f" There is: {', '.join(known)}." if known else ""

@@ -1,0 +1,318 @@
+"""Pipeline spec → its tasks executed on this machine, each in a process of its own, as Vertex AI would order them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+from .spec import Source, Spec, Task, command_line, executor_input, pipeline_parameters, tasks
+
+# Task states by the names of Vertex AI's PipelineTaskDetail.State.
+PENDING, RUNNING, SUCCEEDED, FAILED = "PENDING", "RUNNING", "SUCCEEDED", "FAILED"
+CANCELLED, NOT_TRIGGERED = "CANCELLED", "NOT_TRIGGERED"
+_ENDED = (SUCCEEDED, FAILED, CANCELLED, NOT_TRIGGERED)
+
+# Between asking a process to end and making it end, in seconds: Kubernetes' default grace period is 30.
+_GRACE = 10.0
+
+
+@dataclass(frozen=True)
+class TaskRun:
+    """How far a task has come.
+
+    Args:
+        name: task name.
+        log: file with what it printed, all attempts.
+        state: one of the states above.
+        attempt: 1 for the first.
+        seconds: how long the last attempt took.
+        error: why it failed, in words.
+        outputs: its output parameters and artifacts.
+    """
+
+    name: str
+    log: Path
+    state: str = PENDING
+    attempt: int = 0
+    seconds: float = 0.0
+    error: str = ""
+    outputs: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """A pipeline job on this machine.
+
+    Args:
+        name: job name, unique.
+        folder: where its logs and artifacts are.
+        state: SUCCEEDED, FAILED or CANCELLED.
+        tasks: by name.
+    """
+
+    name: str
+    folder: Path
+    state: str
+    tasks: Mapping[str, TaskRun]
+
+
+def run_spec(
+    spec: Spec,
+    *,
+    folder: Path,
+    cwd: Path,
+    parameters: Mapping[str, Any] | None = None,
+    max_workers: int | None = None,
+    on_change: Callable[[TaskRun], None] = lambda run: None,
+) -> JobRun:
+    """Execute a compiled pipeline.
+
+    Args:
+        spec: the compiled spec.
+        folder: a folder for this and other jobs; the job makes one of its own in it.
+        cwd: working directory of the tasks.
+        parameters: values of the pipeline's parameters, where not the default.
+        max_workers: how many tasks may run side by side; None is one per CPU.
+        on_change: called with each change of a task's state, from several threads.
+
+    Raises:
+        UserError: when the spec has something that cannot be executed here; nothing has run then.
+    """
+    return _Job(spec, folder, cwd, parameters or {}, on_change).run(max_workers or os.cpu_count() or 1)
+
+
+class _Job:
+    """The state of one run; ``run`` is the scheduler, ``_execute`` is what a worker thread does."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        folder: Path,
+        cwd: Path,
+        parameters: Mapping[str, Any],
+        on_change: Callable[[TaskRun], None],
+    ) -> None:
+        self._parameters = pipeline_parameters(spec, parameters)
+        self._tasks = {task.name: task for task in tasks(spec)}
+        moment = datetime.now(UTC).strftime("%Y%m%d%H%M%S")
+        self._name = f"{spec['pipelineInfo']['name']}-{moment}-{uuid.uuid4().hex[:4]}"
+        self._folder = (folder / self._name).resolve()
+        self._cwd = cwd
+        self._on_change = on_change
+        self._runs = {name: TaskRun(name, self._folder / name / "log.txt") for name in self._tasks}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._cancelled = threading.Event()
+        self._lock = threading.Lock()
+        self._constants = {
+            "pipeline_job_name": self._name,
+            "pipeline_job_uuid": str(uuid.uuid4().int >> 65),
+            "pipeline_job_resource_name": self._folder.as_uri(),
+            "pipeline_root": str(self._folder),
+            "pipeline_job_create_time_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+    def run(self, max_workers: int) -> JobRun:
+        running: set[Future[None]] = set()
+        with _interrupts(self._cancel), ThreadPoolExecutor(max_workers, thread_name_prefix="task") as pool:
+            while True:
+                running |= {pool.submit(self._execute, task) for task in self._triggered()}
+                if not running:
+                    break
+                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    future.result()
+        return JobRun(self._name, self._folder, self._state(self._tasks), self._runs)
+
+    def _triggered(self) -> Iterable[Task]:
+        """Take the tasks that can start now from the pending ones; end those that never will."""
+        progress = True
+        while progress:
+            progress = False
+            for task in self._tasks.values():
+                if self._runs[task.name].state != PENDING:
+                    continue
+                states = {self._runs[name].state for name in task.upstream}
+                if not states <= set(_ENDED):
+                    continue
+                if task.always or (states <= {SUCCEEDED} and not self._cancelled.is_set()):
+                    self._change(task, state=RUNNING)
+                    yield task
+                else:
+                    self._change(task, state=CANCELLED if self._cancelled.is_set() else NOT_TRIGGERED)
+                    progress = True
+
+    def _execute(self, task: Task) -> None:
+        wait_seconds = task.retry.wait
+        for attempt in range(1, task.retry.count + 2):
+            started = time.monotonic()
+            self._change(task, state=RUNNING, attempt=attempt)
+            error, outputs = self._attempt(task)
+            seconds = time.monotonic() - started
+            if not error:
+                self._change(task, state=SUCCEEDED, seconds=seconds, outputs=outputs, error="")
+                return
+            if self._cancelled.is_set() and not task.always:
+                self._change(task, state=CANCELLED, seconds=seconds, error="cancelled")
+                return
+            self._change(task, seconds=seconds, error=error)
+            if attempt <= task.retry.count:
+                self._cancelled.wait(wait_seconds)
+                wait_seconds = min(wait_seconds * task.retry.factor, task.retry.longest_wait)
+        self._change(task, state=FAILED)
+
+    def _attempt(self, task: Task) -> tuple[str, Mapping[str, Any]]:
+        """Run the task's process to its end.
+
+        Returns:
+            What went wrong, empty if nothing did, and the task's outputs.
+        """
+        folder = self._runs[task.name].log.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        given = executor_input(
+            task,
+            {name: value for name, source in task.parameters.items() if (value := self._value(source)) is not None},
+            {name: self._output(source)["artifacts"][source.output] for name, source in task.artifacts.items()},
+            str(folder),
+        )
+        constants = {
+            **self._constants, "pipeline_task_name": task.name, "pipeline_task_uuid": str(uuid.uuid4().int >> 65)
+        }
+        try:
+            argv = command_line(task, given, constants)
+        except UserError as error:
+            return str(error), {}
+        # A container finds its own python; here it is the one that runs this.
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+        environment |= {item["name"]: item.get("value", "") for item in task.container.get("env", [])}
+        try:
+            with self._runs[task.name].log.open("ab") as log, self._lock:
+                if self._cancelled.is_set() and not task.always:
+                    return "cancelled", {}
+                # A session of its own: Ctrl-C reaches this process, which then decides what to do about the task.
+                process = subprocess.Popen(
+                    argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                    cwd=self._cwd, env=environment, start_new_session=True,
+                )  # fmt: skip
+                self._processes[task.name] = process
+        except OSError as error:
+            return f"{argv[0]} could not be started: {error.strerror}", {}
+        code = process.wait()
+        with self._lock:
+            del self._processes[task.name]
+        return (_meaning(code), {}) if code else ("", _outputs(given))
+
+    def _value(self, source: Source) -> Any:
+        if source.pipeline_parameter is not None:
+            return self._parameters.get(source.pipeline_parameter)
+        if source.task is not None:
+            return self._output(source)["parameters"].get(source.output)
+        if source.status_of is not None:
+            return self._final_status(*source.status_of)
+        return source.constant
+
+    def _output(self, source: Source) -> Mapping[str, Any]:
+        outputs = self._runs[source.task or ""].outputs
+        assert outputs is not None, "a task runs after those it takes outputs of have succeeded"
+        return outputs
+
+    def _final_status(self, name: str, of: Iterable[str]) -> dict[str, Any]:
+        """KFP's PipelineTaskFinalStatus of a task or graph, its error worded as Vertex AI does."""
+        state = self._state(of)
+        failed = [name for name in self._tasks if name in set(of) and self._runs[name].state == FAILED]
+        error = {}
+        if state == FAILED:
+            reasons = "; ".join(f"{name}: {self._runs[name].error}" for name in failed)
+            message = f"The DAG failed because some tasks failed. The failed tasks are: [{', '.join(failed)}].; {reasons}"
+            error = {"code": 9, "message": message}
+        return {
+            "state": state,
+            "pipelineJobResourceName": self._constants["pipeline_job_resource_name"],
+            "pipelineTaskName": name,
+            "error": error,
+        }
+
+    def _state(self, of: Iterable[str]) -> str:
+        states = {self._runs[name].state for name in of}
+        return next((state for state in (CANCELLED, FAILED) if state in states), SUCCEEDED)
+
+    def _cancel(self) -> None:
+        """End every running task but the exit task; asked a second time, the exit task as well."""
+        with self._lock:
+            again = self._cancelled.is_set()
+            self._cancelled.set()
+            processes = [
+                process for name, process in self._processes.items() if again or not self._tasks[name].always
+            ]
+        for process in processes:
+            _signal(process, signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE
+        for process in processes:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                _signal(process, signal.SIGKILL)
+
+    def _change(self, task: Task, **changes: Any) -> None:
+        with self._lock:
+            before = self._runs[task.name]
+            self._runs[task.name] = now = replace(before, **changes)
+        if (now.state, now.attempt) != (before.state, before.attempt):
+            self._on_change(now)
+
+
+@contextmanager
+def _interrupts(handle: Callable[[], None]) -> Iterator[None]:
+    """Call ``handle``, in a thread of its own, on Ctrl-C and on SIGTERM, and let the scheduler go on."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: threading.Thread(target=handle).start()) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _outputs(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the task left: parameters from their files and from the executor output, artifacts with their metadata."""
+    outputs = given["outputs"]
+    written: dict[str, Any] = {}
+    with suppress(FileNotFoundError):
+        written = json.loads(Path(outputs["outputFile"]).read_text(encoding="utf-8"))
+    parameters = dict(written.get("parameterValues", {}))
+    for name, parameter in outputs["parameters"].items():
+        with suppress(FileNotFoundError):
+            parameters[name] = Path(parameter["outputFile"]).read_text(encoding="utf-8")
+    artifacts = {}
+    for key, value in outputs["artifacts"].items():
+        (artifact,) = value["artifacts"]
+        (update,) = written.get("artifacts", {}).get(key, {"artifacts": [{}]})["artifacts"]
+        artifacts[key] = {**artifact, **{name: item for name, item in update.items() if item}}
+    return {"parameters": parameters, "artifacts": artifacts}
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _meaning(code: int) -> str:
+    """An exit code in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    hint = ", perhaps for lack of memory" if code == -signal.SIGKILL else ""
+    return f"killed by {signal.Signals(-code).name}{hint}"

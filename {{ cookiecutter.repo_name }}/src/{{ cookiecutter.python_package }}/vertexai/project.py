@@ -1,0 +1,122 @@
+"""The Kedro project on disk → its settings, pipelines, catalog and parameters.
+
+No session is opened: kedro-mlflow would then call the MLflow server, and compiling needs no network.
+"""
+
+import re
+from collections import defaultdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kedro.config import MissingConfigException
+from kedro.framework.project import pipelines, settings
+from kedro.framework.startup import bootstrap_project
+from kedro.io import CatalogConfigResolver
+from kedro.pipeline import Pipeline
+
+from . import params as runtime_params
+from .config import Settings, parse_settings
+from .errors import UserError, did_you_mean
+from .plan import Plan, make_plan
+
+_RUNTIME_PARAM = re.compile(r"\$\{runtime_params:\s*([\w.]+)")
+
+
+class Project:
+    """What the launcher reads of a project in one environment.
+
+    Args:
+        path: the project's root, where ``pyproject.toml`` is.
+        env: the configuration environment, a folder below ``conf``; None is Kedro's default.
+        params: runtime parameters, nested.
+    """
+
+    def __init__(self, path: Path, env: str | None = None, params: dict[str, Any] | None = None) -> None:
+        metadata = bootstrap_project(path)
+        self.path = metadata.project_path
+        self.package_name = metadata.package_name
+        self.env = env
+        self.params = params or {}
+        conf = self.path / settings.CONF_SOURCE
+        if env and not (conf / env).is_dir():
+            known = [folder.name for folder in conf.iterdir() if folder.is_dir()]
+            raise UserError(f"--env {env}: there is no folder {conf.name}/{env}.{did_you_mean(env, known)}")
+        self._conf = conf
+        self._loader = settings.CONFIG_LOADER_CLASS(
+            conf_source=str(conf), env=env, runtime_params=self.params, **settings.CONFIG_LOADER_ARGS
+        )
+
+    @cached_property
+    def settings(self) -> Settings:
+        """``vertexai.yml``, validated."""
+        where = f"conf/base/vertexai.yml with conf/{self.env}" if self.env else "conf/base/vertexai.yml"
+        raw = self._config("vertexai")
+        if not raw:
+            raise UserError(f"{where}: not found, or empty. It needs at least run_config.image.")
+        return parse_settings(raw, where)
+
+    @cached_property
+    def parameters(self) -> dict[str, Any]:
+        """``parameters*.yml``, nested, with the runtime parameters merged in."""
+        return self._config("parameters")
+
+    def pipeline(self, name: str) -> Pipeline:
+        """The registered pipeline of that name.
+
+        Raises:
+            UserError: naming the nearest one.
+        """
+        pipelines.set_requested(None)
+        try:
+            return pipelines[name]
+        except KeyError:
+            raise UserError(
+                f"--pipeline {name}: pipeline_registry.py registers no such pipeline."
+                + did_you_mean(name, pipelines.keys())
+            ) from None
+
+    def in_catalog(self, dataset: str) -> bool:
+        """Whether the catalog names the dataset, or a dataset factory matches it."""
+        return dataset in self._catalog.config or self._catalog.match_dataset_pattern(dataset) is not None
+
+    def plan(self, pipeline: str) -> Plan:
+        """The steps of a registered pipeline under this environment's settings."""
+        return make_plan(pipeline, self.pipeline(pipeline), self.settings.run_config, self.in_catalog)
+
+    def check_params(self, pipeline: str) -> None:
+        """Refuse runtime parameters that reach neither a node of the pipeline nor a configuration file."""
+        if not self.params:
+            return
+        declared = settings.CONFIG_LOADER_CLASS(
+            conf_source=str(self._conf), env=self.env, **settings.CONFIG_LOADER_ARGS
+        )
+        inputs = self.pipeline(pipeline).inputs()
+        consumed = {name.removeprefix("params:") for name in inputs if name.startswith("params:")}
+        if "parameters" in inputs:
+            consumed.add("")
+        files = [path.read_text(encoding="utf-8") for path in self._conf.rglob("*.yml")]
+        runtime_params.check_known(
+            self.params,
+            _get(declared, "parameters"),
+            consumed,
+            {name for text in files for name in _RUNTIME_PARAM.findall(text)},
+            pipeline,
+        )
+
+    @cached_property
+    def _catalog(self) -> CatalogConfigResolver:
+        # Credentials stay where the steps run: any name of them will do to know what the catalog has.
+        return CatalogConfigResolver(
+            config=self._config("catalog"), credentials=defaultdict(dict), default_runtime_patterns={}
+        )
+
+    def _config(self, name: str) -> dict[str, Any]:
+        return _get(self._loader, name)
+
+
+def _get(loader: Any, name: str) -> dict[str, Any]:
+    try:
+        return loader[name] or {}
+    except MissingConfigException:
+        return {}

@@ -1,0 +1,291 @@
+"""Compiled pipeline spec → the tasks in it, and for each task its executor input and its command line.
+
+Pure functions over the JSON that the KFP SDK writes (``schemaVersion`` 2.1.0); what they mean by a placeholder or a
+trigger is what Vertex AI means. Field names: https://github.com/kubeflow/pipelines/blob/master/api/v2alpha1/pipeline_spec.proto
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import UserError, did_you_mean
+
+Spec = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Retry:
+    """A task's retry policy; waits in seconds."""
+
+    count: int = 0
+    wait: float = 0.0
+    factor: float = 2.0
+    longest_wait: float = 3600.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """One container task, wherever in the nested graphs of the spec it stands.
+
+    Args:
+        name: unique in the spec.
+        component: its ``ComponentSpec``.
+        container: its ``PipelineContainerSpec``.
+        parameters: input parameter → where its value comes from.
+        artifacts: input artifact → the task and the output key that it comes from.
+        upstream: tasks that must have ended before.
+        always: whether it runs however those ended.
+        retry: what to do when it fails.
+    """
+
+    name: str
+    component: Spec
+    container: Spec
+    parameters: Mapping[str, "Source"]
+    artifacts: Mapping[str, "Source"]
+    upstream: frozenset[str]
+    always: bool
+    retry: Retry
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an input comes from: exactly one of a constant, a pipeline parameter, a task's output, tasks' final status."""
+
+    constant: Any = None
+    pipeline_parameter: str | None = None
+    task: str | None = None
+    output: str | None = None
+    status_of: tuple[str, frozenset[str]] | None = None
+
+
+def read_spec(path: Path) -> Spec:
+    """Read a compiled spec, JSON or YAML.
+
+    Raises:
+        UserError: when it is not there or is not a pipeline spec.
+    """
+    cure = "Make one with: kedro vertexai compile"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--spec {path}: cannot be read ({error}). {cure}") from None
+    try:
+        spec = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise UserError(f"--spec {path}: neither JSON nor YAML ({str(error).splitlines()[0]}). {cure}") from None
+    try:
+        spec["pipelineInfo"]["name"], spec["deploymentSpec"]["executors"], spec["components"], spec["root"]["dag"]["tasks"]
+    except (KeyError, TypeError):
+        raise UserError(f"--spec {path}: not a compiled pipeline spec. {cure}") from None
+    return spec
+
+
+def tasks(spec: Spec) -> list[Task]:
+    """All container tasks of a spec, sub-graphs flattened.
+
+    Raises:
+        UserError: naming the first thing in it that is not executed on this machine.
+    """
+    parameters = {name: Source(pipeline_parameter=name) for name in _definitions(spec["root"], "input", "parameters")}
+    return list(_Graphs(spec).tasks(spec["root"]["dag"], parameters, {}))
+
+
+def pipeline_parameters(spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec's defaults, replaced by what is given.
+
+    Raises:
+        UserError: for a parameter the pipeline does not have, or one without a value.
+    """
+    definitions = _definitions(spec["root"], "input", "parameters")
+    for name in given:
+        if name not in definitions:
+            raise UserError(f"The pipeline has no parameter '{name}'.{did_you_mean(name, definitions)}")
+    values = {name: definition["defaultValue"] for name, definition in definitions.items() if "defaultValue" in definition}
+    values |= given
+    for name, definition in definitions.items():
+        if name not in values and not definition.get("isOptional"):
+            raise UserError(f"The pipeline's parameter '{name}' has no value.")
+    return values
+
+
+def executor_input(
+    task: Task, parameters: Mapping[str, Any], artifacts: Mapping[str, Any], folder: str
+) -> dict[str, Any]:
+    """KFP's ExecutorInput, as the platform would hand it to the container.
+
+    Args:
+        task: the task.
+        parameters: its input parameters' values.
+        artifacts: its input artifacts, each a RuntimeArtifact.
+        folder: path or URI below which its outputs are kept.
+    """
+    outputs = {
+        key: {"name": key, "type": definition["artifactType"], "uri": f"{folder}/{key}", "metadata": {}}
+        for key, definition in _definitions(task.component, "output", "artifacts").items()
+    }
+    return {
+        "inputs": {
+            "parameterValues": dict(parameters),
+            "artifacts": {key: {"artifacts": [artifact]} for key, artifact in artifacts.items()},
+        },
+        "outputs": {
+            "parameters": {
+                name: {"outputFile": f"{folder}/{name}"}
+                for name in _definitions(task.component, "output", "parameters")
+            },
+            "artifacts": {key: {"artifacts": [artifact]} for key, artifact in outputs.items()},
+            "outputFile": f"{folder}/executor_output.json",
+        },
+    }
+
+
+def command_line(task: Task, executor_input: Mapping[str, Any], constants: Mapping[str, str]) -> list[str]:
+    """The container's command and arguments, placeholders replaced, each by one pass: a value is never read again.
+
+    Args:
+        task: the task.
+        executor_input: see ``executor_input``.
+        constants: what the platform says of job and task: ``pipeline_job_name`` → its value.
+
+    Raises:
+        UserError: naming a placeholder that is not known.
+    """
+    return [
+        _PLACEHOLDER.sub(lambda match: _placeholder(task, match.group(1), executor_input, constants), argument)
+        for argument in [*task.container.get("command", []), *task.container.get("args", [])]
+    ]
+
+
+_PLACEHOLDER = re.compile(r"\{\{\$(.*?)\}\}")
+_KEYED = re.compile(r"\.(inputs|outputs)\.(parameters|artifacts)\['(.+?)'\](?:\.(\w+))?(?:\['(.+?)'\])?")
+
+
+def _placeholder(task: Task, text: str, executor_input: Mapping[str, Any], constants: Mapping[str, str]) -> str:
+    if text == "":
+        return json.dumps(executor_input)
+    if text.removeprefix(".") in constants:
+        return constants[text.removeprefix(".")]
+    if text in (".outputs.output_file", ".outputMetadataUri"):
+        return str(executor_input["outputs"]["outputFile"])
+    value: Any = None
+    if match := _KEYED.fullmatch(text):
+        side, kind, key, attribute, item = match.groups()
+        if kind == "artifacts":
+            artifact = executor_input[side]["artifacts"].get(key, {"artifacts": [{}]})["artifacts"][0]
+            value = artifact.get("uri" if attribute == "path" else attribute)
+            value = value.get(item) if item and isinstance(value, Mapping) else value
+        elif side == "outputs":
+            value = executor_input["outputs"]["parameters"].get(key, {}).get("outputFile")
+        else:
+            value = executor_input["inputs"]["parameterValues"].get(key)
+    if value is None:
+        raise UserError(f"Task '{task.name}': the placeholder {{{{${text}}}}} has no value on this machine.")
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+class _Graphs:
+    """Flattens the nested graphs of a spec; an exit handler's inside is a graph of its own."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._components = spec["components"]
+        self._executors = spec["deploymentSpec"]["executors"]
+        graphs = [spec["root"], *self._components.values()]
+        self._counts = Counter(key for graph in graphs for key in graph.get("dag", {}).get("tasks", {}))
+
+    def tasks(
+        self,
+        dag: Spec,
+        parameters: Mapping[str, Source],
+        artifacts: Mapping[str, Source],
+        upstream: frozenset[str] = frozenset(),
+        prefix: str = "",
+    ) -> Iterator[Task]:
+        """Yield the container tasks of a graph whose own inputs come from ``parameters`` and ``artifacts``."""
+        leaves = {key: self._leaves(key, task, prefix) for key, task in dag["tasks"].items()}
+        for key, task in dag["tasks"].items():
+            _refuse_unsupported(key, task)
+            component = self._components[task["componentRef"]["name"]]
+            inputs = task.get("inputs", {})
+            given = {
+                name: Source(constant=definition["defaultValue"])
+                for name, definition in _definitions(component, "input", "parameters").items()
+                if "defaultValue" in definition
+            }
+            for name, source in inputs.get("parameters", {}).items():
+                given[name] = _source(key, source, parameters, leaves)
+            taken = {
+                name: _source(key, source, artifacts, leaves) for name, source in inputs.get("artifacts", {}).items()
+            }
+            before = upstream.union(*(leaves[name] for name in task.get("dependentTasks", [])))
+            if "dag" in component:
+                yield from self.tasks(component["dag"], given, taken, before, f"{prefix}{key}.")
+                continue
+            executor = self._executors[component["executorLabel"]]
+            if "container" not in executor:
+                raise UserError(f"Task '{key}' is no container task ({', '.join(executor)}); only Vertex AI can run it.")
+            yield Task(
+                name=self._name(key, prefix),
+                component=component,
+                container=executor["container"],
+                parameters=given,
+                artifacts=taken,
+                upstream=before,
+                always=task.get("triggerPolicy", {}).get("strategy") == "ALL_UPSTREAM_TASKS_COMPLETED",
+                retry=_retry(task.get("retryPolicy", {})),
+            )
+
+    def _leaves(self, key: str, task: Spec, prefix: str) -> frozenset[str]:
+        component = self._components[task["componentRef"]["name"]]
+        if "dag" not in component:
+            return frozenset([self._name(key, prefix)])
+        inner = component["dag"]["tasks"].items()
+        return frozenset[str]().union(*(self._leaves(name, task, f"{prefix}{key}.") for name, task in inner))
+
+    def _name(self, key: str, prefix: str) -> str:
+        """The graphs around a task are part of its name only where another graph has a task of that name."""
+        return key if self._counts[key] == 1 else prefix + key
+
+
+def _source(task: str, source: Spec, scope: Mapping[str, Source], leaves: Mapping[str, frozenset[str]]) -> Source:
+    kind, value = next(iter(source.items()))
+    if kind == "runtimeValue" and "constant" in value:
+        return Source(constant=value["constant"])
+    if kind in ("componentInputParameter", "componentInputArtifact") and len(source) == 1:
+        return scope.get(value, Source())
+    if kind in ("taskOutputParameter", "taskOutputArtifact") and len(leaves[value["producerTask"]]) == 1:
+        (producer,) = leaves[value["producerTask"]]
+        return Source(task=producer, output=value.get("outputParameterKey") or value["outputArtifactKey"])
+    if kind == "taskFinalStatus":
+        return Source(status_of=(value["producerTask"], leaves[value["producerTask"]]))
+    raise UserError(f"Task '{task}': an input of kind {' with '.join(source)} is not understood on this machine.")
+
+
+def _refuse_unsupported(key: str, task: Spec) -> None:
+    for feature in ("parameterIterator", "artifactIterator"):
+        if feature in task:
+            raise UserError(f"Task '{key}' has a {feature}; loops are run by Vertex AI only.")
+    if "condition" in task.get("triggerPolicy", {}):
+        raise UserError(f"Task '{key}' has a condition; conditions are run by Vertex AI only.")
+
+
+def _retry(policy: Spec) -> Retry:
+    def seconds(name: str, default: float) -> float:
+        return float(policy[name].removesuffix("s")) if name in policy else default
+
+    return Retry(
+        count=int(policy.get("maxRetryCount", 0)),
+        wait=seconds("backoffDuration", 0.0),
+        factor=float(policy.get("backoffFactor", 2.0)),
+        longest_wait=seconds("backoffMaxDuration", 3600.0),
+    )
+
+
+def _definitions(component: Spec, side: str, kind: str) -> Mapping[str, Any]:
+    return component.get(f"{side}Definitions", {}).get(kind, {})
