@@ -1,1 +1,26 @@
-pass
+"""Drop what was not chosen: the files of the other CI systems and, if not wanted, the example."""
+
+import json
+import shutil
+from pathlib import Path
+
+ANSWERS = json.loads(r"""{{ cookiecutter | jsonify }}""")
+
+CI_FILES = {"github": ".github", "gitlab": ".gitlab-ci.yml"}
+EXAMPLE_FILES = [f"src/{ANSWERS['python_package']}/pipelines/penguins", "tests/test_penguins.py", "data"]
+
+
+def main() -> None:
+    """Remove the unchosen files and folders of the project that is the working directory."""
+    unwanted = [path for ci, path in CI_FILES.items() if ci != ANSWERS["ci"]]
+    if ANSWERS["example"] == "no":
+        unwanted += EXAMPLE_FILES
+    for path in map(Path, unwanted):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+if __name__ == "__main__":
+    main()

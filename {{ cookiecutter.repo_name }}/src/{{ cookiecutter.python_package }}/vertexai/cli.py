@@ -117,16 +117,15 @@ def run_local(
     ctx.exit({local.SUCCEEDED: 0, local.FAILED: 1, local.CANCELLED: 130}[job.state])
 
 
-def _compile(
-    obj: tuple[Path, str | None], pipeline: str, params: dict[str, Any], image: str | None
-) -> dict[str, Any]:
+def _compile(obj: tuple[Path, str | None], pipeline: str, params: dict[str, Any], image: str | None) -> dict[str, Any]:
     from .project import Project
 
     project = Project(*obj, params)
     try:
         from .compiler import compile_plan
     except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed. Install what launching needs: pip install -e '.[launch]'") from None
+        cure = "Install what launching needs: pip install -e '.[launch]'"
+        raise UserError(f"{error.name} is not installed. {cure}") from None
     project.check_params(pipeline)
     run_config = project.settings.run_config
     return compile_plan(
@@ -154,15 +153,16 @@ def _progress() -> Iterator[Any]:
     with console.status("starting") as status:
 
         def show(run: Any) -> None:
+            name, error = f"{run.name:<40}", escape(run.error)
             if run.state == "RUNNING":
                 if run.attempt > 1:
-                    console.print(f"{'RETRY':<13} {run.name:<40} attempt {run.attempt}: {escape(run.error)}", style="yellow")
+                    console.print(f"[yellow]{'RETRY':<13}[/] {name} attempt {run.attempt}: {error}")
                 running[run.name] = None
             elif run.state in colours:
                 running.pop(run.name, None)
                 seconds = f"{run.seconds:6.1f} s" if run.attempt else ""
-                console.print(f"[{colours[run.state]}]{run.state:<13}[/] {run.name:<40} {seconds} {escape(run.error)}".rstrip())
-            status.update("running: " + ", ".join(running))
+                console.print(f"[{colours[run.state]}]{run.state:<13}[/] {name} {seconds} {error}".rstrip())
+            status.update("running: " + ", ".join(list(running)))
 
         yield show
 

@@ -22,6 +22,17 @@ from .plan import FINISH_TASK, START_TASK, Plan, Resources, Step, task_name
 
 # Artifact type names: https://www.kubeflow.org/docs/components/pipelines/user-guides/data-handling/artifacts/
 _ARTIFACT = "system.Artifact@0.0.1"
+_STATUS = "PipelineTaskFinalStatus"
+_Types = Mapping[str, str]
+
+# What a task is told of its job: as placeholders, not as task inputs, which Vertex's cache key covers; these differ
+# in every run.
+_JOB = [
+    *("--job-name", dsl.PIPELINE_JOB_NAME_PLACEHOLDER),
+    *("--job-id", dsl.PIPELINE_JOB_ID_PLACEHOLDER),
+    *("--job-resource-name", dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER),
+    *("--task-name", dsl.PIPELINE_TASK_NAME_PLACEHOLDER),
+]
 
 
 def compile_plan(
@@ -51,50 +62,42 @@ def compile_plan(
         The spec as the KFP SDK serialises it (``schemaVersion`` 2.1.0), its tasks in the order they can run.
     """
     command = ["python", "-m", f"{package}.vertexai.step"]
-    common = ["--executor-input", "{{$}}", "--pipeline", plan.pipeline, *(["--env", env] if env else [])]
-    # Placeholders, not task inputs: Vertex's cache key covers inputs, and these differ in every run.
-    job = ["--job-name", dsl.PIPELINE_JOB_NAME_PLACEHOLDER, "--job-id", dsl.PIPELINE_JOB_ID_PLACEHOLDER]
-    job += ["--job-resource-name", dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER]
-    job += ["--task-name", dsl.PIPELINE_TASK_NAME_PLACEHOLDER]
+    common = ["--executor-input", "{{$}}", "--pipeline", plan.pipeline, *(["--env", env] if env else []), *_JOB]
 
-    def component(
-        name: str,
-        arguments: list[str],
-        inputs: dict[str, structures.InputSpec] | None = None,
-        outputs: dict[str, structures.OutputSpec] | None = None,
-    ) -> ContainerComponent:
-        container = structures.ContainerSpecImplementation(
-            image=image, command=command, args=[*arguments, *common, *job]
+    def component(name: str, arguments: list[str], inputs: _Types, outputs: _Types) -> ContainerComponent:
+        container = structures.ContainerSpecImplementation(image=image, command=command, args=[*arguments, *common])
+        spec = structures.ComponentSpec(
+            name=name,
+            implementation=structures.Implementation(container=container),
+            inputs={key: structures.InputSpec(type_, optional=type_ == _STATUS) for key, type_ in inputs.items()},
+            outputs={key: structures.OutputSpec(type_) for key, type_ in outputs.items()},
         )
-        implementation = structures.Implementation(container=container)
-        spec = structures.ComponentSpec(name=name, implementation=implementation, inputs=inputs, outputs=outputs)
         return ContainerComponent(spec, pipeline_func=None)
 
-    start = component(START_TASK, ["--start-run"], outputs={"mlflow_run": structures.OutputSpec("String")})
-    status = {"status": structures.InputSpec("PipelineTaskFinalStatus", optional=True)}
-    finish = component(FINISH_TASK, ["--finish-run"], inputs=status)
-    name = project_name if plan.pipeline == "__default__" else f"{project_name}-{plan.pipeline}"
+    start = component(START_TASK, ["--start-run"], {}, {"mlflow_run": "String"})
+    finish = component(FINISH_TASK, ["--finish-run"], {"status": _STATUS}, {})
 
-    def build(params: dict = encode(params or {})) -> None:  # noqa: B006, B008 - KFP reads the default
+    def build(params: dict = encode(params or {})) -> None:  # noqa: B008 - KFP reads the default
         with dsl.ExitHandler(_uncached(finish()), name="kedro-pipeline"):
             started = _uncached(start())
             tasks: dict[str, dsl.PipelineTask] = {}
-            produced: dict[str, dsl.PipelineArtifactChannel] = {}
+            made: dict[str, dsl.PipelineArtifactChannel] = {}
             for step in plan.steps:
-                artifacts = {name: plan.artifacts[name] for name in step.inputs + step.outputs if name in plan.artifacts}
-                taken = {artifacts[name]: produced[name] for name in step.inputs if name in artifacts}
+                taken = {name: plan.artifacts[name] for name in step.inputs if name in plan.artifacts}
+                given = {name: plan.artifacts[name] for name in step.outputs if name in plan.artifacts}
                 task = component(
                     step.name,
-                    ["--nodes", json.dumps(step.nodes), "--artifacts", json.dumps(artifacts)],
-                    inputs={"params": structures.InputSpec("Dict"), **{key: structures.InputSpec(_ARTIFACT) for key in taken}},
-                    outputs={artifacts[name]: structures.OutputSpec(_ARTIFACT) for name in step.outputs if name in artifacts},
-                )(params=params, **taken)
+                    ["--nodes", json.dumps(step.nodes), "--artifacts", json.dumps({**taken, **given})],
+                    {"params": "Dict", **dict.fromkeys(taken.values(), _ARTIFACT)},
+                    dict.fromkeys(given.values(), _ARTIFACT),
+                )(params=params, **{key: made[name] for name, key in taken.items()})
                 task.after(started, *(tasks[name] for name in step.after))
                 task.set_display_name(step.nodes[0] if len(step.nodes) == 1 else step.name)
                 _ask_for(_uncached(task), step.resources)
                 tasks[step.name] = task
-                produced |= {name: task.outputs[artifacts[name]] for name in step.outputs if name in artifacts}
+                made |= {name: task.outputs[key] for name, key in given.items()}
 
+    name = project_name if plan.pipeline == "__default__" else f"{project_name}-{plan.pipeline}"
     pipeline = dsl.pipeline(name=task_name(name), description=description, pipeline_root=root)(build)
     return _in_run_order(json_format.MessageToDict(pipeline.pipeline_spec), plan.steps)
 
@@ -105,14 +108,16 @@ def write_spec(spec: Mapping[str, Any], path: Path) -> None:
     Raises:
         UserError: when the file cannot be written.
     """
-    text = yaml.safe_dump(dict(spec), sort_keys=False) if path.suffix in (".yaml", ".yml") else json.dumps(spec, indent=2) + "\n"
+    is_yaml = path.suffix in (".yaml", ".yml")
+    text = yaml.safe_dump(dict(spec), sort_keys=False) if is_yaml else json.dumps(spec, indent=2) + "\n"
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise UserError(f"--output {path}: {error.strerror}. Name a file in a folder that exists and can be written.") from None
+        cure = "Name a file in a folder that exists and can be written."
+        raise UserError(f"--output {path}: {error.strerror}. {cure}") from None
 
 
 def _uncached(task: dsl.PipelineTask) -> dsl.PipelineTask:
@@ -131,7 +136,8 @@ def _in_run_order(spec: dict[str, Any], steps: tuple[Step, ...]) -> dict[str, An
     order = {name: number for number, name in enumerate([START_TASK, *(step.name for step in steps)])}
 
     def by_order(items: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-        return dict(sorted(items.items(), key=lambda item: (order.get(item[0].removeprefix(prefix), len(order)), item[0])))
+        names = sorted(items, key=lambda name: (order.get(name.removeprefix(prefix), len(order)), name))
+        return {name: items[name] for name in names}
 
     for component in [spec["root"], *spec["components"].values()]:
         if "dag" in component:

@@ -187,7 +187,9 @@ class _Job:
             str(folder),
         )
         constants = {
-            **self._constants, "pipeline_task_name": task.name, "pipeline_task_uuid": str(uuid.uuid4().int >> 65)
+            **self._constants,
+            "pipeline_task_name": task.name,
+            "pipeline_task_uuid": str(uuid.uuid4().int >> 65),
         }
         try:
             argv = command_line(task, given, constants)
@@ -234,8 +236,8 @@ class _Job:
         error = {}
         if state == FAILED:
             reasons = "; ".join(f"{name}: {self._runs[name].error}" for name in failed)
-            message = f"The DAG failed because some tasks failed. The failed tasks are: [{', '.join(failed)}].; {reasons}"
-            error = {"code": 9, "message": message}
+            message = f"The DAG failed because some tasks failed. The failed tasks are: [{', '.join(failed)}]."
+            error = {"code": 9, "message": f"{message}; {reasons}"}
         return {
             "state": state,
             "pipelineJobResourceName": self._constants["pipeline_job_resource_name"],
@@ -252,9 +254,7 @@ class _Job:
         with self._lock:
             again = self._cancelled.is_set()
             self._cancelled.set()
-            processes = [
-                process for name, process in self._processes.items() if again or not self._tasks[name].always
-            ]
+            processes = [process for name, process in self._processes.items() if again or not self._tasks[name].always]
         for process in processes:
             _signal(process, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE

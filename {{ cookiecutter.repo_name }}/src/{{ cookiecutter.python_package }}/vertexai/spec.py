@@ -56,7 +56,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Source:
-    """Where an input comes from: exactly one of a constant, a pipeline parameter, a task's output, tasks' final status."""
+    """Where an input comes from: a constant, a pipeline parameter, a task's output, or the final status of tasks."""
 
     constant: Any = None
     pipeline_parameter: str | None = None
@@ -81,7 +81,8 @@ def read_spec(path: Path) -> Spec:
     except (ValueError, yaml.YAMLError) as error:
         raise UserError(f"--spec {path}: neither JSON nor YAML ({str(error).splitlines()[0]}). {cure}") from None
     try:
-        spec["pipelineInfo"]["name"], spec["deploymentSpec"]["executors"], spec["components"], spec["root"]["dag"]["tasks"]
+        _ = spec["pipelineInfo"]["name"], spec["deploymentSpec"]["executors"], spec["components"]
+        _ = spec["root"]["dag"]["tasks"]
     except (KeyError, TypeError):
         raise UserError(f"--spec {path}: not a compiled pipeline spec. {cure}") from None
     return spec
@@ -107,8 +108,7 @@ def pipeline_parameters(spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
     for name in given:
         if name not in definitions:
             raise UserError(f"The pipeline has no parameter '{name}'.{did_you_mean(name, definitions)}")
-    values = {name: definition["defaultValue"] for name, definition in definitions.items() if "defaultValue" in definition}
-    values |= given
+    values = {name: item["defaultValue"] for name, item in definitions.items() if "defaultValue" in item} | dict(given)
     for name, definition in definitions.items():
         if name not in values and not definition.get("isOptional"):
             raise UserError(f"The pipeline's parameter '{name}' has no value.")
@@ -229,7 +229,8 @@ class _Graphs:
                 continue
             executor = self._executors[component["executorLabel"]]
             if "container" not in executor:
-                raise UserError(f"Task '{key}' is no container task ({', '.join(executor)}); only Vertex AI can run it.")
+                kinds = ", ".join(executor)
+                raise UserError(f"Task '{key}' is no container task ({kinds}); only Vertex AI can run it.")
             yield Task(
                 name=self._name(key, prefix),
                 component=component,

@@ -36,6 +36,9 @@ class StepRunner(SequentialRunner):
         self._artifacts = artifacts
         self._hooks = hooks
 
+    def __str__(self) -> str:  # kedro-mlflow makes a tag of it
+        return type(self).__name__
+
     def run(self, pipeline: Any, catalog: Any, hook_manager: Any = None, **kwargs: Any) -> dict[str, Any]:
         """Run the pipeline as ``SequentialRunner`` does."""
         for name, dataset in self._artifacts.items():

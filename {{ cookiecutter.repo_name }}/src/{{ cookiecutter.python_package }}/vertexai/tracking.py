@@ -21,7 +21,7 @@ from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
 # The job's end, as KFP's PipelineTaskFinalStatus names it → MLflow's run status.
 _RUN_STATUS = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
-_JOB_RESOURCE = re.compile(r"projects/(?P<project>[^/]+)/locations/(?P<region>[^/]+)/pipelineJobs/(?P<job>[^/]+)")
+_JOB_RESOURCE = re.compile(r"projects/([^/]+)/locations/([^/]+)/pipelineJobs/([^/]+)")
 # As Vertex AI words it: "The DAG failed because some tasks failed. The failed tasks are: [train, plot]."
 _FAILED_TASKS = re.compile(r"failed tasks are: \[([^\]]*)\]")
 _RUNNING_NODE = "running_node."
@@ -47,9 +47,8 @@ class Job:
         match = _JOB_RESOURCE.fullmatch(self.resource_name)
         if not match:
             return self.resource_name
-        return "https://console.cloud.google.com/vertex-ai/locations/{region}/pipelines/runs/{job}?project={project}".format(
-            **match.groupdict()
-        )
+        project, region, job = match.groups()
+        return f"https://console.cloud.google.com/vertex-ai/locations/{region}/pipelines/runs/{job}?project={project}"
 
 
 def is_enabled(context: KedroContext, pipeline: str) -> bool:
@@ -86,7 +85,7 @@ def attached(job: Job, task: str, nodes: list[str]) -> Iterator["NodeTags"]:
     """
     run = _find(job)
     if run is None:
-        raise RuntimeError(f"No MLflow run has the tag vertexai_job_name={job.name}: mlflow-start-run did not create it.")
+        raise RuntimeError(f"No MLflow run has the tag vertexai_job_name={job.name}; mlflow-start-run makes it.")
     if run.data.tags.get("failed_node") in nodes:  # this is a retry
         _delete_tags(run, "failed_node", "error")
     mlflow.start_run(run_id=run.info.run_id)

@@ -21,9 +21,7 @@ def clean_penguins(raw_penguins: pd.DataFrame) -> pd.DataFrame:
     return raw_penguins[[TARGET, *FEATURES]].dropna().reset_index(drop=True)
 
 
-def split_penguins(
-    penguins: pd.DataFrame, split: dict[str, Any]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def split_penguins(penguins: pd.DataFrame, split: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split into train and test rows, with the same share of each species in both."""
     train, test = train_test_split(penguins, stratify=penguins[TARGET], **split)
     return train, test

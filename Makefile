@@ -1,0 +1,70 @@
+# The starter's menu; `make` alone prints it. The generated project has commands of its own: see its README.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+UV := $(VENV)/bin/uv
+BIN := $(CURDIR)/$(VENV)/bin
+PROJECT := {{ cookiecutter.repo_name }}
+# Both lists of dependencies: when one changes, the environment is brought up to date.
+PINS := $(shell cat pyproject.toml '$(PROJECT)/pyproject.toml' | cksum | cut -d' ' -f1)
+READY := $(VENV)/.dev-$(PINS)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint format bench pictures clean
+
+help: ## print this menu
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.generate ## generate a project into build/demo, compile its pipeline and run it here
+	rm -rf build/demo && mkdir -p build
+	cd build && $(BIN)/kedro new --starter=.. --name=demo --telemetry=no </dev/null
+	$(UV) venv -q --python $(BIN)/python build/demo/.venv
+	$(UV) pip install -q --python build/demo/.venv/bin/python --compile-bytecode -e 'build/demo[launch]'
+	cd build/demo && .venv/bin/kedro vertexai plan
+	cd build/demo && .venv/bin/kedro vertexai compile
+	cd build/demo && .venv/bin/kedro vertexai run-local --spec pipeline.json
+	@echo
+	@echo "The project:      build/demo"
+	@echo "Its MLflow pages: cd build/demo && .venv/bin/kedro mlflow ui"
+
+test: $(READY) lint ## check everything: linters, types, units, generated projects, whole pipeline runs
+	$(BIN)/pytest
+
+test-fast: $(READY) ## the unit tests, in less than a minute
+	$(BIN)/pytest -m 'not slow'
+
+lint: $(READY) ## ruff and mypy over the template where it lies, yamllint and actionlint over its files
+	$(BIN)/ruff check --force-exclude --config pyproject.toml .
+	$(BIN)/ruff format --check --config pyproject.toml .
+	$(BIN)/mypy --package starter
+
+format: $(READY) ## let ruff mend what it can
+	$(BIN)/ruff check --fix --config pyproject.toml .
+	$(BIN)/ruff format --config pyproject.toml .
+
+bench: $(READY) ## measure, and write benchmarks/RESULTS.md
+	$(BIN)/python benchmarks/run.py
+
+pictures: $(READY) ## make the README's pictures from build/demo
+	$(BIN)/python docs/pictures.py
+
+clean: ## remove everything that was made
+	rm -rf build $(VENV)
+
+$(UV):
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q uv==$(UV_VERSION)
+
+$(VENV)/.generate: pyproject.toml | $(UV)
+	$(UV) pip install -q --python $(BIN)/python --compile-bytecode --group generate
+	touch $@
+
+# The tests run generated projects in this environment, so it has what a project needs as well.
+$(READY): | $(VENV)/.generate
+	rm -rf build/dependencies && mkdir -p build/dependencies
+	$(BIN)/cookiecutter . --no-input --output-dir build/dependencies >/dev/null
+	$(UV) pip install -q --python $(BIN)/python --compile-bytecode --group dev \
+		-r build/dependencies/*/pyproject.toml --extra launch --extra dev
+	touch $@
