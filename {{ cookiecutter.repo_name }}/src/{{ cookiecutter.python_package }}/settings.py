@@ -2,9 +2,8 @@
 
 import warnings
 
-# Libraries complaining about each other, at every command; nobody here can mend it.
-for message in (r"register_new_resolver\(\) is deprecated", r".*Add type hints to the `predict` method"):
-    warnings.filterwarnings("ignore", message=message)
+# OmegaConf to Kedro, at every command; nobody here can mend it.
+warnings.filterwarnings("ignore", message=r"register_new_resolver\(\) is deprecated")
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

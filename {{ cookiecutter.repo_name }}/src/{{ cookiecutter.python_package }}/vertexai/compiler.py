@@ -77,7 +77,7 @@ def compile_plan(
     start = component(START_TASK, ["--start-run"], {}, {"mlflow_run": "String"})
     finish = component(FINISH_TASK, ["--finish-run"], {"status": _STATUS}, {})
 
-    def build(params: dict = encode(params or {})) -> None:  # noqa: B008 - KFP reads the default
+    def build(params: dict[str, Any] = encode(params or {})) -> None:  # noqa: B008 - KFP reads the default
         with dsl.ExitHandler(_uncached(finish()), name="kedro-pipeline"):
             started = _uncached(start())
             tasks: dict[str, dsl.PipelineTask] = {}

@@ -7,7 +7,6 @@ of its own: no shell reads it.
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -105,4 +104,4 @@ def _write_output(executor_input: Mapping[str, Any], parameters: Mapping[str, An
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,0 +1,89 @@
+"""What tests of generated projects share: baking one, and running its commands as its user would."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """This process's environment, without what would leak one project into another."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KEDRO_", "MLFLOW_", "PYTHONPATH"))}
+    return {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "DO_NOT_TRACK": "1", "COLUMNS": "200", **extra}
+
+
+def run(*argv: str | Path, cwd: Path, timeout: float = 300, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run a command and return it with its output; nobody answers its questions."""
+    return subprocess.run(
+        [str(item) for item in argv], cwd=cwd, env=environment(**extra), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def bake(tmp_path: Path) -> Callable[..., Path]:
+    """Generate a project with plain cookiecutter and these answers."""
+
+    def bake(**answers: str) -> Path:
+        answers = {"project_name": "Test Project", **answers}
+        extra = [f"{name}={value}" for name, value in answers.items()]
+        done = run(BIN / "cookiecutter", ROOT, "--no-input", "--output-dir", tmp_path, *extra, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return tmp_path / answers["project_name"].lower().replace(" ", "-")
+
+    return bake
+
+
+@pytest.fixture
+def with_pipeline(bake: Callable[..., Path]) -> Callable[[str], Path]:
+    """Generate a project without the example and give it one pipeline, the text of whose module this is."""
+
+    def with_pipeline(source: str) -> Path:
+        project = bake(example="no")
+        package = project / "src/test_project/pipelines/under_test"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(source)
+        return project
+
+    return with_pipeline
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real MLflow server on a free port of loopback; its address."""
+    import socket
+    import time
+    import urllib.request
+
+    folder = tmp_path_factory.mktemp("mlflow")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    with (folder / "log.txt").open("w") as log:
+        server = subprocess.Popen(
+            [BIN / "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+             "--backend-store-uri", "sqlite:///store.db", "--artifacts-destination", "artifacts"],
+            cwd=folder, env=environment(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    try:
+        for _ in range(600):
+            assert server.poll() is None, (folder / "log.txt").read_text()
+            try:
+                urllib.request.urlopen(f"{url}/health", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        else:
+            pytest.fail(f"no answer from {url}/health in a minute: {(folder / 'log.txt').read_text()}")
+        yield url
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)

@@ -1,0 +1,168 @@
+"""The three ways to a project, the answers, and what comes out of them."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import BIN, ROOT, run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory) -> Path:
+    """The starter as a Git repository whose newest commit is the working tree; cruft wants one."""
+    clone = tmp_path_factory.mktemp("starter")
+    files = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT).stdout.split("\0")
+    present = "\n".join(name for name in files if name and (ROOT / name).exists())
+    subprocess.run(["tar", "-C", clone, "-x"], check=True, input=subprocess.run(
+        ["tar", "-C", ROOT, "-c", "-T", "-"], input=present.encode(), check=True, stdout=subprocess.PIPE
+    ).stdout)  # fmt: skip
+    identity = ["-c", "user.name=tester", "-c", "user.email=tester@example.com"]
+    for command in (["init", "-q", "-b", "main"], ["add", "-A"], [*identity, "commit", "-qm", "starter"]):
+        assert run("git", *command, cwd=clone).returncode == 0
+    return clone
+
+
+def files(project: Path) -> dict[str, str]:
+    """What a project consists of, names of the project removed; cruft's own record is not part of it."""
+    made = (path for path in project.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    names = re.compile(r"(new|my|kedro)[-_ ]?(kedro[-_ ])?project", re.IGNORECASE)
+    return {
+        names.sub("NAME", str(path.relative_to(project))): names.sub("NAME", path.read_text())
+        for path in made
+        if path.name != ".cruft.json" and ".git" not in path.relative_to(project).parts
+    }
+
+
+def pass_their_own_tests(project: Path) -> None:
+    checks = [
+        ["pytest", "-q"],
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["kedro", "vertexai", "compile"],
+    ]
+    for check in checks:
+        done = run(BIN / check[0], *check[1:], cwd=project)
+        assert done.returncode == 0, f"{check}:\n{done.stdout}\n{done.stderr}"
+
+
+def test_three_ways_lead_to_equal_projects_that_pass_their_own_tests(repository, tmp_path):
+    ways = {
+        "my-project": [BIN / "kedro", "new", f"--starter={repository}", "--name", "My Project", "--telemetry", "no"],
+        "new-kedro-project": [BIN / "cookiecutter", repository, "--no-input"],
+        "cruft/new-kedro-project": [BIN / "cruft", "create", repository, "--no-input", "--output-dir", "cruft"],
+    }
+    (tmp_path / "cruft").mkdir()
+    for folder, way in ways.items():
+        done = run(*way, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / folder).is_dir()
+    projects = [files(tmp_path / folder) for folder in ways]
+    assert projects[0] == projects[1] == projects[2]
+    for folder in ways:
+        for path in (tmp_path / folder).rglob("*"):
+            assert "{{ cookiecutter" not in str(path)
+            if path.is_file():
+                assert b"{{ cookiecutter" not in path.read_bytes(), path
+                assert b"{%" not in path.read_bytes(), path
+        pass_their_own_tests(tmp_path / folder)
+    checked = run(BIN / "cruft", "check", cwd=tmp_path / "cruft/new-kedro-project")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_kedro_new_asks_for_the_name_and_nothing_else(tmp_path):
+    done = subprocess.run(
+        [BIN / "kedro", "new", f"--starter={ROOT}", "--telemetry=no"],
+        cwd=tmp_path, input="Asked For\n", capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "asked-for/src/asked_for/vertexai/step.py").is_file()
+
+
+def test_kedro_new_takes_the_cloud_facts_from_a_file(tmp_path):
+    facts = {
+        "gcp_project_id": "penguins-prod-42",
+        "gcp_region": "europe-west1",
+        "gcp_bucket": "gs://penguins-pipelines",
+        "artifact_registry": "europe-west1-docker.pkg.dev/penguins-prod-42/images",
+        "mlflow_tracking_uri": "https://mlflow.example.com",
+        "client_id": "1234567890-abc123.apps.googleusercontent.com",
+        "service_account": "pipeline@penguins-prod-42.iam.gserviceaccount.com",
+    }
+    names = {"project_name": "Given", "repo_name": "given-repo", "python_package": "given_package"}
+    (tmp_path / "answers.yml").write_text(yaml.safe_dump({**names, "ci": "gitlab", **facts}))
+    done = run(BIN / "kedro", "new", f"--starter={ROOT}", "--config", "answers.yml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    project = tmp_path / "given-repo"
+    globals_ = yaml.safe_load((project / "conf/cloud/globals.yml").read_text())
+    assert set(globals_.values()) == set(facts.values())
+    assert (project / ".gitlab-ci.yml").exists()
+    assert not (project / ".github").exists()
+    done = run(BIN / "kedro", "vertexai", "-e", "cloud", "compile", "-o", "spec.yaml", cwd=project)
+    assert done.returncode == 0, done.stderr
+    spec = yaml.safe_load((project / "spec.yaml").read_text())
+    assert spec["defaultPipelineRoot"] == "gs://penguins-pipelines/given-repo"
+    image = spec["deploymentSpec"]["executors"]["exec-clean"]["container"]["image"]
+    assert image == "europe-west1-docker.pkg.dev/penguins-prod-42/images/given-repo:latest"
+
+
+def test_without_the_example_the_project_is_lean_and_still_works(bake):
+    project = bake(example="no", ci="none")
+    left = files(project)
+    assert not [name for name in left if re.search("penguin|data/|github|gitlab", name)]
+    assert "scikit-learn" not in left["pyproject.toml"]
+    pass_their_own_tests(project)
+    done = run(BIN / "kedro", "vertexai", "run-local", cwd=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "value", "example"),
+    [
+        ("gcp_project_id", "Penguins", "penguins-prod-42"),
+        ("gcp_region", "Europe", "europe-west1"),
+        ("gcp_bucket", "penguins", "gs://penguins-pipelines"),
+        ("artifact_registry", "gcr.io/penguins", "europe-west1-docker.pkg.dev/penguins-prod-42/images"),
+        ("mlflow_tracking_uri", "mlflow", "https://mlflow.example.com"),
+        ("client_id", "me", "1234567890-abc123.apps.googleusercontent.com"),
+        ("service_account", "robot", "pipeline@penguins-prod-42.iam.gserviceaccount.com"),
+        ("repo_name", "../up", "penguin-species"),
+        ("project_name", "3 Penguins", "Penguin Species"),
+        ("project_name", 'a"""', "Penguin Species"),
+        ("python_package", "class", "keyword of Python"),
+        ("python_package", "json", "standard library"),
+        ("python_package", "mlflow", "the project depends on"),
+        ("python_package", "My-Package", "penguin_species"),
+    ],
+)
+def test_a_wrong_answer_ends_with_a_sentence_before_a_file_is_written(answer, value, example, tmp_path):
+    answers = {"project_name": "Fine", "python_package": "fine", "repo_name": "fine", answer: value}
+    extra = [f"{name}={text}" for name, text in answers.items()]
+    done = run(BIN / "cookiecutter", ROOT, "--no-input", *extra, cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"{answer}: '{value}'" in done.stderr
+    assert example in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_taken_names_are_those_of_the_dependencies(bake):
+    """Every distribution the project names, by the name it is imported by."""
+    import tomllib
+    from importlib.metadata import packages_distributions
+
+    hook: dict = {}
+    source = (ROOT / "hooks/pre_gen_project.py").read_text()
+    exec(source.replace("{{ cookiecutter | jsonify }}", "{}"), hook)
+    project = tomllib.loads((bake() / "pyproject.toml").read_text())["project"]
+    requirements = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    distributions = {re.match(r"[\w-]+", requirement)[0].lower() for requirement in requirements}
+    imported_as = {
+        name for name, owners in packages_distributions().items() if {owner.lower() for owner in owners} & distributions
+    }
+    public = {name for name in imported_as if not name.startswith("_")}
+    assert distributions
+    assert public - {"pytest", "py"} <= hook["TAKEN"]

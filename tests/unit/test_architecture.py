@@ -1,0 +1,86 @@
+"""The modules' one direction, and each third-party world's one door, as DESIGN says and docs/explanation shows."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+VERTEXAI = Path(__file__).parents[1] / "in_place/starter/vertexai"
+MODULES = {path.stem: ast.parse(path.read_text()) for path in VERTEXAI.glob("*.py")}
+
+# A module imports only from lines above its own.
+LAYERS = [
+    {"__init__", "errors"},
+    {"params", "config", "spec", "artifact", "tracking"},
+    {"plan", "local"},
+    {"compiler", "project", "render", "step"},
+    {"cli"},
+]
+DOORS = {
+    "pydantic": {"config"},
+    "kfp": {"compiler"},
+    "kedro.framework.session": {"step"},
+    "fsspec": {"artifact"},
+    "cloudpickle": {"artifact"},
+    "mlflow": {"tracking"},
+    "click": {"cli"},
+    "rich": {"cli", "render"},
+    "subprocess": {"local"},
+}
+
+
+def imported(tree: ast.AST) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module or "")
+    return names
+
+
+def siblings(tree: ast.AST) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            found |= {node.module} if node.module else {alias.name for alias in node.names}
+    return found
+
+
+def test_every_module_has_a_layer():
+    assert set(MODULES) == set.union(*LAYERS)
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_go_one_way(module):
+    layer = next(number for number, names in enumerate(LAYERS) if module in names)
+    below = set().union(*LAYERS[:layer])
+    assert siblings(MODULES[module]) <= below
+
+
+@pytest.mark.parametrize("library", sorted(DOORS))
+def test_a_library_enters_by_its_door_only(library):
+    users = {
+        module
+        for module, tree in MODULES.items()
+        if any(name == library or name.startswith(f"{library}.") for name in imported(tree))
+    }
+    assert users == DOORS[library]
+
+
+def test_the_step_needs_nothing_of_the_launcher():
+    reached, todo = set(), {"step"}
+    while todo:
+        module = todo.pop()
+        reached.add(module)
+        todo |= siblings(MODULES[module]) - reached
+    assert reached.isdisjoint({"compiler", "cli", "render", "local"})
+
+
+def test_no_python_of_the_template_has_jinja_in_it():
+    project = Path(__file__).parents[2] / "{{ cookiecutter.repo_name }}"
+    for path in project.rglob("*.py"):
+        text = path.read_text()
+        ast.parse(text)
+        assert "{{ cookiecutter" not in text
+        assert "{%" not in text

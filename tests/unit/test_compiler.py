@@ -1,0 +1,95 @@
+import json
+
+import pytest
+from google.protobuf import json_format
+from kedro.pipeline import Node, Pipeline
+from kfp.pipeline_spec import pipeline_spec_pb2
+from starter.vertexai.compiler import compile_plan, write_spec
+from starter.vertexai.config import RunConfig
+from starter.vertexai.errors import UserError
+from starter.vertexai.plan import make_plan
+from starter.vertexai.spec import read_spec, tasks
+
+
+def same(*args):
+    return args
+
+
+def compiled(*nodes: Node, **options):
+    run_config = RunConfig(image="x", resources={"__default__": {"cpu": "500m", "memory": "2Gi"}})
+    plan = make_plan("__default__", Pipeline(nodes), run_config, {"raw"}.__contains__)
+    return compile_plan(plan, project_name="My Project", package="my_project", image="registry/x@sha256:1", **options)
+
+
+NODES = (
+    Node(same, "raw", ["left", "right"], name="cut"),
+    Node(same, "left", "l", name="left_branch"),
+    Node(same, ["right", "params:a"], "r", name="right_branch"),
+    Node(same, ["l", "r"], "end", name="join"),
+)
+
+
+def test_the_spec_is_one_that_the_sdk_accepts():
+    spec = compiled(*NODES, root="gs://bucket/root")
+    message = json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+    assert message.pipeline_info.name == "my-project"
+    assert message.default_pipeline_root == "gs://bucket/root"
+
+
+def test_start_is_first_and_finish_is_told_how_everything_ended():
+    found = {task.name: task for task in tasks(compiled(*NODES))}
+    assert next(iter(found)) == "mlflow-start-run"
+    assert found["mlflow-start-run"].upstream == frozenset()
+    steps = {"cut", "left-branch", "right-branch", "join"}
+    assert all("mlflow-start-run" in found[step].upstream for step in steps)
+    assert found["join"].upstream == {"mlflow-start-run", "left-branch", "right-branch"}
+    finish = found["mlflow-finish-run"]
+    assert finish.always
+    assert finish.upstream == steps | {"mlflow-start-run"}
+    assert finish.parameters["status"].status_of == ("exit-handler-1", finish.upstream)
+
+
+def test_a_step_is_an_argv_that_no_shell_reads():
+    spec = compiled(*NODES, env="it's $(here)")
+    container = spec["deploymentSpec"]["executors"]["exec-cut"]["container"]
+    assert container["image"] == "registry/x@sha256:1"
+    assert container["command"] == ["python", "-m", "my_project.vertexai.step"]
+    arguments = dict(zip(container["args"][::2], container["args"][1::2], strict=True))
+    assert json.loads(arguments["--nodes"]) == ["cut"]
+    assert arguments["--executor-input"] == "{{$}}"
+    assert arguments["--env"] == "it's $(here)"
+
+
+def test_resources_are_what_vertex_reads():
+    resources = compiled(*NODES)["deploymentSpec"]["executors"]["exec-cut"]["container"]["resources"]
+    assert (resources["cpuLimit"], resources["memoryLimit"]) == (0.5, pytest.approx(2.147483648))
+
+
+def test_nothing_is_cached_that_was_not_asked_for():
+    spec = compiled(*NODES)
+    inner = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]
+    assert not any(task["cachingOptions"].get("enableCache") for task in inner.values())
+
+
+def test_the_same_plan_compiles_to_the_same_bytes():
+    assert json.dumps(compiled(*NODES)) == json.dumps(compiled(*NODES))
+
+
+def test_a_pipeline_without_nodes_still_starts_and_finishes():
+    assert [task.name for task in tasks(compiled())] == ["mlflow-start-run", "mlflow-finish-run"]
+
+
+@pytest.mark.parametrize("name", ["spec.json", "spec.yaml"])
+def test_a_written_spec_reads_back(name, tmp_path):
+    spec = compiled(*NODES, params={"a": 1.0, "b": {"c": "ü"}})
+    write_spec(spec, tmp_path / name)
+    assert read_spec(tmp_path / name) == spec
+    assert spec["root"]["inputDefinitions"]["parameters"]["params"]["defaultValue"]["b"] == {"c": "ü"}
+
+
+def test_a_spec_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    target = tmp_path / "spec.json"
+    target.mkdir()
+    with pytest.raises(UserError, match="Name a file in a folder"):
+        write_spec(compiled(), target)
+    assert [path.name for path in tmp_path.iterdir()] == ["spec.json"]

@@ -1,0 +1,236 @@
+"""The executor on specs that the KFP SDK compiled, whose containers are plain commands of this machine."""
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from kfp import dsl
+from starter.vertexai import local
+from starter.vertexai.errors import UserError
+from starter.vertexai.spec import read_spec, tasks
+
+
+def sh(name: str, script: str, **arguments: Any):
+    """A task that runs a shell script; its arguments are those of ``dsl.container_component``."""
+
+    def task() -> None:
+        return dsl.ContainerSpec(image="x", command=["sh", "-c", script, name], args=["{{$}}"])
+
+    task.__name__ = name
+    task.__annotations__.pop("return")
+    return dsl.container_component(task)(**arguments)
+
+
+@dsl.container_component
+def report(status: dsl.PipelineTaskFinalStatus):
+    return dsl.ContainerSpec(image="x", command=["sh", "-c", 'printf %s "$0"'], args=["{{$.inputs.parameters['status']}}"])
+
+
+@dsl.container_component
+def write(text: str, data: dsl.Output[dsl.Dataset], length: dsl.OutputPath(int)):
+    script = 'printf %s "$0" > "$1"; printf %s "${#0}" > "$2"'
+    return dsl.ContainerSpec(image="x", command=["sh", "-c", script], args=[text, data.path, length])
+
+
+@dsl.container_component
+def show(data: dsl.Input[dsl.Dataset], length: int):
+    return dsl.ContainerSpec(image="x", command=["sh", "-c", 'cat "$0"; printf " %s" "$1"'], args=[data.path, length])
+
+
+@dsl.container_component
+def names():
+    keys = ["pipeline_job_name", "pipeline_job_uuid", "pipeline_job_resource_name", "pipeline_task_name", "pipeline_root"]
+    return dsl.ContainerSpec(image="x", command=["printf", "%s\n"], args=["{{$." + key + "}}" for key in keys])
+
+
+def spec_of(build: Callable[..., Any]) -> dict[str, Any]:
+    @functools.wraps(build)
+    def pipeline(*args: Any, **kwargs: Any) -> None:  # KFP takes what a pipeline returns for its outputs
+        build(*args, **kwargs)
+
+    return json_format.MessageToDict(dsl.pipeline(name="test")(pipeline).pipeline_spec)
+
+
+def execute(spec: dict[str, Any], folder: Path, **options: Any) -> local.JobRun:
+    return local.run_spec(spec, folder=folder, cwd=folder, **{"max_workers": 2, **options})
+
+
+def states(job: local.JobRun) -> dict[str, str]:
+    return {name: run.state for name, run in job.tasks.items()}
+
+
+def test_values_and_files_travel_as_they_were_written(tmp_path):
+    text = "it's \"quoted\" $(touch hacked) `touch hacked` {{$.pipeline_job_name}}\nü"
+
+    def pipeline(text: str):
+        written = write(text=text)
+        show(data=written.outputs["data"], length=written.outputs["length"])
+
+    job = execute(spec_of(pipeline), tmp_path, parameters={"text": text})
+    assert job.state == "SUCCEEDED"
+    assert job.tasks["show"].log.read_text() == f"{text} {len(text.encode())}"
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_a_task_knows_its_job_and_itself(tmp_path):
+    job = execute(spec_of(lambda: names()), tmp_path)
+    name, uuid, resource_name, task, root = job.tasks["names"].log.read_text().splitlines()
+    assert (name, task, root) == (job.name, "names", str(job.folder))
+    assert uuid.isdigit()
+    assert resource_name == job.folder.as_uri()
+
+
+def test_a_failed_task_stops_what_depends_on_it_and_nothing_else(tmp_path):
+    def pipeline():
+        with dsl.ExitHandler(report()):
+            bad = sh("bad", "echo reason >&2; exit 3")
+            sh("after-bad", "true").after(bad)
+            sh("after-good", "true").after(sh("good", "sleep 0.2"))
+
+    job = execute(spec_of(pipeline), tmp_path)
+    assert job.state == "FAILED"
+    assert states(job) == {
+        "bad": "FAILED", "after-bad": "NOT_TRIGGERED", "good": "SUCCEEDED", "after-good": "SUCCEEDED", "report": "SUCCEEDED",
+    }  # fmt: skip
+    assert job.tasks["bad"].error == "exit code 3"
+    assert job.tasks["bad"].log.read_text() == "reason\n"
+    status = json.loads(job.tasks["report"].log.read_text())
+    assert status["state"] == "FAILED"
+    assert "The failed tasks are: [bad]." in status["error"]["message"]
+
+
+def test_a_task_that_may_run_however_others_ended_does(tmp_path):
+    def pipeline():
+        sh("whatever", "true").after(sh("bad", "exit 1")).ignore_upstream_failure()
+
+    assert states(execute(spec_of(pipeline), tmp_path)) == {"bad": "FAILED", "whatever": "SUCCEEDED"}
+
+
+def test_a_retry_succeeds_where_the_first_attempt_failed(tmp_path):
+    def pipeline():
+        with dsl.ExitHandler(report()):
+            task = sh("flaky", f"echo attempt; test -e {tmp_path}/seen || {{ touch {tmp_path}/seen; exit 1; }}")
+            task.set_retry(2, backoff_duration="0s")
+
+    job = execute(spec_of(pipeline), tmp_path)
+    assert job.state == "SUCCEEDED"
+    assert job.tasks["flaky"].attempt == 2
+    assert job.tasks["flaky"].log.read_text() == "attempt\n" * 2
+    assert json.loads(job.tasks["report"].log.read_text())["state"] == "SUCCEEDED"
+
+
+def test_retries_end(tmp_path):
+    job = execute(spec_of(lambda: sh("bad", "exit 1").set_retry(2, backoff_duration="0s")), tmp_path)
+    assert (job.tasks["bad"].state, job.tasks["bad"].attempt) == ("FAILED", 3)
+
+
+def test_a_killed_task_says_so(tmp_path):
+    job = execute(spec_of(lambda: sh("hungry", "kill -9 $$")), tmp_path)
+    assert job.tasks["hungry"].error == "killed by SIGKILL, perhaps for lack of memory"
+
+
+def test_a_command_that_does_not_exist_is_named(tmp_path):
+    @dsl.container_component
+    def missing():
+        return dsl.ContainerSpec(image="x", command=["no-such-command"])
+
+    job = execute(spec_of(lambda: missing()), tmp_path)
+    assert job.tasks["missing"].error == "no-such-command could not be started: No such file or directory"
+
+
+def test_two_branches_run_side_by_side_and_one_worker_runs_one_at_a_time(tmp_path):
+    """Each branch waits for the other's file: alone, neither could end."""
+
+    def pipeline():
+        for mine, other in (("a", "b"), ("b", "a")):
+            sh(mine, f"touch {tmp_path}/{mine}; for i in $(seq 50); do test -e {tmp_path}/{other} && exit; sleep 0.1; done; exit 1")
+
+    spec = spec_of(pipeline)
+    assert execute(spec, tmp_path).state == "SUCCEEDED"
+    for name in "ab":
+        (tmp_path / name).unlink()
+    alone = execute(spec, tmp_path, max_workers=1)
+    assert sorted(states(alone).values()) == ["FAILED", "SUCCEEDED"]
+
+
+def test_ctrl_c_ends_the_running_task_and_the_exit_task_still_runs(tmp_path):
+    def pipeline():
+        with dsl.ExitHandler(report()):
+            slow = sh("slow", f"touch {tmp_path}/started; sleep 60")
+            sh("later", "true").after(slow)
+
+    def interrupt():
+        while not (tmp_path / "started").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    job = execute(spec_of(pipeline), tmp_path)
+    thread.join()
+    assert job.state == "CANCELLED"
+    assert states(job) == {"slow": "CANCELLED", "later": "CANCELLED", "report": "SUCCEEDED"}
+    assert json.loads(job.tasks["report"].log.read_text())["state"] == "CANCELLED"
+    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout.split()
+    assert left == []
+
+
+def test_a_pipeline_parameter_that_does_not_exist_is_named(tmp_path):
+    def pipeline(text: str = ""):
+        write(text=text)
+
+    with pytest.raises(UserError, match="no parameter 'txet'. Did you mean 'text'"):
+        execute(spec_of(pipeline), tmp_path, parameters={"txet": "x"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_only_vertex_can_run_is_refused_before_anything_runs(tmp_path):
+    def pipeline():
+        with dsl.ParallelFor([1, 2]):
+            sh("each", "true")
+
+    with pytest.raises(UserError, match="parameterIterator; loops are run by Vertex AI only"):
+        execute(spec_of(pipeline), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tasks_of_one_name_in_two_graphs_are_told_apart():
+    def pipeline():
+        for number in range(2):
+            with dsl.ExitHandler(sh(f"exit-{number}", "true")):
+                sh("same", "true")
+
+    spec = spec_of(pipeline)
+    inner = [component["dag"]["tasks"] for component in spec["components"].values() if "dag" in component]
+    first, second = ({"same": next(iter(tasks.values()))} for tasks in inner)
+    for component, graph in zip((c for c in spec["components"].values() if "dag" in c), (first, second), strict=True):
+        component["dag"]["tasks"] = graph
+    found = {task.name for task in tasks(spec)}
+    assert found == {"exit-0", "exit-1", "exit-handler-1.same", "exit-handler-2.same"}
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"pipelineInfo": {}}', "{", "a: [", "\x00"])
+def test_a_file_that_is_no_spec_is_refused_with_the_cure(content, tmp_path):
+    for name in ("x.json", "x.yaml"):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(UserError, match=r"Make one with: kedro vertexai compile"):
+            read_spec(tmp_path / name)
+
+
+def test_python_in_a_container_is_this_python(tmp_path):
+    @dsl.container_component
+    def which():
+        return dsl.ContainerSpec(image="x", command=["python", "-c", "import sys; print(sys.executable)"])
+
+    job = execute(spec_of(lambda: which()), tmp_path)
+    assert Path(job.tasks["which"].log.read_text().strip()).parent == Path(sys.executable).parent
