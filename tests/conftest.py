@@ -1,13 +1,13 @@
 """What tests of generated projects share: baking one, and running its commands as its user would."""
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from mlflow_server import mlflow_server
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -23,7 +23,7 @@ def run(*argv: str | Path, cwd: Path, timeout: float = 300, **extra: str) -> sub
     """Run a command and return it with its output; nobody answers its questions."""
     return subprocess.run(
         [str(item) for item in argv], cwd=cwd, env=environment(**extra), stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout,
+        capture_output=True, text=True, timeout=timeout,
     )  # fmt: skip
 
 
@@ -56,34 +56,7 @@ def with_pipeline(bake: Callable[..., Path]) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real MLflow server on a free port of loopback; its address."""
-    import socket
-    import time
-    import urllib.request
-
-    folder = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    with (folder / "log.txt").open("w") as log:
-        server = subprocess.Popen(
-            [BIN / "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-             "--backend-store-uri", "sqlite:///store.db", "--artifacts-destination", "artifacts"],
-            cwd=folder, env=environment(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-    try:
-        for _ in range(600):
-            assert server.poll() is None, (folder / "log.txt").read_text()
-            try:
-                urllib.request.urlopen(f"{url}/health", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        else:
-            pytest.fail(f"no answer from {url}/health in a minute: {(folder / 'log.txt').read_text()}")
+def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real MLflow server."""
+    with mlflow_server(BIN / "mlflow", tmp_path_factory.mktemp("mlflow"), environment()) as url:
         yield url
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)

@@ -85,13 +85,13 @@ class Statuses(threading.Thread):
         self.join()
 
 
-def test_one_run_on_a_server_follows_the_whole_pipeline(bake, mlflow_server):
+def test_one_run_on_a_server_follows_the_whole_pipeline(bake, mlflow_url):
     project = bake()
-    use_server(project, mlflow_server)
+    use_server(project, mlflow_url)
     done = vertexai(project, "run-local")
     assert done.returncode == 0, done.stdout + done.stderr
 
-    found = only_run(project, mlflow_server)
+    found = only_run(project, mlflow_url)
     (job,) = (project / ".vertexai").iterdir()
     assert found.info.status == "FINISHED"
     tags = found.data.tags
@@ -102,14 +102,13 @@ def test_one_run_on_a_server_follows_the_whole_pipeline(bake, mlflow_server):
     assert not [name for name in tags if name.startswith(("running_node", "failed_node", "error"))]
     assert found.data.params["forest.n_estimators"] == "100"
     assert found.data.metrics["metrics.accuracy"] > 0.9
-    client = mlflow.MlflowClient(mlflow_server)
+    client = mlflow.MlflowClient(mlflow_url)
     assert [item.path for item in client.list_artifacts(found.info.run_id)] == ["confusion_matrix.png"]
     (model,) = client.search_logged_models([found.info.experiment_id])
     assert (model.name, model.source_run_id) == ("model", found.info.run_id)
-    assert f"{mlflow_server}/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}" in done.stdout
-    assert [line.split()[:2] for line in done.stdout.splitlines() if re.match(r"[A-Z]+ ", line)][0] == [
-        "SUCCEEDED", "mlflow-start-run",
-    ]  # fmt: skip
+    assert f"{mlflow_url}/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}" in done.stdout
+    ended = [line.split()[:2] for line in done.stdout.splitlines() if line.startswith("SUCCEEDED ")]
+    assert (ended[0], ended[-1]) == (["SUCCEEDED", "mlflow-start-run"], ["SUCCEEDED", "mlflow-finish-run"])
 
 
 def test_a_failing_branch_fails_the_run_once_and_is_named(bake):
@@ -199,7 +198,7 @@ def sleep():
     Path("started").touch()
     time.sleep(120)
 """
-    project = with_pipeline(source('Node(sleep, None, None, name="sleep")', code))
+    project = with_pipeline(source('Node(sleep, None, "x", name="sleep")', code))
     with Statuses(project) as statuses:
         process = subprocess.Popen(
             [BIN / "kedro", "vertexai", "run-local"], cwd=project, env=environment(), start_new_session=True,
@@ -307,7 +306,7 @@ def test_a_mistake_is_a_sentence_and_leaves_nothing(bake, arguments, code, sente
 @pytest.mark.parametrize(
     ("nodes", "sentence"),
     [
-        (COLLISION, "'a-b' would both become the task 'a-b'. Rename one of them."),
+        (COLLISION, "Nodes 'a-b' and 'a_b' would both become the task 'a-b'. Rename one of them."),
         (MISSING, "Dataset 'nowhere' (input of node 'lost' of pipeline '__default__') is made by no node"),
     ],
 )

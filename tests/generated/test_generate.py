@@ -2,6 +2,9 @@
 
 import re
 import subprocess
+import tomllib
+from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -151,14 +154,11 @@ def test_a_wrong_answer_ends_with_a_sentence_before_a_file_is_written(answer, va
 
 def test_the_taken_names_are_those_of_the_dependencies(bake):
     """Every distribution the project names, by the name it is imported by."""
-    import tomllib
-    from importlib.metadata import packages_distributions
-
     hook: dict = {}
     source = (ROOT / "hooks/pre_gen_project.py").read_text()
     exec(source.replace("{{ cookiecutter | jsonify }}", "{}"), hook)
     project = tomllib.loads((bake() / "pyproject.toml").read_text())["project"]
-    requirements = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    requirements = list(chain(project["dependencies"], *project["optional-dependencies"].values()))
     distributions = {re.match(r"[\w-]+", requirement)[0].lower() for requirement in requirements}
     imported_as = {
         name for name, owners in packages_distributions().items() if {owner.lower() for owner in owners} & distributions

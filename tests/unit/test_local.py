@@ -189,7 +189,7 @@ def test_a_pipeline_parameter_that_does_not_exist_is_named(tmp_path):
     def pipeline(text: str = ""):
         write(text=text)
 
-    with pytest.raises(UserError, match="no parameter 'txet'. Did you mean 'text'"):
+    with pytest.raises(UserError, match=r"no parameter 'txet'\. Did you mean 'text'"):
         execute(spec_of(pipeline), tmp_path, parameters={"txet": "x"})
     assert list(tmp_path.iterdir()) == []
 
