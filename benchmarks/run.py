@@ -121,12 +121,13 @@ def sleepers(project: Path, count: int, seconds: float, workers: int = 2) -> Row
 
 
 def measure_peer_step() -> float:
-    """kedro-vertexai's two commands for one step: initialize-job, then kedro run. See BASELINE for how it is set up."""
+    """kedro-vertexai's two commands for one step, ``aiplatform.init`` doing nothing: there are no credentials here."""
     python = PEER / ".venv/bin/python"
     if not python.exists():
         uv = str(BIN / "uv")
         command([uv, "venv", "-q", "--python", str(BIN / "python"), str(PEER / ".venv")], ROOT)
-        packages = ["kedro-vertexai[mlflow]==1.0.0", "kedro==1.0.*", "sqlalchemy<2.1", "kedro-datasets", "setuptools<81"]
+        packages = ["kedro-vertexai[mlflow]==1.0.0", "kedro==1.0.*", "kedro-datasets"]
+        packages += ["sqlalchemy<2.1", "setuptools<81"]  # it does not start with newer ones
         command([uv, "pip", "install", "-q", "--compile-bytecode", "--python", str(python), *packages], ROOT)
     kedro = str(PEER / ".venv/bin/kedro")
     project = PEER / "peer"

@@ -18,25 +18,33 @@ sys.path.insert(0, str(ROOT / "tests"))
 from mlflow_server import mlflow_server  # noqa: E402
 
 DEMO = ROOT / "build/demo"
+SHOWN = Path("/tmp/demo")
 BIN = DEMO / ".venv/bin"
 ENVIRONMENT = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "DO_NOT_TRACK": "1", "COLUMNS": "110"}
 
 
 def main() -> None:
-    """Run the demo's spec once more and write down what is seen."""
+    """Run the demo's spec once more, in a folder whose path says nothing of this machine, and write down what is seen."""
     if not (DEMO / "pipeline.json").exists():
         sys.exit("build/demo is missing. Make it with: make demo")
-    run = kedro("vertexai", "run-local", "--spec", "pipeline.json")
-    replace("demo", f"```console\n$ kedro vertexai run-local --spec pipeline.json\n{run.rstrip()}\n```")
-    replace("plan", f"```mermaid\n{kedro('vertexai', 'plan', '--format', 'mermaid').rstrip()}\n```")
-    run_id = re.search(r"run (\w{32})", run)[1]
-    screenshot(run_id, ROOT / "docs/pictures/mlflow-run.png")
+    SHOWN.mkdir()
+    try:
+        for name in ("conf", "data", "src", "pyproject.toml", "pipeline.json", ".telemetry"):
+            copy = shutil.copytree if (DEMO / name).is_dir() else shutil.copy
+            copy(DEMO / name, SHOWN / name)
+        run = kedro("vertexai", "run-local", "--spec", "pipeline.json")
+        replace("demo", f"```console\n$ kedro vertexai run-local --spec pipeline.json\n{run.rstrip()}\n```")
+        replace("plan", f"```mermaid\n{kedro('vertexai', 'plan', '--format', 'mermaid').rstrip()}\n```")
+        run_id = re.search(r"run (\w{32})", run)[1]
+        screenshot(run_id, ROOT / "docs/pictures/mlflow-run.png")
+    finally:
+        shutil.rmtree(SHOWN)
 
 
 def kedro(*arguments: str) -> str:
-    """The output of a command of the demo project."""
+    """The output of a command in the demo project."""
     argv = [BIN / "kedro", *arguments]
-    return subprocess.run(argv, cwd=DEMO, env=ENVIRONMENT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run(argv, cwd=SHOWN, env=ENVIRONMENT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def replace(name: str, text: str) -> None:
@@ -52,8 +60,8 @@ def screenshot(run_id: str, picture: Path) -> None:
     picture.parent.mkdir(exist_ok=True)
     quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
     argv = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *quiet]
-    argv += [f"--user-data-dir={ROOT / 'build/chromium'}", "--window-size=1500,1250", "--virtual-time-budget=20000"]
-    with mlflow_server(BIN / "mlflow", DEMO, ENVIRONMENT, store="sqlite:///mlflow.db") as url:
+    argv += [f"--user-data-dir={SHOWN / 'chromium'}", "--window-size=1500,1180", "--virtual-time-budget=20000"]
+    with mlflow_server(BIN / "mlflow", SHOWN, ENVIRONMENT, store="sqlite:///mlflow.db") as url:
         page = f"{url}/#/experiments/1/runs/{run_id}"
         subprocess.run([*argv, f"--screenshot={picture}", page], check=True, stderr=subprocess.DEVNULL, timeout=120)
 

@@ -57,7 +57,7 @@ def _datasets(plan: Plan, names: tuple[str, ...]) -> str:
 
 def _resources(step: Step) -> str:
     asked = {"cpu": step.resources.cpu, "memory": step.resources.memory}
-    return "\n".join(f"{name} {value}" for name, value in asked.items() if value)
+    return ", ".join(f"{name} {value}" for name, value in asked.items() if value)
 
 
 def _escaped(text: str) -> str:
