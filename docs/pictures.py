@@ -24,7 +24,7 @@ ENVIRONMENT = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "
 
 
 def main() -> None:
-    """Run the demo's spec once more, in a folder whose path says nothing of this machine, and write down what is seen."""
+    """Run the demo's spec once more, where the path says nothing of this machine, and write down what is seen."""
     if not (DEMO / "pipeline.json").exists():
         sys.exit("build/demo is missing. Make it with: make demo")
     SHOWN.mkdir()

@@ -14,7 +14,9 @@ START_SECONDS = 60
 
 
 @contextmanager
-def mlflow_server(mlflow: Path, folder: Path, environment: Mapping[str, str], store: str = "sqlite:///store.db") -> Iterator[str]:
+def mlflow_server(
+    mlflow: Path, folder: Path, environment: Mapping[str, str], store: str = "sqlite:///store.db"
+) -> Iterator[str]:
     """Start the server, wait until it answers, and stop it at the end.
 
     Args:

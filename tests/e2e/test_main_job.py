@@ -226,7 +226,7 @@ def write(text, number):
 """
     project = with_pipeline(source('Node(write, ["params:text", "params:number"], None, name="write")', code))
     (project / "conf/base/parameters.yml").write_text("text: ''\nnumber: 0\n")
-    text = "it's \"so\" $(touch hacked) `touch hacked` \\n {{$.pipeline_job_name}} ü"
+    text = 'it\'s "so" $(touch hacked) `touch hacked` \\n {{$.pipeline_job_name}} ü'
     done = vertexai(project, "run-local", "--params", f"text={text},number=1.0")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (project / "arrived").read_text() == json.dumps([text, 1.0])
@@ -269,7 +269,9 @@ def no_network(tmp_path: Path) -> dict[str, str]:
 
 def test_compiling_needs_no_network(bake, no_network):
     project = bake(mlflow_tracking_uri="https://mlflow.invalid")
-    proof = run(BIN / "python", "-c", "import socket; socket.create_connection(('127.0.0.1', 9))", cwd=project, **no_network)
+    proof = run(
+        BIN / "python", "-c", "import socket; socket.create_connection(('127.0.0.1', 9))", cwd=project, **no_network
+    )
     assert proof.returncode == 99
     for arguments in (["compile"], ["plan"], ["-e", "cloud", "compile"]):
         done = vertexai(project, *arguments, **no_network)

@@ -33,7 +33,9 @@ def sh(name: str, script: str, **arguments: Any):
 
 @dsl.container_component
 def report(status: dsl.PipelineTaskFinalStatus):
-    return dsl.ContainerSpec(image="x", command=["sh", "-c", 'printf %s "$0"'], args=["{{$.inputs.parameters['status']}}"])
+    return dsl.ContainerSpec(
+        image="x", command=["sh", "-c", 'printf %s "$0"'], args=["{{$.inputs.parameters['status']}}"]
+    )
 
 
 @dsl.container_component
@@ -49,7 +51,13 @@ def show(data: dsl.Input[dsl.Dataset], length: int):
 
 @dsl.container_component
 def names():
-    keys = ["pipeline_job_name", "pipeline_job_uuid", "pipeline_job_resource_name", "pipeline_task_name", "pipeline_root"]
+    keys = [
+        "pipeline_job_name",
+        "pipeline_job_uuid",
+        "pipeline_job_resource_name",
+        "pipeline_task_name",
+        "pipeline_root",
+    ]
     return dsl.ContainerSpec(image="x", command=["printf", "%s\n"], args=["{{$." + key + "}}" for key in keys])
 
 
@@ -70,7 +78,7 @@ def states(job: local.JobRun) -> dict[str, str]:
 
 
 def test_values_and_files_travel_as_they_were_written(tmp_path):
-    text = "it's \"quoted\" $(touch hacked) `touch hacked` {{$.pipeline_job_name}}\nü"
+    text = 'it\'s "quoted" $(touch hacked) `touch hacked` {{$.pipeline_job_name}}\nü'
 
     def pipeline(text: str):
         written = write(text=text)
@@ -153,7 +161,10 @@ def test_two_branches_run_side_by_side_and_one_worker_runs_one_at_a_time(tmp_pat
 
     def pipeline():
         for mine, other in (("a", "b"), ("b", "a")):
-            sh(mine, f"touch {tmp_path}/{mine}; for i in $(seq 50); do test -e {tmp_path}/{other} && exit; sleep 0.1; done; exit 1")
+            sh(
+                mine,
+                f"touch {tmp_path}/{mine}; for i in $(seq 50); do test -e {tmp_path}/{other} && exit; sleep 0.1; done; exit 1",
+            )
 
     spec = spec_of(pipeline)
     assert execute(spec, tmp_path).state == "SUCCEEDED"

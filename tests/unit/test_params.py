@@ -27,7 +27,9 @@ DECLARED = {"forest": {"n_estimators": 100}, "alpha": 1, "unused": 2, "open": {}
 CONSUMED = {"forest", "alpha", "open"}
 
 
-@pytest.mark.parametrize("params", [{"alpha": 2}, {"forest": {"n_estimators": 3}}, {"open": {"any": 1}}, {"date": "x"}, {}])
+@pytest.mark.parametrize(
+    "params", [{"alpha": 2}, {"forest": {"n_estimators": 3}}, {"open": {"any": 1}}, {"date": "x"}, {}]
+)
 def test_a_parameter_that_is_used_passes(params):
     check_known(params, DECLARED, CONSUMED, {"date"}, "p")
 

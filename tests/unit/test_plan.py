@@ -30,9 +30,7 @@ def test_a_step_per_node_with_what_flows_between_them():
 
 
 def test_datasets_that_sanitise_alike_keep_artifacts_of_their_own():
-    plan = planned(
-        Node(same, "raw", ["a#b", "a:b"], name="one"), Node(same, ["a#b", "a:b"], "end", name="two")
-    )
+    plan = planned(Node(same, "raw", ["a#b", "a:b"], name="one"), Node(same, ["a#b", "a:b"], "end", name="two"))
     assert plan.artifacts == {"a#b": "data_a_b", "a:b": "data_a_b_2"}
 
 
