@@ -44,11 +44,11 @@ def bake(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def with_pipeline(bake: Callable[..., Path]) -> Callable[[str], Path]:
+def with_pipeline(bake: Callable[..., Path]) -> Callable[..., Path]:
     """Generate a project without the example and give it one pipeline, the text of whose module this is."""
 
-    def with_pipeline(source: str) -> Path:
-        project = bake(example="no")
+    def with_pipeline(source: str, **answers: str) -> Path:
+        project = bake(example="no", **answers)
         package = project / "src/test_project/pipelines/under_test"
         package.mkdir(parents=True)
         (package / "__init__.py").write_text(source)

@@ -2,6 +2,8 @@
 
 import warnings
 
+from .auth import resolvers
+
 # OmegaConf to Kedro, at every command; nobody here can mend it.
 warnings.filterwarnings("ignore", message=r"register_new_resolver\(\) is deprecated")
 
@@ -9,6 +11,7 @@ CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
     "config_patterns": {"vertexai": ["vertexai*", "vertexai*/**"]},
+    "custom_resolvers": {"gcp.id_token": resolvers.id_token, "gcp.access_token": resolvers.access_token},
     # An environment's vertexai.yml states only what differs from conf/base.
     "merge_strategy": {"vertexai": "soft"},
 }

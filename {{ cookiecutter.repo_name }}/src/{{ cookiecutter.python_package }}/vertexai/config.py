@@ -19,6 +19,14 @@ class ResourcesConfig(_Settings):
     memory: str | None = Field(None, coerce_numbers_to_str=True, description="as Kubernetes writes it: 4Gi, 512M")
 
 
+class MlflowConfig(_Settings):
+    """``run_config.mlflow``."""
+
+    request_header_provider_params: dict[str, str] = Field(
+        default_factory=dict, description="init_kwargs of the header provider, if they are not in mlflow.yml"
+    )
+
+
 class RunConfig(_Settings):
     """``run_config``: how the pipeline runs."""
 
@@ -26,6 +34,7 @@ class RunConfig(_Settings):
     root: str | None = Field(None, description="pipeline root: where artifacts are kept, gs://bucket/folder")
     description: str | None = Field(None, description="shown beside the pipeline")
     service_account: str | None = Field(None, description="e-mail of the account that runs the steps")
+    mlflow: MlflowConfig = Field(MlflowConfig(), description="what the header provider of mlflow.yml is given")
     resources: dict[str, ResourcesConfig] = Field(
         default_factory=dict, description="by node name, node tag, or __default__"
     )

@@ -1,0 +1,287 @@
+"""The header providers with google-auth unpatched, against token endpoints that sign with a test key."""
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import mlflow
+import pytest
+import requests
+from cachetools import TTLCache, cached
+from fakes.google_identity import AMBIENT, Google, google_identity
+from google.auth import jwt
+from mlflow.tracking.request_header.registry import _request_header_provider_registry as registry
+from mlflow.tracking.request_header.registry import resolve_request_headers
+from starter.auth import gcp
+from starter.auth.mlflow_request_header_provider import AuthorizationError, RequestHeaderProviderWithKedroContext
+
+CLIENT_ID = "1234567890-abc123.apps.googleusercontent.com"
+ACCOUNT = "pipeline@project.iam.gserviceaccount.com"
+IAM = {"client_id": CLIENT_ID, "service_account": ACCOUNT}
+
+
+def context(**config: dict) -> SimpleNamespace:
+    """As much of a Kedro context as a provider looks at."""
+    return SimpleNamespace(config_loader=config, env="cloud")
+
+
+@pytest.fixture(scope="module")
+def endpoints(tmp_path_factory) -> Iterator[Google]:
+    """Google's endpoints; once, since google-auth remembers where the metadata server is."""
+    with google_identity(tmp_path_factory.mktemp("google")) as google:
+        yield google
+
+
+@pytest.fixture
+def google(endpoints, tmp_path, monkeypatch) -> Iterator[Google]:
+    """This process's google-auth talking to the endpoints, which are in their best mood."""
+    for name, value in endpoints.environment.items():
+        monkeypatch.setenv(name, value)
+    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
+    monkeypatch.setattr(gcp, "_BACKOFF", (0.05, 0.1, 0.2))
+    mlflow.set_tracking_uri("https://mlflow.example.com")
+    gcp._impersonated.cache_clear()
+    gcp._ambient.cache_clear()
+    with endpoints.in_best_mood():
+        yield endpoints
+    mlflow.set_tracking_uri(None)
+
+
+def bearer(provider: RequestHeaderProviderWithKedroContext, header: str = "Authorization") -> str:
+    return provider.request_headers()[header].removeprefix("Bearer ")
+
+
+def claims(provider: RequestHeaderProviderWithKedroContext) -> dict:
+    return jwt.decode(bearer(provider), verify=False)
+
+
+def test_iam_sends_a_token_of_the_service_account_for_the_client_id(google):
+    said = claims(gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM))
+    assert (said["aud"], said["email"]) == (CLIENT_ID, ACCOUNT)
+
+
+def test_oauth_sends_a_token_of_the_ambient_identity(google):
+    said = claims(gcp.MLFlowGoogleOauthRequestHeaderProvider(context(), client_id=CLIENT_ID))
+    assert (said["aud"], said["email"]) == (CLIENT_ID, AMBIENT)
+
+
+def test_another_header_carries_the_token_if_the_server_uses_authorization_itself(google):
+    provider = gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM, header="Proxy-Authorization")
+    assert list(provider.request_headers()) == ["Proxy-Authorization"]
+
+
+def test_vertexai_yml_may_name_the_values(google):
+    config = {"vertexai": {"run_config": {"mlflow": {"request_header_provider_params": IAM}}}}
+    assert claims(gcp.MLFlowGoogleIAMRequestHeaderProvider(context(**config)))["email"] == ACCOUNT
+    assert claims(gcp.MLFlowGoogleIAMRequestHeaderProvider(context(**config), **IAM))["email"] == ACCOUNT
+    with pytest.raises(AuthorizationError, match=r"'client_id' is 'other' in mlflow.yml .*vertexai.yml"):
+        gcp.MLFlowGoogleIAMRequestHeaderProvider(context(**config), client_id="other")
+
+
+def test_fifty_threads_at_once_make_one_request_and_get_one_token(google):
+    google.delay = 0.2
+    provider = gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM)
+    barrier, got = threading.Barrier(50), []
+
+    def ask():
+        barrier.wait()
+        got.append(bearer(provider))
+
+    threads = [threading.Thread(target=ask) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 50
+    assert len(set(got)) == 1
+    assert google.requests == 1
+
+
+@pytest.mark.parametrize("skew", [0, 3600, -3600])
+def test_a_token_is_renewed_before_it_ends_whatever_this_machines_clock_says(google, skew):
+    google.lifetime, google.skew = 2, skew
+    provider = gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM)
+    first = bearer(provider)
+    assert bearer(provider) == first
+    time.sleep(2)
+    assert bearer(provider) != first
+    assert google.requests == 2
+
+
+def test_two_contexts_send_one_header_with_one_token(google):
+    before = list(registry._registry)
+    try:
+        for _ in range(2):
+            registry.register(lambda: gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM))
+        assert resolve_request_headers()["Authorization"].count("Bearer ") == 1
+        assert google.requests == 1
+    finally:
+        registry._registry[:] = before
+
+
+def test_a_fork_goes_on_with_the_token_it_has(google):
+    provider = gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM)
+    token = bearer(provider)
+    gcp._impersonated(CLIENT_ID, ACCOUNT)._lock.acquire()  # as if another thread were renewing it at the fork
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with gcp._impersonated(CLIENT_ID, ACCOUNT)._lock:
+            os.write(writing, bearer(provider).encode())
+        os._exit(0)
+    os.close(writing)
+    assert os.waitpid(child, 0)[1] == 0
+    with os.fdopen(reading) as pipe:
+        assert pipe.read() == token
+
+
+@pytest.mark.parametrize("failures", [[500], [503, 500], [429]])
+def test_a_passing_failure_is_tried_again(google, failures):
+    google.failures = list(failures)
+    assert claims(gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM))["email"] == ACCOUNT
+    assert google.requests == len(failures) + 1
+
+
+def test_an_endpoint_that_is_down_for_a_while_is_waited_for(google, monkeypatch):
+    monkeypatch.setattr(gcp, "_BACKOFF", (0.5,) * 20)
+    google.down = True
+    threading.Timer(1, lambda: setattr(google, "down", False)).start()
+    assert claims(gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM))["email"] == ACCOUNT
+
+
+@pytest.mark.parametrize(
+    ("status", "cure"),
+    [
+        (403, f"Grant this identity roles/iam.serviceAccountTokenCreator on {ACCOUNT}"),
+        (404, f"There is no service account {ACCOUNT}"),
+        (400, f"Google does not take the audience {CLIENT_ID}; correct client_id"),
+        (500, "Google answered with an error"),
+    ],
+)
+def test_a_final_failure_says_what_to_grant_and_mlflow_cannot_swallow_it(google, status, cure):
+    google.failures = [status] * 10
+    before = list(registry._registry)
+    registry.register(lambda: gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM))
+    try:
+        with pytest.raises(AuthorizationError, match=r"No ID token from Google\.") as error:
+            resolve_request_headers()
+    finally:
+        registry._registry[:] = before
+    assert cure in str(error.value)
+    assert google.requests == (4 if status == 500 else 1)
+
+
+def test_a_revoked_grant_ends_the_run_when_the_token_does(google):
+    google.lifetime = 2
+    provider = gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM)
+    bearer(provider)
+    google.granted = False
+    bearer(provider)
+    time.sleep(2)
+    with pytest.raises(AuthorizationError, match=r"roles/iam.serviceAccountTokenCreator"):
+        bearer(provider)
+
+
+def test_user_credentials_are_sent_to_the_iam_provider(google, tmp_path, monkeypatch):
+    user = {"type": "authorized_user", "client_id": "x", "client_secret": "y", "refresh_token": "z"}
+    (tmp_path / "adc.json").write_text(json.dumps(user))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "adc.json"))
+    monkeypatch.setattr("google.auth.compute_engine._metadata.ping", lambda *_, **__: False)  # a laptop has none
+    provider = gcp.MLFlowGoogleOauthRequestHeaderProvider(context(), client_id=CLIENT_ID)
+    with pytest.raises(AuthorizationError, match=r"user credentials cannot mint ID tokens.*IAM"):
+        provider.request_headers()
+
+
+def test_no_token_shows_in_logs_or_representations(google, caplog):
+    caplog.set_level(logging.DEBUG)
+    google.failures = [500]
+    provider = gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM)
+    token = bearer(provider)
+    shown = caplog.text + repr(provider) + repr(vars(provider)) + repr(gcp._impersonated(CLIENT_ID, ACCOUNT))
+    assert token not in shown
+    assert "ambient-access-token" not in shown
+
+
+@pytest.mark.parametrize(
+    ("tracking", "registry_uri", "params", "sentence"),
+    [
+        ("http://mlflow.internal:5000", None, {}, "plain http to mlflow.internal"),
+        ("http://mlflow.internal", None, {"allow_http": "other"}, "init_kwargs.allow_http: mlflow.internal"),
+        ("https://mlflow.example.com", "https://registry.example.com", {}, "would go to both"),
+    ],
+)
+def test_a_token_is_not_sent_in_clear_nor_to_another_host(google, monkeypatch, tracking, registry_uri, params, sentence):
+    mlflow.set_tracking_uri(tracking)
+    if registry_uri:
+        monkeypatch.setenv("MLFLOW_REGISTRY_URI", registry_uri)
+    with pytest.raises(AuthorizationError) as error:
+        gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM, **params).request_headers()
+    assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:5000", "http://localhost:5000", "http://[::1]:5000"])
+def test_loopback_may_be_plain(google, uri):
+    mlflow.set_tracking_uri(uri)
+    assert bearer(gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM))
+
+
+def test_plain_http_can_be_allowed_by_name(google):
+    mlflow.set_tracking_uri("http://mlflow.internal")
+    assert bearer(gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM, allow_http="mlflow.internal"))
+
+
+def test_placeholders_are_named_before_any_request(google):
+    config = {"mlflow": {"server": {"mlflow_tracking_uri": "<https://mlflow.example.com>"}}}
+    with pytest.raises(AuthorizationError) as error:
+        gcp.MLFlowGoogleIAMRequestHeaderProvider(context(**config), client_id="<oauth-client-id>", service_account=ACCOUNT)
+    assert str(error.value) == (
+        "Not filled in yet in conf/cloud/globals.yml: client_id: <oauth-client-id>, "
+        "mlflow_tracking_uri: <https://mlflow.example.com>."
+    )
+    assert google.requests == 0
+
+
+def test_a_missing_value_is_named(google):
+    with pytest.raises(AuthorizationError, match=r"init_kwargs.service_account is missing"):
+        gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), client_id=CLIENT_ID).request_headers()
+
+
+def test_the_documented_custom_provider_works_and_its_failure_stops_the_process(google):
+    """The example of the document that describes the system, its import prefix changed."""
+
+    def obtain_your_token_here() -> str:
+        if fail:
+            raise LookupError("no token today")
+        return "custom-token"
+
+    class MyCustomMLflowHeaderProvider(RequestHeaderProviderWithKedroContext):
+        def in_context(self):
+            return "my_auth_info" in self.params
+
+        @cached(TTLCache(1, ttl=0.1))
+        def request_headers(self):
+            token = obtain_your_token_here()
+            return {"Authorization": f"Bearer {token}", "X-My-Custom-Header": self.params["my_auth_info"]}
+
+    fail = False
+    assert MyCustomMLflowHeaderProvider(context()).in_context() is False
+    provider = MyCustomMLflowHeaderProvider(kedro_context=context(), my_auth_info="1")
+    assert provider.in_context() is True
+    assert provider.request_headers() == {"Authorization": "Bearer custom-token", "X-My-Custom-Header": "1"}
+    fail = True
+    time.sleep(0.2)
+    with pytest.raises(AuthorizationError, match="LookupError: no token today"):
+        provider.request_headers()
+
+
+def test_the_google_of_these_tests_is_strict(google: Google):
+    """A stand-in that took anything would prove nothing."""
+    url = f"https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{ACCOUNT}:generateIdToken"
+    refused = requests.post(url, json={"audience": CLIENT_ID, "includeEmail": True}, headers={"Authorization": "Bearer x"})
+    assert refused.status_code == 401

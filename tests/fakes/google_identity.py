@@ -1,0 +1,204 @@
+"""Google's token endpoints on loopback: a metadata server, and the IAM Credentials API behind an HTTPS proxy."""
+
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, field, fields
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import certifi
+import trustme
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from google.auth import crypt, jwt
+
+AMBIENT = "runner@project.iam.gserviceaccount.com"
+ISSUER = "https://accounts.google.com"
+
+
+@dataclass
+class Google:
+    """What Google would say, and how often it was asked; a test changes the former and reads the latter.
+
+    Args:
+        lifetime: seconds that an ID token lives.
+        skew: seconds by which Google's clock is ahead of this machine's.
+        granted: whether the ambient identity may impersonate service accounts.
+        failures: HTTP statuses to answer the next token requests with, first ones first.
+        down: whether connections are dropped.
+        delay: seconds to wait before an answer.
+        audience: put into tokens instead of the one asked for.
+        requests: number of ID tokens asked for.
+    """
+
+    lifetime: float = 3600
+    skew: float = 0
+    granted: bool = True
+    failures: list[int] = field(default_factory=list)
+    down: bool = False
+    delay: float = 0
+    audience: str | None = None
+    requests: int = 0
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        pem = serialization.Encoding.PEM
+        private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+        self._signer = crypt.RSASigner.from_string(private)
+        self.public_key = public.decode()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def in_best_mood(self) -> Iterator[None]:
+        """Count from nought, and take back at the end whatever a test has changed."""
+        self.requests = 0
+        try:
+            yield
+        finally:
+            for item in fields(self):
+                if item.default is not MISSING:
+                    setattr(self, item.name, item.default)
+            self.failures = []
+
+    def now(self) -> float:
+        """The time by Google's clock."""
+        return time.time() + self.skew
+
+    def id_token(self, audience: str, email: str) -> str:
+        """Sign a token as Google does."""
+        claims = {"iss": ISSUER, "aud": self.audience or audience, "email": email, "email_verified": True, "sub": email}
+        # Whole seconds, as a JWT of Google has them.
+        issued = int(self.now())
+        token: bytes = jwt.encode(self._signer, {**claims, "iat": issued, "exp": issued + int(self.lifetime)})
+        return token.decode()
+
+    def count(self) -> int | None:
+        """Note a token request; the status to refuse it with, if it is to be refused."""
+        with self._lock:
+            self.requests += 1
+            failure = self.failures.pop(0) if self.failures else None
+        time.sleep(self.delay)
+        return failure
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    google: Google
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing: a test's output is its own."""
+
+    def answer(self, status: int, body: Any, content_type: str = "application/json") -> None:
+        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Metadata-Flavor", "Google")
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def refuse(self, status: int, message: str) -> None:
+        self.answer(status, {"error": {"code": status, "message": message, "status": "REFUSED"}})
+
+
+class _Metadata(_Handler):
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        if self.google.down:
+            self.connection.close()
+        elif url.path.endswith("/identity"):
+            failure = self.google.count()
+            if failure:
+                self.refuse(failure, "the metadata server refuses")
+            else:
+                (audience,) = parse_qs(url.query)["audience"]
+                self.answer(200, self.google.id_token(audience, AMBIENT), "application/text")
+        elif url.path.endswith("/token"):
+            self.answer(200, {"access_token": "ambient-access-token", "expires_in": 3600, "token_type": "Bearer"})
+        elif url.path.endswith("/service-accounts/default/"):
+            self.answer(200, {"email": AMBIENT, "scopes": [], "aliases": ["default"]})
+        elif url.path.endswith("/project-id"):
+            self.answer(200, "project", "application/text")
+        else:
+            self.answer(404 if "universe" in url.path else 200, "", "text/html")
+
+
+class _Iam(_Handler):
+    """A proxy that answers CONNECT itself, with a certificate of the test authority, and then is the IAM API."""
+
+    context: ssl.SSLContext
+
+    def do_CONNECT(self) -> None:
+        if self.google.down or not self.path.startswith("iamcredentials.googleapis.com"):
+            self.connection.close()
+            self.close_connection = True
+            return
+        self.send_response(200, "Connection established")
+        self.end_headers()
+        self.connection = self.context.wrap_socket(self.connection, server_side=True)
+        self.rfile = self.connection.makefile("rb")
+        self.wfile = self.connection.makefile("wb", buffering=0)
+        self.close_connection = False
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        account = self.path.rpartition("/")[2].partition(":")[0]
+        failure = self.google.count()
+        if failure:
+            self.refuse(failure, "the IAM Credentials API refuses")
+        elif self.headers["Authorization"] != "Bearer ambient-access-token":
+            self.refuse(401, "no valid access token")
+        elif not self.google.granted:
+            self.refuse(403, "Permission 'iam.serviceAccounts.getOpenIdToken' denied on resource (or it may not exist).")
+        elif not asked["includeEmail"]:
+            self.refuse(400, "a token without an e-mail is of no use to IAP")
+        else:
+            self.answer(200, {"token": self.google.id_token(asked["audience"], account)})
+
+
+@contextmanager
+def google_identity(folder: Path) -> Iterator[Google]:
+    """Run both stand-ins; ``google.environment`` makes google-auth talk to them."""
+    google = Google()
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("iamcredentials.googleapis.com").configure_cert(context)
+    bundle = folder / "ca.pem"
+    bundle.write_bytes(Path(certifi.where()).read_bytes() + authority.cert_pem.bytes())
+    with (
+        served(type("Metadata", (_Metadata,), {"google": google})) as metadata,
+        served(type("Iam", (_Iam,), {"google": google, "context": context})) as iam,
+    ):
+        google.environment = {
+            "GCE_METADATA_HOST": metadata,
+            "GCE_METADATA_IP": metadata,
+            "HTTPS_PROXY": f"http://{iam}",
+            "NO_PROXY": "127.0.0.1,localhost",
+            "REQUESTS_CA_BUNDLE": str(bundle),
+        }
+        yield google
+
+
+@contextmanager
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serve a handler on a free port of loopback; its ``host:port``."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,1 @@
+"""Headers for an MLflow server behind authorization, and the Google tokens in them."""

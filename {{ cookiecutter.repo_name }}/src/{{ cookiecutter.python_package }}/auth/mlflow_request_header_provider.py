@@ -1,0 +1,122 @@
+"""Base class of the header providers that ``mlflow.yml`` names: Kedro context and ``init_kwargs`` in, headers out.
+
+MLflow swallows what a provider raises and sends the request without its header, and Kedro registers a provider again
+with each context, whose headers MLflow then joins. This class sees to it that neither happens to any subclass.
+"""
+
+import functools
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import mlflow
+from kedro.config import MissingConfigException
+from kedro.framework.context import KedroContext
+from mlflow.tracking.request_header.abstract_request_header_provider import RequestHeaderProvider
+
+_PLACEHOLDER = re.compile(r"<[^<>]+>")
+
+
+class AuthorizationError(SystemExit):
+    """Ends the process with a sentence: no ``Exception``, since MLflow catches those and goes on without a header."""
+
+
+class RequestHeaderProviderWithKedroContext(RequestHeaderProvider):
+    """Override ``in_context()`` (is there a header to send?) and ``request_headers()`` (which?).
+
+    Args:
+        kedro_context: passed by kedro-mlflow when ``pass_context`` is true.
+        init_kwargs: ``server.request_header_provider.init_kwargs`` of ``mlflow.yml``, kept as ``self.params``, with
+            those of ``run_config.mlflow.request_header_provider_params`` of ``vertexai.yml``.
+
+    Raises:
+        AuthorizationError: when the two files disagree, or a placeholder has not been filled in.
+    """
+
+    # Each context registers one more; only the provider of the newest context speaks.
+    _newest: ClassVar["RequestHeaderProviderWithKedroContext | None"] = None
+
+    def __init__(self, kedro_context: KedroContext, **init_kwargs: Any) -> None:
+        self.kedro_context = kedro_context
+        self.params = _agreed(init_kwargs, kedro_context)
+        _refuse_placeholders(self.params, kedro_context)
+        RequestHeaderProviderWithKedroContext._newest = self
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ("in_context", "request_headers"):
+            if name in cls.__dict__:
+                setattr(cls, name, _guarded(cls.__dict__[name]))
+
+
+def _guarded(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A provider's method that is silent for all but the newest provider and whose failure nobody can swallow."""
+
+    @functools.wraps(method)
+    def guarded(self: RequestHeaderProviderWithKedroContext) -> Any:
+        if self is not RequestHeaderProviderWithKedroContext._newest:
+            return False if method.__name__ == "in_context" else {}
+        try:
+            result = method(self)
+        except Exception as error:
+            # Without the cause: its traceback could show a token.
+            where = f"{type(self).__name__}.{method.__name__}"
+            raise AuthorizationError(f"{where}: {type(error).__name__}: {error}") from None
+        if method.__name__ == "request_headers" and result:
+            _refuse_unsafe_server(self)
+        return result
+
+    return guarded
+
+
+def _refuse_unsafe_server(provider: RequestHeaderProviderWithKedroContext) -> None:
+    """A header is for the tracking server alone, and is not sent in clear to another machine."""
+    server, registry = (urlsplit(uri) for uri in (mlflow.get_tracking_uri(), mlflow.get_registry_uri()))
+    if registry.scheme in ("http", "https") and registry.netloc != server.netloc:
+        raise AuthorizationError(
+            f"mlflow.yml: server.mlflow_registry_uri is at {registry.netloc}, the tracking server at {server.netloc}, "
+            "and the authorization header would go to both. Remove mlflow_registry_uri."
+        )
+    host = server.hostname or ""
+    if server.scheme == "http" and not _is_loopback(host) and provider.params.get("allow_http") != host:
+        raise AuthorizationError(
+            f"mlflow.yml: server.mlflow_tracking_uri is plain http to {host}, and the authorization header would be "
+            f"readable on the way. Use https, or allow it by name: init_kwargs.allow_http: {host}"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _agreed(init_kwargs: dict[str, Any], context: KedroContext) -> dict[str, Any]:
+    """What ``mlflow.yml`` and ``vertexai.yml`` say, which must not be two things."""
+    run_config = _config(context, "vertexai").get("run_config") or {}
+    others = (run_config.get("mlflow") or {}).get("request_header_provider_params") or {}
+    for name, value in others.items():
+        if init_kwargs.get(name, value) != value:
+            raise AuthorizationError(
+                f"'{name}' is '{init_kwargs[name]}' in mlflow.yml (server.request_header_provider.init_kwargs) but "
+                f"'{value}' in vertexai.yml (run_config.mlflow.request_header_provider_params). State it once."
+            )
+    return {**others, **init_kwargs}
+
+
+def _refuse_placeholders(params: dict[str, Any], context: KedroContext) -> None:
+    server = _config(context, "mlflow").get("server") or {}
+    values = {**params, "mlflow_tracking_uri": server.get("mlflow_tracking_uri")}
+    left = [f"{name}: {value}" for name, value in values.items() if _PLACEHOLDER.fullmatch(str(value))]
+    if left:
+        raise AuthorizationError(f"Not filled in yet in conf/{context.env}/globals.yml: {', '.join(left)}.")
+
+
+def _config(context: KedroContext, name: str) -> dict[str, Any]:
+    try:
+        return context.config_loader[name] or {}
+    except (KeyError, MissingConfigException):
+        return {}
