@@ -34,7 +34,7 @@ test: $(READY) lint ## check everything: linters, types, units, generated projec
 test-fast: $(READY) ## the unit tests, in less than a minute
 	$(BIN)/pytest -m 'not slow'
 
-lint: $(READY) ## ruff and mypy over the template where it lies, yamllint and actionlint over its files
+lint: $(READY) ## ruff and mypy over the template where it lies
 	$(BIN)/ruff check --force-exclude --config pyproject.toml .
 	$(BIN)/ruff format --check --config pyproject.toml .
 	$(BIN)/mypy --package starter

@@ -23,6 +23,7 @@ BIN = Path(sys.executable).parent
 PEER = ROOT / "build" / "peer"
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/in_place")]
 
+from fakes.google_identity import google_identity  # noqa: E402
 from mlflow_server import mlflow_server  # noqa: E402
 from starter.vertexai.local import run_spec  # noqa: E402
 from starter.vertexai.spec import Spec  # noqa: E402
@@ -61,6 +62,23 @@ def naps():
 print(json.dumps(json_format.MessageToDict(naps.pipeline_spec)))
 """
 
+HEADERS = """
+import json, sys, time, timeit
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+sys.path.insert(0, "tests/in_place")
+import mlflow
+from starter.auth.gcp import MLFlowGoogleIAMRequestHeaderProvider
+mlflow.set_tracking_uri("https://mlflow.example.com")
+context = SimpleNamespace(config_loader={}, env="cloud")
+names = {"client_id": "client", "service_account": "a@b.iam.gserviceaccount.com"}
+provider = MLFlowGoogleIAMRequestHeaderProvider(context, **names)
+with ThreadPoolExecutor(50) as pool:
+    headers = list(pool.map(lambda _: provider.request_headers(), range(1000)))
+seconds = min(timeit.repeat(lambda: provider.in_context() and provider.request_headers(), number=2000, repeat=5)) / 2000
+print(json.dumps({"headers": len(headers), "microseconds": seconds * 1e6}))
+"""
+
 
 def main() -> None:
     """Run every measurement and write the table."""
@@ -75,6 +93,7 @@ def main() -> None:
             config.write_text(config.read_text().replace("sqlite:///mlflow.db", url))
             rows += measure_step(project, arguments.peer)
         rows += measure_executor(project)
+        rows += measure_header(Path(folder))
     write(rows)
 
 
@@ -118,6 +137,19 @@ def sleepers(project: Path, count: int, seconds: float, workers: int = 2) -> Row
         took = median(lambda: run_spec(spec, folder=Path(folder), cwd=project, max_workers=workers))
     against = f"the best possible: {floor:.2f} s ({(took - floor) * workers / count * 1000:.0f} ms a task added)"
     return f"{count} tasks that sleep {seconds} s, {workers} workers", f"{took:.2f} s", against, ratio(took, floor)
+
+
+def measure_header(folder: Path) -> list[Row]:
+    """What a fresh token costs a request, and how many tokens 50 threads and 1,000 requests ask Google for."""
+    with google_identity(folder) as google:
+        printed = run([str(BIN / "python"), "-c", HEADERS], ROOT, **google.environment)
+        counted = json.loads(printed.splitlines()[-1])
+        asked = google.requests
+    cost, what = counted["microseconds"], f"tokens asked for by {counted['headers']:,} headers in 50 threads"
+    return [
+        ("a header from a fresh token", f"{cost:.1f} µs", "at most 50 µs", ratio(cost, 50)),
+        (what, str(asked), "one a process and lifetime", ratio(asked, 1)),
+    ]
 
 
 def measure_peer_step() -> float:

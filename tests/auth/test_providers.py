@@ -216,7 +216,9 @@ def test_no_token_shows_in_logs_or_representations(google, caplog):
         ("https://mlflow.example.com", "https://registry.example.com", {}, "would go to both"),
     ],
 )
-def test_a_token_is_not_sent_in_clear_nor_to_another_host(google, monkeypatch, tracking, registry_uri, params, sentence):
+def test_a_token_is_not_sent_in_clear_nor_to_another_host(
+    google, monkeypatch, tracking, registry_uri, params, sentence
+):
     mlflow.set_tracking_uri(tracking)
     if registry_uri:
         monkeypatch.setenv("MLFLOW_REGISTRY_URI", registry_uri)
@@ -239,7 +241,9 @@ def test_plain_http_can_be_allowed_by_name(google):
 def test_placeholders_are_named_before_any_request(google):
     config = {"mlflow": {"server": {"mlflow_tracking_uri": "<https://mlflow.example.com>"}}}
     with pytest.raises(AuthorizationError) as error:
-        gcp.MLFlowGoogleIAMRequestHeaderProvider(context(**config), client_id="<oauth-client-id>", service_account=ACCOUNT)
+        gcp.MLFlowGoogleIAMRequestHeaderProvider(
+            context(**config), client_id="<oauth-client-id>", service_account=ACCOUNT
+        )
     assert str(error.value) == (
         "Not filled in yet in conf/cloud/globals.yml: client_id: <oauth-client-id>, "
         "mlflow_tracking_uri: <https://mlflow.example.com>."
@@ -283,5 +287,7 @@ def test_the_documented_custom_provider_works_and_its_failure_stops_the_process(
 def test_the_google_of_these_tests_is_strict(google: Google):
     """A stand-in that took anything would prove nothing."""
     url = f"https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{ACCOUNT}:generateIdToken"
-    refused = requests.post(url, json={"audience": CLIENT_ID, "includeEmail": True}, headers={"Authorization": "Bearer x"})
+    refused = requests.post(
+        url, json={"audience": CLIENT_ID, "includeEmail": True}, headers={"Authorization": "Bearer x"}
+    )
     assert refused.status_code == 401

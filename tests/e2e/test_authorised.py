@@ -128,8 +128,12 @@ def test_placeholders_left_in_are_named_and_nothing_is_asked(bake, google):
     project = bake()
     done = run(BIN / "kedro", "vertexai", "-e", "cloud", "run-local", cwd=project, **google.environment)
     assert done.returncode == 1
-    assert "Not filled in yet in conf/cloud/globals.yml: client_id: <oauth-client-id>, service_account:" in done.stdout
+    assert (
+        "Not filled in yet in conf/cloud/globals.yml, and used in mlflow.yml: mlflow_tracking_uri: "
+        "<https://mlflow.example.com>, client_id: <oauth-client-id>, service_account: <service-account-email>."
+    ) in done.stderr
     assert google.requests == 0
+    assert not (project / ".vertexai").exists()
 
 
 def test_a_provider_of_ones_own_reaches_the_server(with_pipeline, mlflow_url, google):
@@ -173,8 +177,12 @@ def test_credentials_can_be_tokens_that_are_got_in_the_step(with_pipeline, googl
         "    def save(self, data):\n        pass\n\n"
         "    def _describe(self):\n        return {}\n"
     )
-    (project / "conf/base/catalog.yml").write_text("raw:\n  type: test_project.dataset.Secret\n  credentials: service\n")
-    (project / "conf/base/credentials.yml").write_text("service:\n  token: ${gcp.id_token:https://service.example.com}\n")
+    (project / "conf/base/catalog.yml").write_text(
+        "raw:\n  type: test_project.dataset.Secret\n  credentials: service\n"
+    )
+    (project / "conf/base/credentials.yml").write_text(
+        "service:\n  token: ${gcp.id_token:https://service.example.com}\n"
+    )
     assert run(BIN / "kedro", "vertexai", "compile", cwd=project, **google.environment).returncode == 0
     assert google.requests == 0
     done = run(BIN / "kedro", "vertexai", "run-local", cwd=project, **google.environment)

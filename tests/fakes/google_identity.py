@@ -158,7 +158,9 @@ class _Iam(_Handler):
         elif self.headers["Authorization"] != "Bearer ambient-access-token":
             self.refuse(401, "no valid access token")
         elif not self.google.granted:
-            self.refuse(403, "Permission 'iam.serviceAccounts.getOpenIdToken' denied on resource (or it may not exist).")
+            self.refuse(
+                403, "Permission 'iam.serviceAccounts.getOpenIdToken' denied on resource (or it may not exist)."
+            )
         elif not asked["includeEmail"]:
             self.refuse(400, "a token without an e-mail is of no use to IAP")
         else:

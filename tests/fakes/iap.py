@@ -35,7 +35,9 @@ class Iap:
 
 
 @contextmanager
-def identity_aware_proxy(upstream: str, google: Google, audience: str, members: set[str], header: str = "Authorization") -> Iterator[Iap]:
+def identity_aware_proxy(
+    upstream: str, google: Google, audience: str, members: set[str], header: str = "Authorization"
+) -> Iterator[Iap]:
     """Run the proxy.
 
     Args:

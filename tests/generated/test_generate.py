@@ -76,6 +76,18 @@ def test_three_ways_lead_to_equal_projects_that_pass_their_own_tests(repository,
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_the_linters_find_nothing_in_the_files_of_a_project(ci, bake):
+    project = bake(ci=ci)
+    rules = "{extends: default, rules: {line-length: {max: 130}, document-start: disable, truthy: {check-keys: false}, comments: {min-spaces-from-content: 1}, comments-indentation: disable}}"
+    checks = [["yamllint", "--strict", "-d", rules, "."]]
+    if ci == "github":
+        checks.append(["actionlint", ".github/workflows/ci.yml"])
+    for check in checks:
+        done = run(BIN / check[0], *check[1:], cwd=project)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_kedro_new_asks_for_the_name_and_nothing_else(tmp_path):
     done = subprocess.run(
         [BIN / "kedro", "new", f"--starter={ROOT}", "--telemetry=no"],

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-VERTEXAI = Path(__file__).parents[1] / "in_place/starter/vertexai"
+PACKAGE = Path(__file__).parents[1] / "in_place/starter"
+VERTEXAI = PACKAGE / "vertexai"
 MODULES = {path.stem: ast.parse(path.read_text()) for path in VERTEXAI.glob("*.py")}
 
 # A module imports only from lines above its own.
@@ -66,6 +67,18 @@ def test_a_library_enters_by_its_door_only(library):
         if any(name == library or name.startswith(f"{library}.") for name in imported(tree))
     }
     assert users == DOORS[library]
+
+
+def test_google_auth_enters_by_auth_and_auth_knows_nothing_of_vertexai():
+    trees = {path.relative_to(PACKAGE): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
+    users = {
+        str(path) for path, tree in trees.items() if any(name.startswith("google.auth") for name in imported(tree))
+    }
+    assert users == {"auth/gcp.py"}
+    for path, tree in trees.items():
+        if path.parts[0] == "auth":
+            upwards = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level > 1]
+            assert upwards == []
 
 
 def test_the_step_needs_nothing_of_the_launcher():

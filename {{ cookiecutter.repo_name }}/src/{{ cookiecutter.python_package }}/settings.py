@@ -10,7 +10,7 @@ warnings.filterwarnings("ignore", message=r"register_new_resolver\(\) is depreca
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
-    "config_patterns": {"vertexai": ["vertexai*", "vertexai*/**"]},
+    "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**"], "vertexai": ["vertexai*", "vertexai*/**"]},
     "custom_resolvers": {"gcp.id_token": resolvers.id_token, "gcp.access_token": resolvers.access_token},
     # An environment's vertexai.yml states only what differs from conf/base.
     "merge_strategy": {"vertexai": "soft"},

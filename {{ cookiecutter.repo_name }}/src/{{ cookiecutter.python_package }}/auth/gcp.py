@@ -75,7 +75,8 @@ class IdToken:
                     # What google-auth says of an answer it cannot read may quote the token in it.
                     said = str(error.args[0]) if isinstance(error, GoogleAuthError) and error.args else ""
                     reason = f"({type(error).__name__}: {said})".replace(": )", ")")
-                    raise AuthorizationError(f"No ID token from Google. {self._advice(status, error)} {reason}") from None
+                    advice = self._advice(status, error)
+                    raise AuthorizationError(f"No ID token from Google. {advice} {reason}") from None
                 if time.monotonic() < self._ends_at:  # the old one will do a little longer
                     return
                 time.sleep(wait * random.uniform(0.8, 1.2))
@@ -83,7 +84,7 @@ class IdToken:
     def _keep(self, token: str, started: float) -> None:
         """A token's life is counted from now, by its own length: this machine's clock may be wrong."""
         claims = jwt.decode(token, verify=False)
-        lifetime = claims["exp"] - claims["iat"]
+        lifetime = claims["exp"] - claims["iat"] - 1  # both are whole seconds, the first one rounded down
         self._token = token
         self._ends_at = started + lifetime
         self._renew_at = self._ends_at - min(_MARGIN, lifetime / 10)

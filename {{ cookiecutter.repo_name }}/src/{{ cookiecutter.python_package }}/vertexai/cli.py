@@ -92,8 +92,10 @@ def run_local(
     """Run the compiled pipeline on this machine, each step in a process of its own."""
     from . import local
     from .params import encode
+    from .project import Project
     from .spec import read_spec
 
+    Project(*ctx.obj).refuse_placeholders("mlflow")
     project_path, _env = ctx.obj
     spec = read_spec(file) if file else _compile(ctx.obj, pipeline, params, None)
     with _progress() as show:

@@ -5,6 +5,7 @@ No session is opened: kedro-mlflow would then call the MLflow server, and compil
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from .config import Settings, parse_settings
 from .errors import UserError, did_you_mean
 from .plan import Plan, make_plan
 
+_PLACEHOLDER = re.compile(r"<[^<>]+>")
 _RUNTIME_PARAM = re.compile(r"\$\{runtime_params:\s*([\w.]+)")
 
 
@@ -104,15 +106,33 @@ class Project:
             pipeline,
         )
 
+    def refuse_placeholders(self, name: str) -> None:
+        """Refuse to go on while a value of a configuration, ``mlflow`` say, is still a ``<placeholder>``."""
+        left = [f"{key}: {value}" for key, value in _leaves(self._config(name)) if _PLACEHOLDER.fullmatch(str(value))]
+        if left:
+            raise UserError(
+                f"Not filled in yet in conf/{self.env}/globals.yml, and used in {name}.yml: {', '.join(left)}."
+            )
+
     @cached_property
     def _catalog(self) -> CatalogConfigResolver:
-        # Credentials stay where the steps run: any name of them will do to know what the catalog has.
+        # Credentials stay where the steps run: any name of them will do to know what the catalog has. Not empty, or
+        # Kedro takes it for none at all.
+        any_credentials: dict[str, Any] = defaultdict(dict, {"": {}})
         return CatalogConfigResolver(
-            config=self._config("catalog"), credentials=defaultdict(dict), default_runtime_patterns={}
+            config=self._config("catalog"), credentials=any_credentials, default_runtime_patterns={}
         )
 
     def _config(self, name: str) -> dict[str, Any]:
         return _get(self._loader, name)
+
+
+def _leaves(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value)
+        else:
+            yield key, value
 
 
 def _get(loader: Any, name: str) -> dict[str, Any]:
