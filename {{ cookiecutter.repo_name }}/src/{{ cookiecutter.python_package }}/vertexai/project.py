@@ -111,7 +111,7 @@ class Project:
         left = [f"{key}: {value}" for key, value in _leaves(self._config(name)) if _PLACEHOLDER.fullmatch(str(value))]
         if left:
             raise UserError(
-                f"Not filled in yet in conf/{self.env}/globals.yml, and used in {name}.yml: {', '.join(left)}."
+                f"Not filled in yet in conf/{self.env or 'base'}/globals.yml, and used in {name}.yml: {', '.join(left)}."
             )
 
     @cached_property
