@@ -110,9 +110,8 @@ class Project:
         """Refuse to go on while a value of a configuration, ``mlflow`` say, is still a ``<placeholder>``."""
         left = [f"{key}: {value}" for key, value in _leaves(self._config(name)) if _PLACEHOLDER.fullmatch(str(value))]
         if left:
-            raise UserError(
-                f"Not filled in yet in conf/{self.env or 'base'}/globals.yml, and used in {name}.yml: {', '.join(left)}."
-            )
+            where = f"conf/{self.env or 'base'}/globals.yml"
+            raise UserError(f"Not filled in yet in {where}, and used in {name}.yml: {', '.join(left)}.")
 
     @cached_property
     def _catalog(self) -> CatalogConfigResolver:
