@@ -1,6 +1,5 @@
 """Pipeline spec → its tasks executed on this machine, each in a process of its own, as Vertex AI would order them."""
 
-import json
 import os
 import signal
 import subprocess
@@ -17,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-from .spec import Source, Spec, Task, command_line, executor_input, pipeline_parameters, tasks
+from .executor import command_line, executor_input, executor_output
+from .spec import Source, Spec, Task, pipeline_parameters, tasks
 
 # Task states by the names of Vertex AI's PipelineTaskDetail.State.
 PENDING, RUNNING, SUCCEEDED, FAILED = "PENDING", "RUNNING", "SUCCEEDED", "FAILED"
@@ -213,7 +213,7 @@ class _Job:
         code = process.wait()
         with self._lock:
             del self._processes[task.name]
-        return (_meaning(code), {}) if code else ("", _outputs(given))
+        return (_meaning(code), {}) if code else ("", executor_output(given))
 
     def _value(self, source: Source) -> Any:
         if source.pipeline_parameter is not None:
@@ -285,24 +285,6 @@ def _interrupts(handle: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
-
-
-def _outputs(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What the task left: parameters from their files and from the executor output, artifacts with their metadata."""
-    outputs = given["outputs"]
-    written: dict[str, Any] = {}
-    with suppress(FileNotFoundError):
-        written = json.loads(Path(outputs["outputFile"]).read_text(encoding="utf-8"))
-    parameters = dict(written.get("parameterValues", {}))
-    for name, parameter in outputs["parameters"].items():
-        with suppress(FileNotFoundError):
-            parameters[name] = Path(parameter["outputFile"]).read_text(encoding="utf-8")
-    artifacts = {}
-    for key, value in outputs["artifacts"].items():
-        (artifact,) = value["artifacts"]
-        (update,) = written.get("artifacts", {}).get(key, {"artifacts": [{}]})["artifacts"]
-        artifacts[key] = {**artifact, **{name: item for name, item in update.items() if item}}
-    return {"parameters": parameters, "artifacts": artifacts}
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

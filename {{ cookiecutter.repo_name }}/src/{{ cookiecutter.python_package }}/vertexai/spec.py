@@ -1,11 +1,10 @@
-"""Compiled pipeline spec → the tasks in it, and for each task its executor input and its command line.
+"""Compiled pipeline spec → the tasks in it, and where each task's inputs come from.
 
-Pure functions over the JSON that the KFP SDK writes (``schemaVersion`` 2.1.0); what they mean by a placeholder or a
+Pure functions over the JSON that the KFP SDK writes (``schemaVersion`` 2.1.0); what they mean by a dependency or a
 trigger is what Vertex AI means. Field names: https://github.com/kubeflow/pipelines/blob/master/api/v2alpha1/pipeline_spec.proto
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -94,7 +93,7 @@ def tasks(spec: Spec) -> list[Task]:
     Raises:
         UserError: naming the first thing in it that is not executed on this machine.
     """
-    parameters = {name: Source(pipeline_parameter=name) for name in _definitions(spec["root"], "input", "parameters")}
+    parameters = {name: Source(pipeline_parameter=name) for name in definitions(spec["root"], "input", "parameters")}
     return list(_Graphs(spec).tasks(spec["root"]["dag"], parameters, {}))
 
 
@@ -104,90 +103,15 @@ def pipeline_parameters(spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: for a parameter the pipeline does not have, or one without a value.
     """
-    definitions = _definitions(spec["root"], "input", "parameters")
+    known = definitions(spec["root"], "input", "parameters")
     for name in given:
-        if name not in definitions:
-            raise UserError(f"The pipeline has no parameter '{name}'.{did_you_mean(name, definitions)}")
-    values = {name: item["defaultValue"] for name, item in definitions.items() if "defaultValue" in item} | dict(given)
-    for name, definition in definitions.items():
+        if name not in known:
+            raise UserError(f"The pipeline has no parameter '{name}'.{did_you_mean(name, known)}")
+    values = {name: item["defaultValue"] for name, item in known.items() if "defaultValue" in item} | dict(given)
+    for name, definition in known.items():
         if name not in values and not definition.get("isOptional"):
             raise UserError(f"The pipeline's parameter '{name}' has no value.")
     return values
-
-
-def executor_input(
-    task: Task, parameters: Mapping[str, Any], artifacts: Mapping[str, Any], folder: str
-) -> dict[str, Any]:
-    """KFP's ExecutorInput, as the platform would hand it to the container.
-
-    Args:
-        task: the task.
-        parameters: its input parameters' values.
-        artifacts: its input artifacts, each a RuntimeArtifact.
-        folder: path or URI below which its outputs are kept.
-    """
-    outputs = {
-        key: {"name": key, "type": definition["artifactType"], "uri": f"{folder}/{key}", "metadata": {}}
-        for key, definition in _definitions(task.component, "output", "artifacts").items()
-    }
-    return {
-        "inputs": {
-            "parameterValues": dict(parameters),
-            "artifacts": {key: {"artifacts": [artifact]} for key, artifact in artifacts.items()},
-        },
-        "outputs": {
-            "parameters": {
-                name: {"outputFile": f"{folder}/{name}"}
-                for name in _definitions(task.component, "output", "parameters")
-            },
-            "artifacts": {key: {"artifacts": [artifact]} for key, artifact in outputs.items()},
-            "outputFile": f"{folder}/executor_output.json",
-        },
-    }
-
-
-def command_line(task: Task, executor_input: Mapping[str, Any], constants: Mapping[str, str]) -> list[str]:
-    """The container's command and arguments, placeholders replaced, each by one pass: a value is never read again.
-
-    Args:
-        task: the task.
-        executor_input: see ``executor_input``.
-        constants: what the platform says of job and task: ``pipeline_job_name`` → its value.
-
-    Raises:
-        UserError: naming a placeholder that is not known.
-    """
-    return [
-        _PLACEHOLDER.sub(lambda match: _placeholder(task, match.group(1), executor_input, constants), argument)
-        for argument in [*task.container.get("command", []), *task.container.get("args", [])]
-    ]
-
-
-_PLACEHOLDER = re.compile(r"\{\{\$(.*?)\}\}")
-_KEYED = re.compile(r"\.(inputs|outputs)\.(parameters|artifacts)\['(.+?)'\](?:\.(\w+))?(?:\['(.+?)'\])?")
-
-
-def _placeholder(task: Task, text: str, executor_input: Mapping[str, Any], constants: Mapping[str, str]) -> str:
-    if text == "":
-        return json.dumps(executor_input)
-    if text.removeprefix(".") in constants:
-        return constants[text.removeprefix(".")]
-    if text in (".outputs.output_file", ".outputMetadataUri"):
-        return str(executor_input["outputs"]["outputFile"])
-    value: Any = None
-    if match := _KEYED.fullmatch(text):
-        side, kind, key, attribute, item = match.groups()
-        if kind == "artifacts":
-            artifact = executor_input[side]["artifacts"].get(key, {"artifacts": [{}]})["artifacts"][0]
-            value = artifact.get("uri" if attribute == "path" else attribute)
-            value = value.get(item) if item and isinstance(value, Mapping) else value
-        elif side == "outputs":
-            value = executor_input["outputs"]["parameters"].get(key, {}).get("outputFile")
-        else:
-            value = executor_input["inputs"]["parameterValues"].get(key)
-    if value is None:
-        raise UserError(f"Task '{task.name}': the placeholder {{{{${text}}}}} has no value on this machine.")
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 class _Graphs:
@@ -215,7 +139,7 @@ class _Graphs:
             inputs = task.get("inputs", {})
             given = {
                 name: Source(constant=definition["defaultValue"])
-                for name, definition in _definitions(component, "input", "parameters").items()
+                for name, definition in definitions(component, "input", "parameters").items()
                 if "defaultValue" in definition
             }
             for name, source in inputs.get("parameters", {}).items():
@@ -288,5 +212,6 @@ def _retry(policy: Spec) -> Retry:
     )
 
 
-def _definitions(component: Spec, side: str, kind: str) -> Mapping[str, Any]:
+def definitions(component: Spec, side: str, kind: str) -> Mapping[str, Any]:
+    """A component's ``input`` or ``output`` definitions of its ``parameters`` or ``artifacts``."""
     return component.get(f"{side}Definitions", {}).get(kind, {})

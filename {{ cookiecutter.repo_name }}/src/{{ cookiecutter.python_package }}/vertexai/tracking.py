@@ -133,21 +133,33 @@ def finish(job: Job, status: Mapping[str, Any]) -> str | None:
         return None
     client = mlflow.MlflowClient()
     tags = run.data.tags
-    run_status = _RUN_STATUS[status["state"]]
+    run_status = _RUN_STATUS.get(status["state"], "FAILED")
     if run_status == "FAILED":
-        message = status.get("error", {}).get("message", "")
-        match = _FAILED_TASKS.search(message)
-        tasks = [task.strip() for task in match.group(1).split(",")] if match else []
-        failed = ", ".join(tags.get(_RUNNING_NODE + task, task) for task in tasks)
-        if failed and failed != tags.get("failed_node"):
-            client.set_tag(run.info.run_id, "failed_node", failed)
-        if "error" not in tags or (failed and tags.get("failed_node") not in failed.split(", ")):
-            client.set_tag(run.info.run_id, "error", _brief(message or "The job failed without a message."))
+        for name, value in failure_tags(tags, status.get("error", {}).get("message", "")).items():
+            client.set_tag(run.info.run_id, name, value)
     elif run_status == "FINISHED":
         _delete_tags(run, "failed_node", "error")
     _delete_tags(run, *(tag for tag in tags if tag.startswith(_RUNNING_NODE)))
     client.set_terminated(run.info.run_id, run_status)
     return run_status
+
+
+def failure_tags(tags: Mapping[str, str], message: str) -> dict[str, str]:
+    """Which nodes failed and why, by what the steps have said of themselves and the platform of its tasks.
+
+    Args:
+        tags: the run's tags when the job has ended.
+        message: error message of the job's final status.
+    """
+    running = {name.removeprefix(_RUNNING_NODE): tags[name] for name in tags if name.startswith(_RUNNING_NODE)}
+    match = _FAILED_TASKS.search(message)
+    tasks = match.group(1).split(", ") if match else list(running)
+    nodes = [running.get(task, task) for task in tasks]
+    found = {"failed_node": ", ".join(nodes)} if nodes else {}
+    # A step that raised has left its exception; one that was killed could not.
+    if "error" not in tags or (nodes and tags.get("failed_node") not in nodes):
+        found["error"] = _brief(message or "The job failed without a message.")
+    return found
 
 
 def run_url(run: Run) -> str:

@@ -1,0 +1,59 @@
+import pytest
+from starter.vertexai.tracking import Job, failure_tags
+
+# As Vertex AI words it.
+MESSAGE = (
+    "The DAG failed because some tasks failed. The failed tasks are: [train-forest].; Job (project_id = p, job_id = 1) "
+    "is failed due to the above error."
+)
+
+
+def test_the_jobs_page_is_in_the_console():
+    job = Job("demo-1", "7", "projects/42/locations/europe-west1/pipelineJobs/demo-1")
+    assert job.url == (
+        "https://console.cloud.google.com/vertex-ai/locations/europe-west1/pipelines/runs/demo-1?project=42"
+    )
+
+
+def test_a_job_elsewhere_has_the_url_it_says():
+    assert Job("demo-1", "7", "file:///somewhere/demo-1").url == "file:///somewhere/demo-1"
+
+
+@pytest.mark.parametrize(
+    ("tags", "message", "expected"),
+    [
+        pytest.param(
+            {"running_node.train-forest": "train_forest", "failed_node": "train_forest", "error": "ValueError: x"},
+            MESSAGE,
+            {"failed_node": "train_forest"},
+            id="the step said itself what it raised",
+        ),
+        pytest.param(
+            {"running_node.train-forest": "train_forest", "running_node.other": "other"},
+            MESSAGE,
+            {"failed_node": "train_forest", "error": MESSAGE},
+            id="a killed step said nothing, a cancelled one did not fail",
+        ),
+        pytest.param(
+            {}, MESSAGE, {"failed_node": "train-forest", "error": MESSAGE}, id="killed before it said anything"
+        ),
+        pytest.param(
+            {"running_node.a": "a"}, "quota", {"failed_node": "a", "error": "quota"}, id="the platform names no task"
+        ),
+        pytest.param({}, "", {"error": "The job failed without a message."}, id="nobody says anything"),
+        pytest.param(
+            {"running_node.a": "a", "running_node.b": "b", "failed_node": "b", "error": "ValueError: b"},
+            "The failed tasks are: [a, b].",
+            {"failed_node": "a, b"},
+            id="two fail, one of them has said why",
+        ),
+        pytest.param(
+            {"running_node.b": "b", "failed_node": "a", "error": "ValueError: a"},
+            "The failed tasks are: [b].",
+            {"failed_node": "b", "error": "The failed tasks are: [b]."},
+            id="a retry mended the one that had said why, another was killed",
+        ),
+    ],
+)
+def test_the_failed_node_is_named_by_whoever_knows_it(tags, message, expected):
+    assert failure_tags(tags, message) == expected
