@@ -1,5 +1,6 @@
 """The header providers with google-auth unpatched, against token endpoints that sign with a test key."""
 
+import importlib
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ import requests
 from cachetools import TTLCache, cached
 from fakes.google_identity import AMBIENT, Google, google_identity
 from google.auth import jwt
+from google.auth.compute_engine import _metadata
 from mlflow.tracking.request_header.registry import _request_header_provider_registry as registry
 from mlflow.tracking.request_header.registry import resolve_request_headers
 from starter.auth import gcp
@@ -31,9 +33,12 @@ def context(**config: dict) -> SimpleNamespace:
 
 @pytest.fixture(scope="module")
 def endpoints(tmp_path_factory) -> Iterator[Google]:
-    """Google's endpoints; once, since google-auth remembers where the metadata server is."""
-    with google_identity(tmp_path_factory.mktemp("google")) as google:
+    """Google's endpoints; google-auth reads where the metadata server is when it is imported, so it is once more."""
+    with google_identity(tmp_path_factory.mktemp("google")) as google, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GCE_METADATA_HOST", google.environment["GCE_METADATA_HOST"])
+        importlib.reload(_metadata)
         yield google
+    importlib.reload(_metadata)
 
 
 @pytest.fixture
