@@ -259,10 +259,9 @@ class _Job:
             _signal(process, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE
         for process in processes:
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                _signal(process, signal.SIGKILL)
+            _signal(process, signal.SIGKILL)  # it, or what it has left of its group
 
     def _change(self, task: Task, **changes: Any) -> None:
         with self._lock:
