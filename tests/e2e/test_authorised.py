@@ -141,6 +141,7 @@ def test_a_provider_of_ones_own_reaches_the_server(with_pipeline, mlflow_url, go
     trivial = "from kedro.pipeline import Node, Pipeline\n\ndef one():\n    return 1\n\ndef create_pipeline(**_):\n    return Pipeline([Node(one, None, 'x', name='one')])\n"
     with identity_aware_proxy(mlflow_url, google, CLIENT_ID, {AMBIENT}) as iap:
         project = with_pipeline(trivial, **answers(iap))
+        name_experiment(project, "custom_provider")
         (project / "src/test_project/my_provider.py").write_text(
             "from cachetools import TTLCache, cached\n"
             "from google.auth.transport.requests import Request\n"
