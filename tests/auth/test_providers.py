@@ -76,6 +76,32 @@ def test_oauth_sends_a_token_of_the_ambient_identity(google):
     assert (said["aud"], said["email"]) == (CLIENT_ID, AMBIENT)
 
 
+@pytest.fixture
+def key_file(google, tmp_path, monkeypatch) -> None:
+    """A service account's key as the ambient identity."""
+    key = {
+        "type": "service_account",
+        "client_email": "key@project.iam.gserviceaccount.com",
+        "private_key_id": "1",
+        "private_key": google.private_key,
+        "token_uri": f"http://{google.environment['GCE_METADATA_HOST']}/token",
+    }
+    (tmp_path / "key.json").write_text(json.dumps(key))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+
+
+def test_oauth_sends_a_token_of_a_service_account_key(google, key_file):
+    said = claims(gcp.MLFlowGoogleOauthRequestHeaderProvider(context(), client_id=CLIENT_ID))
+    assert (said["aud"], said["email"]) == (CLIENT_ID, "key@project.iam.gserviceaccount.com")
+
+
+def test_a_key_that_was_revoked_is_a_final_failure(google, key_file):
+    google.failures = [400] * 10
+    with pytest.raises(AuthorizationError, match=r"expired or were revoked"):
+        gcp.MLFlowGoogleOauthRequestHeaderProvider(context(), client_id=CLIENT_ID).request_headers()
+    assert google.requests == 1
+
+
 def test_another_header_carries_the_token_if_the_server_uses_authorization_itself(google):
     provider = gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM, header="Proxy-Authorization")
     assert list(provider.request_headers()) == ["Proxy-Authorization"]

@@ -1,4 +1,4 @@
-"""Google's token endpoints on loopback: a metadata server, and the IAM Credentials API behind an HTTPS proxy."""
+"""Google's token endpoints on loopback: metadata server, token endpoint, and the IAM Credentials API behind a proxy."""
 
 import json
 import socket
@@ -53,6 +53,7 @@ class Google:
         pem = serialization.Encoding.PEM
         private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+        self.private_key = private.decode()
         self._signer = crypt.RSASigner.from_string(private)
         self.public_key = public.decode()
         self._lock = threading.Lock()
@@ -130,6 +131,16 @@ class _Metadata(_Handler):
             self.answer(200, "project", "application/text")
         else:
             self.answer(404 if "universe" in url.path else 200, "", "text/html")
+
+    def do_POST(self) -> None:
+        """The token endpoint, where a service account's key is exchanged for an ID token (RFC 7523)."""
+        form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        failure = self.google.count()
+        if failure:
+            self.answer(failure, {"error": "invalid_grant", "error_description": "the token endpoint refuses"})
+            return
+        asked = jwt.decode(form["assertion"][0], certs=self.google.public_key, verify=False)
+        self.answer(200, {"id_token": self.google.id_token(asked["target_audience"], asked["iss"])})
 
 
 class _Iam(_Handler):
