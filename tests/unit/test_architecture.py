@@ -1,4 +1,4 @@
-"""The modules' one direction, and each third-party world's one door, as DESIGN says and docs/explanation shows."""
+"""The modules' one direction, and each third-party world's one door, as docs/explanation shows."""
 
 import ast
 from pathlib import Path
