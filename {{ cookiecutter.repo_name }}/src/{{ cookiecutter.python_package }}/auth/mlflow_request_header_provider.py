@@ -112,7 +112,7 @@ def _refuse_placeholders(params: dict[str, Any], context: KedroContext) -> None:
     values = {**params, "mlflow_tracking_uri": server.get("mlflow_tracking_uri")}
     left = [f"{name}: {value}" for name, value in values.items() if _PLACEHOLDER.fullmatch(str(value))]
     if left:
-        raise AuthorizationError(f"Not filled in yet in conf/{context.env}/globals.yml: {', '.join(left)}.")
+        raise AuthorizationError(f"Not filled in yet in conf/{context.env or 'base'}/globals.yml: {', '.join(left)}.")
 
 
 def _config(context: KedroContext, name: str) -> dict[str, Any]:

@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from kedro.framework.cli.utils import _split_params
 from kedro.framework.startup import ProjectMetadata
 
 from .errors import UserError
+
+if TYPE_CHECKING:
+    from .project import Project
 
 # What only some commands need is imported in them: `kedro --help` loads this module too.
 
@@ -52,9 +55,11 @@ def compile_(
     obj: tuple[Path, str | None], pipeline: str, params: dict[str, Any], image: str | None, output: Path
 ) -> None:
     """Compile a pipeline to the spec that Vertex AI Pipelines runs. Needs no cloud."""
-    from .compiler import write_spec
+    from .project import Project
 
-    spec = _compile(obj, pipeline, params, image)
+    spec = _compile(Project(*obj, params), pipeline, image)
+    from .compiler import write_spec  # _compile has said so if its library is missing
+
     write_spec(spec, output)
     click.echo(f"{output}: pipeline {spec['pipelineInfo']['name']}, {len(spec['deploymentSpec']['executors'])} tasks")
 
@@ -95,14 +100,15 @@ def run_local(
     from .project import Project
     from .spec import read_spec
 
-    Project(*ctx.obj).refuse_placeholders("mlflow")
-    project_path, _env = ctx.obj
-    spec = read_spec(file) if file else _compile(ctx.obj, pipeline, params, None)
+    path, env = ctx.obj
+    project = Project(path, env, params)
+    project.refuse_placeholders("mlflow")
+    spec = read_spec(file) if file else _compile(project, pipeline)
     with _progress() as show:
         job = local.run_spec(
             spec,
-            folder=project_path / ".vertexai",
-            cwd=project_path,
+            folder=project.path / ".vertexai",
+            cwd=project.path,
             parameters={"params": encode(params)} if file and params else {},
             max_workers=max_workers,
             on_change=show,
@@ -119,10 +125,7 @@ def run_local(
     ctx.exit({local.SUCCEEDED: 0, local.FAILED: 1, local.CANCELLED: 130}[job.state])
 
 
-def _compile(obj: tuple[Path, str | None], pipeline: str, params: dict[str, Any], image: str | None) -> dict[str, Any]:
-    from .project import Project
-
-    project = Project(*obj, params)
+def _compile(project: "Project", pipeline: str, image: str | None = None) -> dict[str, Any]:
     try:
         from .compiler import compile_plan
     except ModuleNotFoundError as error:
@@ -136,7 +139,7 @@ def _compile(obj: tuple[Path, str | None], pipeline: str, params: dict[str, Any]
         package=project.package_name,
         image=image or run_config.image,
         env=project.env,
-        params=params,
+        params=project.params,
         root=run_config.root,
         description=run_config.description,
     )

@@ -58,11 +58,6 @@ class Project:
             raise UserError(f"{where}: not found, or empty. It needs at least run_config.image.")
         return parse_settings(raw, where)
 
-    @cached_property
-    def parameters(self) -> dict[str, Any]:
-        """``parameters*.yml``, nested, with the runtime parameters merged in."""
-        return self._config("parameters")
-
     def pipeline(self, name: str) -> Pipeline:
         """The registered pipeline of that name.
 
