@@ -4,11 +4,11 @@ import pytest
 from google.protobuf import json_format
 from kedro.pipeline import Node, Pipeline
 from kfp.pipeline_spec import pipeline_spec_pb2
-from starter.vertexai.compiler import compile_plan, write_spec
+from starter.vertexai.compiler import compile_plan
 from starter.vertexai.config import RunConfig
 from starter.vertexai.errors import UserError
 from starter.vertexai.plan import make_plan
-from starter.vertexai.spec import read_spec, tasks
+from starter.vertexai.spec import read_spec, tasks, write_spec
 
 
 def same(*args):

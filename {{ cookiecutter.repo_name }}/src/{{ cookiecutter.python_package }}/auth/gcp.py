@@ -16,13 +16,14 @@ from typing import Any
 
 import google.auth
 from google.auth import impersonated_credentials, jwt
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError, TransportError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
 from google.auth.transport.requests import Request
 from google.oauth2 import id_token
 
-from .mlflow_request_header_provider import AuthorizationError, RequestHeaderProviderWithKedroContext
+from .credentials import SCOPE, advice_for
+from .errors import AuthorizationError
+from .mlflow_request_header_provider import RequestHeaderProviderWithKedroContext
 
-_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 # A token is renewed this long before its end, in seconds, or after nine tenths of a short life.
 _MARGIN = 60.0
 # Waits between attempts, in seconds: about half a minute in all.
@@ -130,13 +131,11 @@ class MLFlowGoogleOauthRequestHeaderProvider(_GoogleProvider):
 @functools.cache
 def _impersonated(audience: str, service_account: str) -> IdToken:
     def make() -> Any:
-        source, _project = google.auth.default(scopes=[_SCOPE])
-        target = impersonated_credentials.Credentials(source, service_account, target_scopes=[_SCOPE])
+        source, _project = google.auth.default(scopes=[SCOPE])
+        target = impersonated_credentials.Credentials(source, service_account, target_scopes=[SCOPE])
         return impersonated_credentials.IDTokenCredentials(target, target_audience=audience, include_email=True)
 
     def advice(status: int | None, error: Exception) -> str:
-        if isinstance(error, DefaultCredentialsError):
-            return "There are no Google credentials here: gcloud auth application-default login"
         if status == 403 and re.search("SERVICE_DISABLED|has not been used|is disabled", str(error)):
             return "Enable the API: gcloud services enable iamcredentials.googleapis.com"
         if status == 403:
@@ -145,7 +144,7 @@ def _impersonated(audience: str, service_account: str) -> IdToken:
             return f"There is no service account {service_account}; correct service_account."
         if status == 400:
             return f"Google does not take the audience {audience}; correct client_id."
-        return _general_advice(error)
+        return advice_for(error)
 
     return IdToken(make, advice)
 
@@ -163,7 +162,7 @@ def _ambient(audience: str) -> IdToken:
             )
         if status in (400, 404):
             return f"The metadata server does not give one for the audience {audience}; correct client_id."
-        return _general_advice(error)
+        return advice_for(error)
 
     return IdToken(make, advice)
 
@@ -174,7 +173,7 @@ def access_token() -> str:
     Raises:
         google.auth.exceptions.GoogleAuthError: when there is none to be had.
     """
-    credentials, _project = google.auth.default(scopes=[_SCOPE])
+    credentials, _project = google.auth.default(scopes=[SCOPE])
     credentials.refresh(Request())
     return str(credentials.token)
 
@@ -186,14 +185,6 @@ def ambient_id_token(audience: str) -> str:
         AuthorizationError: when there is none to be had, with the reason and the cure.
     """
     return _ambient(audience).get()
-
-
-def _general_advice(error: Exception) -> str:
-    if isinstance(error, RefreshError) and re.search("invalid_grant|reauth", str(error), re.IGNORECASE):
-        return "The credentials have expired or were revoked: gcloud auth application-default login"
-    if isinstance(error, TransportError | OSError):
-        return "Google could not be reached, though tried for half a minute; try again."
-    return "Google answered with an error."
 
 
 def _status(error: Exception) -> int | None:

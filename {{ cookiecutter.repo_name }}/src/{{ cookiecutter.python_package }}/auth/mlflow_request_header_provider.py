@@ -16,11 +16,9 @@ from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
 from mlflow.tracking.request_header.abstract_request_header_provider import RequestHeaderProvider
 
+from .errors import AuthorizationError
+
 _PLACEHOLDER = re.compile(r"<[^<>]+>")
-
-
-class AuthorizationError(SystemExit):
-    """Ends the process with a sentence: no ``Exception``, since MLflow catches those and goes on without a header."""
 
 
 class RequestHeaderProviderWithKedroContext(RequestHeaderProvider):

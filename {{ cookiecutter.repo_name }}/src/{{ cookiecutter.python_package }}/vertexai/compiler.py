@@ -5,18 +5,14 @@ has ended, however it ended, ``mlflow-finish-run`` runs and is told how.
 """
 
 import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import yaml
 from google.protobuf import json_format
 from kfp import dsl
 from kfp.dsl import structures
 from kfp.dsl.container_component_class import ContainerComponent
 
-from .errors import UserError
 from .params import encode
 from .plan import FINISH_TASK, START_TASK, Plan, Resources, Step, task_name
 
@@ -100,24 +96,6 @@ def compile_plan(
     name = project_name if plan.pipeline == "__default__" else f"{project_name}-{plan.pipeline}"
     pipeline = dsl.pipeline(name=task_name(name), description=description, pipeline_root=root)(build)
     return _in_run_order(json_format.MessageToDict(pipeline.pipeline_spec), plan.steps)
-
-
-def write_spec(spec: Mapping[str, Any], path: Path) -> None:
-    """Write the spec as JSON, or as YAML if the file's name says so; whole or not at all.
-
-    Raises:
-        UserError: when the file cannot be written.
-    """
-    is_yaml = path.suffix in (".yaml", ".yml")
-    text = yaml.safe_dump(dict(spec), sort_keys=False) if is_yaml else json.dumps(spec, indent=2) + "\n"
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        cure = "Name a file in a folder that exists and can be written."
-        raise UserError(f"--output {path}: {error.strerror}. {cure}") from None
 
 
 def _uncached(task: dsl.PipelineTask) -> dsl.PipelineTask:

@@ -1,11 +1,37 @@
 """``vertexai.yml`` as Kedro merged it → typed settings; a key that is not known is an error, not a wish."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from .errors import UserError, did_you_mean
+
+# Resource labels: https://cloud.google.com/vertex-ai/docs/general/labels
+_LABEL_KEY = r"[a-z][a-z0-9_-]{0,62}"
+_LABEL_VALUE = r"[a-z0-9_-]{0,63}"
+# Ids of Vertex AI's metadata contexts, which experiments are.
+_EXPERIMENT = r"[a-z0-9][a-z0-9-]{0,127}"
+
+
+def _matching(pattern: str) -> Any:
+    return Field(pattern=f"^{pattern}$")
+
+
+def _none(value: Any) -> Any:
+    """kedro-vertexai's files write ``none`` for what is not set."""
+    return None if isinstance(value, str) and value.lower() == "none" else value
+
+
+def _with_scheme(root: str) -> str:
+    """kedro-vertexai's files leave a bucket's scheme out. A <placeholder> stays one."""
+    return root if "://" in root or root.startswith("<") else f"gs://{root}"
+
+
+Root = Annotated[str, AfterValidator(_with_scheme)]
+Moment = Annotated[AwareDatetime | None, BeforeValidator(_none)]
+Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_none)]
+Labels = dict[Annotated[str, _matching(_LABEL_KEY)], Annotated[str, _matching(_LABEL_VALUE)]]
 
 
 class _Settings(BaseModel):
@@ -17,6 +43,25 @@ class ResourcesConfig(_Settings):
 
     cpu: str | None = Field(None, coerce_numbers_to_str=True, description="vCPUs, as Kubernetes writes them: 2, 500m")
     memory: str | None = Field(None, coerce_numbers_to_str=True, description="as Kubernetes writes it: 4Gi, 512M")
+
+
+class NetworkConfig(_Settings):
+    """``run_config.network``."""
+
+    vpc: str | None = Field(default=None, description="VPC to peer with: projects/<number>/global/networks/<name>")
+
+
+class ScheduleConfig(_Settings):
+    """When a pipeline is launched by itself; an entry of ``run_config.schedules``."""
+
+    cron_expression: str = Field(description="five fields: minute, hour, day of month, month, day of week")
+    timezone: str = Field("Etc/UTC", description="name in the IANA time zone database, Europe/Berlin")
+    start_time: Moment = Field(None, description="no run before it: 2027-01-01T00:00:00Z")
+    end_time: Moment = Field(None, description="no run after it")
+    max_run_count: Count = Field(None, description="how many runs in all")
+    max_concurrent_run_count: int = Field(1, ge=1, description="how many runs may be started side by side")
+    allow_queueing: bool = Field(False, description="whether a run that would be one too many waits, or is left out")
+    params: dict[str, Any] = Field(default_factory=dict, description="runtime parameters of these runs, nested")
 
 
 class MlflowConfig(_Settings):
@@ -31,10 +76,25 @@ class RunConfig(_Settings):
     """``run_config``: how the pipeline runs."""
 
     image: str = Field(description="container image of the steps")
-    root: str | None = Field(None, description="pipeline root: where artifacts are kept, gs://bucket/folder")
+    root: Root | None = Field(None, description="pipeline root: where artifacts are kept, gs://bucket/folder")
     description: str | None = Field(None, description="shown beside the pipeline")
+    experiment_name: Annotated[str, _matching(_EXPERIMENT)] | None = Field(
+        None, description="Vertex AI experiment that jobs are associated with; made when missing"
+    )
+    experiment_description: str | None = Field(None, description="of that experiment, when it is made")
+    scheduled_run_name: str | None = Field(None, description="display name of schedules and of the jobs they launch")
     service_account: str | None = Field(None, description="e-mail of the account that runs the steps")
-    mlflow: MlflowConfig = Field(MlflowConfig(), description="what the header provider of mlflow.yml is given")
+    network: NetworkConfig = Field(default_factory=NetworkConfig, description="where the steps run")
+    encryption_spec_key_name: str | None = Field(
+        None, description="customer-managed key: projects/…/locations/…/keyRings/…/cryptoKeys/…"
+    )
+    labels: Labels = Field(default_factory=dict, description="labels of the jobs, beside those by which they are found")
+    schedules: dict[str, ScheduleConfig] = Field(
+        default_factory=dict, description="by pipeline name, or default_schedule"
+    )
+    mlflow: MlflowConfig = Field(
+        default_factory=MlflowConfig, description="what the header provider of mlflow.yml is given"
+    )
     resources: dict[str, ResourcesConfig] = Field(
         default_factory=dict, description="by node name, node tag, or __default__"
     )
@@ -45,6 +105,9 @@ class Settings(_Settings):
 
     project_id: str | None = Field(None, description="Google Cloud project")
     region: str | None = Field(None, description="Vertex AI region, europe-west1")
+    api_endpoint: str | None = Field(
+        None, description="URL of the Vertex AI API, if not https://<region>-aiplatform.googleapis.com"
+    )
     run_config: RunConfig
 
 
@@ -62,7 +125,7 @@ def parse_settings(raw: Mapping[str, Any], where: str) -> Settings:
         return Settings.model_validate(raw)
     except ValidationError as error:
         lines = [_sentence(problem) for problem in error.errors(include_url=False)]
-        raise UserError(f"{where}: " + "; ".join(lines)) from None
+        raise UserError(f"{where}: " + " ".join(lines)) from None
 
 
 def _sentence(problem: Any) -> str:

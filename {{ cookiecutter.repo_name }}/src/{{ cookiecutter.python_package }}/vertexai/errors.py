@@ -1,6 +1,7 @@
 """The one exception for what a user can mend: a sentence with what is wrong, where, and the cure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -15,3 +16,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if nearest:
         return f" Did you mean '{nearest[0]}'?"
     return f" There is: {', '.join(known)}." if known else ""
+
+
+@contextmanager
+def launch_extra() -> Iterator[None]:
+    """Around the import of what a step's image does not have.
+
+    Raises:
+        UserError: when it is not installed here either.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        cure = "Install what launching needs: pip install -e '.[launch]'"
+        raise UserError(f"{error.name} is not installed. {cure}") from None

@@ -17,43 +17,16 @@ from typing import Any
 
 from .errors import UserError
 from .executor import command_line, executor_input, executor_output
+from .job import CANCELLED, ENDED, FAILED, NOT_TRIGGERED, PENDING, RUNNING, SUCCEEDED, TaskRun, new_job_name
 from .spec import Source, Spec, Task, pipeline_parameters, tasks
-
-# Task states by the names of Vertex AI's PipelineTaskDetail.State.
-PENDING, RUNNING, SUCCEEDED, FAILED = "PENDING", "RUNNING", "SUCCEEDED", "FAILED"
-CANCELLED, NOT_TRIGGERED = "CANCELLED", "NOT_TRIGGERED"
-_ENDED = (SUCCEEDED, FAILED, CANCELLED, NOT_TRIGGERED)
 
 # Between asking a process to end and making it end, in seconds: Kubernetes' default grace period is 30.
 _GRACE = 10.0
 
 
 @dataclass(frozen=True)
-class TaskRun:
-    """How far a task has come.
-
-    Args:
-        name: task name.
-        log: file with what it printed, all attempts.
-        state: one of the states above.
-        attempt: 1 for the first.
-        seconds: how long the last attempt took.
-        error: why it failed, in words.
-        outputs: its output parameters and artifacts.
-    """
-
-    name: str
-    log: Path
-    state: str = PENDING
-    attempt: int = 0
-    seconds: float = 0.0
-    error: str = ""
-    outputs: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class JobRun:
-    """A pipeline job on this machine.
+class LocalJob:
+    """A pipeline job on this machine, ended.
 
     Args:
         name: job name, unique.
@@ -75,8 +48,10 @@ def run_spec(
     cwd: Path,
     parameters: Mapping[str, Any] | None = None,
     max_workers: int | None = None,
+    name: str | None = None,
+    resource_name: str | None = None,
     on_change: Callable[[TaskRun], None] = lambda run: None,
-) -> JobRun:
+) -> LocalJob:
     """Execute a compiled pipeline.
 
     Args:
@@ -85,12 +60,16 @@ def run_spec(
         cwd: working directory of the tasks.
         parameters: values of the pipeline's parameters, where not the default.
         max_workers: how many tasks may run side by side; None is one per CPU.
+        name: the job's name, unique in the folder; None makes one.
+        resource_name: what tasks are told of where the job is; None is its folder's URL.
         on_change: called with each change of a task's state, from several threads.
 
     Raises:
         UserError: when the spec has something that cannot be executed here; nothing has run then.
     """
-    return _Job(spec, folder, cwd, parameters or {}, on_change).run(max_workers or os.cpu_count() or 1)
+    name = name or new_job_name(spec["pipelineInfo"]["name"])
+    job = _Job(spec, folder / name, cwd, parameters or {}, resource_name, on_change)
+    return job.run(max_workers or os.cpu_count() or 1)
 
 
 class _Job:
@@ -102,28 +81,28 @@ class _Job:
         folder: Path,
         cwd: Path,
         parameters: Mapping[str, Any],
+        resource_name: str | None,
         on_change: Callable[[TaskRun], None],
     ) -> None:
         self._parameters = pipeline_parameters(spec, parameters)
         self._tasks = {task.name: task for task in tasks(spec)}
-        moment = datetime.now(UTC).strftime("%Y%m%d%H%M%S")
-        self._name = f"{spec['pipelineInfo']['name']}-{moment}-{uuid.uuid4().hex[:4]}"
-        self._folder = (folder / self._name).resolve()
+        self._name = folder.name
+        self._folder = folder.resolve()
         self._cwd = cwd
         self._on_change = on_change
-        self._runs = {name: TaskRun(name, self._folder / name / "log.txt") for name in self._tasks}
+        self._runs = {name: TaskRun(name, str(self._folder / name / "log.txt")) for name in self._tasks}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
         self._constants = {
             "pipeline_job_name": self._name,
             "pipeline_job_uuid": str(uuid.uuid4().int >> 65),
-            "pipeline_job_resource_name": self._folder.as_uri(),
+            "pipeline_job_resource_name": resource_name or self._folder.as_uri(),
             "pipeline_root": str(self._folder),
             "pipeline_job_create_time_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
-    def run(self, max_workers: int) -> JobRun:
+    def run(self, max_workers: int) -> LocalJob:
         running: set[Future[None]] = set()
         with _interrupts(self._cancel), ThreadPoolExecutor(max_workers, thread_name_prefix="task") as pool:
             while True:
@@ -133,7 +112,7 @@ class _Job:
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     future.result()
-        return JobRun(self._name, self._folder, self._state(self._tasks), self._runs)
+        return LocalJob(self._name, self._folder, self._state(self._tasks), self._runs)
 
     def _triggered(self) -> Iterable[Task]:
         """Take the tasks that can start now from the pending ones; end those that never will."""
@@ -144,7 +123,7 @@ class _Job:
                 if self._runs[task.name].state != PENDING:
                     continue
                 states = {self._runs[name].state for name in task.upstream}
-                if not states <= set(_ENDED):
+                if not states <= ENDED:
                     continue
                 if task.always or (states <= {SUCCEEDED} and not self._cancelled.is_set()):
                     self._change(task, state=RUNNING)
@@ -178,7 +157,7 @@ class _Job:
         Returns:
             What went wrong, empty if nothing did, and the task's outputs.
         """
-        folder = self._runs[task.name].log.parent
+        folder = Path(self._runs[task.name].log).parent
         folder.mkdir(parents=True, exist_ok=True)
         given = executor_input(
             task,
@@ -199,7 +178,7 @@ class _Job:
         environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
         environment |= {item["name"]: item.get("value", "") for item in task.container.get("env", [])}
         try:
-            with self._runs[task.name].log.open("ab") as log, self._lock:
+            with Path(self._runs[task.name].log).open("ab") as log, self._lock:
                 if self._cancelled.is_set() and not task.always:
                     return "cancelled", {}
                 # A session of its own: Ctrl-C reaches this process, which then decides what to do about the task.

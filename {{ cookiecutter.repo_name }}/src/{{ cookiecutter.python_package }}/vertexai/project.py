@@ -1,4 +1,4 @@
-"""The Kedro project on disk → its settings, pipelines, catalog and parameters.
+"""The Kedro project on disk → its settings, its pipelines' plans and compiled specs.
 
 No session is opened: kedro-mlflow would then call the MLflow server, and compiling needs no network.
 """
@@ -18,7 +18,7 @@ from kedro.pipeline import Pipeline
 
 from . import params as runtime_params
 from .config import Settings, parse_settings
-from .errors import UserError, did_you_mean
+from .errors import UserError, did_you_mean, launch_extra
 from .plan import Plan, make_plan
 
 _PLACEHOLDER = re.compile(r"<[^<>]+>")
@@ -49,14 +49,18 @@ class Project:
             conf_source=str(conf), env=env, runtime_params=self.params, **settings.CONFIG_LOADER_ARGS
         )
 
+    @property
+    def settings_file(self) -> str:
+        """Where the settings stand, for a message."""
+        return f"conf/base/vertexai.yml with conf/{self.env}" if self.env else "conf/base/vertexai.yml"
+
     @cached_property
     def settings(self) -> Settings:
         """``vertexai.yml``, validated."""
-        where = f"conf/base/vertexai.yml with conf/{self.env}" if self.env else "conf/base/vertexai.yml"
         raw = self._config("vertexai")
         if not raw:
-            raise UserError(f"{where}: not found, or empty. It needs at least run_config.image.")
-        return parse_settings(raw, where)
+            raise UserError(f"{self.settings_file}: not found, or empty. It needs at least run_config.image.")
+        return parse_settings(raw, self.settings_file)
 
     def pipeline(self, name: str) -> Pipeline:
         """The registered pipeline of that name.
@@ -81,6 +85,28 @@ class Project:
         """The steps of a registered pipeline under this environment's settings."""
         return make_plan(pipeline, self.pipeline(pipeline), self.settings.run_config, self.in_catalog)
 
+    def compile(self, pipeline: str, image: str | None = None) -> dict[str, Any]:
+        """The spec of a registered pipeline, its ``params`` defaulting to this project's runtime parameters.
+
+        Args:
+            pipeline: its name.
+            image: container image of the steps, if not ``run_config.image``.
+        """
+        with launch_extra():
+            from .compiler import compile_plan
+        self.check_params(pipeline)
+        run_config = self.settings.run_config
+        return compile_plan(
+            self.plan(pipeline),
+            project_name=self.path.name,
+            package=self.package_name,
+            image=image or run_config.image,
+            env=self.env,
+            params=self.params,
+            root=run_config.root,
+            description=run_config.description,
+        )
+
     def check_params(self, pipeline: str) -> None:
         """Refuse runtime parameters that reach neither a node of the pipeline nor a configuration file."""
         if not self.params:
@@ -100,6 +126,11 @@ class Project:
             {name for text in files for name in _RUNTIME_PARAM.findall(text)},
             pipeline,
         )
+
+    @property
+    def mlflow_tracking_uri(self) -> str:
+        """``server.mlflow_tracking_uri`` of ``mlflow.yml``; MLflow's own default if it is not there."""
+        return (self._config("mlflow").get("server") or {}).get("mlflow_tracking_uri") or "mlruns"
 
     def refuse_placeholders(self, name: str) -> None:
         """Refuse to go on while a value of a configuration, ``mlflow`` say, is still a ``<placeholder>``."""

@@ -1,10 +1,11 @@
-"""Compiled pipeline spec → the tasks in it, and where each task's inputs come from.
+"""Compiled pipeline spec ↔ its file; and the tasks in it, and where each task's inputs come from.
 
-Pure functions over the JSON that the KFP SDK writes (``schemaVersion`` 2.1.0); what they mean by a dependency or a
-trigger is what Vertex AI means. Field names: https://github.com/kubeflow/pipelines/blob/master/api/v2alpha1/pipeline_spec.proto
+But for reading and writing, pure functions over the JSON that the KFP SDK writes (``schemaVersion`` 2.1.0); what they
+mean by a dependency or a trigger is what Vertex AI means. Field names: https://github.com/kubeflow/pipelines/blob/master/api/v2alpha1/pipeline_spec.proto
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -85,6 +86,24 @@ def read_spec(path: Path) -> Spec:
     except (KeyError, TypeError):
         raise UserError(f"--spec {path}: not a compiled pipeline spec. {cure}") from None
     return spec
+
+
+def write_spec(spec: Mapping[str, Any], path: Path) -> None:
+    """Write the spec as JSON, or as YAML if the file's name says so; whole or not at all.
+
+    Raises:
+        UserError: when the file cannot be written.
+    """
+    is_yaml = path.suffix in (".yaml", ".yml")
+    text = yaml.safe_dump(dict(spec), sort_keys=False) if is_yaml else json.dumps(spec, indent=2) + "\n"
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        cure = "Name a file in a folder that exists and can be written."
+        raise UserError(f"--output {path}: {error.strerror}. {cure}") from None
 
 
 def tasks(spec: Spec) -> list[Task]:

@@ -19,9 +19,10 @@ from kedro.pipeline.node import Node
 from mlflow.entities import Run
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
+from .job import console_url
+
 # The job's end, as KFP's PipelineTaskFinalStatus names it → MLflow's run status.
 _RUN_STATUS = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
-_JOB_RESOURCE = re.compile(r"projects/([^/]+)/locations/([^/]+)/pipelineJobs/([^/]+)")
 # As Vertex AI words it: "The DAG failed because some tasks failed. The failed tasks are: [train, plot]."
 _FAILED_TASKS = re.compile(r"failed tasks are: \[([^\]]*)\]")
 _RUNNING_NODE = "running_node."
@@ -44,11 +45,7 @@ class Job:
     @property
     def url(self) -> str:
         """Where a person looks at the job."""
-        match = _JOB_RESOURCE.fullmatch(self.resource_name)
-        if not match:
-            return self.resource_name
-        project, region, job = match.groups()
-        return f"https://console.cloud.google.com/vertex-ai/locations/{region}/pipelines/runs/{job}?project={project}"
+        return console_url(self.resource_name)
 
 
 def is_enabled(context: KedroContext, pipeline: str) -> bool:

@@ -1,0 +1,276 @@
+"""The Vertex AI API of one project and region: submit, watch, list and cancel pipeline jobs; keep schedules.
+
+Google's generated clients over REST; each method makes the call it is named after, and no other.
+"""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from google.api_core.client_options import ClientOptions
+from google.api_core.exceptions import AlreadyExists, NotFound
+from google.api_core.retry import Retry
+from google.cloud.aiplatform_v1 import types
+from google.cloud.aiplatform_v1.services.metadata_service import MetadataServiceClient
+from google.cloud.aiplatform_v1.services.pipeline_service import PipelineServiceClient
+from google.cloud.aiplatform_v1.services.schedule_service import ScheduleServiceClient
+from google.protobuf import json_format
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from ..auth.credentials import ambient
+from .errors import UserError
+from .job import ENDED, RUNNING, PipelineJob, TaskRun, log_url
+from .refusals import brief, sentences
+from .request import FINGERPRINT, PIPELINE, Request, Target
+
+# Seconds: for one answer; for an answer in spite of failures; for one while a job is followed, which has time.
+_TIMEOUT = 60.0
+_PATIENCE = 90.0
+_LONG_PATIENCE = 1800.0
+# Between two looks at a job, in seconds: at first, and at most.
+_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
+
+
+class Vertex:
+    """The API.
+
+    Args:
+        target: project, region and endpoint.
+        patience: seconds for which a request that fails for the moment (429, 500, 503, a dropped connection) is
+            tried again, with growing pauses.
+
+    Raises:
+        AuthorizationError: when there are no Google credentials.
+    """
+
+    def __init__(self, target: Target, patience: float = _PATIENCE) -> None:
+        self._target = target
+        self._parent = f"projects/{target.project_id}/locations/{target.region}"
+        self._patience = patience
+        options = ClientOptions(api_endpoint=target.api_endpoint)
+        self._options: dict[str, Any] = {"transport": "rest", "client_options": options, "credentials": ambient()}
+
+    def submit(self, request: Request, job_id: str) -> tuple[PipelineJob, bool]:
+        """Ask for a pipeline job.
+
+        Args:
+            request: a ``PipelineJob``, see ``request``.
+            job_id: its id. Asking again with the same id starts no second job.
+
+        Returns:
+            The job, and whether it was there before this command.
+
+        Raises:
+            UserError: when Vertex AI refuses, or the id is taken by a job of other content.
+        """
+        tries: list[Exception] = []
+        with sentences(self._target):
+            try:
+                job = self._pipelines.create_pipeline_job(
+                    parent=self._parent,
+                    pipeline_job=_parsed(types.PipelineJob, request),
+                    pipeline_job_id=job_id,
+                    **self._calling(on_error=tries.append),
+                )
+                return _job(job), False
+            except AlreadyExists:
+                there = self.get(job_id)
+        if there.labels.get(FINGERPRINT) != request["labels"][FINGERPRINT]:
+            raise UserError(f"--job-id {job_id}: is taken by another job ({there.state}). Choose another id.")
+        # After a connection that was dropped, the job may be this command's own.
+        return there, not tries
+
+    def get(self, job_id: str) -> PipelineJob:
+        """A job with its tasks.
+
+        Raises:
+            UserError: when there is none of that id.
+        """
+        return self._get(job_id)
+
+    def follow(
+        self, job_id: str, on_change: Callable[[TaskRun], None], on_trouble: Callable[[str], None]
+    ) -> PipelineJob:
+        """Look at a job until it has ended.
+
+        Args:
+            job_id: the job.
+            on_change: called with each change of a task's state.
+            on_trouble: called with a sentence when looking fails for the moment; that ends nothing.
+
+        Returns:
+            The job as it ended.
+
+        Raises:
+            UserError: when Vertex AI refuses, or cannot be reached for half an hour.
+        """
+        seen: dict[str, tuple[str, int]] = {}
+        pause = _PAUSE
+        while True:
+            job = self._get(job_id, timeout=_LONG_PATIENCE, on_error=lambda error: on_trouble(brief(error)))
+            for task in job.tasks.values():
+                if seen.get(task.name) != (task.state, task.attempt):
+                    seen[task.name] = (task.state, task.attempt)
+                    on_change(task)
+            if job.state in ENDED:
+                return job
+            time.sleep(pause)
+            pause = min(pause * 1.2, _LONGEST_PAUSE)
+
+    def jobs(self, labels: Mapping[str, str], limit: int) -> list[PipelineJob]:
+        """The newest jobs with these labels, newest first, without their tasks."""
+        filter_ = " AND ".join(f'labels.{name}="{value}"' for name, value in labels.items())
+        request = types.ListPipelineJobsRequest(
+            parent=self._parent,
+            filter=filter_,
+            page_size=min(limit, 100),
+            order_by="create_time desc",
+            read_mask="name,display_name,state,create_time,start_time,end_time,labels,error",
+        )
+        found = []
+        with sentences(self._target):
+            for job in self._pipelines.list_pipeline_jobs(request, **self._calling()):
+                found.append(_job(job))
+                if len(found) == limit:
+                    break
+        return found
+
+    def cancel(self, job_id: str) -> None:
+        """Ask a job to stop; it takes a while to do so."""
+        with sentences(self._target, f"job {job_id}"):
+            self._pipelines.cancel_pipeline_job(name=self._job_name(job_id), **self._calling())
+
+    def join_experiment(self, job_id: str, name: str, description: str | None) -> None:
+        """Associate a job with a Vertex AI experiment, as ``aiplatform.PipelineJob.submit(experiment=…)`` does.
+
+        Args:
+            job_id: the job; waits, at most the client's patience, until Vertex AI has made its metadata context.
+            name: the experiment, made when missing.
+            description: its description when it is made.
+        """
+        store = f"{self._parent}/metadataStores/default"
+        experiment = f"{store}/contexts/{name}"
+        deadline = time.monotonic() + self._patience
+        while not (job := self.get(job_id)).run_context:
+            if job.state in ENDED or time.monotonic() > deadline:
+                raise UserError(f"Job {job_id} has no metadata context, so it is not in experiment {name}.")
+            time.sleep(_PAUSE)
+        with sentences(self._target, f"experiment {name}"):
+            try:
+                self._metadata.get_context(name=experiment, **self._calling())
+            except NotFound:
+                context = types.Context(
+                    display_name=name,
+                    schema_title="system.Experiment",
+                    schema_version="0.0.1",
+                    metadata={"experiment_deleted": False},
+                    description=description or "",
+                )
+                self._metadata.create_context(parent=store, context=context, context_id=name, **self._calling())
+            self._metadata.add_context_children(context=experiment, child_contexts=[job.run_context], **self._calling())
+
+    def schedules(self) -> list[Request]:
+        """All schedules that launch pipeline jobs in the project and region, oldest first."""
+        request = types.ListSchedulesRequest(
+            parent=self._parent, filter="create_pipeline_job_request:*", order_by="create_time"
+        )
+        with sentences(self._target):
+            found = self._schedules.list_schedules(request, **self._calling())
+            return [json_format.MessageToDict(types.Schedule.pb(schedule)) for schedule in found]
+
+    def create_schedule(self, schedule: Request) -> None:
+        """Make a schedule. Not tried again when the connection drops: that could make two."""
+        with sentences(self._target):
+            whole = self._with_parent(schedule)
+            self._schedules.create_schedule(parent=self._parent, schedule=whole, timeout=_TIMEOUT, retry=None)
+
+    def update_schedule(self, name: str, schedule: Request, fields: list[str]) -> None:
+        """Change some fields of a schedule, in the API's camel case; what it has launched goes on."""
+        mask = FieldMask(paths=[re.sub("[A-Z]", lambda upper: f"_{upper[0].lower()}", field) for field in fields])
+        with sentences(self._target, name):
+            whole = self._with_parent({**schedule, "name": name})
+            self._schedules.update_schedule(schedule=whole, update_mask=mask, **self._calling())
+
+    def delete_schedule(self, name: str) -> None:
+        """Delete a schedule; what it has launched goes on."""
+        with sentences(self._target, name):
+            self._schedules.delete_schedule(name=name, **self._calling()).result(timeout=_TIMEOUT)
+
+    @cached_property
+    def _pipelines(self) -> PipelineServiceClient:
+        return PipelineServiceClient(**self._options)
+
+    @cached_property
+    def _schedules(self) -> ScheduleServiceClient:
+        return ScheduleServiceClient(**self._options)
+
+    @cached_property
+    def _metadata(self) -> MetadataServiceClient:
+        return MetadataServiceClient(**self._options)
+
+    def _with_parent(self, schedule: Request) -> types.Schedule:
+        launch = {**schedule["createPipelineJobRequest"], "parent": self._parent}
+        return _parsed(types.Schedule, {**schedule, "createPipelineJobRequest": launch})
+
+    def _job_name(self, job_id: str) -> str:
+        return f"{self._parent}/pipelineJobs/{job_id}"
+
+    def _get(self, job_id: str, **retry: Any) -> PipelineJob:
+        with sentences(self._target, f"job {job_id}"):
+            return _job(self._pipelines.get_pipeline_job(name=self._job_name(job_id), **self._calling(**retry)))
+
+    def _calling(self, **retry: Any) -> dict[str, Any]:
+        """How a call is made: retried on 429, 500, 503 and dropped connections, and nothing else."""
+        return {"timeout": _TIMEOUT, "retry": Retry(**{"maximum": 20.0, "timeout": self._patience, **retry})}
+
+
+def _parsed(type_: Any, content: Mapping[str, Any]) -> Any:
+    """The API's message with this JSON content."""
+    return type_.wrap(json_format.ParseDict(content, type_.pb()()))
+
+
+def _job(job: types.PipelineJob) -> PipelineJob:
+    details = job.job_detail.task_details
+    # Exit handlers and the job itself are graphs of tasks, listed among them.
+    graphs = {detail.parent_task_id for detail in details}
+    tasks = [_task(detail) for detail in details if detail.task_id not in graphs]
+    return PipelineJob(
+        name=job.name.rpartition("/")[2],
+        resource_name=job.name,
+        state=job.state.name.removeprefix("PIPELINE_STATE_"),
+        pipeline=job.labels.get(PIPELINE, ""),
+        created=job.create_time or None,
+        started=job.start_time or None,
+        ended=job.end_time or None,
+        error=job.error.message,
+        labels=dict(job.labels),
+        run_context=job.job_detail.pipeline_run_context.name,
+        tasks={task.name: task for task in tasks},
+    )
+
+
+def _task(detail: types.PipelineTaskDetail) -> TaskRun:
+    executor = detail.executor_detail
+    containers = [*executor.container_detail.failed_main_jobs, executor.container_detail.main_job]
+    containers += [*executor.custom_job_detail.failed_jobs, executor.custom_job_detail.job]
+    containers = [name for name in containers if name]
+    seconds = (detail.end_time - detail.start_time).total_seconds() if detail.end_time and detail.start_time else 0.0
+    # What a component gives back as parameters is kept as metadata of its execution.
+    outputs = {
+        key.removeprefix("output:"): value
+        for key, value in dict(detail.execution.metadata or {}).items()
+        if key.startswith("output:")
+    }
+    state = detail.state.name
+    return TaskRun(
+        name=detail.task_name,
+        log=log_url(containers),
+        state=state,
+        attempt=max(len(containers), int(state == RUNNING)),
+        seconds=seconds,
+        error=detail.error.message,
+        outputs={"parameters": outputs},
+        containers=tuple(containers),
+    )

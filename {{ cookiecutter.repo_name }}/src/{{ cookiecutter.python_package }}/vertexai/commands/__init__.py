@@ -1,0 +1,1 @@
+"""``kedro vertexai …``, a command per module: parse, call, print."""

@@ -1,0 +1,55 @@
+"""Options and arguments that commands share, and what a command gets from the group."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from kedro.framework.cli.utils import _split_params
+
+if TYPE_CHECKING:
+    from ..client import Vertex
+    from ..project import Project
+    from ..request import Target
+
+# What only some commands need is imported in them: `kedro --help` loads all of them.
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The project and its configuration environment, which ``kedro vertexai -e ENV`` names."""
+
+    path: Path
+    env: str | None
+
+    def project(self, params: dict[str, Any] | None = None) -> "Project":
+        """The project, read in that environment with these runtime parameters."""
+        from ..project import Project
+
+        return Project(self.path, self.env, params)
+
+    def vertex(self, target: "Target | None" = None) -> "Vertex":
+        """The Vertex AI API where the environment's settings, or ``target``, say.
+
+        Raises:
+            UserError: when they name no project and region.
+        """
+        from ..errors import launch_extra
+        from ..request import target as target_of
+
+        with launch_extra():
+            from ..client import Vertex
+        if target is None:
+            project = self.project()
+            target = target_of(project.settings, project.settings_file)
+        return Vertex(target)
+
+
+pass_environment = click.make_pass_decorator(Environment)
+
+pipeline = click.option("-p", "--pipeline", default="__default__", show_default=True, help="Name of the pipeline.")
+params = click.option(
+    "--params", default="", callback=_split_params, help="Runtime parameters as for kedro run: a=1,b.c=x"
+)
+image = click.option("-i", "--image", help="Container image of the steps.  [default: run_config.image]")
+job = click.argument("job")

@@ -1,0 +1,63 @@
+"""What Google's clients raise → a sentence with the cure: a role to grant, an API to switch on, a key to correct."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+from google.api_core.exceptions import GoogleAPICallError, RetryError
+
+from ..auth.credentials import GoogleAuthError, advice_for
+from .errors import UserError
+from .request import Target
+
+_SWITCHED_OFF = re.compile("SERVICE_DISABLED|has not been used|is disabled")
+
+
+@contextmanager
+def sentences(target: Target, what: str = "") -> Iterator[None]:
+    """Around calls of the Vertex AI API.
+
+    Args:
+        target: project, region and endpoint.
+        what: what is asked about, ``job x``.
+
+    Raises:
+        UserError: for whatever Google, or the way to it, refuses.
+    """
+    try:
+        yield
+    except RetryError as error:
+        cause = brief(error.cause) if error.cause else ""
+        raise UserError(f"{target.api_endpoint} does not answer, though asked again and again. ({cause})") from None
+    except GoogleAPICallError as error:
+        raise UserError(_refusal(error, target, what)) from None
+    except GoogleAuthError as error:
+        raise UserError(f"{advice_for(error)} ({brief(error)})") from None
+    except requests.RequestException as error:
+        raise UserError(f"{target.api_endpoint} cannot be reached. ({brief(error)})") from None
+
+
+def brief(error: Any) -> str:
+    """The first line of what an exception says."""
+    said = str(error).splitlines() or [""]
+    return f"{type(error).__name__}: {said[0]}"[:300]
+
+
+def _refusal(error: GoogleAPICallError, target: Target, what: str) -> str:
+    said, project = str(error.message), target.project_id
+    if error.code == 400:
+        return f"Vertex AI refuses the request: {said}"
+    if error.code == 401:
+        return f"Google does not take these credentials: gcloud auth application-default login ({said})"
+    if error.code == 403 and _SWITCHED_OFF.search(f"{said} {error.reason}"):
+        cure = f"gcloud services enable aiplatform.googleapis.com --project {project}"
+        return f"The Vertex AI API is off: {cure} ({said})"
+    if error.code == 403 and "actAs" in said:
+        return f"Grant this identity roles/iam.serviceAccountUser on run_config.service_account. ({said})"
+    if error.code == 403:
+        return f"Grant this identity roles/aiplatform.user in project {project}, or correct project_id. ({said})"
+    if error.code == 404:
+        return f"There is no {what or 'such thing'} in project {project}, region {target.region}. ({said})"
+    return f"Vertex AI answers {error.code}: {said}"

@@ -1,0 +1,146 @@
+"""Compiled spec + settings → the pipeline job that Vertex AI is asked for, in the JSON of its REST API.
+
+Pure data: what ``run-once --dry-run`` prints is what is sent.
+https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.pipelineJobs
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from .config import RunConfig, Settings
+from .errors import UserError
+from .params import encode
+
+Request = dict[str, Any]
+
+# Labels by which jobs and schedules are found again.
+PROJECT, ENV, PIPELINE, ENTRY = "kedro_project", "kedro_env", "kedro_pipeline", "kedro_schedule"
+FINGERPRINT = "kedro_fingerprint"
+
+_JOB_ID = re.compile(r"[a-z][a-z0-9-]{0,126}")
+_REGION = re.compile(r"[a-z]+-[a-z]+\d+")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where jobs are launched.
+
+    Args:
+        project_id: Google Cloud project.
+        region: Vertex AI region.
+        api_endpoint: URL of the region's Vertex AI API.
+    """
+
+    project_id: str
+    region: str
+    api_endpoint: str
+
+
+def target(settings: Settings, where: str) -> Target:
+    """Where these settings launch jobs.
+
+    Args:
+        settings: ``vertexai.yml``.
+        where: the file, for the message.
+
+    Raises:
+        UserError: naming the keys that are missing or wrong.
+    """
+    if not settings.project_id or not settings.region:
+        missing = [name for name in ("project_id", "region") if not getattr(settings, name)]
+        raise UserError(
+            f"{where}: {' and '.join(missing)} not set, so there is no cloud to ask. "
+            "Use an environment that has it: kedro vertexai -e cloud …"
+        )
+    if not _REGION.fullmatch(settings.region):
+        raise UserError(f"{where}: region: {settings.region} is not a Vertex AI region, e.g. europe-west1.")
+    endpoint = settings.api_endpoint or f"https://{settings.region}-aiplatform.googleapis.com"
+    url = urlsplit(endpoint)
+    if url.scheme != "https" and not (url.scheme == "http" and url.hostname in ("127.0.0.1", "localhost", "::1")):
+        raise UserError(f"{where}: api_endpoint: {endpoint} must be https://…, or access tokens would travel in clear.")
+    return Target(settings.project_id, settings.region, endpoint)
+
+
+def make_request(
+    spec: Mapping[str, Any],
+    run_config: RunConfig,
+    *,
+    name: str,
+    params: Mapping[str, Any],
+    labels: Mapping[str, str],
+    where: str,
+) -> Request:
+    """The pipeline job to ask for.
+
+    Args:
+        spec: compiled spec.
+        run_config: ``run_config`` of ``vertexai.yml``.
+        name: display name.
+        params: runtime parameters, nested.
+        labels: by which the job is found again.
+        where: the file of the settings, for the message.
+
+    Returns:
+        A ``PipelineJob`` whose label ``kedro_fingerprint`` covers everything but its names and labels.
+
+    Raises:
+        UserError: when there is no pipeline root, or it is not in Cloud Storage.
+    """
+    if not run_config.root or not run_config.root.startswith("gs://"):
+        raise UserError(f"{where}: run_config.root: {run_config.root} must be in Cloud Storage, gs://bucket/folder.")
+    request: Request = {
+        "pipelineSpec": dict(spec),
+        "runtimeConfig": {
+            "gcsOutputDirectory": run_config.root,
+            "parameterValues": {"params": encode(params)} if params else {},
+        },
+    }
+    if run_config.service_account:
+        request["serviceAccount"] = run_config.service_account
+    if run_config.network.vpc:
+        request["network"] = run_config.network.vpc
+    if run_config.encryption_spec_key_name:
+        request["encryptionSpec"] = {"kmsKeyName": run_config.encryption_spec_key_name}
+    fingerprint = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:32]
+    return {
+        "displayName": name[:128],
+        **request,
+        "labels": {**run_config.labels, **labels, FINGERPRINT: fingerprint},
+    }
+
+
+def labels_of(project: str, env: str | None, pipeline: str | None = None) -> dict[str, str]:
+    """The labels by which jobs are found.
+
+    Args:
+        project: name of the Kedro project.
+        env: its configuration environment.
+        pipeline: name of the Kedro pipeline; None is any.
+    """
+    labels = {PROJECT: label_value(project), ENV: label_value(env or "base")}
+    return labels | ({PIPELINE: label_value(pipeline)} if pipeline else {})
+
+
+def check_job_id(job_id: str) -> None:
+    """Refuse a job id that Vertex AI would refuse.
+
+    Raises:
+        UserError: with the rule.
+    """
+    if not _JOB_ID.fullmatch(job_id):
+        raise UserError(
+            f"--job-id {job_id}: takes lower-case letters, digits and hyphens, a letter first, at most 127 of them."
+        )
+
+
+def label_value(text: str) -> str:
+    """A text as a label may have it; what that loses is made up for by a hash, so that no two texts become one."""
+    value = re.sub(r"[^a-z0-9_-]", "-", text.lower())[:63]
+    if value == text:
+        return value
+    return f"{value[:54]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
