@@ -5,7 +5,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +23,14 @@ AMBIENT = "runner@project.iam.gserviceaccount.com"
 ISSUER = "https://accounts.google.com"
 
 
+# Who asks, method, path, query and body → the answer's body.
+Api = Callable[[str, str, str, dict[str, list[str]], Any], Any]
+
+
+class Refused(Exception):
+    """HTTP status and message of a refusal."""
+
+
 @dataclass
 class Google:
     """What Google would say, and how often it was asked; a test changes the former and reads the latter.
@@ -36,6 +44,8 @@ class Google:
         delay: seconds to wait before an answer.
         audience: put into tokens instead of the one asked for.
         requests: number of ID tokens asked for.
+        tokens: access token → whose it is.
+        apis: host → what answers there, for who has one of these tokens.
     """
 
     lifetime: float = 3600
@@ -47,6 +57,8 @@ class Google:
     audience: str | None = None
     requests: int = 0
     environment: dict[str, str] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=lambda: {"ambient-access-token": AMBIENT})
+    apis: dict[str, Api] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -143,13 +155,14 @@ class _Metadata(_Handler):
         self.answer(200, {"id_token": self.google.id_token(asked["target_audience"], asked["iss"])})
 
 
-class _Iam(_Handler):
-    """A proxy that answers CONNECT itself, with a certificate of the test authority, and then is the IAM API."""
+class _Apis(_Handler):
+    """A proxy that answers CONNECT itself, with a certificate of the test authority, and then is Google's other APIs."""
 
     context: ssl.SSLContext
 
     def do_CONNECT(self) -> None:
-        if self.google.down or not self.path.startswith("iamcredentials.googleapis.com"):
+        self.host = self.path.partition(":")[0]
+        if self.google.down or self.host not in self.google.apis:
             self.connection.close()
             self.close_connection = True
             return
@@ -160,41 +173,67 @@ class _Iam(_Handler):
         self.wfile = self.connection.makefile("wb", buffering=0)
         self.close_connection = False
 
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        account = self.path.rpartition("/")[2].partition(":")[0]
-        failure = self.google.count()
-        if failure:
-            self.refuse(failure, "the IAM Credentials API refuses")
-        elif self.headers["Authorization"] != "Bearer ambient-access-token":
+    def handle_any(self) -> None:
+        text = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        bearer = (self.headers["Authorization"] or "").removeprefix("Bearer ")
+        if bearer not in self.google.tokens:
             self.refuse(401, "no valid access token")
-        elif not self.google.granted:
-            self.refuse(
-                403, "Permission 'iam.serviceAccounts.getOpenIdToken' denied on resource (or it may not exist)."
+            return
+        url = urlsplit(self.path)
+        body = json.loads(text) if text else {}
+        try:
+            said = self.google.apis[self.host](
+                self.google.tokens[bearer], self.command, url.path, parse_qs(url.query), body
             )
-        elif not asked["includeEmail"]:
-            self.refuse(400, "a token without an e-mail is of no use to IAP")
+        except Refused as refused:
+            self.refuse(*refused.args)
         else:
-            self.answer(200, {"token": self.google.id_token(asked["audience"], account)})
+            self.answer(200, said)
+
+    do_GET = do_POST = do_HEAD = handle_any
+
+
+def _iam_credentials(google: Google, who: str, path: str, asked: Any) -> Any:
+    account, _, verb = path.rpartition("/")[2].partition(":")
+    if verb == "generateAccessToken":
+        if not google.granted:
+            raise Refused(
+                403, "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist)."
+            )
+        google.tokens[f"access-token-of-{account}"] = account
+        return {"accessToken": f"access-token-of-{account}", "expireTime": "2100-01-01T00:00:00Z"}
+    if verb != "generateIdToken":
+        raise Refused(404, f"no such method: {path}")
+    failure = google.count()
+    if failure:
+        raise Refused(failure, "the IAM Credentials API refuses")
+    if not google.granted:
+        raise Refused(403, "Permission 'iam.serviceAccounts.getOpenIdToken' denied on resource (or it may not exist).")
+    if not asked["includeEmail"]:
+        raise Refused(400, "a token without an e-mail is of no use to IAP")
+    return {"token": google.id_token(asked["audience"], account)}
 
 
 @contextmanager
 def google_identity(folder: Path) -> Iterator[Google]:
-    """Run both stand-ins; ``google.environment`` makes google-auth talk to them."""
+    """Run both stand-ins; ``google.environment`` makes Google's libraries talk to them."""
     google = Google()
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("iamcredentials.googleapis.com").configure_cert(context)
+    authority.issue_cert("*.googleapis.com", "*.pkg.dev").configure_cert(context)
+    google.apis["iamcredentials.googleapis.com"] = lambda who, method, path, query, body: _iam_credentials(
+        google, who, path, body
+    )
     bundle = folder / "ca.pem"
     bundle.write_bytes(Path(certifi.where()).read_bytes() + authority.cert_pem.bytes())
     with (
         served(type("Metadata", (_Metadata,), {"google": google})) as metadata,
-        served(type("Iam", (_Iam,), {"google": google, "context": context})) as iam,
+        served(type("Apis", (_Apis,), {"google": google, "context": context})) as apis,
     ):
         google.environment = {
             "GCE_METADATA_HOST": metadata,
             "GCE_METADATA_IP": metadata,
-            "HTTPS_PROXY": f"http://{iam}",
+            "HTTPS_PROXY": f"http://{apis}",
             "NO_PROXY": "127.0.0.1,localhost",
             "REQUESTS_CA_BUNDLE": str(bundle),
         }

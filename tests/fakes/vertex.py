@@ -101,7 +101,7 @@ class Vertex:
             if kind == "pipelineJobs":
                 return self._pipeline_jobs(method, names, verb, query, body)
             if kind == "schedules":
-                return self._schedules(method, names, query, body)
+                return self._schedules(method, names, verb, query, body)
             if kind == "metadataStores":
                 return self._contexts(method, names[2:], verb, query, body)
         raise Refusal(404, f"no such method: {method} {path}")
@@ -142,7 +142,10 @@ class Vertex:
             raise Refusal(409, f"The PipelineJob already exists: {name}")
         job = self._checked_job(body)
         if job.get("serviceAccount") and "iam.serviceAccounts.actAs" in self.denied:
-            raise Refusal(403, f"You do not have permission to act as service account: {job['serviceAccount']} (iam.serviceAccounts.actAs).")
+            raise Refusal(
+                403,
+                f"You do not have permission to act as service account: {job['serviceAccount']} (iam.serviceAccounts.actAs).",
+            )
         job |= {"name": name, "state": "PIPELINE_STATE_PENDING", "createTime": now(), "jobDetail": {}}
         self.jobs[name] = job
         if self.execute:
@@ -276,24 +279,38 @@ class Vertex:
 
     # Schedules
 
-    def _schedules(self, method: str, names: list[str], query: Mapping[str, str], body: Json) -> Json:
+    def _schedules(self, method: str, names: list[str], verb: str, query: Mapping[str, str], body: Json) -> Json:
         if method == "GET" and not names:
             self._allow("aiplatform.schedules.list")
             return {"schedules": list(self.schedules.values())}
-        if method == "POST":
+        if method == "POST" and not names:
             self._allow("aiplatform.schedules.create")
             schedule = self._checked_schedule(body)
             name = f"{self.parent}/schedules/{next(_NUMBER)}"
-            self.schedules[name] = {**schedule, "name": name, "state": "ACTIVE", "createTime": now(), "updateTime": now()}
+            self.schedules[name] = {
+                **schedule,
+                "name": name,
+                "state": "ACTIVE",
+                "createTime": now(),
+                "updateTime": now(),
+            }
             return self.schedules[name]
         name = f"{self.parent}/schedules/{names[0]}"
         if name not in self.schedules:
             raise Refusal(404, f"The Schedule does not exist: {name}")
         there = self.schedules[name]
+        if method == "POST":
+            self._allow("aiplatform.schedules.update")
+            there["state"] = {"pause": "PAUSED", "resume": "ACTIVE"}[verb]
+            return {}
         if method == "DELETE":
             self._allow("aiplatform.schedules.delete")
             del self.schedules[name]
-            return {"name": f"{self.parent}/operations/{next(_NUMBER)}", "done": True, "response": {"@type": "type.googleapis.com/google.protobuf.Empty"}}
+            return {
+                "name": f"{self.parent}/operations/{next(_NUMBER)}",
+                "done": True,
+                "response": {"@type": "type.googleapis.com/google.protobuf.Empty"},
+            }
         self._allow("aiplatform.schedules.update")
         if there["state"] == "COMPLETED":
             raise Refusal(400, "A completed schedule cannot be updated")
@@ -339,7 +356,10 @@ class Vertex:
 
     def _allow(self, permission: str) -> None:
         if permission in self.denied:
-            raise Refusal(403, f"Permission '{permission}' denied on resource '//aiplatform.googleapis.com/{self.parent}' (or it may not exist).")
+            raise Refusal(
+                403,
+                f"Permission '{permission}' denied on resource '//aiplatform.googleapis.com/{self.parent}' (or it may not exist).",
+            )
 
 
 def parse(body: Json, message: Any) -> None:
@@ -387,8 +407,14 @@ def vertex_ai(
                 status = 200
             except Refusal as refusal:
                 status = refusal.status
-                detail = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": refusal.reason, "domain": "googleapis.com"}
-                said = {"error": {"code": status, "message": refusal.message, "details": [detail] if refusal.reason else []}}
+                detail = {
+                    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                    "reason": refusal.reason,
+                    "domain": "googleapis.com",
+                }
+                said = {
+                    "error": {"code": status, "message": refusal.message, "details": [detail] if refusal.reason else []}
+                }
             if failure == -1:
                 self.close_connection = True
                 return

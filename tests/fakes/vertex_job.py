@@ -6,8 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "in_place"))
 
-from starter.vertexai.job import TaskRun  # noqa: E402
-from starter.vertexai.local import run_spec  # noqa: E402
+from starter.vertexai.job import TaskRun
+from starter.vertexai.local import run_spec
 
 
 def tell(run: TaskRun) -> None:

@@ -17,25 +17,28 @@ MODULES["commands"] = ast.Module(
 LAYERS = [
     {"__init__", "errors", "job"},
     {"params", "config", "spec", "artifact", "tracking"},
-    {"plan", "executor", "request", "client", "progress"},
-    {"compiler", "render", "step", "local", "schedules", "runs", "logs"},
-    {"project"},
+    {"plan", "executor", "request", "progress"},
+    {"compiler", "image", "refusals", "render", "step", "local", "runs", "logs", "schedules"},
+    {"client", "project"},
     {"doctor"},
+    {"doctor_online"},
     {"commands"},
     {"cli"},
 ]
 DOORS = {
     "pydantic": {"config"},
+    "cronsim": {"schedules"},
     "kfp": {"compiler"},
     "google.cloud": {"client"},
-    "google.api_core": {"client"},
+    "google.api_core": {"client", "refusals"},
     "kedro.framework.session": {"step", "runs"},
     "fsspec": {"artifact"},
     "cloudpickle": {"artifact"},
     "mlflow": {"tracking"},
     "click": {"cli", "commands"},
     "rich": {"commands", "progress", "render"},
-    "subprocess": {"local"},
+    "packaging": {"doctor"},
+    "subprocess": {"image", "local"},
 }
 
 

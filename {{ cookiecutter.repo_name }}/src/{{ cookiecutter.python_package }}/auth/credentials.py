@@ -4,14 +4,16 @@ import re
 from typing import Any
 
 import google.auth
+import requests
 from google.auth import impersonated_credentials
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError, TransportError
-from google.auth.transport.requests import AuthorizedSession
+from google.auth.transport.requests import AuthorizedSession, Request
 
 from .errors import AuthorizationError
 
-__all__ = ["SCOPE", "GoogleAuthError", "advice_for", "ambient", "session"]
+__all__ = ["SCOPE", "GoogleAuthError", "advice_for", "ambient", "may_impersonate", "session", "whoami"]
 
+_TOKEN_INFO = "https://oauth2.googleapis.com/tokeninfo"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
@@ -41,6 +43,32 @@ def session(service_account: str | None = None) -> AuthorizedSession:
     if service_account:
         credentials = impersonated_credentials.Credentials(credentials, service_account, target_scopes=[SCOPE])
     return AuthorizedSession(credentials)
+
+
+def may_impersonate(service_account: str) -> None:
+    """Get an access token of a service account, and throw it away.
+
+    Raises:
+        GoogleAuthError: when there is none for the ambient identity.
+    """
+    session(service_account).credentials.refresh(Request())
+
+
+def whoami() -> str:
+    """The e-mail of the ambient identity, or its kind if Google does not tell.
+
+    Raises:
+        AuthorizationError: when there are no credentials.
+        GoogleAuthError: when they get no token.
+    """
+    credentials = ambient()
+    credentials.refresh(Request())
+    email = getattr(credentials, "service_account_email", "") or getattr(credentials, "account", "")
+    if email:
+        return str(email)
+    # In the body: a URL would be logged.
+    answer = requests.post(_TOKEN_INFO, data={"access_token": credentials.token}, timeout=30)
+    return str(answer.json().get("email") or type(credentials).__name__)
 
 
 def advice_for(error: Exception) -> str:

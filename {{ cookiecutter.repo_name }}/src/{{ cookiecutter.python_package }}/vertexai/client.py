@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from google.api_core.client_options import ClientOptions
-from google.api_core.exceptions import AlreadyExists, NotFound
+from google.api_core.exceptions import Conflict, NotFound
 from google.api_core.retry import Retry
 from google.cloud.aiplatform_v1 import types
 from google.cloud.aiplatform_v1.services.metadata_service import MetadataServiceClient
@@ -75,7 +75,7 @@ class Vertex:
                     **self._calling(on_error=tries.append),
                 )
                 return _job(job), False
-            except AlreadyExists:
+            except Conflict:
                 there = self.get(job_id)
         if there.labels.get(FINGERPRINT) != request["labels"][FINGERPRINT]:
             raise UserError(f"--job-id {job_id}: is taken by another job ({there.state}). Choose another id.")
@@ -127,7 +127,7 @@ class Vertex:
             filter=filter_,
             page_size=min(limit, 100),
             order_by="create_time desc",
-            read_mask="name,display_name,state,create_time,start_time,end_time,labels,error",
+            read_mask=FieldMask(paths=["name", "state", "create_time", "start_time", "end_time", "labels", "error"]),
         )
         found = []
         with sentences(self._target):
@@ -180,11 +180,13 @@ class Vertex:
             found = self._schedules.list_schedules(request, **self._calling())
             return [json_format.MessageToDict(types.Schedule.pb(schedule)) for schedule in found]
 
-    def create_schedule(self, schedule: Request) -> None:
+    def create_schedule(self, schedule: Request, paused: bool = False) -> None:
         """Make a schedule. Not tried again when the connection drops: that could make two."""
         with sentences(self._target):
             whole = self._with_parent(schedule)
-            self._schedules.create_schedule(parent=self._parent, schedule=whole, timeout=_TIMEOUT, retry=None)
+            made = self._schedules.create_schedule(parent=self._parent, schedule=whole, timeout=_TIMEOUT, retry=None)
+            if paused:
+                self._schedules.pause_schedule(name=made.name, **self._calling())
 
     def update_schedule(self, name: str, schedule: Request, fields: list[str]) -> None:
         """Change some fields of a schedule, in the API's camel case; what it has launched goes on."""

@@ -10,6 +10,9 @@ from .errors import UserError, did_you_mean
 # Resource labels: https://cloud.google.com/vertex-ai/docs/general/labels
 _LABEL_KEY = r"[a-z][a-z0-9_-]{0,62}"
 _LABEL_VALUE = r"[a-z0-9_-]{0,63}"
+# Quantities as KFP takes them: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+_CPU = r"^[0-9]+(\.[0-9]+)?$|^[0-9]+m$"
+_MEMORY = r"^[0-9]+([EPTGMK]i?)?$"
 # Ids of Vertex AI's metadata contexts, which experiments are.
 _EXPERIMENT = r"[a-z0-9][a-z0-9-]{0,127}"
 
@@ -41,8 +44,12 @@ class _Settings(BaseModel):
 class ResourcesConfig(_Settings):
     """What one step asks for; what is left out comes from a less specific entry."""
 
-    cpu: str | None = Field(None, coerce_numbers_to_str=True, description="vCPUs, as Kubernetes writes them: 2, 500m")
-    memory: str | None = Field(None, coerce_numbers_to_str=True, description="as Kubernetes writes it: 4Gi, 512M")
+    cpu: str | None = Field(
+        None, pattern=_CPU, coerce_numbers_to_str=True, description="vCPUs, as Kubernetes writes them: 2, 500m"
+    )
+    memory: str | None = Field(
+        None, pattern=_MEMORY, coerce_numbers_to_str=True, description="as Kubernetes writes it: 4Gi, 512M"
+    )
 
 
 class NetworkConfig(_Settings):

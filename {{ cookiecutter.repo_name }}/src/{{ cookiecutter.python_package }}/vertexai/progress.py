@@ -25,12 +25,13 @@ def progress() -> Iterator[Callable[[TaskRun], None]]:
             name, error = f"{run.name:<40}", escape(run.error)
             if run.state == "RUNNING":
                 if run.attempt > 1:
-                    console.print(f"[yellow]{'RETRY':<13}[/] {name} attempt {run.attempt}: {error}")
+                    console.print(f"[yellow]{'RETRY':<13}[/] {name} attempt {run.attempt}: {error}", soft_wrap=True)
                 running[run.name] = None
             elif run.state in _COLOURS:
                 running.pop(run.name, None)
                 seconds = f"{run.seconds:6.1f} s" if run.attempt else ""
-                console.print(f"[{_COLOURS[run.state]}]{run.state:<13}[/] {name} {seconds} {error}".rstrip())
+                line = f"[{_COLOURS[run.state]}]{run.state:<13}[/] {name} {seconds} {error}".rstrip()
+                console.print(line, soft_wrap=True)
             status.update("running: " + ", ".join(list(running)))
 
         yield show

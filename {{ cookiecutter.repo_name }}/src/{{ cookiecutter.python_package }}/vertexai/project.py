@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
 from kedro.config import MissingConfigException
 from kedro.framework.project import pipelines, settings
 from kedro.framework.startup import bootstrap_project
@@ -132,12 +133,28 @@ class Project:
         """``server.mlflow_tracking_uri`` of ``mlflow.yml``; MLflow's own default if it is not there."""
         return (self._config("mlflow").get("server") or {}).get("mlflow_tracking_uri") or "mlruns"
 
-    def refuse_placeholders(self, name: str) -> None:
-        """Refuse to go on while a value of a configuration, ``mlflow`` say, is still a ``<placeholder>``."""
-        left = [f"{key}: {value}" for key, value in _leaves(self._config(name)) if _PLACEHOLDER.fullmatch(str(value))]
-        if left:
-            where = f"conf/{self.env or 'base'}/globals.yml"
-            raise UserError(f"Not filled in yet in {where}, and used in {name}.yml: {', '.join(left)}.")
+    def placeholders(self, *names: str) -> list[str]:
+        """What these configurations, ``mlflow`` say, use and nobody has filled in yet: ``file: key: <placeholder>``."""
+        used = {
+            found for name in names for value in _leaves(self._config(name)) for found in _PLACEHOLDER.findall(value)
+        }
+        files = [file for env in (self.env, "base") if env for file in sorted((self._conf / env).rglob("*.yml"))]
+        return [
+            f"{file.relative_to(self.path)}: {key}: {value}"
+            for file in dict.fromkeys(files)
+            if file.stem.startswith(("globals", *names))
+            for key, value in _named_leaves(yaml.safe_load(file.read_text(encoding="utf-8")))
+            if value in used
+        ]
+
+    def refuse_placeholders(self, *names: str) -> None:
+        """Refuse to go on while these configurations use what has not been filled in.
+
+        Raises:
+            UserError: naming files, keys and placeholders.
+        """
+        if left := self.placeholders(*names):
+            raise UserError(f"Not filled in yet: {'; '.join(left)}")
 
     @cached_property
     def _catalog(self) -> CatalogConfigResolver:
@@ -152,12 +169,17 @@ class Project:
         return _get(self._loader, name)
 
 
-def _leaves(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value)
-        else:
-            yield key, value
+def _leaves(config: Any) -> Iterator[str]:
+    return (str(value) for _key, value in _named_leaves(config))
+
+
+def _named_leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """``{"a": {"b": 1}}`` → ``a.b``, 1"""
+    if isinstance(config, Mapping):
+        for key, value in config.items():
+            yield from _named_leaves(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, config
 
 
 def _get(loader: Any, name: str) -> dict[str, Any]:

@@ -46,7 +46,9 @@ def brief(error: Any) -> str:
 
 
 def _refusal(error: GoogleAPICallError, target: Target, what: str) -> str:
-    said, project = str(error.message), target.project_id
+    # Google's client puts the request's method and URL in front.
+    said = re.sub(r"^[A-Z]+ https?://\S+: ", "", str(error.message))
+    project = target.project_id
     if error.code == 400:
         return f"Vertex AI refuses the request: {said}"
     if error.code == 401:

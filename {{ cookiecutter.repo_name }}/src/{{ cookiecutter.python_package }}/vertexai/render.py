@@ -1,10 +1,15 @@
-"""``Plan`` → what people look at: a table, a Mermaid graph, JSON."""
+"""Plans and jobs → what people look at: a table, a Mermaid graph, JSON."""
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
+from .job import PipelineJob
 from .plan import FINISH_TASK, START_TASK, Plan, Step
 
 
@@ -49,6 +54,57 @@ def as_mermaid(plan: Plan) -> str:
     ends = [number[step.name] for step in plan.steps if step.name not in followed] or ["start"]
     lines += [f"    {end} -.-> finish" for end in ends]
     return "\n".join(lines)
+
+
+def job_as_table(job: PipelineJob) -> Table:
+    """One row per task."""
+    table = Table(title=f"Job {job.name}: {job.state}", title_justify="left")
+    for column in ("Step", "State", "Attempt", "Seconds", "Error"):
+        table.add_column(column, overflow="fold")
+    for task in job.tasks.values():
+        seconds = f"{task.seconds:.0f}" if task.seconds else ""
+        table.add_row(task.name, task.state, str(task.attempt or ""), seconds, task.error)
+    return table
+
+
+def jobs_as_table(jobs: Iterable[PipelineJob], runs: Mapping[str, tuple[str, str]]) -> Table:
+    """One row per job.
+
+    Args:
+        jobs: the jobs.
+        runs: job name → status and address of its MLflow run.
+    """
+    table = Table(title="Pipeline jobs, newest first", title_justify="left")
+    for column in ("Job", "Pipeline", "State", "Started", "Duration", "MLflow run"):
+        table.add_column(column, overflow="fold", no_wrap=column == "Job")
+    for job in jobs:
+        started = f"{job.started.astimezone():%Y-%m-%d %H:%M}" if job.started else ""
+        status, url = runs.get(job.name, ("", ""))
+        run = Text(status, style=f"link {url}" if url.startswith("http") else "")
+        table.add_row(job.name, job.pipeline, job.state, started, _duration(job), run)
+    return table
+
+
+def job_as_dict(job: PipelineJob, run: tuple[str, str] | None = None) -> dict[str, Any]:
+    """A job for a program to read: times as RFC 3339.
+
+    Args:
+        job: the job.
+        run: status and address of its MLflow run.
+    """
+    found: dict[str, Any] = {
+        name: value.isoformat() if isinstance(value, datetime) else value for name, value in vars(job).items()
+    }
+    found["tasks"] = [asdict(task) for task in job.tasks.values()]
+    found["mlflow_status"], found["mlflow_run"] = run or (None, job.mlflow_run or None)
+    return {**found, "url": job.url}
+
+
+def _duration(job: PipelineJob) -> str:
+    """``1:02:03``, until now if it still runs."""
+    if not job.started:
+        return ""
+    return str((job.ended or datetime.now(UTC)) - job.started).split(".")[0]
 
 
 def _datasets(plan: Plan, names: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ be cached.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -139,6 +139,35 @@ def finish(job: Job, status: Mapping[str, Any]) -> str | None:
     _delete_tags(run, *(tag for tag in tags if tag.startswith(_RUNNING_NODE)))
     client.set_terminated(run.info.run_id, run_status)
     return run_status
+
+
+def settle(job: Job, status: Mapping[str, Any]) -> str | None:
+    """End the run of a job whose exit task could not.
+
+    Args:
+        job: the pipeline job.
+        status: how it ended, see ``finish``.
+
+    Returns:
+        The MLflow run status that it has now, or None if the job has no run, or one that had ended.
+    """
+    run = _find(job)
+    return finish(job, status) if run and run.info.status == "RUNNING" else None
+
+
+def runs_of(jobs: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Job name → its run's status, and where a person looks at the run; without the jobs that have none."""
+    found = {}
+    for name in jobs:
+        if run := _find(Job(name, "", "")):
+            found[name] = (run.info.status, run_url(run))
+    return found
+
+
+def ask() -> str:
+    """Ask the tracking server something that any of its users may; the URI that has answered."""
+    mlflow.search_experiments(max_results=1)
+    return mlflow.get_tracking_uri()
 
 
 def failure_tags(tags: Mapping[str, str], message: str) -> dict[str, str]:

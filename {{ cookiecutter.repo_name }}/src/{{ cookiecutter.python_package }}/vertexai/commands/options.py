@@ -22,6 +22,11 @@ class Environment:
     path: Path
     env: str | None
 
+    @property
+    def kedro(self) -> str:
+        """How a command in this environment begins."""
+        return f"kedro vertexai -e {self.env}" if self.env else "kedro vertexai"
+
     def project(self, params: dict[str, Any] | None = None) -> "Project":
         """The project, read in that environment with these runtime parameters."""
         from ..project import Project
@@ -53,3 +58,7 @@ params = click.option(
 )
 image = click.option("-i", "--image", help="Container image of the steps.  [default: run_config.image]")
 job = click.argument("job")
+wait_for_completion = click.option(
+    "--wait-for-completion", is_flag=True, help="Follow the job to its end; exit with 1 if it fails."
+)
+style = click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)

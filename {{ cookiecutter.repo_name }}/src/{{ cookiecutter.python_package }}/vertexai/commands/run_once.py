@@ -1,12 +1,13 @@
 """``kedro vertexai run-once``"""
 
+import functools
 import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import options
-from .watch import watch
+from .watch import exit_code, watch
 
 if TYPE_CHECKING:
     from ..client import Vertex
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 @options.image
 @click.option("--job-id", help="Id of the job; asking again with the same one starts no second job.")
 @click.option("--dry-run", is_flag=True, help="Print the request, and send nothing.")
-@click.option("--wait-for-completion", is_flag=True, help="Follow the job to its end; exit with 1 if it fails.")
+@options.wait_for_completion
+@click.option("--auto-build", is_flag=True, help="First build the image, push it, and run what was pushed, by digest.")
+@click.option("--yes", is_flag=True, help="With --auto-build: do not ask.")
 @options.pass_environment
 @click.pass_context
 def command(
@@ -30,20 +33,33 @@ def command(
     job_id: str | None,
     dry_run: bool,
     wait_for_completion: bool,
+    auto_build: bool,
+    yes: bool,
 ) -> None:
     """Launch a pipeline on Vertex AI, once."""
+    from .. import doctor
+    from ..errors import UserError
+    from ..image import build_and_push
     from ..job import new_job_name
     from ..request import check_job_id, labels_of, make_request, target
 
     if job_id:
         check_job_id(job_id)
     project = environment.project(params)
+    compile_ = functools.cache(lambda: project.compile(pipeline, image))
+    if wrong := [check for check in doctor.offline(project, pipeline, compile_) if not check.ok]:
+        raise UserError("\n".join(["Nothing was launched.", *(f"✗ {check.name:<14} {check.said}" for check in wrong)]))
     settings, where = project.settings, project.settings_file
     to = target(settings, where)
-    project.refuse_placeholders("vertexai")
-    project.refuse_placeholders("mlflow")
-    project.check_params(pipeline)
-    spec = project.compile(pipeline, image)
+    if auto_build and not dry_run:
+        name = image or settings.run_config.image
+        if not yes:
+            click.confirm(f"Build and push {name}?", abort=True)
+        digest = build_and_push(project.path, name)
+        spec = project.compile(pipeline, digest)
+        click.echo(f"Image:     {digest}")
+    else:
+        spec = compile_()
     name = job_id or new_job_name(spec["pipelineInfo"]["name"])
     labels = labels_of(project.path.name, project.env, pipeline)
     request = make_request(spec, settings.run_config, name=name, params=params, labels=labels, where=where)
@@ -59,7 +75,7 @@ def command(
     if experiment and not was_there:
         _join_experiment(vertex, name, experiment, settings.run_config.experiment_description)
     if wait_for_completion:
-        ctx.exit(watch(vertex, name, environment.env))
+        ctx.exit(exit_code(watch(environment, vertex, name)))
 
 
 def _join_experiment(vertex: "Vertex", job_id: str, experiment: str, description: str | None) -> None:

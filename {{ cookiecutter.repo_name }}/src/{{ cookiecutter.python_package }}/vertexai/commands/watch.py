@@ -1,46 +1,78 @@
-"""Following a job on the terminal, for the commands that do."""
+"""Following a job on the terminal and telling how it ended, for the commands that do."""
 
 from typing import TYPE_CHECKING
 
 import click
+
+from .options import Environment
 
 if TYPE_CHECKING:
     from ..client import Vertex
     from ..job import PipelineJob
 
 
-def watch(vertex: "Vertex", job_id: str, env: str | None) -> int:
-    """Show a job's tasks as they come and go.
+def watch(environment: Environment, vertex: "Vertex", job_id: str) -> "PipelineJob | None":
+    """Show a job's tasks as they come and go, and how it ended.
 
     Returns:
-        The command's exit code: 0 if the job succeeded, 1 if not, 130 after Ctrl-C, which leaves the job alone.
+        The job; None after Ctrl-C, which leaves it alone.
     """
-    from .. import job
+    from ..job import SUCCEEDED
     from ..progress import progress
 
     try:
         with progress() as show:
-            done = vertex.follow(job_id, show, lambda trouble: click.secho(f"Looking again: {trouble}", err=True))
+            job = vertex.follow(job_id, show, lambda trouble: click.secho(f"Looking again: {trouble}", err=True))
     except KeyboardInterrupt:
-        kedro = f"kedro vertexai {f'-e {env} ' if env else ''}"
-        click.echo(f"\nThe job goes on. Follow it with: {kedro}status {job_id} --wait-for-completion")
-        click.echo(f"Stop it with: {kedro}cancel {job_id}")
+        click.echo(f"\nThe job goes on. Follow it with: {environment.kedro} status {job_id} --wait-for-completion")
+        click.echo(f"Stop it with: {environment.kedro} cancel {job_id}")
+        return None
+    show_failures(job)
+    settle(environment, job)
+    if job.mlflow_run:
+        click.echo(f"MLflow: {job.mlflow_run}")
+    click.secho(f"{job.name}: {job.state}", fg="green" if job.state == SUCCEEDED else "red")
+    return job
+
+
+def exit_code(job: "PipelineJob | None") -> int:
+    """A command's exit code after ``watch``: 0 if the job succeeded, 1 if not, 130 after Ctrl-C."""
+    from ..job import SUCCEEDED
+
+    if job is None:
         return 130
-    show_failures(done)
-    if done.mlflow_run:
-        click.echo(f"MLflow: {done.mlflow_run}")
-    click.secho(f"{done.name}: {done.state}", fg="green" if done.state == job.SUCCEEDED else "red")
-    return 0 if done.state == job.SUCCEEDED else 1
+    return 0 if job.state == SUCCEEDED else 1
 
 
-def show_failures(done: "PipelineJob") -> None:
-    """Each failed task with its error and its log's address; the job's own error if no task has failed."""
+def show_failures(job: "PipelineJob") -> None:
+    """Print each failed task with its error and its log's address; the job's own error if no task has failed."""
     from ..job import FAILED
 
-    failed = [task for task in done.tasks.values() if task.state == FAILED]
+    failed = [task for task in job.tasks.values() if task.state == FAILED]
     for task in failed:
         click.secho(f"\n{task.name} failed: {task.error}", fg="red")
         if task.log:
             click.echo(f"Its log: {task.log}")
-    if done.error and not failed:
-        click.secho(f"\n{done.error}", fg="red")
+    if job.error and not failed:
+        click.secho(f"\n{job.error}", fg="red")
+
+
+def settle(environment: Environment, job: "PipelineJob") -> None:
+    """End the MLflow run of a job that has ended without its exit task, and say so."""
+    from ..errors import UserError
+    from ..job import ENDED, SUCCEEDED
+    from ..plan import FINISH_TASK
+
+    finish = job.tasks.get(FINISH_TASK)
+    if job.state not in ENDED or (finish and finish.state == SUCCEEDED):
+        return
+    from .. import runs
+
+    try:
+        status = runs.settle(environment.path, environment.env, job)
+    except UserError as error:
+        click.secho(f"The MLflow run could not be ended. {error}", fg="yellow", err=True)
+        click.secho(f"Try again with: {environment.kedro} status {job.name}", fg="yellow", err=True)
+        return
+    if status:
+        click.echo(f"The job's exit task has not run: its MLflow run is {status} now.", err=True)

@@ -1,0 +1,32 @@
+"""``kedro vertexai list-pipelines``"""
+
+import json
+
+import click
+
+from . import options
+
+
+@click.command("list-pipelines")
+@click.option("-p", "--pipeline", help="Only jobs of this pipeline.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many jobs.")
+@options.style
+@options.pass_environment
+def command(environment: options.Environment, pipeline: str | None, limit: int, style: str) -> None:
+    """List this project's pipeline jobs in this environment, newest first."""
+    from rich.console import Console
+
+    from .. import render, runs
+    from ..errors import UserError
+    from ..request import labels_of
+
+    jobs = environment.vertex().jobs(labels_of(environment.path.name, environment.env, pipeline), limit)
+    found: dict[str, tuple[str, str]] = {}
+    try:
+        found = runs.find(environment.path, environment.env, [job.name for job in jobs]) if jobs else {}
+    except UserError as error:
+        click.secho(f"Without MLflow runs: {error}", fg="yellow", err=True)
+    if style == "json":
+        click.echo(json.dumps([render.job_as_dict(job, found.get(job.name)) for job in jobs], indent=2))
+    else:
+        Console().print(render.jobs_as_table(jobs, found))

@@ -1,0 +1,89 @@
+"""``kedro vertexai schedule``"""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from . import options
+
+if TYPE_CHECKING:
+    from ..client import Vertex
+    from ..request import Request
+    from ..schedules import Change
+
+_COLOURS = {"created": "green", "updated": "yellow", "replaced": "yellow", "deleted": "red", "left": "yellow"}
+
+
+@click.command("schedule")
+@click.option("-p", "--pipeline", help="Only this pipeline's schedule.  [default: all of run_config.schedules]")
+@options.image
+@click.option("--dry-run", is_flag=True, help="Show the difference, and change nothing.")
+@click.option("--prune", is_flag=True, help="Delete this environment's schedules that the file has no more.")
+@options.pass_environment
+def command(
+    environment: options.Environment, pipeline: str | None, image: str | None, dry_run: bool, prune: bool
+) -> None:
+    """Make the schedules on Vertex AI those of run_config.schedules. Doing it twice changes nothing."""
+    from .. import schedules
+    from ..errors import UserError
+    from ..request import label_value, labels_of, target
+
+    project = environment.project()
+    entries, where = project.settings.run_config.schedules, project.settings_file
+    if not entries and not prune:
+        raise UserError(f"{where}: run_config.schedules is empty. To delete the schedules that there are: --prune")
+    pipelines = [pipeline] if pipeline else schedules.scheduled_pipelines(entries)
+    wanted = [_wanted(environment, name, image) for name in pipelines]
+    vertex = environment.vertex(target(project.settings, where))
+    found = schedules.changes(
+        wanted,
+        vertex.schedules(),
+        labels_of(environment.path.name, environment.env),
+        [label_value(entry) for entry in entries],
+        prune,
+    )
+    for change in found:
+        _show(change, dry_run)
+        if not dry_run:
+            _apply(vertex, change)
+
+
+def _wanted(environment: options.Environment, pipeline: str, image: str | None) -> "Request":
+    """The schedule that a pipeline is to have."""
+    from .. import schedules
+    from ..request import ENTRY, label_value, labels_of, make_request
+
+    project = environment.project()
+    where = project.settings_file
+    entry = schedules.entry_for(pipeline, project.settings.run_config.schedules, where)
+    config = project.settings.run_config.schedules[entry]
+    project = environment.project(config.params)
+    project.refuse_placeholders("vertexai")
+    project.refuse_placeholders("mlflow")
+    run_config = project.settings.run_config
+    spec = project.compile(pipeline, image)
+    labels = {**labels_of(project.path.name, project.env, pipeline), ENTRY: label_value(entry)}
+    name = run_config.scheduled_run_name or spec["pipelineInfo"]["name"]
+    job = make_request(spec, run_config, name=name, params=config.params, labels=labels, where=where)
+    return schedules.make_schedule(config, job, f"{where}: run_config.schedules.{entry}")
+
+
+def _show(change: "Change", dry_run: bool) -> None:
+    wording = {"left": "left, though it is in the file no more (--prune deletes it)"}.get(change.action, change.action)
+    if dry_run and change.action in ("created", "updated", "replaced", "deleted"):
+        wording = f"would be {wording}"
+    schedule = change.wanted or change.there or {}
+    click.secho(f"{change.pipeline:<30} {schedule['cron']}: {wording}", fg=_COLOURS.get(change.action))
+    for field, (before, after) in (change.differences or {}).items():
+        click.echo(f"    {field}: {before} → {after}")
+
+
+def _apply(vertex: "Vertex", change: "Change") -> None:
+    there = change.there or {}
+    if change.action in ("deleted", "replaced"):
+        vertex.delete_schedule(there["name"])
+    if change.wanted and change.action in ("created", "replaced"):
+        vertex.create_schedule(change.wanted, paused=there.get("state") == "PAUSED")
+    if change.wanted and change.action == "updated":
+        fields = {field.split(".")[0] for field in change.differences or {}}
+        vertex.update_schedule(there["name"], change.wanted, sorted(fields))

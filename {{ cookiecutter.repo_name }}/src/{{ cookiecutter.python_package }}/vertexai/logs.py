@@ -1,0 +1,85 @@
+"""Cloud Logging → what the steps of a pipeline job printed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from ..auth.credentials import GoogleAuthError, advice_for, session
+from .errors import UserError, did_you_mean
+from .job import PipelineJob
+
+# https://cloud.google.com/logging/docs/reference/v2/rest/v2/entries/list
+_URL = "https://logging.googleapis.com/v2/entries:list"
+_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class Line:
+    """A log entry.
+
+    Args:
+        time: RFC 3339, UTC.
+        severity: INFO, ERROR …
+        task: the task that printed it.
+        text: what it printed.
+    """
+
+    time: str
+    severity: str
+    task: str
+    text: str
+
+
+def read_logs(project_id: str, job: PipelineJob, step: str | None = None) -> Iterator[Line]:
+    """The log lines of a job's tasks, all attempts, oldest first.
+
+    Args:
+        project_id: Google Cloud project.
+        job: the job, with its tasks.
+        step: name of a task; None is all of them.
+
+    Raises:
+        UserError: when there is no such task, or Cloud Logging refuses.
+    """
+    if step and step not in job.tasks:
+        raise UserError(f"--step {step}: job {job.name} has no such task.{did_you_mean(step, job.tasks)}")
+    chosen = [job.tasks[step]] if step else job.tasks.values()
+    # Each attempt of a task is a custom job.
+    tasks = {container.rpartition("/")[2]: task.name for task in chosen for container in task.containers}
+    if not tasks:
+        return
+    ids = " OR ".join(f'"{number}"' for number in tasks)
+    # Without a time, Cloud Logging looks at the last day only.
+    since = f'timestamp>="{job.created.isoformat()}"' if job.created else ""
+    order: dict[str, Any] = {
+        "resourceNames": [f"projects/{project_id}"],
+        "filter": f'resource.type="ml_job" resource.labels.job_id=({ids}) {since}',
+        "orderBy": "timestamp asc",
+        "pageSize": 1000,
+    }
+    calls = session()
+    while True:
+        page = _post(calls, order, project_id)
+        for entry in page.get("entries", []):
+            text = entry.get("textPayload") or entry.get("jsonPayload", {}).get("message", "")
+            task = tasks.get(entry["resource"]["labels"]["job_id"], "")
+            yield Line(entry["timestamp"], entry.get("severity", "DEFAULT"), task, text.rstrip("\n"))
+        if not page.get("nextPageToken"):
+            return
+        order["pageToken"] = page["nextPageToken"]
+
+
+def _post(calls: Any, order: dict[str, Any], project_id: str) -> dict[str, Any]:
+    try:
+        answer = calls.post(_URL, json=order, timeout=_TIMEOUT)
+    except GoogleAuthError as error:
+        raise UserError(advice_for(error)) from None
+    except requests.RequestException as error:
+        raise UserError(f"Cloud Logging cannot be reached: {type(error).__name__}") from None
+    if answer.status_code == 403:
+        raise UserError(f"Cloud Logging refuses. Grant this identity roles/logging.viewer in project {project_id}.")
+    if not answer.ok:
+        raise UserError(f"Cloud Logging answers {answer.status_code}: {answer.text[:300]}")
+    return answer.json()

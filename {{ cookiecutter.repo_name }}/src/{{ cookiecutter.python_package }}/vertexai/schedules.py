@@ -1,0 +1,222 @@
+"""``run_config.schedules`` and the schedules that there are → what has to be done so that the two agree.
+
+Pure: ``client`` does it. Schedules are in the JSON of the REST API, and are found again by the labels of the jobs they
+launch: another project's, environment's or person's schedule is never looked at twice.
+https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.schedules
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from cronsim import CronSim, CronSimError
+
+from .config import ScheduleConfig
+from .errors import UserError, did_you_mean
+from .request import ENTRY, FINGERPRINT, PIPELINE, Request
+
+DEFAULT_ENTRY = "default_schedule"
+
+# What can be changed in place; the rest is in the job, which has a fingerprint.
+_FIELDS = (
+    "displayName", "cron", "startTime", "endTime", "maxRunCount", "maxConcurrentRunCount", "allowQueueing",
+)  # fmt: skip
+_JOB = "createPipelineJobRequest"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What has to be done about one schedule.
+
+    Args:
+        action: created, updated, replaced, deleted, unchanged, or left: it is in the file no more, but nobody said
+            that such schedules are to be deleted.
+        pipeline: label of the pipeline that it launches.
+        wanted: the schedule by the file.
+        there: the schedule that there is.
+        differences: field → what it is and what it is to be, for people.
+    """
+
+    action: str
+    pipeline: str
+    wanted: Request | None = None
+    there: Request | None = None
+    differences: Mapping[str, tuple[Any, Any]] | None = None
+
+
+def entry_for(pipeline: str, schedules: Mapping[str, ScheduleConfig], where: str) -> str:
+    """The entry of ``run_config.schedules`` that a pipeline goes by: its own, else ``default_schedule``.
+
+    Raises:
+        UserError: when there is neither.
+    """
+    for entry in (pipeline, DEFAULT_ENTRY):
+        if entry in schedules:
+            return entry
+    raise UserError(
+        f"{where}: run_config.schedules has neither '{pipeline}' nor '{DEFAULT_ENTRY}'."
+        + did_you_mean(pipeline, schedules)
+    )
+
+
+def scheduled_pipelines(schedules: Mapping[str, ScheduleConfig]) -> list[str]:
+    """The pipelines that the file schedules: those it names, and ``__default__`` by ``default_schedule``."""
+    named = [entry for entry in schedules if entry != DEFAULT_ENTRY]
+    return named + (["__default__"] if DEFAULT_ENTRY in schedules and "__default__" not in schedules else [])
+
+
+def validate(entry: ScheduleConfig, where: str) -> None:
+    """Refuse what Vertex AI would refuse.
+
+    Args:
+        entry: of ``run_config.schedules``.
+        where: its file and key, for the message.
+
+    Raises:
+        UserError: when cron expression, time zone or times are wrong.
+    """
+    try:
+        ZoneInfo(entry.timezone)
+    except (ZoneInfoNotFoundError, ValueError):
+        hint = did_you_mean(entry.timezone, available_timezones()) if "/" in entry.timezone else ""
+        cure = hint or " It takes a name of the IANA time zone database, e.g. Europe/Berlin."
+        raise UserError(f"{where}.timezone: {entry.timezone} is not a time zone.{cure}") from None
+    cron = entry.cron_expression
+    try:
+        if len(cron.split()) != 5 or not re.fullmatch(r"([\d*/,\s-]|[A-Za-z]{3})+", cron):
+            raise CronSimError("it takes five fields: minute, hour, day of month, month, day of week")
+        next_run(entry)
+    except CronSimError as error:
+        raise UserError(
+            f"{where}.cron_expression: '{cron}' is not a schedule ({error}); '0 6 * * MON-FRI' would be one."
+        ) from None
+    if entry.end_time and entry.end_time <= (entry.start_time or datetime.now(UTC)):
+        raise UserError(f"{where}.end_time: {entry.end_time.isoformat()} is over before the schedule begins.")
+
+
+def make_schedule(entry: ScheduleConfig, job: Request, where: str) -> Request:
+    """The schedule to have.
+
+    Args:
+        entry: of ``run_config.schedules``.
+        job: the pipeline job that it launches, see ``request``.
+        where: the entry's file and key, for the message.
+
+    Raises:
+        UserError: when cron expression, time zone or times are wrong.
+    """
+    validate(entry, where)
+    schedule: Request = {
+        "displayName": job["displayName"],
+        "cron": f"TZ={entry.timezone} {entry.cron_expression}",
+        "maxConcurrentRunCount": str(entry.max_concurrent_run_count),
+        "allowQueueing": entry.allow_queueing,
+        _JOB: {"pipelineJob": job},
+    }
+    if entry.start_time:
+        schedule["startTime"] = _rfc3339(entry.start_time)
+    if entry.end_time:
+        schedule["endTime"] = _rfc3339(entry.end_time)
+    if entry.max_run_count:
+        schedule["maxRunCount"] = str(entry.max_run_count)
+    return schedule
+
+
+def next_run(entry: ScheduleConfig) -> datetime:
+    """When a schedule launches its next run."""
+    zone = ZoneInfo(entry.timezone)
+    now = datetime.now(zone)
+    return next(CronSim(entry.cron_expression, max(now, (entry.start_time or now).astimezone(zone))))
+
+
+def changes(
+    wanted: Iterable[Request],
+    there: Iterable[Request],
+    labels: Mapping[str, str],
+    entries: Iterable[str],
+    prune: bool,
+) -> list[Change]:
+    """Compare the schedules to have with those that there are.
+
+    Args:
+        wanted: the former.
+        there: the latter, oldest first, whoever's they are.
+        labels: project and environment, by which our own are told from others'.
+        entries: labels of the entries that the file has now.
+        prune: whether schedules of entries that it has no more are deleted.
+    """
+    ours = [schedule for schedule in there if labels.items() <= _labels(schedule).items()]
+    first: dict[str, Request] = {}
+    for schedule in ours:
+        first.setdefault(_pipeline(schedule), schedule)
+    found = [_change(schedule, first.get(_pipeline(schedule))) for schedule in wanted]
+    changed, entries = {change.pipeline for change in found}, set(entries)
+    for schedule in ours:
+        # A second schedule of one pipeline is nobody's wish: two commands ran side by side.
+        second = _pipeline(schedule) in changed and schedule is not first[_pipeline(schedule)]
+        if second or _labels(schedule).get(ENTRY) not in entries | {None}:
+            found.append(Change("deleted" if prune else "left", _pipeline(schedule), there=schedule))
+    return found
+
+
+def _change(wanted: Request, there: Request | None) -> Change:
+    pipeline = _pipeline(wanted)
+    if there is None:
+        return Change("created", pipeline, wanted)
+    differences = {
+        field: (there.get(field), wanted.get(field))
+        for field in _FIELDS
+        # The service sets the start time itself when it is not given.
+        if not _equal(there.get(field), wanted.get(field)) and (field != "startTime" or field in wanted)
+    }
+    if _labels(there).get(FINGERPRINT) != _labels(wanted).get(FINGERPRINT):
+        differences |= _job_differences(there, wanted)
+    elif _labels(there) != _labels(wanted):
+        differences[_JOB] = (_labels(there), _labels(wanted))
+    if not differences:
+        return Change("unchanged", pipeline, wanted, there)
+    # What is set cannot be unset, and what is completed not be changed: the service says so.
+    unset = any(after is None for _before, after in differences.values())
+    action = "replaced" if unset or there.get("state") == "COMPLETED" else "updated"
+    return Change(action, pipeline, wanted, there, differences)
+
+
+def _job_differences(there: Request, wanted: Request) -> dict[str, tuple[Any, Any]]:
+    """Which parts of the job differ; a spec is too long to be shown."""
+    before, after = (dict(_leaves(schedule[_JOB]["pipelineJob"], f"{_JOB}.")) for schedule in (there, wanted))
+    changed = [part for part in sorted({*before, *after}) if before.get(part) != after.get(part)]
+    spec = f"{_JOB}.pipelineSpec"
+    return {part: ("another", "this one") if part == spec else (before.get(part), after.get(part)) for part in changed}
+
+
+def _leaves(job: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """``{"a": {"b": 1}}`` → ``a.b``, 1; without names and labels, and with the spec as one."""
+    for key, value in job.items():
+        if isinstance(value, Mapping) and value and key not in ("pipelineSpec", "labels"):
+            yield from _leaves(value, f"{prefix}{key}.")
+        elif key not in ("displayName", "labels"):
+            yield prefix + key, value
+
+
+def _pipeline(schedule: Request) -> str:
+    return _labels(schedule).get(PIPELINE, "")
+
+
+def _labels(schedule: Request) -> dict[str, str]:
+    return schedule.get(_JOB, {}).get("pipelineJob", {}).get("labels", {})
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if one == other or {one, other} == {None, False}:  # JSON leaves out what is false
+        return True
+    try:
+        return datetime.fromisoformat(one) == datetime.fromisoformat(other)
+    except (TypeError, ValueError):
+        return False
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
