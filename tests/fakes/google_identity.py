@@ -137,7 +137,7 @@ class _Metadata(_Handler):
                 self.answer(200, self.google.id_token(audience, AMBIENT), "application/text")
         elif url.path.endswith("/token"):
             self.answer(200, {"access_token": "ambient-access-token", "expires_in": 3600, "token_type": "Bearer"})
-        elif url.path.endswith("/service-accounts/default/"):
+        elif url.path.endswith(("/service-accounts/default/", f"/service-accounts/{AMBIENT}/")):
             self.answer(200, {"email": AMBIENT, "scopes": [], "aliases": ["default"]})
         elif url.path.endswith("/project-id"):
             self.answer(200, "project", "application/text")

@@ -16,7 +16,7 @@ from cronsim import CronSim, CronSimError
 
 from .config import ScheduleConfig
 from .errors import UserError, did_you_mean
-from .request import ENTRY, FINGERPRINT, PIPELINE, Request
+from .request import ENTRY, PIPELINE, Request
 
 DEFAULT_ENTRY = "default_schedule"
 
@@ -172,10 +172,8 @@ def _change(wanted: Request, there: Request | None) -> Change:
         # The service sets the start time itself when it is not given.
         if not _equal(there.get(field), wanted.get(field)) and (field != "startTime" or field in wanted)
     }
-    if _labels(there).get(FINGERPRINT) != _labels(wanted).get(FINGERPRINT):
+    if _labels(there) != _labels(wanted):  # one of them is the fingerprint of the job
         differences |= _job_differences(there, wanted)
-    elif _labels(there) != _labels(wanted):
-        differences[_JOB] = (_labels(there), _labels(wanted))
     if not differences:
         return Change("unchanged", pipeline, wanted, there)
     # What is set cannot be unset, and what is completed not be changed: the service says so.
@@ -186,10 +184,16 @@ def _change(wanted: Request, there: Request | None) -> Change:
 
 def _job_differences(there: Request, wanted: Request) -> dict[str, tuple[Any, Any]]:
     """Which parts of the job differ; a spec is too long to be shown."""
-    before, after = (dict(_leaves(schedule[_JOB]["pipelineJob"], f"{_JOB}.")) for schedule in (there, wanted))
-    changed = [part for part in sorted({*before, *after}) if before.get(part) != after.get(part)]
-    spec = f"{_JOB}.pipelineSpec"
-    return {part: ("another", "this one") if part == spec else (before.get(part), after.get(part)) for part in changed}
+    prefix = f"{_JOB}.pipelineJob."
+    before, after = (dict(_leaves(schedule[_JOB]["pipelineJob"], prefix)) for schedule in (there, wanted))
+    found = {
+        part: (before.get(part), after.get(part))
+        for part in sorted({*before, *after})
+        if before.get(part) != after.get(part)
+    }
+    if f"{prefix}pipelineSpec" in found:
+        found[f"{prefix}pipelineSpec"] = ("another", "this one")
+    return found or {f"{prefix}labels": (_labels(there), _labels(wanted))}
 
 
 def _leaves(job: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -206,7 +210,9 @@ def _pipeline(schedule: Request) -> str:
 
 
 def _labels(schedule: Request) -> dict[str, str]:
-    return schedule.get(_JOB, {}).get("pipelineJob", {}).get("labels", {})
+    labels = schedule.get(_JOB, {}).get("pipelineJob", {}).get("labels", {})
+    # Vertex AI adds labels of its own.
+    return {key: value for key, value in labels.items() if not key.startswith("vertex-ai-")}
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -1,0 +1,298 @@
+"""The client with Google's real libraries, against a stand-in for Vertex AI that reads requests as the service does."""
+
+import importlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import environment
+from fakes.google_identity import Google, google_identity
+from fakes.vertex import Vertex as Service
+from fakes.vertex import vertex_ai
+from google.auth.compute_engine import _metadata
+from google.protobuf import json_format
+from kfp import dsl
+from starter.vertexai.client import Vertex
+from starter.vertexai.config import RunConfig, ScheduleConfig
+from starter.vertexai.errors import UserError
+from starter.vertexai.job import TaskRun
+from starter.vertexai.request import Target, labels_of, make_request
+from starter.vertexai.schedules import changes, make_schedule
+
+ACCOUNT = "pipeline@project-42.iam.gserviceaccount.com"
+LABELS = labels_of("demo", "cloud", "train")
+
+
+@dsl.container_component
+def say(text: str):
+    return dsl.ContainerSpec(image="x", command=["printf", "%s"], args=[text])
+
+
+@dsl.container_component
+def fail():
+    return dsl.ContainerSpec(image="x", command=["sh", "-c", "exit 3"])
+
+
+@dsl.container_component
+def last(status: dsl.PipelineTaskFinalStatus):
+    return dsl.ContainerSpec(image="x", command=["printf", "%s"], args=["{{$.inputs.parameters['status']}}"])
+
+
+def spec(broken: bool = False) -> dict[str, Any]:
+    @dsl.pipeline(name="demo")
+    def pipeline(text: str = "hello"):
+        with dsl.ExitHandler(last()):
+            said = say(text=text)
+            if broken:
+                fail().after(said)
+
+    return json_format.MessageToDict(pipeline.pipeline_spec)
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Google]:
+    folder = tmp_path_factory.mktemp("google")
+    with google_identity(folder) as google, pytest.MonkeyPatch.context() as patch:
+        for name, value in {**google.environment, "CLOUDSDK_CONFIG": str(folder / "gcloud")}.items():
+            patch.setenv(name, value)
+        patch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+        # google-auth reads where the metadata server is when it is imported.
+        importlib.reload(_metadata)
+        yield google
+    importlib.reload(_metadata)
+
+
+@pytest.fixture
+def service(identity: Google, tmp_path: Path) -> Iterator[Service]:
+    with vertex_ai(
+        project="project-42", region="europe-west1", cwd=tmp_path, folder=tmp_path / "jobs", environment=environment()
+    ) as service:
+        yield service
+
+
+@pytest.fixture
+def vertex(service: Service) -> Vertex:
+    return Vertex(Target("project-42", "europe-west1", service.url), patience=8)
+
+
+def request(*, broken: bool = False, **run_config: Any) -> dict[str, Any]:
+    config = RunConfig(**{"image": "x", "root": "gs://bucket/demo", "service_account": ACCOUNT, **run_config})
+    return make_request(spec(broken), config, name="demo", params={}, labels=LABELS, where="f")
+
+
+def posts(service: Service) -> int:
+    return sum(asked.startswith("POST") and asked.endswith("/pipelineJobs") for asked in service.requests)
+
+
+def test_a_job_is_submitted_runs_and_is_followed_to_its_end(vertex, service):
+    job, was_there = vertex.submit(request(), "one")
+    assert (job.name, was_there, job.pipeline) == ("one", False, "train")
+    changed: list[TaskRun] = []
+    done = vertex.follow("one", changed.append, pytest.fail)
+    assert done.state == "SUCCEEDED"
+    assert set(done.tasks) == {"say", "last"}  # the graphs around them are no tasks
+    assert [(task.name, task.state) for task in changed][-1] == ("last", "SUCCEEDED")
+    number = done.tasks["say"].containers[0].rpartition("/")[2]
+    assert service.logs[number].read_text() == "hello"
+    assert f"%22{number}%22" in done.tasks["say"].log
+    assert done.url == "https://console.cloud.google.com/vertex-ai/locations/europe-west1/pipelines/runs/one?project=project-42"
+    assert done.started <= done.ended
+
+
+def test_a_failed_job_says_which_task_and_why(vertex):
+    vertex.submit(request(broken=True), "two")
+    done = vertex.follow("two", lambda task: None, pytest.fail)
+    assert done.state == "FAILED"
+    assert (done.tasks["fail"].state, done.tasks["fail"].error) == ("FAILED", "exit code 3")
+    assert "The failed tasks are: [fail]." in done.error
+
+
+def test_the_request_is_the_one_call_and_has_everything_in_it(vertex, service):
+    service.execute = False
+    vertex.submit(
+        request(
+            network={"vpc": "projects/1/global/networks/vpc"},
+            encryption_spec_key_name="projects/project-42/locations/europe-west1/keyRings/r/cryptoKeys/k",
+            labels={"team": "birds"},
+        ),
+        "whole",
+    )
+    assert service.requests == ["POST /v1/projects/project-42/locations/europe-west1/pipelineJobs"]
+    (job,) = service.jobs.values()
+    assert job["serviceAccount"] == ACCOUNT
+    assert job["network"] == "projects/1/global/networks/vpc"
+    assert job["encryptionSpec"] == {"kmsKeyName": "projects/project-42/locations/europe-west1/keyRings/r/cryptoKeys/k"}
+    assert job["labels"]["team"] == "birds"
+    assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://bucket/demo"
+
+
+def test_the_same_job_id_starts_no_second_job(vertex, service):
+    service.execute = False
+    vertex.submit(request(), "same")
+    job, was_there = vertex.submit(request(), "same")
+    assert (job.name, was_there) == ("same", True)
+    assert len(service.jobs) == 1
+    with pytest.raises(UserError, match=r"--job-id same: is taken by another job \(PENDING\). Choose another id."):
+        vertex.submit(request(root="gs://bucket/other"), "same")
+
+
+@pytest.mark.parametrize("failures", [[503], [429, 500], [0], [-1], [-1, 503]])
+def test_what_fails_for_the_moment_is_tried_again_and_starts_one_job(vertex, service, failures):
+    """0 drops the connection before the work, -1 after it: then the second attempt finds the job of the first."""
+    service.execute = False
+    service.failures = list(failures)
+    job, was_there = vertex.submit(request(), "again")
+    assert (job.name, was_there) == ("again", False)
+    assert len(service.jobs) == 1
+    assert posts(service) == len(failures) + 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_a_refusal_is_not_tried_again(vertex, service, status):
+    service.failures = [status]
+    with pytest.raises(UserError):
+        vertex.submit(request(), "refused")
+    assert posts(service) == 1
+
+
+def test_an_api_that_never_answers_is_a_sentence_in_the_end(service):
+    service.failures = [503] * 50
+    started = time.monotonic()
+    with pytest.raises(UserError, match=r"^http://127.0.0.1:\d+ does not answer, though asked again and again. \(ServiceUnavailable"):
+        Vertex(Target("project-42", "europe-west1", service.url), patience=2).get("x")
+    assert time.monotonic() - started < 10
+
+
+def test_nobody_there_is_a_sentence(service):
+    target = Target("project-42", "europe-west1", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"^http://127.0.0.1:9 does not answer"):
+        Vertex(target, patience=1).get("x")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"enabled": False}, "The Vertex AI API is off: gcloud services enable aiplatform.googleapis.com --project project-42"),
+        ({"denied": {"aiplatform.pipelineJobs.create"}}, "Grant this identity roles/aiplatform.user in project project-42"),
+        ({"denied": {"iam.serviceAccounts.actAs"}}, "Grant this identity roles/iam.serviceAccountUser on run_config.service_account."),
+        ({"token": "another"}, "Google does not take these credentials: gcloud auth application-default login"),
+        ({"project": "other"}, "Grant this identity roles/aiplatform.user in project project-42, or correct project_id."),
+    ],
+)  # fmt: skip
+def test_a_refusal_says_what_to_do(vertex, service, change, sentence):
+    for name, value in change.items():
+        setattr(service, name, value)
+    with pytest.raises(UserError) as error:
+        vertex.submit(request(), "refused")
+    assert str(error.value).startswith(sentence)
+    assert "http" not in str(error.value)  # what Google's client puts in front of Google's words
+    assert not service.jobs
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"network": {"vpc": "my-vpc"}}, "network 'my-vpc' must be projects/<number>/global/networks/<name>"),
+        ({"encryption_spec_key_name": "projects/p/locations/us/keyRings/r/cryptoKeys/k"}, "The key must be in region europe-west1"),
+    ],
+)  # fmt: skip
+def test_what_vertex_finds_wrong_is_told_in_its_words(vertex, wrong, sentence):
+    with pytest.raises(UserError) as error:
+        vertex.submit(request(**wrong), "wrong")
+    assert str(error.value).startswith(f"Vertex AI refuses the request: {sentence}")
+
+
+def test_the_service_refuses_a_field_that_it_does_not_know(vertex, service):
+    """The stand-in's own honesty: an unknown field and a broken spec do not pass."""
+    import requests as http
+
+    url = f"{service.url}/v1/{service.parent}/pipelineJobs?pipelineJobId=x"
+    header = {"Authorization": f"Bearer {service.token}"}
+    good = request()
+    broken = {**good, "pipelineSpec": {**good["pipelineSpec"], "rooot": {}}}
+    for body, said in [({**good, "experiment": "x"}, "experiment"), (broken, "rooot")]:
+        answer = http.post(url, json=body, headers=header, timeout=10)
+        assert answer.status_code == 400
+        assert said in answer.json()["error"]["message"]
+    assert not service.jobs
+
+
+def test_a_poll_that_fails_for_a_while_ends_nothing(vertex, service):
+    vertex.submit(request(), "bumpy")
+    service.failures = [503, 0, 429]
+    troubles: list[str] = []
+    done = vertex.follow("bumpy", lambda task: None, troubles.append)
+    assert done.state == "SUCCEEDED"
+    assert [trouble.split(":")[0] for trouble in troubles] == ["ServiceUnavailable", "ConnectionError", "TooManyRequests"]
+
+
+def test_a_job_that_is_not_there_is_named(vertex):
+    with pytest.raises(UserError, match=r"^There is no job nope in project project-42, region europe-west1."):
+        vertex.get("nope")
+
+
+def test_jobs_are_listed_newest_first_page_by_page_without_their_tasks(vertex, service):
+    service.execute = False
+    for number in range(7):
+        vertex.submit(request(), f"job-{number}")
+    other = request()
+    other["labels"]["kedro_project"] = "other"
+    vertex.submit(other, "stranger")
+    assert [job.name for job in vertex.jobs(LABELS, limit=3)] == ["job-6", "job-5", "job-4"]
+    assert [job.name for job in vertex.jobs(LABELS, limit=100)] == [f"job-{number}" for number in range(6, -1, -1)]
+    assert {job.pipeline for job in vertex.jobs(LABELS, limit=3)} == {"train"}
+    assert len(vertex.jobs({}, limit=100)) == 8
+
+
+def test_an_experiment_is_made_when_missing_and_has_the_job(vertex, service):
+    vertex.submit(request(), "with-experiment")
+    vertex.join_experiment("with-experiment", "birds", "All about birds")
+    vertex.follow("with-experiment", lambda task: None, pytest.fail)
+    vertex.submit(request(), "second")
+    vertex.join_experiment("second", "birds", "Something else")
+    (experiment,) = service.contexts.values()
+    assert experiment["schemaTitle"] == "system.Experiment"
+    assert experiment["description"] == "All about birds"
+    contexts = f"{service.parent}/metadataStores/default/contexts"
+    assert experiment["children"] == [f"{contexts}/with-experiment", f"{contexts}/second"]
+
+
+def schedule(**values: Any) -> dict[str, Any]:
+    job = request()
+    job["labels"]["kedro_schedule"] = "train"
+    return make_schedule(ScheduleConfig(**{"cron_expression": "0 6 * * *", **values}), job, "f")
+
+
+def test_a_schedule_is_read_back_as_it_was_asked_for(vertex, service):
+    """What decides between changed and unchanged is the service's own answer."""
+    wanted = schedule(
+        timezone="Europe/Berlin", start_time="2030-01-01T00:00:00+01:00", end_time="2031-01-01T00:00:00Z",
+        max_run_count=5, max_concurrent_run_count=2, allow_queueing=True,
+    )  # fmt: skip
+    vertex.create_schedule(wanted)
+    (change,) = changes([wanted], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
+    assert (change.action, change.differences) == ("unchanged", None)
+
+
+def test_a_schedule_is_changed_in_place_and_deleted(vertex, service):
+    vertex.create_schedule(schedule())
+    (before,) = vertex.schedules()
+    vertex.update_schedule(before["name"], schedule(cron_expression="0 7 * * *"), ["cron", "createPipelineJobRequest"])
+    (after,) = vertex.schedules()
+    assert (after["name"], after["cron"]) == (before["name"], "TZ=Etc/UTC 0 7 * * *")
+    vertex.delete_schedule(after["name"])
+    assert vertex.schedules() == []
+
+
+def test_a_schedule_that_takes_a_paused_ones_place_is_paused(vertex):
+    vertex.create_schedule(schedule(), paused=True)
+    assert [found["state"] for found in vertex.schedules()] == ["PAUSED"]
+
+
+def test_a_job_can_be_cancelled(vertex, service):
+    service.execute = False
+    vertex.submit(request(), "idle")
+    vertex.cancel("idle")
+    assert vertex.get("idle").state == "CANCELLING"

@@ -1,0 +1,104 @@
+"""What Vertex AI is asked for, as data."""
+
+import pytest
+from starter.vertexai.config import Settings, parse_settings
+from starter.vertexai.errors import UserError
+from starter.vertexai.request import check_job_id, label_value, labels_of, make_request, target
+
+SPEC = {"pipelineInfo": {"name": "demo"}, "root": {}}
+
+
+def settings(**values: object) -> Settings:
+    run_config = {"image": "x", "root": "gs://bucket/demo", **values.pop("run_config", {})}
+    return parse_settings({"project_id": "p", "region": "europe-west1", **values, "run_config": run_config}, "f")
+
+
+def request(params: dict | None = None, name: str = "demo-1", **run_config: object) -> dict:
+    config = settings(run_config=run_config).run_config
+    return make_request(SPEC, config, name=name, params=params or {}, labels=labels_of("demo", "cloud", "train"), where="f")
+
+
+def test_a_job_has_what_the_settings_say():
+    asked = request(
+        {"n": 1.0},
+        service_account="pipeline@p.iam.gserviceaccount.com",
+        network={"vpc": "projects/1/global/networks/vpc"},
+        encryption_spec_key_name="projects/p/locations/europe-west1/keyRings/r/cryptoKeys/k",
+        labels={"team": "birds"},
+    )
+    fingerprint = asked["labels"].pop("kedro_fingerprint")
+    assert len(fingerprint) == 32
+    assert asked == {
+        "displayName": "demo-1",
+        "pipelineSpec": SPEC,
+        "runtimeConfig": {
+            "gcsOutputDirectory": "gs://bucket/demo",
+            "parameterValues": {"params": {"n": {"$number": "1.0"}}},
+        },
+        "serviceAccount": "pipeline@p.iam.gserviceaccount.com",
+        "network": "projects/1/global/networks/vpc",
+        "encryptionSpec": {"kmsKeyName": "projects/p/locations/europe-west1/keyRings/r/cryptoKeys/k"},
+        "labels": {"team": "birds", "kedro_project": "demo", "kedro_env": "cloud", "kedro_pipeline": "train"},
+    }
+
+
+def test_what_is_not_set_is_not_asked_for():
+    asked = request()
+    assert set(asked) == {"displayName", "pipelineSpec", "runtimeConfig", "labels"}
+    assert asked["runtimeConfig"]["parameterValues"] == {}
+
+
+def test_the_fingerprint_is_of_the_content_and_not_of_the_name():
+    def fingerprint(**values: object) -> str:
+        return request(**values)["labels"]["kedro_fingerprint"]
+
+    assert fingerprint() == fingerprint(name="demo-2")
+    others = [{"params": {"n": 1}}, {"root": "gs://other"}, {"service_account": "a@b"}]
+    assert len({fingerprint(**other) for other in [{}, *others]}) == 4
+
+
+def test_labels_fit_google_and_stay_apart():
+    assert label_value("__default__") == "__default__"
+    values = {label_value(text) for text in ("train.all", "train-all", "Train-All", "t" * 80, "t" * 81)}
+    assert len(values) == 5
+    assert all(len(value) <= 63 for value in values)
+
+
+def test_a_bucket_may_be_written_without_its_scheme_as_kedro_vertexai_does():
+    assert request(root="bucket/folder")["runtimeConfig"]["gcsOutputDirectory"] == "gs://bucket/folder"
+
+
+@pytest.mark.parametrize("root", ["file:///tmp", None])
+def test_a_pipeline_root_that_is_not_in_cloud_storage_is_refused(root):
+    with pytest.raises(UserError, match=r"^f: run_config.root: .* must be in Cloud Storage, gs://bucket/folder"):
+        request(root=root)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"project_id": None}, "f: project_id not set, so there is no cloud to ask."),
+        ({"project_id": None, "region": None}, "f: project_id and region not set"),
+        ({"region": "Europe"}, "f: region: Europe is not a Vertex AI region, e.g. europe-west1."),
+        ({"api_endpoint": "http://vertex.example.com"}, "must be https://…, or access tokens would travel in clear."),
+    ],
+)
+def test_without_a_cloud_there_is_a_sentence(values, sentence):
+    with pytest.raises(UserError) as error:
+        target(settings(**values), "f")
+    assert sentence in str(error.value)
+
+
+def test_the_endpoint_is_the_regions_unless_said_otherwise():
+    assert target(settings(), "f").api_endpoint == "https://europe-west1-aiplatform.googleapis.com"
+    assert target(settings(api_endpoint="https://psc.example.com"), "f").api_endpoint == "https://psc.example.com"
+
+
+@pytest.mark.parametrize("job_id", ["Job", "1job", "a_b", "a" * 128, ""])
+def test_a_job_id_that_vertex_would_refuse_is_refused(job_id):
+    with pytest.raises(UserError, match="lower-case letters, digits and hyphens"):
+        check_job_id(job_id)
+
+
+def test_a_job_id_may_be_127_letters_long():
+    check_job_id("a" * 127)

@@ -1,0 +1,158 @@
+"""What has to be done so that the schedules there are become those of the file."""
+
+from typing import Any
+
+import pytest
+from starter.vertexai.config import ScheduleConfig
+from starter.vertexai.errors import UserError
+from starter.vertexai.request import labels_of
+from starter.vertexai.schedules import changes, entry_for, make_schedule, scheduled_pipelines, validate
+
+OURS = labels_of("project", "cloud")
+WHERE = "vertexai.yml: run_config.schedules.train"
+
+
+def entry(**values: Any) -> ScheduleConfig:
+    return ScheduleConfig(**{"cron_expression": "0 6 * * *", **values})
+
+
+def job(pipeline: str = "train", *, env: str = "cloud", project: str = "project", fingerprint: str = "1", **other: Any) -> dict:
+    labels = labels_of(project, env, pipeline)
+    return {
+        "displayName": pipeline,
+        "labels": {**labels, "kedro_schedule": pipeline, "kedro_fingerprint": fingerprint},
+        "runtimeConfig": {"parameterValues": {}},
+        "pipelineSpec": {},
+        **other,
+    }
+
+
+def there(schedule: dict, number: int = 1, state: str = "ACTIVE") -> dict:
+    """The schedule as the service shows it: named, with a start time, without what is false."""
+    shown = {key: value for key, value in schedule.items() if value is not False}
+    return {"startTime": "2026-01-01T00:00:00.123Z", **shown, "name": f"schedules/{number}", "state": state}
+
+
+def actions(found: list) -> list[tuple[str, str]]:
+    return [(change.pipeline, change.action) for change in found]
+
+
+def test_a_schedule_is_created_once_and_then_unchanged():
+    wanted = make_schedule(entry(), job(), WHERE)
+    assert actions(changes([wanted], [], OURS, ["train"], prune=True)) == [("train", "created")]
+    assert actions(changes([wanted], [there(wanted)], OURS, ["train"], prune=True)) == [("train", "unchanged")]
+
+
+def test_a_start_time_is_the_same_however_it_is_written():
+    wanted = make_schedule(entry(start_time="2027-01-01T02:00:00+02:00"), job(), WHERE)
+    shown = {**there(wanted), "startTime": "2027-01-01T00:00:00.000000Z"}
+    assert actions(changes([wanted], [shown], OURS, ["train"], prune=False)) == [("train", "unchanged")]
+
+
+@pytest.mark.parametrize(
+    ("values", "difference"),
+    [
+        ({"cron_expression": "0 7 * * *"}, ("cron", ("TZ=Etc/UTC 0 6 * * *", "TZ=Etc/UTC 0 7 * * *"))),
+        ({"timezone": "Europe/Berlin"}, ("cron", ("TZ=Etc/UTC 0 6 * * *", "TZ=Europe/Berlin 0 6 * * *"))),
+        ({"max_run_count": 3}, ("maxRunCount", (None, "3"))),
+        ({"max_concurrent_run_count": 2}, ("maxConcurrentRunCount", ("1", "2"))),
+        ({"allow_queueing": True}, ("allowQueueing", (None, True))),
+        ({"end_time": "2100-01-01T00:00:00Z"}, ("endTime", (None, "2100-01-01T00:00:00Z"))),
+    ],
+)
+def test_a_changed_field_is_updated_in_place_and_shown(values, difference):
+    before = there(make_schedule(entry(), job(), WHERE))
+    (change,) = changes([make_schedule(entry(**values), job(), WHERE)], [before], OURS, ["train"], prune=False)
+    assert change.action == "updated"
+    assert list(change.differences.items()) == [difference]
+
+
+def test_a_changed_parameter_of_the_job_is_shown_by_its_name():
+    before = there(make_schedule(entry(), job(runtimeConfig={"parameterValues": {"params": {"n": 1.0, "m": 1}}}), WHERE))
+    after = job(fingerprint="2", runtimeConfig={"parameterValues": {"params": {"n": 2, "m": 1}}})
+    (change,) = changes([make_schedule(entry(), after, WHERE)], [before], OURS, ["train"], prune=False)
+    assert change.action == "updated"
+    assert change.differences == {
+        "createPipelineJobRequest.pipelineJob.runtimeConfig.parameterValues.params.n": (1.0, 2)
+    }
+
+
+def test_a_changed_spec_is_named_and_not_printed():
+    before = there(make_schedule(entry(), job(pipelineSpec={"a": 1}), WHERE))
+    after = make_schedule(entry(), job(fingerprint="2", pipelineSpec={"a": 2}), WHERE)
+    (change,) = changes([after], [before], OURS, ["train"], prune=False)
+    assert change.differences == {"createPipelineJobRequest.pipelineJob.pipelineSpec": ("another", "this one")}
+
+
+def test_what_cannot_be_unset_is_replaced():
+    before = there(make_schedule(entry(max_run_count=3), job(), WHERE))
+    (change,) = changes([make_schedule(entry(), job(), WHERE)], [before], OURS, ["train"], prune=False)
+    assert change.action == "replaced"
+
+
+def test_a_completed_schedule_is_replaced_when_it_changes_and_not_before():
+    wanted = make_schedule(entry(max_run_count=3), job(), WHERE)
+    done = there(wanted, state="COMPLETED")
+    assert actions(changes([wanted], [done], OURS, ["train"], prune=False)) == [("train", "unchanged")]
+    more = make_schedule(entry(max_run_count=5), job(), WHERE)
+    assert actions(changes([more], [done], OURS, ["train"], prune=False)) == [("train", "replaced")]
+
+
+def test_a_schedule_that_the_file_has_no_more_is_deleted_only_when_asked_for():
+    old = there(make_schedule(entry(), job("old"), WHERE))
+    assert actions(changes([], [old], OURS, ["train"], prune=False)) == [("old", "left")]
+    assert actions(changes([], [old], OURS, ["train"], prune=True)) == [("old", "deleted")]
+
+
+def test_a_schedule_of_the_file_that_is_not_asked_for_is_left_alone():
+    other = there(make_schedule(entry(), job("other"), WHERE))
+    wanted = make_schedule(entry(), job(), WHERE)
+    assert actions(changes([wanted], [other], OURS, ["train", "other"], prune=True)) == [("train", "created")]
+
+
+@pytest.mark.parametrize("stranger", [job(env="prod"), job(project="another"), {"displayName": "train", "labels": {}}])
+def test_nobody_elses_schedule_is_touched_though_it_has_the_same_display_name(stranger):
+    wanted = make_schedule(entry(), job(), WHERE)
+    others = there({**make_schedule(entry(), job(), WHERE), "createPipelineJobRequest": {"pipelineJob": stranger}})
+    assert actions(changes([wanted], [others], OURS, ["train"], prune=True)) == [("train", "created")]
+
+
+def test_of_two_schedules_of_one_pipeline_the_older_one_stays():
+    wanted = make_schedule(entry(), job(), WHERE)
+    found = changes([wanted], [there(wanted, 1), there(wanted, 2)], OURS, ["train"], prune=True)
+    assert actions(found) == [("train", "unchanged"), ("train", "deleted")]
+    assert found[1].there["name"] == "schedules/2"
+
+
+def test_a_pipeline_goes_by_its_own_entry_or_by_the_default():
+    entries = {"default_schedule": entry(), "train": entry()}
+    assert entry_for("train", entries, "f") == "train"
+    assert entry_for("other", entries, "f") == "default_schedule"
+    assert scheduled_pipelines(entries) == ["train", "__default__"]
+    with pytest.raises(UserError, match=r"f: run_config.schedules has neither 'trian' nor 'default_schedule'. Did you mean 'train'"):
+        entry_for("trian", {"train": entry()}, "f")
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"cron_expression": "61 * * * *"}, ".cron_expression: '61 * * * *' is not a schedule (Bad minute)"),
+        ({"cron_expression": "0 6 * *"}, "is not a schedule (it takes five fields"),
+        ({"cron_expression": "0 0 6 * * *"}, "is not a schedule (it takes five fields"),
+        ({"cron_expression": "0 0 L * *"}, "is not a schedule"),
+        ({"cron_expression": "0 0 30 2 *"}, "is not a schedule (Bad day-of-month)"),
+        ({"timezone": "Europe/Berlim"}, ".timezone: Europe/Berlim is not a time zone. Did you mean 'Europe/Berlin'?"),
+        ({"timezone": "CEST"}, ".timezone: CEST is not a time zone. It takes a name of the IANA time zone database"),
+        ({"timezone": "../etc/passwd"}, ".timezone: ../etc/passwd is not a time zone."),
+        ({"end_time": "2020-01-01T00:00:00Z"}, ".end_time: 2020-01-01T00:00:00+00:00 is over before the schedule begins."),
+        (
+            {"start_time": "2030-01-02T00:00:00Z", "end_time": "2030-01-01T00:00:00Z"},
+            ".end_time: 2030-01-01T00:00:00+00:00 is over before the schedule begins.",
+        ),
+    ],
+)
+def test_what_vertex_would_refuse_is_refused_here(values, sentence):
+    with pytest.raises(UserError) as error:
+        validate(entry(**values), WHERE)
+    assert str(error.value).startswith(WHERE)
+    assert sentence in str(error.value)
