@@ -7,7 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fakes.google_apis import Cloud
+from fakes.google_identity import Google, google_identity
+from fakes.iap import Iap, identity_aware_proxy
+from fakes.vertex import Vertex, vertex_ai
 from mlflow_server import mlflow_server
+from small_cloud import ACCOUNT, CLIENT_ID, REGISTRY, configure, name_experiment
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -62,3 +67,45 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real MLflow server."""
     with mlflow_server(BIN / "mlflow", tmp_path_factory.mktemp("mlflow"), environment()) as url:
         yield url
+
+
+@pytest.fixture
+def google(tmp_path: Path) -> Iterator[Google]:
+    with google_identity(tmp_path) as google:
+        google.environment["CLOUDSDK_CONFIG"] = str(tmp_path / "gcloud")
+        yield google
+
+
+@pytest.fixture
+def iap(mlflow_url: str, google: Google) -> Iterator[Iap]:
+    with identity_aware_proxy(mlflow_url, google, CLIENT_ID, {ACCOUNT}) as iap:
+        yield iap
+
+
+@pytest.fixture
+def vertex(google: Google, tmp_path: Path) -> Iterator[Vertex]:
+    """The Vertex AI API; its jobs run in the project that is baked below ``tmp_path``."""
+    with vertex_ai(
+        project="project-42", region="europe-west1", cwd=tmp_path / "test-project", folder=tmp_path / "jobs",
+        environment=environment(**google.environment),
+    ) as vertex:  # fmt: skip
+        yield vertex
+
+
+@pytest.fixture
+def cloud(google: Google, vertex: Vertex) -> Cloud:
+    cloud = Cloud({ACCOUNT}, {"bucket"}, {"project-42/images/test-project:latest": "sha256:1"}, logs=vertex.logs)
+    cloud.serve(google, REGISTRY)
+    return cloud
+
+
+@pytest.fixture
+def launchable(vertex: Vertex, iap: Iap, request: pytest.FixtureRequest) -> Callable[[Path], Path]:
+    """Make a baked project launch there, with an MLflow experiment named after the test."""
+
+    def launchable(project: Path, run_config: str = "") -> Path:
+        name_experiment(project, request.node.originalname)
+        configure(project, run_config, api_endpoint=vertex.url)
+        return project
+
+    return launchable

@@ -1,41 +1,13 @@
 """Whole pipelines against a real MLflow server behind an authorizing proxy, with tokens that google-auth really got."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import mlflow
 import pytest
 from conftest import BIN, run
-from fakes.google_identity import AMBIENT, Google, google_identity
-from fakes.iap import Iap, identity_aware_proxy
+from fakes.google_identity import AMBIENT
+from fakes.iap import identity_aware_proxy
+from small_cloud import ACCOUNT, CLIENT_ID, answers, name_experiment
 
 pytestmark = pytest.mark.slow
-
-CLIENT_ID = "1234567890-abc123.apps.googleusercontent.com"
-ACCOUNT = "pipeline@project-42.iam.gserviceaccount.com"
-
-
-@pytest.fixture
-def google(tmp_path: Path) -> Iterator[Google]:
-    with google_identity(tmp_path) as google:
-        google.environment["CLOUDSDK_CONFIG"] = str(tmp_path / "gcloud")
-        yield google
-
-
-@pytest.fixture
-def iap(mlflow_url: str, google: Google) -> Iterator[Iap]:
-    with identity_aware_proxy(mlflow_url, google, CLIENT_ID, {ACCOUNT}) as iap:
-        yield iap
-
-
-def answers(iap: Iap, **others: str) -> dict[str, str]:
-    return {"mlflow_tracking_uri": iap.url, "client_id": CLIENT_ID, "service_account": ACCOUNT, **others}
-
-
-def name_experiment(project: Path, name: str) -> None:
-    """An experiment of the test's own, on the server that the tests share."""
-    config = project / "conf/base/mlflow.yml"
-    config.write_text(config.read_text().replace("name: test_project", f"name: {name}"))
 
 
 def the_run(mlflow_url: str, experiment: str) -> mlflow.entities.Run:

@@ -26,12 +26,14 @@ class Iap:
         passed: requests with a good token.
         refused: for each other request, why.
         headers: names and values of the last request's headers.
+        host: the public host name, which the upstream is told; empty is the upstream's own.
     """
 
     url: str = ""
     passed: int = 0
     refused: list[str] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
+    host: str = ""
 
 
 @contextmanager
@@ -73,6 +75,8 @@ def identity_aware_proxy(
                 return
             connection = http.client.HTTPConnection(target, timeout=120)
             forwarded = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
+            if iap.host:
+                forwarded["Host"] = iap.host
             connection.request(self.command, self.path, body, forwarded)
             response = connection.getresponse()
             self.reply(response.status, dict(response.getheaders()), response.read())

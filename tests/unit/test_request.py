@@ -15,7 +15,9 @@ def settings(**values: object) -> Settings:
 
 def request(params: dict | None = None, name: str = "demo-1", **run_config: object) -> dict:
     config = settings(run_config=run_config).run_config
-    return make_request(SPEC, config, name=name, params=params or {}, labels=labels_of("demo", "cloud", "train"), where="f")
+    return make_request(
+        SPEC, config, name=name, params=params or {}, labels=labels_of("demo", "cloud", "train"), where="f"
+    )
 
 
 def test_a_job_has_what_the_settings_say():

@@ -16,7 +16,9 @@ def entry(**values: Any) -> ScheduleConfig:
     return ScheduleConfig(**{"cron_expression": "0 6 * * *", **values})
 
 
-def job(pipeline: str = "train", *, env: str = "cloud", project: str = "project", fingerprint: str = "1", **other: Any) -> dict:
+def job(
+    pipeline: str = "train", *, env: str = "cloud", project: str = "project", fingerprint: str = "1", **other: Any
+) -> dict:
     labels = labels_of(project, env, pipeline)
     return {
         "displayName": pipeline,
@@ -68,7 +70,9 @@ def test_a_changed_field_is_updated_in_place_and_shown(values, difference):
 
 
 def test_a_changed_parameter_of_the_job_is_shown_by_its_name():
-    before = there(make_schedule(entry(), job(runtimeConfig={"parameterValues": {"params": {"n": 1.0, "m": 1}}}), WHERE))
+    before = there(
+        make_schedule(entry(), job(runtimeConfig={"parameterValues": {"params": {"n": 1.0, "m": 1}}}), WHERE)
+    )
     after = job(fingerprint="2", runtimeConfig={"parameterValues": {"params": {"n": 2, "m": 1}}})
     (change,) = changes([make_schedule(entry(), after, WHERE)], [before], OURS, ["train"], prune=False)
     assert change.action == "updated"
@@ -129,7 +133,9 @@ def test_a_pipeline_goes_by_its_own_entry_or_by_the_default():
     assert entry_for("train", entries, "f") == "train"
     assert entry_for("other", entries, "f") == "default_schedule"
     assert scheduled_pipelines(entries) == ["train", "__default__"]
-    with pytest.raises(UserError, match=r"f: run_config.schedules has neither 'trian' nor 'default_schedule'. Did you mean 'train'"):
+    with pytest.raises(
+        UserError, match=r"f: run_config.schedules has neither 'trian' nor 'default_schedule'. Did you mean 'train'"
+    ):
         entry_for("trian", {"train": entry()}, "f")
 
 
@@ -144,7 +150,10 @@ def test_a_pipeline_goes_by_its_own_entry_or_by_the_default():
         ({"timezone": "Europe/Berlim"}, ".timezone: Europe/Berlim is not a time zone. Did you mean 'Europe/Berlin'?"),
         ({"timezone": "CEST"}, ".timezone: CEST is not a time zone. It takes a name of the IANA time zone database"),
         ({"timezone": "../etc/passwd"}, ".timezone: ../etc/passwd is not a time zone."),
-        ({"end_time": "2020-01-01T00:00:00Z"}, ".end_time: 2020-01-01T00:00:00+00:00 is over before the schedule begins."),
+        (
+            {"end_time": "2020-01-01T00:00:00Z"},
+            ".end_time: 2020-01-01T00:00:00+00:00 is over before the schedule begins.",
+        ),
         (
             {"start_time": "2030-01-02T00:00:00Z", "end_time": "2030-01-01T00:00:00Z"},
             ".end_time: 2030-01-01T00:00:00+00:00 is over before the schedule begins.",

@@ -1,0 +1,36 @@
+"""Facts of the small Google on loopback that tests have, and making a project one that is about it."""
+
+from pathlib import Path
+
+from fakes.iap import Iap
+
+CLIENT_ID = "1234567890-abc123.apps.googleusercontent.com"
+ACCOUNT = "pipeline@project-42.iam.gserviceaccount.com"
+REGISTRY = "europe-west1-docker.pkg.dev"
+
+
+def answers(iap: Iap, **others: str) -> dict[str, str]:
+    """The generation's answers for this cloud."""
+    return {
+        "mlflow_tracking_uri": iap.url,
+        "client_id": CLIENT_ID,
+        "service_account": ACCOUNT,
+        "gcp_project_id": "project-42",
+        "gcp_region": "europe-west1",
+        "gcp_bucket": "gs://bucket",
+        "artifact_registry": f"{REGISTRY}/project-42/images",
+        **others,
+    }
+
+
+def name_experiment(project: Path, name: str) -> None:
+    """An MLflow experiment of the test's own, on the server that the tests share."""
+    config = project / "conf/base/mlflow.yml"
+    config.write_text(config.read_text().replace("name: test_project", f"name: {name}"))
+
+
+def configure(project: Path, run_config: str = "", **keys: str) -> None:
+    """Add keys to the cloud's vertexai.yml: lines below ``run_config``, and keys beside it."""
+    path = project / "conf/cloud/vertexai.yml"
+    lines = "".join(f"  {line}\n" for line in run_config.splitlines())
+    path.write_text(f"{path.read_text()}\n{lines}" + "".join(f"{key}: {value}\n" for key, value in keys.items()))
