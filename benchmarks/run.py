@@ -24,6 +24,7 @@ PEER = ROOT / "build" / "peer"
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/in_place")]
 
 from fakes.google_identity import google_identity  # noqa: E402
+from fakes.vertex import vertex_ai  # noqa: E402
 from mlflow_server import mlflow_server  # noqa: E402
 from starter.vertexai.local import run_spec  # noqa: E402
 from starter.vertexai.spec import Spec  # noqa: E402
@@ -36,13 +37,30 @@ ENVIRONMENT = {
 }
 
 PIPELINE = """
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline, node
 
 def trivial():
     return 1
 
 def create_pipeline(**_kwargs):
-    return Pipeline([Node(trivial, None, "one", name="trivial")])
+    return Pipeline([node(trivial, None, "one", name="trivial")])
+"""
+
+# The first half a chain, the second half fans out from its end, the last node joins them all.
+SHAPE = """
+from kedro.pipeline import Pipeline, node
+
+COUNT = {count}
+
+def one(*inputs):
+    return 1
+
+def create_pipeline(**_kwargs):
+    half = COUNT // 2
+    chain = [node(one, f"d{{i - 1}}" if i else None, f"d{{i}}", name=f"n{{i}}") for i in range(half)]
+    fan = [node(one, f"d{{half - 1}}", f"d{{i}}", name=f"n{{i}}") for i in range(half, COUNT - 1)]
+    ends = [f"d{{i}}" for i in range(half, COUNT - 1)]
+    return Pipeline([*chain, *fan, node(one, ends, None, name=f"n{{COUNT - 1}}")])
 """
 
 SLEEPERS = """
@@ -93,6 +111,7 @@ def main() -> None:
             config.write_text(config.read_text().replace("sqlite:///mlflow.db", url))
             rows += measure_step(project, arguments.peer)
         rows += measure_executor(project)
+        rows += measure_launch(project, arguments.peer)
         rows += measure_header(Path(folder))
     write(rows)
 
@@ -128,6 +147,42 @@ def measure_executor(project: Path) -> list[Row]:
     return [sleepers(project, count=50, seconds=0.2), sleepers(project, count=2, seconds=3.0)]
 
 
+def measure_launch(project: Path, with_peer: bool) -> list[Row]:
+    """``run-once`` of a 10-node pipeline, from the command to the accepted request; and what the menu costs."""
+    add_pipeline(project / "src/bench", "ten", 10)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        google_identity(Path(folder)) as google,
+        vertex_ai(
+            project="p", region="europe-west1", cwd=project, folder=Path(folder), environment=ENVIRONMENT
+        ) as vertex,
+    ):
+        vertex.execute = False
+        (project / "conf/bench").mkdir()
+        (project / "conf/bench/vertexai.yml").write_text(
+            f"project_id: p\nregion: europe-west1\napi_endpoint: {vertex.url}\nrun_config:\n  root: gs://bucket\n"
+        )
+        quiet = {**google.environment, "CLOUDSDK_CONFIG": folder}
+        launch = ["kedro", "vertexai", "-e", "bench", "run-once", "-p", "ten"]
+        launched = median(lambda: command(launch, project, **quiet))
+        if len(vertex.jobs) != 5:
+            sys.exit(f"5 jobs were to be accepted, not {len(vertex.jobs)}.")
+    menu = median(lambda: command(["kedro", "vertexai", "--help"], project))
+    kedro = median(lambda: command(["kedro", "--help"], project))
+    what = "run-once of 10 nodes, command to accepted request"
+    rows = [
+        (what, f"{launched:.2f} s", "at most 6 s", ratio(launched, 6)),
+        ("kedro vertexai --help", f"{menu:.2f} s", f"`kedro --help`: {kedro:.2f} s", ratio(menu, kedro)),
+    ]
+    if with_peer:
+        peer, quiet = peer_project()
+        add_pipeline(peer / "src/peer", "ten", 10)
+        compiled = median(lambda: command(["kedro", "vertexai", "compile", "-p", "ten"], peer, **quiet))
+        against = f"kedro-vertexai's compile alone: {compiled:.2f} s"
+        rows.append((what, f"{launched:.2f} s", against, ratio(launched, compiled)))
+    return rows
+
+
 def sleepers(project: Path, count: int, seconds: float, workers: int = 2) -> Row:
     """Independent tasks that only sleep, against the time they must take."""
     code = SLEEPERS.replace("COUNT", str(count)).replace("SECONDS", str(seconds))
@@ -153,7 +208,21 @@ def measure_header(folder: Path) -> list[Row]:
 
 
 def measure_peer_step() -> float:
-    """kedro-vertexai's two commands for one step, ``aiplatform.init`` doing nothing: there are no credentials here."""
+    """kedro-vertexai's two commands for one step."""
+    project, quiet = peer_project()
+    first = ["kedro", "vertexai", "initialize-job", "--params", "{}"]
+    second = ["kedro", "run", "--nodes", "trivial"]
+    return median(lambda: (command(first, project, **quiet), command(second, project, **quiet)))
+
+
+def peer_project() -> tuple[Path, dict[str, str]]:
+    """A project with kedro-vertexai in an environment of its own, ``aiplatform.init`` doing nothing: there are no
+    credentials here.
+
+    Returns:
+        The project, and the environment variables of its commands.
+    """
+    quiet = {"PYTHONPATH": str(PEER), "PATH": f"{PEER / '.venv/bin'}{os.pathsep}{os.environ['PATH']}"}
     python = PEER / ".venv/bin/python"
     if not python.exists():
         uv = str(BIN / "uv")
@@ -161,14 +230,14 @@ def measure_peer_step() -> float:
         packages = ["kedro-vertexai[mlflow]==1.0.0", "kedro==1.0.*", "kedro-datasets"]
         packages += ["sqlalchemy<2.1", "setuptools<81"]  # it does not start with newer ones
         command([uv, "pip", "install", "-q", "--compile-bytecode", "--python", str(python), *packages], ROOT)
-    kedro = str(PEER / ".venv/bin/kedro")
     project = PEER / "peer"
     if not project.exists():
-        command([kedro, "new", "--name", "peer", "--tools", "none", "--example", "no", "--telemetry", "no"], PEER)
+        new = ["kedro", "new", "--name", "peer", "--tools", "none", "--example", "no", "--telemetry", "no"]
+        command(new, PEER, PATH=quiet["PATH"])
         package = project / "src/peer/pipelines/trivial"
         package.mkdir()
-        (package / "__init__.py").write_text(PIPELINE.replace("Node(", "node(").replace("import Node", "import node"))
-        command([kedro, "mlflow", "init"], project)
+        (package / "__init__.py").write_text(PIPELINE)
+        command(["kedro", "mlflow", "init"], project, PATH=quiet["PATH"])
         (project / "conf/base/vertexai.yml").write_text(
             "project_id: p\nregion: europe-west1\nrun_config:\n  image: x\n  root: bucket/root\n  experiment_name: e\n"
             "  schedules:\n    default_schedule:\n      cron_expression: '0 * * * *'\n"
@@ -183,10 +252,14 @@ def measure_peer_step() -> float:
             "            aip.init = lambda *a, **k: None\n"
             "sys.meta_path.insert(0, Quiet())\n"
         )
-    quiet = {"PYTHONPATH": str(PEER), "PATH": f"{PEER / '.venv/bin'}{os.pathsep}{os.environ['PATH']}"}
-    first = [kedro, "vertexai", "initialize-job", "--params", "{}"]
-    second = [kedro, "run", "--nodes", "trivial"]
-    return median(lambda: (command(first, project, **quiet), command(second, project, **quiet)))
+    return project, quiet
+
+
+def add_pipeline(package: Path, name: str, count: int) -> None:
+    """Give a project a pipeline of that many nodes."""
+    folder = package / "pipelines" / name
+    folder.mkdir(exist_ok=True)
+    (folder / "__init__.py").write_text(SHAPE.format(count=count))
 
 
 def bake(folder: Path) -> Path:

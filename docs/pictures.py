@@ -1,8 +1,9 @@
-"""Put what a real run looks like into the README: its output, its plan, and its page in MLflow.
+"""Put what a real run looks like into README and docs: what commands print, the plan, and the run's page in MLflow.
 
     make demo && make pictures
 
-Needs Chromium (``apt-get install chromium``) for the page.
+What is launched on Vertex AI is launched on the stand-in that the tests have, and really runs there. Needs Chromium
+(``apt-get install chromium``) for the page.
 """
 
 import os
@@ -10,16 +11,28 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from fakes.google_apis import Cloud  # noqa: E402
+from fakes.google_identity import google_identity  # noqa: E402
+from fakes.iap import identity_aware_proxy  # noqa: E402
+from fakes.vertex import vertex_ai  # noqa: E402
 from mlflow_server import mlflow_server  # noqa: E402
+from small_cloud import ACCOUNT, CLIENT_ID, REGISTRY, configure  # noqa: E402
 
 DEMO = ROOT / "build/demo"
 SHOWN = Path("/tmp/demo")
 BIN = DEMO / ".venv/bin"
+SCHEDULES = """
+schedules:
+  default_schedule:
+    cron_expression: "0 6 * * MON-FRI"
+    timezone: Europe/Berlin
+""".strip()
 ENVIRONMENT = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "DO_NOT_TRACK": "1", "COLUMNS": "110"}
 
 
@@ -29,29 +42,80 @@ def main() -> None:
         sys.exit("build/demo is missing. Make it with: make demo")
     SHOWN.mkdir()
     try:
-        for name in ("conf", "data", "src", "pyproject.toml", "pipeline.json", ".telemetry"):
+        for name in ("conf", "data", "src", "pyproject.toml", "pipeline.json", "Dockerfile", ".telemetry"):
             copy = shutil.copytree if (DEMO / name).is_dir() else shutil.copy
             copy(DEMO / name, SHOWN / name)
-        run = kedro("vertexai", "run-local", "--spec", "pipeline.json")
-        replace("demo", f"```console\n$ kedro vertexai run-local --spec pipeline.json\n{run.rstrip()}\n```")
-        replace("plan", f"```mermaid\n{kedro('vertexai', 'plan', '--format', 'mermaid').rstrip()}\n```")
+        run = show("README.md", "demo", "run-local --spec pipeline.json")
+        plan = f"```mermaid\n{kedro('vertexai', 'plan', '--format', 'mermaid').stdout.rstrip()}\n```"
+        replace("README.md", "plan", plan)
         run_id = re.search(r"run (\w{32})", run)[1]
         screenshot(run_id, ROOT / "docs/pictures/mlflow-run.png")
+        launch()
     finally:
         shutil.rmtree(SHOWN)
 
 
-def kedro(*arguments: str) -> str:
-    """The output of a command in the demo project."""
+def launch() -> None:
+    """Run the commands that need a cloud, in the cloud of the tests."""
+    commands, scheduling = "docs/reference/commands.md", "docs/how-to/schedule.md"
+    show(commands, "doctor-fresh", "-e cloud doctor", exit_code=1)
+    with ExitStack() as stack:
+        google = stack.enter_context(google_identity(SHOWN))
+        ENVIRONMENT.update(google.environment, CLOUDSDK_CONFIG=str(SHOWN / "gcloud"))
+        (SHOWN / "server").mkdir()
+        url = stack.enter_context(mlflow_server(BIN / "mlflow", SHOWN / "server", ENVIRONMENT))
+        iap = stack.enter_context(identity_aware_proxy(url, google, CLIENT_ID, {ACCOUNT}))
+        where = {"project": "project-42", "region": "europe-west1", "cwd": SHOWN, "folder": SHOWN / "jobs"}
+        vertex = stack.enter_context(vertex_ai(**where, environment=ENVIRONMENT))
+        cloud = Cloud({ACCOUNT}, {"bucket"}, {"project-42/images/demo:latest": "sha256:1"}, logs=vertex.logs)
+        cloud.serve(google, REGISTRY)
+        facts = {
+            "project_id": "project-42", "region": "europe-west1", "bucket": "gs://bucket", "client_id": CLIENT_ID,
+            "artifact_registry": f"{REGISTRY}/project-42/images", "service_account": ACCOUNT,
+            "mlflow_tracking_uri": iap.url,
+        }  # fmt: skip
+        (SHOWN / "conf/cloud/globals.yml").write_text("".join(f"{key}: {fact}\n" for key, fact in facts.items()))
+        configure(SHOWN, SCHEDULES, api_endpoint=vertex.url)
+        show(commands, "doctor", "-e cloud doctor")
+        show("README.md", "launch", "-e cloud run-once --job-id demo-1 --wait-for-completion")
+        show(commands, "list-pipelines", "-e cloud list-pipelines")
+        show(commands, "status", "-e cloud status demo-1")
+        show(commands, "logs", "-e cloud logs demo-1 --step mlflow-finish-run")
+        show(commands, "ui", "-e cloud ui demo-1")
+        show(scheduling, "created", "-e cloud schedule")
+        show(scheduling, "unchanged", "-e cloud schedule")
+        settings = SHOWN / "conf/cloud/vertexai.yml"
+        settings.write_text(settings.read_text().replace("0 6 * * MON-FRI", "30 6 * * *"))
+        show(scheduling, "changed", "-e cloud schedule --dry-run")
+        bad = "-e cloud run-once --job-id demo-2 --wait-for-completion --params forest.n_estimators=-1"
+        show("docs/how-to/find-a-failure.md", "failed", bad, exit_code=1)
+
+
+def show(file: str, name: str, command: str, exit_code: int = 0) -> str:
+    """Run ``kedro vertexai …`` and put what it prints between a file's markers of that name."""
+    done = kedro("vertexai", *command.split(), exit_code=exit_code)
+    text = "\n".join(line.rstrip() for line in done.stdout.splitlines())
+    replace(file, name, f"```console\n$ kedro vertexai {command}\n{text}\n```")
+    return done.stdout
+
+
+def kedro(*arguments: str, exit_code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run a command in the demo project."""
     argv = [BIN / "kedro", *arguments]
-    return subprocess.run(argv, cwd=SHOWN, env=ENVIRONMENT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    done = subprocess.run(argv, cwd=SHOWN, env=ENVIRONMENT, capture_output=True, text=True)
+    if done.returncode != exit_code:
+        sys.exit(f"{argv}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
 
 
-def replace(name: str, text: str) -> None:
-    """Put text between the README's markers of that name."""
-    readme = ROOT / "README.md"
+def replace(file: str, name: str, text: str) -> None:
+    """Put text between a file's markers of that name."""
+    path = ROOT / file
     pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
-    readme.write_text(pattern.sub(lambda match: f"{match[1]}{text}\n{match[2]}", readme.read_text()))
+    changed, count = pattern.subn(lambda match: f"{match[1]}{text}\n{match[2]}", path.read_text())
+    if count != 1:
+        sys.exit(f"{file} has {count} places for {name}.")
+    path.write_text(changed)
 
 
 def screenshot(run_id: str, picture: Path) -> None:

@@ -9,10 +9,10 @@ ANSWERS = json.loads(r"""{{ cookiecutter | jsonify }}""")
 
 # Import names of what a generated project depends on, and folders of its own: a package of that name would hide them.
 TAKEN = {
-    "agentplatform", "cloudpickle", "click", "conf", "data", "fsspec", "gcsfs", "google", "kedro", "kedro_datasets",
-    "kedro_datasets_benchmarks", "kedro_datasets_experimental", "kedro_docker", "kedro_mlflow", "kfp", "matplotlib",
-    "mlflow", "numpy", "omegaconf", "pandas", "pydantic", "pytest", "rich", "ruff", "sklearn", "tests", "vertex_ray",
-    "vertexai", "yaml",
+    "agentplatform", "cloudpickle", "click", "conf", "cronsim", "data", "fsspec", "gcsfs", "google", "kedro",
+    "kedro_datasets", "kedro_datasets_benchmarks", "kedro_datasets_experimental", "kedro_docker", "kedro_mlflow", "kfp",
+    "matplotlib", "mlflow", "numpy", "omegaconf", "packaging", "pandas", "pydantic", "pytest", "rich", "ruff", "sklearn",
+    "tests", "tzdata", "vertex_ray", "vertexai", "yaml",
 }  # fmt: skip
 
 # Answer → what it must look like, in a pattern and in words with an example. <placeholders> are filled in later.

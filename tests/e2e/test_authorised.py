@@ -101,8 +101,9 @@ def test_placeholders_left_in_are_named_and_nothing_is_asked(bake, google):
     done = run(BIN / "kedro", "vertexai", "-e", "cloud", "run-local", cwd=project, **google.environment)
     assert done.returncode == 1
     assert (
-        "Not filled in yet in conf/cloud/globals.yml, and used in mlflow.yml: mlflow_tracking_uri: "
-        "<https://mlflow.example.com>, client_id: <oauth-client-id>, service_account: <service-account-email>."
+        "Not filled in yet: conf/cloud/globals.yml: mlflow_tracking_uri: <https://mlflow.example.com>; "
+        "conf/cloud/globals.yml: client_id: <oauth-client-id>; "
+        "conf/cloud/globals.yml: service_account: <service-account-email>"
     ) in done.stderr
     assert google.requests == 0
     assert not (project / ".vertexai").exists()

@@ -144,7 +144,7 @@ class Project:
             for file in dict.fromkeys(files)
             if file.stem.startswith(("globals", *names))
             for key, value in _named_leaves(yaml.safe_load(file.read_text(encoding="utf-8")))
-            if value in used
+            if used.intersection(_PLACEHOLDER.findall(str(value)))
         ]
 
     def refuse_placeholders(self, *names: str) -> None:

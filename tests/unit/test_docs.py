@@ -1,0 +1,58 @@
+"""The reference pages have every command, option and key, and nothing that is not there."""
+
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+from pydantic import BaseModel
+from starter.vertexai.cli import vertexai
+from starter.vertexai.config import Settings
+
+REFERENCE = Path(__file__).parents[2] / "docs/reference"
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> set[str]:
+    """The dotted keys of a settings model; ``*`` stands for names that the user chooses."""
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        inner = inner_model(field.annotation)
+        if inner is None:
+            found.add(prefix + name)
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found |= keys(inner, f"{prefix}{name}.")
+        else:
+            found |= {prefix + name} | keys(inner, f"{prefix}{name}.*.")
+    return found
+
+
+def inner_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := inner_model(part))), None)
+
+
+def test_every_key_of_vertexai_yml_is_explained_and_no_other():
+    rows = re.findall(r"^\| `([^`]+)` \|", (REFERENCE / "vertexai-yml.md").read_text(), re.MULTILINE)
+    assert len(rows) == len(set(rows))
+    assert set(rows) == keys(Settings)
+
+
+def test_every_command_and_option_is_explained_once_and_no_other():
+    page = (REFERENCE / "commands.md").read_text()
+    introduction, *rest = re.split(r"^## ", page, flags=re.MULTILINE)
+    sections = {section.split()[0]: rows(section) for section in rest}
+    shared = rows(introduction)
+    assert set(sections) == set(vertexai.commands)
+    for name, command in vertexai.commands.items():
+        options = {
+            option for parameter in command.params if isinstance(parameter, click.Option) for option in parameter.opts
+        }
+        assert sections[name] == options - shared, name
+        assert sections[name].isdisjoint(shared), name
+
+
+def rows(text: str) -> set[str]:
+    """The options that a page's tables are about."""
+    first = "".join(re.findall(r"^\|([^|]+)\|", text, re.MULTILINE))
+    return set(re.findall(r"`(--?[a-z][a-z-]*)`", first))
