@@ -16,9 +16,11 @@ MODULES["commands"] = ast.Module(
 # A module imports only from lines above its own.
 LAYERS = [
     {"__init__", "errors", "job"},
-    {"params", "config", "spec", "artifact", "tracking"},
-    {"plan", "executor", "request", "progress"},
-    {"compiler", "image", "refusals", "render", "step", "local", "runs", "logs", "schedules"},
+    {"params", "config", "catalog", "spec", "artifact", "tracking", "hosts", "deadline"},
+    {"resources", "lineage", "runner", "cache", "executor", "request", "progress"},
+    {"grouping", "step", "local"},
+    {"plan"},
+    {"compiler", "image", "refusals", "render", "runs", "logs", "schedules"},
     {"client", "project"},
     {"doctor"},
     {"doctor_online"},

@@ -4,6 +4,7 @@ import pytest
 from google.protobuf import json_format
 from kedro.pipeline import Node, Pipeline
 from kfp.pipeline_spec import pipeline_spec_pb2
+from starter.vertexai.catalog import Entry
 from starter.vertexai.compiler import compile_plan
 from starter.vertexai.config import RunConfig
 from starter.vertexai.errors import UserError
@@ -15,9 +16,10 @@ def same(*args):
     return args
 
 
-def compiled(*nodes: Node, **options):
-    run_config = RunConfig(image="x", resources={"__default__": {"cpu": "500m", "memory": "2Gi"}})
-    plan = make_plan("__default__", Pipeline(nodes), run_config, {"raw"}.__contains__)
+def compiled(*nodes: Node, settings: dict | None = None, **options):
+    resources = {"__default__": {"cpu": "500m", "memory": "2Gi"}}
+    run_config = RunConfig(**{"image": "x", "resources": resources, **(settings or {})})
+    plan = make_plan("__default__", Pipeline(nodes), run_config, {"raw": Entry("pandas.CSVDataset")}.get)
     return compile_plan(plan, project_name="My Project", package="my_project", image="registry/x@sha256:1", **options)
 
 
@@ -63,6 +65,42 @@ def test_a_step_is_an_argv_that_no_shell_reads():
 def test_resources_are_what_vertex_reads():
     resources = compiled(*NODES)["deploymentSpec"]["executors"]["exec-cut"]["container"]["resources"]
     assert (resources["cpuLimit"], resources["memoryLimit"]) == (0.5, pytest.approx(2.147483648))
+
+
+def test_gpu_retries_timeout_and_image_of_a_step():
+    of_cut = {"gpu_type": "NVIDIA_L4", "retries": 2, "timeout": "5m", "image": "registry/cuda:1"}
+    spec = compiled(*NODES, settings={"resources": {"cut": of_cut}})
+    container = spec["deploymentSpec"]["executors"]["exec-cut"]["container"]
+    assert container["image"] == "registry/cuda:1"
+    assert container["resources"]["accelerator"]["type"] == "NVIDIA_L4"
+    assert container["resources"]["accelerator"]["count"] == "1"
+    assert container["args"][container["args"].index("--timeout") + 1] == "300"
+    (cut,) = (task for task in tasks(spec) if task.name == "cut")
+    assert (cut.retry.count, cut.retry.wait) == (2, 10.0)
+    other = spec["deploymentSpec"]["executors"]["exec-join"]["container"]
+    assert (other["image"], other.get("resources")) == ("registry/x@sha256:1", None)
+    assert "--timeout" not in other["args"]
+
+
+def test_host_aliases_reach_every_task():
+    spec = compiled(*NODES, host_aliases={"mlflow.internal": "10.0.0.4"})
+    for executor in spec["deploymentSpec"]["executors"].values():
+        arguments = executor["container"]["args"]
+        assert json.loads(arguments[arguments.index("--host-aliases") + 1]) == {"mlflow.internal": "10.0.0.4"}
+
+
+def test_a_cached_step_has_nothing_of_its_run_in_what_the_key_covers():
+    spec = compiled(*NODES, settings={"caching": True})
+    found = {task.name: task for task in tasks(spec)}
+    assert {name for name, task in found.items() if task.cached} == {"cut", "left-branch", "right-branch", "join"}
+    for task in found.values():
+        if task.cached:
+            assert all(source.pipeline_parameter == "params" for source in task.parameters.values())
+            given = [item for item in task.container["args"] if "{{" in item]
+            assert set(given) == {
+                "{{$}}", "{{$.pipeline_job_name}}", "{{$.pipeline_job_uuid}}", "{{$.pipeline_job_resource_name}}",
+                "{{$.pipeline_task_name}}",
+            }  # fmt: skip
 
 
 def test_nothing_is_cached_that_was_not_asked_for():

@@ -168,7 +168,7 @@ def test_two_branches_run_side_by_side_and_one_worker_runs_one_at_a_time(tmp_pat
             sh(
                 mine,
                 f"touch {tmp_path}/{mine}; for i in $(seq 50); do test -e {tmp_path}/{other} && exit; sleep 0.1; done; exit 1",
-            )
+            ).set_caching_options(False)
 
     spec = spec_of(pipeline)
     assert execute(spec, tmp_path).state == "SUCCEEDED"
@@ -249,3 +249,58 @@ def test_python_in_a_container_is_this_python(tmp_path):
 
     job = execute(spec_of(lambda: which()), tmp_path)
     assert Path(printed(job, "which").strip()).parent == Path(sys.executable).parent
+
+
+def make_and_show(text: str):
+    """A task that makes something and one that shows it, both cached, as KFP does unless told otherwise."""
+
+    def pipeline():
+        made = write(text=text)
+        show(data=made.outputs["data"], length=made.outputs["length"])
+
+    return spec_of(pipeline)
+
+
+def test_a_cached_task_is_taken_from_an_earlier_run(tmp_path):
+    first = execute(make_and_show("hello"), tmp_path)
+    again = execute(make_and_show("hello"), tmp_path)
+    assert states(first) == {"write": "SUCCEEDED", "show": "SUCCEEDED"}
+    assert states(again) == {"write": "SKIPPED", "show": "SKIPPED"}
+    assert again.state == "SUCCEEDED"
+    assert again.tasks["write"].outputs == first.tasks["write"].outputs
+    assert states(execute(make_and_show("other"), tmp_path)) == states(first)
+
+
+def test_a_failed_run_started_again_resumes_where_it_failed(tmp_path):
+    def pipeline():
+        sh("good", "true")
+        sh("bad", f"test -e {tmp_path}/mended").after(sh("before", "true"))
+
+    assert states(execute(spec_of(pipeline), tmp_path)) == {"before": "SUCCEEDED", "good": "SUCCEEDED", "bad": "FAILED"}
+    (tmp_path / "mended").touch()
+    assert states(execute(spec_of(pipeline), tmp_path)) == {"before": "SKIPPED", "good": "SKIPPED", "bad": "SUCCEEDED"}
+
+
+def test_a_cached_result_whose_artifact_is_gone_is_made_again(tmp_path):
+    first = execute(make_and_show("hello"), tmp_path)
+    Path(first.tasks["write"].outputs["artifacts"]["data"]["uri"]).unlink()
+    assert states(execute(make_and_show("hello"), tmp_path)) == {"write": "SUCCEEDED", "show": "SUCCEEDED"}
+
+
+def test_a_change_of_the_code_makes_cached_results_anew(tmp_path):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/nodes.py").write_text("one")
+    execute(make_and_show("hello"), tmp_path)
+    (tmp_path / "src/nodes.py").write_text("two")
+    assert states(execute(make_and_show("hello"), tmp_path)) == {"write": "SUCCEEDED", "show": "SUCCEEDED"}
+
+
+def test_an_executor_output_that_cannot_be_read_fails_its_task(tmp_path):
+    @dsl.container_component
+    def broken():
+        script = 'printf "{" > "$0"'
+        return dsl.ContainerSpec(image="x", command=["sh", "-c", script], args=["{{$.outputs.output_file}}"])
+
+    job = execute(spec_of(lambda: broken()), tmp_path)
+    assert job.state == "FAILED"
+    assert "it wrote no executor output that can be read (JSONDecodeError" in job.tasks["broken"].error

@@ -1,17 +1,23 @@
 import pytest
 from kedro.pipeline import Node, Pipeline
 from starter.vertexai import render
+from starter.vertexai.catalog import Catalog
 from starter.vertexai.config import RunConfig
 from starter.vertexai.errors import UserError
-from starter.vertexai.plan import Resources, make_plan
+from starter.vertexai.plan import Artifact, make_plan
+from starter.vertexai.resources import Resources
+
+REMOTE = {"type": "pandas.ParquetDataset", "filepath": "gs://bucket/x.parquet"}
+LOCAL = {"type": "pandas.CSVDataset", "filepath": "data/x.csv"}
 
 
 def same(*args):
     return args
 
 
-def planned(*nodes: Node, catalog: tuple[str, ...] = ("raw",), **run_config):
-    return make_plan("p", Pipeline(nodes), RunConfig(image="x", **run_config), catalog.__contains__)
+def planned(*nodes: Node, catalog: tuple[str, ...] | dict = ("raw",), **run_config):
+    config = catalog if isinstance(catalog, dict) else dict.fromkeys(catalog, REMOTE)
+    return make_plan("p", Pipeline(nodes), RunConfig(image="x", **run_config), Catalog(config, "catalog.yml").entry)
 
 
 def test_a_step_per_node_with_what_flows_between_them():
@@ -26,12 +32,12 @@ def test_a_step_per_node_with_what_flows_between_them():
         ("second", ("second",), ("made",), ("kept",), ("first",)),
         ("third", ("third",), ("kept",), ("end",), ("second",)),
     ]
-    assert plan.artifacts == {"made": "data_made"}
+    assert plan.artifacts == {"made": Artifact("data_made")}
 
 
 def test_datasets_that_sanitise_alike_keep_artifacts_of_their_own():
     plan = planned(Node(same, "raw", ["a#b", "a:b"], name="one"), Node(same, ["a#b", "a:b"], "end", name="two"))
-    assert plan.artifacts == {"a#b": "data_a_b", "a:b": "data_a_b_2"}
+    assert {name: artifact.key for name, artifact in plan.artifacts.items()} == {"a#b": "data_a_b", "a:b": "data_a_b_2"}
 
 
 @pytest.mark.parametrize("other", ["a-b", "a.b", "A_b"])
@@ -72,3 +78,128 @@ def test_the_graph_shows_the_datasets_on_its_edges():
         '    s0 -->|"made"| s1',
         "    s1 -.-> finish",
     ]
+
+
+def test_a_dataset_taken_inside_and_outside_its_group_travels():
+    plan = planned(
+        Node(same, "raw", "x", name="make", tags="group.g"),
+        Node(same, "x", "y", name="inside", tags="group.g"),
+        Node(same, ["x", "y"], "z", name="outside"),
+        grouping={"cls": "TagNodeGrouper"},
+    )
+    group, outside = plan.steps
+    assert (group.nodes, group.inputs, group.outputs) == (("make", "inside"), ("raw",), ("x", "y"))
+    assert outside.after == ("g",)
+    assert set(plan.artifacts) == {"x", "y"}
+
+
+@pytest.mark.parametrize(
+    ("config", "travels"),
+    [
+        ({"type": "MemoryDataset"}, True),
+        ({"type": "kedro.io.MemoryDataset", "copy_mode": "assign"}, True),
+        ({"type": "kedro.io.CachedDataset", "dataset": {"type": "MemoryDataset"}}, True),
+        ({"type": "CachedDataset", "dataset": REMOTE}, False),
+        ({"type": "partitions.PartitionedDataset", "path": "gs://b/x", "dataset": "pandas.CSVDataset"}, False),
+        (REMOTE, False),
+    ],
+)
+def test_what_the_catalog_only_remembers_travels(config, travels):
+    plan = planned(
+        Node(same, "raw", "x", name="a"), Node(same, "x", "y", name="b"), catalog={"raw": REMOTE, "x": config}
+    )
+    assert ("x" in plan.artifacts and plan.artifacts["x"].travels) is travels
+
+
+def test_a_dataset_factory_is_a_place():
+    plan = planned(
+        Node(same, "raw", "ns.x", name="a"), Node(same, "ns.x", "y", name="b"),
+        catalog={"raw": REMOTE, "{namespace}.{name}": {"type": "pandas.CSVDataset", "filepath": "gs://b/{name}.csv"}},
+    )  # fmt: skip
+    assert plan.artifacts == {}
+
+
+def test_transcoded_datasets_are_one_dataset_with_one_place():
+    nodes = Node(same, "raw", "a@pandas", name="write"), Node(same, "a@spark", "end", name="read")
+    plan = planned(*nodes, catalog={"raw": REMOTE, "a@pandas": REMOTE, "a@spark": REMOTE})
+    assert plan.steps[1].after == ("write",)
+    assert plan.artifacts == {}
+    with pytest.raises(UserError, match=r"'a@spark' of pipeline 'p' is transcoded.*filepath of 'a'"):
+        planned(*nodes, catalog={"raw": REMOTE, "a@pandas": REMOTE})
+    with pytest.raises(UserError, match="'a@pandas' of pipeline 'p' is transcoded"):
+        planned(*nodes)
+
+
+LEADING = Node(same, "raw", "x", name="make"), Node(same, "x", "y", name="take")
+
+
+def test_a_place_on_a_containers_own_disk_is_no_place():
+    catalog = {"raw": REMOTE, "x": LOCAL}
+    with pytest.raises(UserError) as error:
+        planned(*LEADING, catalog=catalog, root="gs://bucket")
+    said = str(error.value)
+    assert "'x' is made in step 'make' and taken in step 'take', but data/x.csv is on a container's own disk" in said
+    assert "Take it out of the catalog" in said
+    assert "give it a remote path" in said
+    assert planned(*LEADING, catalog=catalog).artifacts == {}  # here, all steps have one disk
+    together = {"grouping": {"cls": "ChainNodeGrouper"}}
+    assert len(planned(*LEADING, catalog=catalog, root="gs://bucket", **together).steps) == 1
+
+
+def test_transcoding_hides_no_place_on_a_containers_own_disk():
+    nodes = Node(same, "raw", "a@pandas", name="write"), Node(same, "a@spark", "end", name="read")
+    with pytest.raises(UserError, match="made in step 'write' and taken in step 'read'"):
+        planned(*nodes, catalog={"raw": REMOTE, "a@pandas": LOCAL, "a@spark": LOCAL}, root="gs://bucket")
+
+
+def test_what_is_only_written_to_a_containers_disk_is_warned_of_and_what_is_only_read_is_named():
+    plot = {"type": "kedro_mlflow.io.artifacts.MlflowArtifactDataset", "dataset": LOCAL}
+    plan = planned(*LEADING, catalog={"raw": LOCAL, "y": {**LOCAL, "filepath": "data/y.csv"}}, root="gs://bucket")
+    assert plan.read_from_image == ("data/x.csv",)
+    (warning,) = plan.warnings
+    assert "'y' of step 'take' is written to data/y.csv on the container's own disk and lost with it" in warning
+    assert planned(*LEADING, catalog={"raw": REMOTE, "y": plot}, root="gs://bucket").warnings == ()
+
+
+@pytest.mark.parametrize("path", ["gs://b/x", "s3a://b/x", "dbfs:/x", "abfs://b/x", "/gcs/b/x", "https://h/x"])
+def test_remote_paths_are_places(path):
+    assert planned(*LEADING, catalog={"raw": REMOTE, "x": {**LOCAL, "filepath": path}}, root="gs://b").warnings == ()
+
+
+@pytest.mark.parametrize("path", ["data/x", "/data/x", "file:///data/x", "~/x"])
+def test_local_paths_are_not(path):
+    with pytest.raises(UserError, match="own disk"):
+        planned(*LEADING, catalog={"raw": REMOTE, "x": {**LOCAL, "filepath": path}}, root="gs://b")
+
+
+def test_lineage_is_told_what_the_catalog_says():
+    plan = planned(
+        Node(same, "raw", ["model", "scores", "table", "seen"], name="make"),
+        Node(same, ["seen", "model"], None, name="take"),
+        catalog={
+            "raw": REMOTE,
+            "model": {"type": "pickle.PickleDataset", "filepath": "gs://b/m", "metadata": {"vertexai": {"type": "Model", "metadata": {"framework": "sklearn"}}}},
+            "scores": {"type": "kedro_mlflow.io.metrics.MlflowMetricsHistoryDataset"},
+            "table": REMOTE,
+            "seen": {"type": "MemoryDataset", "metadata": {"vertexai": {"type": "system.Dataset"}}},
+        },
+    )  # fmt: skip
+    assert plan.artifacts == {
+        "model": Artifact("data_model", "system.Model", False, "gs://b/m", {"framework": "sklearn"}),
+        "scores": Artifact("data_scores", "system.Metrics", False),
+        "seen": Artifact("data_seen", "system.Dataset"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"typ": "Model"}, "catalog.yml: x.metadata.vertexai: unknown key 'typ'. Did you mean 'type'?"),
+        ({"type": "Modle"}, "there is no artifact type 'Modle'. Did you mean 'Model'?"),
+        ("Model", "takes 'type' and 'metadata', got 'Model'"),
+    ],
+)
+def test_a_mistake_in_lineage_is_named(said, sentence):
+    with pytest.raises(UserError) as error:
+        planned(*LEADING, catalog={"raw": REMOTE, "x": {**REMOTE, "metadata": {"vertexai": said}}})
+    assert sentence in str(error.value)

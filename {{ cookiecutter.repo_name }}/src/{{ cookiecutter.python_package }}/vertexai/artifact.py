@@ -17,11 +17,17 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
 
     Args:
         uri: where, as the platform gave it: ``gs://…``, ``file://…``, ``memory://…`` or a path.
+
+    Attributes:
+        bytes: how many were written; None until then.
+        refused: type of an object that could not be serialised; None if there was none.
     """
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
         self._fs, self._path = fsspec.url_to_fs(uri)
+        self.bytes: int | None = None
+        self.refused: str | None = None
 
     def load(self) -> Any:
         """Read the object back.
@@ -42,7 +48,12 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
         self._fs.makedirs(self._fs._parent(self._path), exist_ok=True)
         try:
             with self._fs.open(partial, "wb") as file:
-                cloudpickle.dump(data, file, protocol=_PROTOCOL)
+                try:
+                    cloudpickle.dump(data, file, protocol=_PROTOCOL)
+                except (pickle.PicklingError, TypeError, AttributeError, RecursionError):
+                    self.refused = type(data).__name__
+                    raise
+                self.bytes = file.tell()
             self._fs.mv(partial, self._path)
         except BaseException:
             with contextlib.suppress(OSError):

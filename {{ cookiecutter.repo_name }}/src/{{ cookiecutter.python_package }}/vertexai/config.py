@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    IPvAnyAddress,
+    ValidationError,
+)  # fmt: skip
 
 from .errors import UserError, did_you_mean
 
@@ -13,6 +22,7 @@ _LABEL_VALUE = r"[a-z0-9_-]{0,63}"
 # Quantities as KFP takes them: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 _CPU = r"^[0-9]+(\.[0-9]+)?$|^[0-9]+m$"
 _MEMORY = r"^[0-9]+([EPTGMK]i?)?$"
+_DURATION = r"^[1-9][0-9]*[smh]?$"
 # Ids of Vertex AI's metadata contexts, which experiments are.
 _EXPERIMENT = r"[a-z0-9][a-z0-9-]{0,127}"
 
@@ -50,12 +60,45 @@ class ResourcesConfig(_Settings):
     memory: str | None = Field(
         None, pattern=_MEMORY, coerce_numbers_to_str=True, description="as Kubernetes writes it: 4Gi, 512M"
     )
+    gpu: Annotated[int, Field(ge=0)] | None = Field(None, description="how many GPUs; 1 if only their type is given")
+    gpu_type: str | None = Field(None, description="Vertex AI's name of them: NVIDIA_L4")
+    retries: Annotated[int, Field(ge=0, le=10)] | None = Field(
+        None, description="how often a failed step is tried again"
+    )
+    timeout: str | None = Field(
+        None,
+        pattern=_DURATION,
+        coerce_numbers_to_str=True,
+        description="when a step is stopped: 90s, 30m, 2h",
+    )
+    image: str | None = Field(None, description="another container image for these steps")
+
+
+class NodeSelectorConfig(_Settings):
+    """An entry of ``run_config.node_selectors``."""
+
+    accelerator: str = Field(alias="cloud.google.com/gke-accelerator", description="the same as resources' gpu_type")
+
+
+class GroupingConfig(_Settings):
+    """``run_config.grouping``."""
+
+    cls: str = Field(default="IdentityNodeGrouper", description="a grouper of vertexai/grouping.py, or your own")
+    params: dict[str, Any] = Field(default_factory=dict, description="what its constructor gets")
+
+
+class HostAliasConfig(_Settings):
+    """An entry of ``run_config.network.host_aliases``."""
+
+    ip: IPvAnyAddress = Field(description="address")
+    hostnames: list[str] = Field(description="names that steps find there")
 
 
 class NetworkConfig(_Settings):
     """``run_config.network``."""
 
     vpc: str | None = Field(default=None, description="VPC to peer with: projects/<number>/global/networks/<name>")
+    host_aliases: list[HostAliasConfig] = Field(default_factory=list, description="names that no name server knows")
 
 
 class ScheduleConfig(_Settings):
@@ -102,9 +145,17 @@ class RunConfig(_Settings):
     mlflow: MlflowConfig = Field(
         default_factory=MlflowConfig, description="what the header provider of mlflow.yml is given"
     )
+    grouping: GroupingConfig = Field(default=GroupingConfig(), description="which nodes run together")
     resources: dict[str, ResourcesConfig] = Field(
-        default_factory=dict, description="by node name, node tag, or __default__"
+        default_factory=dict, description="by group, node name, node tag, or __default__"
     )
+    node_selectors: dict[str, NodeSelectorConfig] = Field(
+        default_factory=dict, description="as resources; kedro-vertexai's way to name a GPU type"
+    )
+    caching: bool | dict[str, bool] = Field(
+        False, description="whether results of earlier runs are taken: for all steps, or as resources"
+    )
+    on_exit_pipeline: str | None = Field(None, description="Kedro pipeline that runs at the end, whatever happened")
 
 
 class Settings(_Settings):
@@ -151,6 +202,6 @@ def _known_keys(parents: list[str]) -> list[str]:
     for part in parents:
         if isinstance(model, type) and issubclass(model, BaseModel):
             model = model.model_fields[part].annotation
-        else:  # dict[str, Model]
-            model = model.__args__[1]
-    return list(model.model_fields)
+        else:  # dict[str, Model] or list[Model]
+            model = model.__args__[-1]
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -20,6 +20,7 @@ from .errors import UserError, did_you_mean
 from .plan import Plan
 from .project import Project
 from .request import target
+from .resources import bytes_, cores
 
 # google.cloud.aiplatform.constants.base.SUPPORTED_REGIONS of google-cloud-aiplatform 2.7; a test compares. The package
 # itself takes seconds to import.
@@ -34,7 +35,13 @@ REGIONS = {
 }  # fmt: skip
 # The largest machine of a step: https://cloud.google.com/vertex-ai/docs/pipelines/machine-types
 _MOST_CPU, _MOST_MEMORY = 96, 624 * 10**9
-_POWERS = "KMGTPE"
+# google.cloud.aiplatform_v1.AcceleratorType, likewise.
+GPU_TYPES = {
+    "NVIDIA_TESLA_K80", "NVIDIA_TESLA_P100", "NVIDIA_TESLA_V100", "NVIDIA_TESLA_P4", "NVIDIA_TESLA_T4",
+    "NVIDIA_TESLA_A100", "NVIDIA_A100_80GB", "NVIDIA_L4", "NVIDIA_H100_80GB", "NVIDIA_H100_MEGA_80GB",
+    "NVIDIA_H200_141GB", "NVIDIA_B200", "NVIDIA_GB200", "NVIDIA_RTX_PRO_6000",
+    "TPU_V2", "TPU_V3", "TPU_V4_POD", "TPU_V5_LITEPOD",
+}  # fmt: skip
 _IMAGE = re.compile(r"[a-z0-9]+([._:/-]+[a-zA-Z0-9_]+)*(@sha256:[0-9a-f]{64})?")
 
 
@@ -61,12 +68,12 @@ def check(name: str, look: Callable[[], str]) -> Check:
         return Check(name, False, str(error))
 
 
-def offline(project: Project, pipeline: str, compile_: Callable[[], Any]) -> Iterator[Check]:
+def offline(project: Project, plan: Callable[[], Plan], compile_: Callable[[], Any]) -> Iterator[Check]:
     """The checks that need no network.
 
     Args:
         project: the project in its environment.
-        pipeline: name of the pipeline to be launched.
+        plan: plans the pipeline to be launched.
         compile_: compiles it.
     """
     configured = check("configuration", lambda: _configuration(project))
@@ -79,9 +86,13 @@ def offline(project: Project, pipeline: str, compile_: Callable[[], Any]) -> Ite
         yield Check("filled in", True, "no <placeholder> is left")
         yield check("region", lambda: _region(project))
         yield check("image", lambda: _image(project))
-    yield check("pipeline", lambda: f"'{pipeline}' becomes {len(project.plan(pipeline).steps)} steps")
+    planned = check("pipeline", lambda: f"'{plan().pipeline}' becomes {len(plan().steps)} steps")
+    yield planned
+    if not planned.ok:
+        return
     yield check("compiles", lambda: f"to {len(compile_()['deploymentSpec']['executors'])} tasks")
-    yield check("resources", lambda: _resources(project.plan(pipeline)))
+    yield check("data", lambda: _data(project, plan()))
+    yield check("resources", lambda: _resources(plan()))
     yield check("schedules", lambda: _schedules(project))
     yield check("versions", lambda: _versions(project))
 
@@ -104,30 +115,35 @@ def _region(project: Project) -> str:
     return f"{to.region}, project {to.project_id}"
 
 
+def _data(project: Project, plan: Plan) -> str:
+    """Whether the files that steps read are there, and what they write is kept."""
+    missing = [file for file in plan.read_from_image if not (project.path / file).exists()]
+    if missing:
+        raise UserError(f"Not in this folder, so not in the image either: {', '.join(missing)}.")
+    if plan.warnings:
+        return " ".join(("Warning:", *plan.warnings))
+    return (
+        "; ".join(f"{file} must be in the image" for file in plan.read_from_image) or "nothing is read from the image"
+    )
+
+
 def _resources(plan: Plan) -> str:
     most_cpu, most_memory = Decimal(0), Decimal(0)
     for step in plan.steps:
-        cpu, memory = _cores(step.resources.cpu or "0"), _bytes(step.resources.memory or "0")
+        asked = step.resources
+        cpu, memory = cores(asked.cpu or "0"), bytes_(asked.memory or "0")
         if cpu > _MOST_CPU or memory > _MOST_MEMORY:
-            asked = f"cpu {step.resources.cpu}, memory {step.resources.memory}"
             raise UserError(
-                f"run_config.resources: step '{step.name}' asks for {asked}; Vertex AI gives a step at most "
-                f"{_MOST_CPU} CPUs and {_MOST_MEMORY // 10**9}G."
+                f"run_config.resources: step '{step.name}' asks for cpu {asked.cpu}, memory {asked.memory}; Vertex AI "
+                f"gives a step at most {_MOST_CPU} CPUs and {_MOST_MEMORY // 10**9}G."
+            )
+        if asked.gpu and asked.gpu_type not in GPU_TYPES:
+            hint = did_you_mean(asked.gpu_type or "", GPU_TYPES)
+            raise UserError(
+                f"run_config.resources: step '{step.name}' asks for {asked.gpu} GPU of type {asked.gpu_type}.{hint}"
             )
         most_cpu, most_memory = max(most_cpu, cpu), max(most_memory, memory)
     return f"at most {most_cpu} CPUs and {most_memory / 10**9:.1f} GB for a step" if most_cpu else "Vertex AI's default"
-
-
-def _cores(quantity: str) -> Decimal:
-    return Decimal(quantity[:-1]) / 1000 if quantity.endswith("m") else Decimal(quantity)
-
-
-def _bytes(quantity: str) -> Decimal:
-    """``4Gi`` → 4294967296"""
-    number = quantity.rstrip("i" + _POWERS)
-    unit = quantity[len(number) :]
-    base = 1024 if unit.endswith("i") else 1000
-    return Decimal(number) * (base ** (_POWERS.index(unit[0]) + 1) if unit else 1)
 
 
 def _schedules(project: Project) -> str:

@@ -89,7 +89,8 @@ def executor_output(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _placeholder(task: Task, text: str, executor_input: Mapping[str, Any], constants: Mapping[str, str]) -> str:
     if text == "":
-        return json.dumps(executor_input)
+        # An argument has at most 128 KiB, and an escaped letter six bytes.
+        return json.dumps(executor_input, ensure_ascii=False)
     if text.removeprefix(".") in constants:
         return constants[text.removeprefix(".")]
     if text in (".outputs.output_file", ".outputMetadataUri"):
@@ -107,4 +108,4 @@ def _placeholder(task: Task, text: str, executor_input: Mapping[str, Any], const
             value = executor_input["inputs"]["parameterValues"].get(key)
     if value is None:
         raise UserError(f"Task '{task.name}': the placeholder {{{{${text}}}}} has no value on this machine.")
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

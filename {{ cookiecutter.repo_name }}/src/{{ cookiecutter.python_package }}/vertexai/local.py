@@ -15,9 +15,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from .cache import Cache
 from .errors import UserError
 from .executor import command_line, executor_input, executor_output
-from .job import CANCELLED, ENDED, FAILED, NOT_TRIGGERED, PENDING, RUNNING, SUCCEEDED, TaskRun, new_job_name
+from .job import (
+    CANCELLED,
+    ENDED,
+    FAILED,
+    NOT_TRIGGERED,
+    PENDING,
+    RUNNING,
+    SKIPPED,
+    SUCCEEDED,
+    TaskRun,
+    new_job_name,
+)  # fmt: skip
 from .spec import Source, Spec, Task, pipeline_parameters, tasks
 
 # Between asking a process to end and making it end, in seconds: Kubernetes' default grace period is 30.
@@ -56,7 +68,8 @@ def run_spec(
 
     Args:
         spec: the compiled spec.
-        folder: a folder for this and other jobs; the job makes one of its own in it.
+        folder: a folder for this and other jobs, and for the results of cached tasks; the job makes one of its own
+            in it.
         cwd: working directory of the tasks.
         parameters: values of the pipeline's parameters, where not the default.
         max_workers: how many tasks may run side by side; None is one per CPU.
@@ -94,6 +107,8 @@ class _Job:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
+        caching = any(task.cached for task in self._tasks.values())
+        self._cache = Cache(folder.parent / ".cache", cwd) if caching else None
         self._constants = {
             "pipeline_job_name": self._name,
             "pipeline_job_uuid": str(uuid.uuid4().int >> 65),
@@ -125,7 +140,7 @@ class _Job:
                 states = {self._runs[name].state for name in task.upstream}
                 if not states <= ENDED:
                     continue
-                if task.always or (states <= {SUCCEEDED} and not self._cancelled.is_set()):
+                if task.always or (states <= {SUCCEEDED, SKIPPED} and not self._cancelled.is_set()):
                     self._change(task, state=RUNNING)
                     yield task
                 else:
@@ -133,13 +148,24 @@ class _Job:
                     progress = True
 
     def _execute(self, task: Task) -> None:
+        parameters = {
+            name: found for name, source in task.parameters.items() if (found := self._value(source)) is not None
+        }
+        artifacts = {name: self._output(source)["artifacts"][source.output] for name, source in task.artifacts.items()}
+        key = self._cache.key(task, parameters, artifacts) if self._cache and task.cached else ""
+        if self._cache and key and (kept := self._cache.find(key)):
+            self._change(task, state=SKIPPED, outputs=kept)
+            return
+        given = executor_input(task, parameters, artifacts, str(Path(self._runs[task.name].log).parent))
         wait_seconds = task.retry.wait
         for attempt in range(1, task.retry.count + 2):
             started = time.monotonic()
             self._change(task, state=RUNNING, attempt=attempt)
-            error, outputs = self._attempt(task)
+            error, outputs = self._attempt(task, given)
             seconds = time.monotonic() - started
             if not error:
+                if self._cache and key:
+                    self._cache.keep(key, outputs)
                 self._change(task, state=SUCCEEDED, seconds=seconds, outputs=outputs, error="")
                 return
             if self._cancelled.is_set() and not task.always:
@@ -151,20 +177,13 @@ class _Job:
                 wait_seconds = min(wait_seconds * task.retry.factor, task.retry.longest_wait)
         self._change(task, state=FAILED)
 
-    def _attempt(self, task: Task) -> tuple[str, Mapping[str, Any]]:
+    def _attempt(self, task: Task, given: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         """Run the task's process to its end.
 
         Returns:
             What went wrong, empty if nothing did, and the task's outputs.
         """
-        folder = Path(self._runs[task.name].log).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        given = executor_input(
-            task,
-            {name: value for name, source in task.parameters.items() if (value := self._value(source)) is not None},
-            {name: self._output(source)["artifacts"][source.output] for name, source in task.artifacts.items()},
-            str(folder),
-        )
+        Path(self._runs[task.name].log).parent.mkdir(parents=True, exist_ok=True)
         constants = {
             **self._constants,
             "pipeline_task_name": task.name,
@@ -192,7 +211,12 @@ class _Job:
         code = process.wait()
         with self._lock:
             del self._processes[task.name]
-        return (_meaning(code), {}) if code else ("", executor_output(given))
+        if code:
+            return _meaning(code), {}
+        try:
+            return "", executor_output(given)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            return f"it wrote no executor output that can be read ({type(error).__name__}: {error})", {}
 
     def _value(self, source: Source) -> Any:
         if source.pipeline_parameter is not None:

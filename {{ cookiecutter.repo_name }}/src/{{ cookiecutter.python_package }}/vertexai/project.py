@@ -4,7 +4,6 @@ No session is opened: kedro-mlflow would then call the MLflow server, and compil
 """
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +13,13 @@ import yaml
 from kedro.config import MissingConfigException
 from kedro.framework.project import pipelines, settings
 from kedro.framework.startup import bootstrap_project
-from kedro.io import CatalogConfigResolver
 from kedro.pipeline import Pipeline
 
 from . import params as runtime_params
+from .catalog import Catalog
 from .config import Settings, parse_settings
 from .errors import UserError, did_you_mean, launch_extra
-from .plan import Plan, make_plan
+from .plan import Plan, make_plan, refuse_missing_inputs
 
 _PLACEHOLDER = re.compile(r"<[^<>]+>")
 _RUNTIME_PARAM = re.compile(r"\$\{runtime_params:\s*([\w.]+)")
@@ -63,42 +62,51 @@ class Project:
             raise UserError(f"{self.settings_file}: not found, or empty. It needs at least run_config.image.")
         return parse_settings(raw, self.settings_file)
 
-    def pipeline(self, name: str) -> Pipeline:
+    def pipeline(self, name: str, selection: Mapping[str, Any] | None = None) -> Pipeline:
         """The registered pipeline of that name.
 
+        Args:
+            name: in ``pipeline_registry.py``.
+            selection: which part of it, by the arguments of Kedro's ``Pipeline.filter``.
+
         Raises:
-            UserError: naming the nearest one.
+            UserError: when there is none, or no such part of it.
         """
         pipelines.set_requested(None)
         try:
-            return pipelines[name]
+            found = pipelines[name]
         except KeyError:
             raise UserError(
                 f"--pipeline {name}: pipeline_registry.py registers no such pipeline."
                 + did_you_mean(name, pipelines.keys())
             ) from None
+        try:
+            return found.filter(**selection) if selection else found
+        except ValueError as error:
+            raise UserError(f"No such part of pipeline '{name}': {error}") from None
 
-    def in_catalog(self, dataset: str) -> bool:
-        """Whether the catalog names the dataset, or a dataset factory matches it."""
-        return dataset in self._catalog.config or self._catalog.match_dataset_pattern(dataset) is not None
+    def plan(self, pipeline: str, selection: Mapping[str, Any] | None = None) -> Plan:
+        """The steps of a registered pipeline, or of a part of it, under this environment's settings."""
+        run_config = self.settings.run_config
+        if run_config.on_exit_pipeline:
+            on_exit = self.pipeline(run_config.on_exit_pipeline)
+            refuse_missing_inputs(run_config.on_exit_pipeline, on_exit, self._catalog.entry)
+        return make_plan(pipeline, self.pipeline(pipeline, selection), run_config, self._catalog.entry)
 
-    def plan(self, pipeline: str) -> Plan:
-        """The steps of a registered pipeline under this environment's settings."""
-        return make_plan(pipeline, self.pipeline(pipeline), self.settings.run_config, self.in_catalog)
-
-    def compile(self, pipeline: str, image: str | None = None) -> dict[str, Any]:
-        """The spec of a registered pipeline, its ``params`` defaulting to this project's runtime parameters.
+    def compile(self, plan: Plan, image: str | None = None) -> dict[str, Any]:
+        """The spec of a plan, its ``params`` defaulting to this project's runtime parameters.
 
         Args:
-            pipeline: its name.
+            plan: see ``plan``.
             image: container image of the steps, if not ``run_config.image``.
         """
         with launch_extra():
             from .compiler import compile_plan
-        self.check_params(pipeline)
+        self.check_params(plan.pipeline)
         run_config = self.settings.run_config
+        aliases = run_config.network.host_aliases
         return compile_plan(
-            self.plan(pipeline),
+            plan,
             project_name=self.path.name,
             package=self.package_name,
             image=image or run_config.image,
@@ -106,6 +114,7 @@ class Project:
             params=self.params,
             root=run_config.root,
             description=run_config.description,
+            host_aliases={name: str(alias.ip) for alias in aliases for name in alias.hostnames},
         )
 
     def check_params(self, pipeline: str) -> None:
@@ -116,6 +125,8 @@ class Project:
             conf_source=str(self._conf), env=self.env, **settings.CONFIG_LOADER_ARGS
         )
         inputs = self.pipeline(pipeline).inputs()
+        if on_exit := self.settings.run_config.on_exit_pipeline:
+            inputs |= self.pipeline(on_exit).inputs()
         consumed = {name.removeprefix("params:") for name in inputs if name.startswith("params:")}
         if "parameters" in inputs:
             consumed.add("")
@@ -157,13 +168,8 @@ class Project:
             raise UserError(f"Not filled in yet: {'; '.join(left)}")
 
     @cached_property
-    def _catalog(self) -> CatalogConfigResolver:
-        # Credentials stay where the steps run: any name of them will do to know what the catalog has. Not empty, or
-        # Kedro takes it for none at all.
-        any_credentials: dict[str, Any] = defaultdict(dict, {"": {}})
-        return CatalogConfigResolver(
-            config=self._config("catalog"), credentials=any_credentials, default_runtime_patterns={}
-        )
+    def _catalog(self) -> Catalog:
+        return Catalog(self._config("catalog"), "catalog.yml")
 
     def _config(self, name: str) -> dict[str, Any]:
         return _get(self._loader, name)

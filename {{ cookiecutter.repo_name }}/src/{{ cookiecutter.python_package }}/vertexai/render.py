@@ -108,12 +108,13 @@ def _duration(job: PipelineJob) -> str:
 
 
 def _datasets(plan: Plan, names: tuple[str, ...]) -> str:
-    return "\n".join(f"→ {name}" if name in plan.artifacts else name for name in names)
+    travelling = {name for name, artifact in plan.artifacts.items() if artifact.travels}
+    return "\n".join(f"→ {name}" if name in travelling else name for name in names)
 
 
 def _resources(step: Step) -> str:
-    asked = {"cpu": step.resources.cpu, "memory": step.resources.memory}
-    return ", ".join(f"{name} {value}" for name, value in asked.items() if value)
+    asked = [f"{name.replace('_', ' ')} {value}" for name, value in asdict(step.resources).items() if value]
+    return ", ".join([*asked, *(["cached"] if step.cached else [])])
 
 
 def _escaped(text: str) -> str:

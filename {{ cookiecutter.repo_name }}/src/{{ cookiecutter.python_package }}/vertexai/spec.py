@@ -42,6 +42,7 @@ class Task:
         upstream: tasks that must have ended before.
         always: whether it runs however those ended.
         retry: what to do when it fails.
+        cached: whether the result of an earlier run may be taken.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Task:
     upstream: frozenset[str]
     always: bool
     retry: Retry
+    cached: bool
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,7 @@ class _Graphs:
                 upstream=before,
                 always=task.get("triggerPolicy", {}).get("strategy") == "ALL_UPSTREAM_TASKS_COMPLETED",
                 retry=_retry(task.get("retryPolicy", {})),
+                cached=task.get("cachingOptions", {}).get("enableCache", False),
             )
 
     def _leaves(self, key: str, task: Spec, prefix: str) -> frozenset[str]:

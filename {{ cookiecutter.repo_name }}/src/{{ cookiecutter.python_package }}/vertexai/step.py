@@ -14,62 +14,76 @@ from typing import Any
 
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
-from kedro.io import AbstractDataset
-from kedro.runner import SequentialRunner
 
-from . import tracking
+from . import hosts, tracking
 from .artifact import ArtifactDataset
+from .deadline import deadline
+from .lineage import Lineage
 from .params import decode
-
-
-class StepRunner(SequentialRunner):
-    """Kedro's sequential runner, with the step's artifacts in the catalog and its hooks registered.
-
-    Args:
-        artifacts: dataset name → where it is kept between steps.
-        hooks: objects with Kedro hook methods, for this run only.
-    """
-
-    def __init__(self, artifacts: Mapping[str, AbstractDataset], hooks: Sequence[object] = ()) -> None:
-        super().__init__()
-        self._artifacts = artifacts
-        self._hooks = hooks
-
-    def __str__(self) -> str:  # kedro-mlflow makes a tag of it
-        return type(self).__name__
-
-    def run(self, pipeline: Any, catalog: Any, hook_manager: Any = None, **kwargs: Any) -> dict[str, Any]:
-        """Run the pipeline as ``SequentialRunner`` does."""
-        for name, dataset in self._artifacts.items():
-            catalog[name] = dataset
-        for hook in self._hooks:
-            hook_manager.register(hook)
-        return super().run(pipeline, catalog, hook_manager, **kwargs)
+from .runner import StepRunner
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one task; an exception is the task's failure."""
     args = _parser().parse_args(argv)
-    inputs = args.executor_input.get("inputs", {})
-    params = decode(inputs.get("parameterValues", {}).get("params", {}))
+    hosts.alias(args.host_aliases)
+    given = args.executor_input.get("inputs", {}).get("parameterValues", {})
+    params = decode(given.get("params", {}))
     project = bootstrap_project(Path.cwd())
-    with KedroSession.create(project.project_path, env=args.env, runtime_params=params) as session:
+    with (
+        deadline(args.timeout),
+        KedroSession.create(project.project_path, env=args.env, runtime_params=params) as session,
+    ):
         # kedro-mlflow configures MLflow here: tracking URI, header provider, experiment.
         context = session.load_context()
         tracked = tracking.is_enabled(context, args.pipeline)
         job = tracking.Job(args.job_name, args.job_id, args.job_resource_name)
-        outputs: dict[str, Any] = {}
+        output: dict[str, Any] = {}
         if args.start_run:
-            outputs["mlflow_run"] = tracking.start(job) if tracked else "tracking is switched off"
+            run = tracking.start(job) if tracked else "tracking is switched off"
+            output = {"parameterValues": {"mlflow_run": run}}
         elif args.finish_run:
-            if tracked:
-                tracking.finish(job, inputs["parameterValues"]["status"])
+            _finish(args, job, given["status"], params, tracked)
         else:
-            artifacts = _artifacts(args.executor_input, args.artifacts)
-            with tracking.attached(job, args.task_name, args.nodes) if tracked else nullcontext() as hooks:
-                runner = StepRunner(artifacts, [hooks] if hooks else [])
-                session.run(pipeline_names=[args.pipeline], node_names=args.nodes, runner=runner)
-    _write_output(args.executor_input, outputs)
+            output = {"artifacts": _run_nodes(args, job, session, tracked)}
+    _write_output(args.executor_input, output)
+
+
+def _run_nodes(args: argparse.Namespace, job: tracking.Job, session: KedroSession, tracked: bool) -> dict[str, Any]:
+    """Run a step's nodes.
+
+    Returns:
+        Its output artifacts, as KFP's ExecutorOutput has them.
+    """
+    inputs, outputs = (args.executor_input.get(side, {}).get("artifacts", {}) for side in ("inputs", "outputs"))
+    uris = {key: value["artifacts"][0]["uri"] for key, value in {**inputs, **outputs}.items()}
+    artifacts = {name: ArtifactDataset(uris[key]) for name, key in args.artifacts.items()}
+    lineage = Lineage(args.lineage, artifacts)
+    with tracking.attached(job, args.task_name, args.nodes) if tracked else nullcontext() as tags:
+        runner = StepRunner(artifacts, [lineage, *([tags] if tags else [])])
+        session.run(pipeline_names=[args.pipeline], node_names=args.nodes, runner=runner)
+    return lineage.executor_output(outputs)
+
+
+def _finish(
+    args: argparse.Namespace, job: tracking.Job, status: Mapping[str, Any], params: dict[str, Any], tracked: bool
+) -> None:
+    """Run the pipeline that ``on_exit_pipeline`` names, then end the MLflow run, whatever came of it."""
+    try:
+        if args.on_exit:
+            params = {**params, "vertexai_job": tracking.how_it_ended(job, status, tracked)}
+            with (
+                KedroSession.create(Path.cwd(), env=args.env, runtime_params=params) as session,
+                tracking.active(job) if tracked else nullcontext(),
+            ):
+                session.run(pipeline_names=[args.on_exit], runner=StepRunner({}))
+    except BaseException as error:
+        message = f"on_exit_pipeline {args.on_exit}: {type(error).__name__}: {error}"
+        status = {"state": "FAILED", "error": {"message": message}}
+        raise
+    finally:
+        if tracked:
+            tracking.finish(job, status)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,27 +94,22 @@ def _parser() -> argparse.ArgumentParser:
     task.add_argument("--finish-run", action="store_true", help="end the MLflow run")
     parser.add_argument("--executor-input", type=json.loads, required=True, help="KFP's ExecutorInput as JSON")
     parser.add_argument("--artifacts", type=json.loads, default={}, help="JSON of dataset name → artifact key")
+    parser.add_argument("--lineage", type=json.loads, default={}, help="JSON of dataset name → what is known of it")
     parser.add_argument("--pipeline", required=True, help="name of the Kedro pipeline")
+    parser.add_argument("--on-exit", help="with --finish-run: name of the Kedro pipeline to run before")
     parser.add_argument("--env", help="Kedro configuration environment")
+    parser.add_argument("--timeout", type=int, help="seconds")
+    parser.add_argument("--host-aliases", type=json.loads, default={}, help="JSON of host name → IP address")
     for name in ("job-name", "job-id", "job-resource-name", "task-name"):
         parser.add_argument(f"--{name}", required=True)
     return parser
 
 
-def _artifacts(executor_input: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, AbstractDataset]:
-    """Dataset name → dataset at the URI that the platform chose for its artifact."""
-    given = {
-        **executor_input.get("inputs", {}).get("artifacts", {}),
-        **executor_input.get("outputs", {}).get("artifacts", {}),
-    }
-    return {name: ArtifactDataset(given[key]["artifacts"][0]["uri"]) for name, key in keys.items()}
-
-
-def _write_output(executor_input: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
+def _write_output(executor_input: Mapping[str, Any], output: Mapping[str, Any]) -> None:
     """Write KFP's ExecutorOutput, from which the platform learns what the task produced."""
     path = Path(executor_input["outputs"]["outputFile"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"parameterValues": dict(parameters)}), encoding="utf-8")
+    path.write_text(json.dumps(output), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -69,8 +69,25 @@ def start(job: Job) -> str:
 
 
 @contextmanager
+def active(job: Job) -> Iterator[Run]:
+    """Make the job's run the active one, and leave its status alone.
+
+    Raises:
+        RuntimeError: when the job has no run.
+    """
+    run = _find(job)
+    if run is None:
+        raise RuntimeError(f"No MLflow run has the tag vertexai_job_name={job.name}; mlflow-start-run makes it.")
+    mlflow.start_run(run_id=run.info.run_id)
+    try:
+        yield run
+    finally:
+        _detach()
+
+
+@contextmanager
 def attached(job: Job, task: str, nodes: list[str]) -> Iterator["NodeTags"]:
-    """Make the job's run the active one while a step's nodes run, and leave its status alone.
+    """Make the job's run the active one while a step's nodes run, and say in its tags which one it is.
 
     Args:
         job: the pipeline job.
@@ -80,13 +97,9 @@ def attached(job: Job, task: str, nodes: list[str]) -> Iterator["NodeTags"]:
     Raises:
         RuntimeError: when the job has no run.
     """
-    run = _find(job)
-    if run is None:
-        raise RuntimeError(f"No MLflow run has the tag vertexai_job_name={job.name}; mlflow-start-run makes it.")
-    if run.data.tags.get("failed_node") in nodes:  # this is a retry
-        _delete_tags(run, "failed_node", "error")
-    mlflow.start_run(run_id=run.info.run_id)
-    try:
+    with active(job) as run:
+        if run.data.tags.get("failed_node") in nodes:  # this is a retry
+            _delete_tags(run, "failed_node", "error")
         tags = NodeTags(task, nodes[0])
         try:
             yield tags
@@ -94,8 +107,6 @@ def attached(job: Job, task: str, nodes: list[str]) -> Iterator["NodeTags"]:
             mlflow.set_tags({"failed_node": tags.node, "error": _brief(f"{type(error).__name__}: {error}")})
             raise
         _delete_tags(run, _RUNNING_NODE + task)
-    finally:
-        _detach()
 
 
 class NodeTags:
@@ -139,6 +150,25 @@ def finish(job: Job, status: Mapping[str, Any]) -> str | None:
     _delete_tags(run, *(tag for tag in tags if tag.startswith(_RUNNING_NODE)))
     client.set_terminated(run.info.run_id, run_status)
     return run_status
+
+
+def how_it_ended(job: Job, status: Mapping[str, Any], tracked: bool) -> dict[str, str]:
+    """The end of a job for the pipeline that runs then: name, url, state, failed_node, error, mlflow_run_id.
+
+    Args:
+        job: the pipeline job.
+        status: see ``finish``.
+        tracked: whether the job has a run, whose tags name nodes; without one there are task names.
+    """
+    run = _find(job) if tracked else None
+    tags = run.data.tags if run else {}
+    known = {name: tags.get(name, "") for name in ("failed_node", "error")}
+    if status["state"] not in ("SUCCEEDED", "CANCELLED"):
+        known |= failure_tags(tags, status.get("error", {}).get("message", ""))
+    return {
+        "name": job.name, "url": job.url, "state": status["state"], **known,
+        "mlflow_run_id": run.info.run_id if run else "",
+    }  # fmt: skip
 
 
 def settle(job: Job, status: Mapping[str, Any]) -> str | None:

@@ -43,7 +43,8 @@ def _checks(environment: options.Environment, pipeline: str, offline: bool) -> I
 
     project = environment.project()
     good = True
-    for check in doctor.offline(project, pipeline, functools.partial(project.compile, pipeline)):
+    plan = functools.cache(lambda: project.plan(pipeline))
+    for check in doctor.offline(project, plan, lambda: project.compile(plan())):
         good &= check.ok or check.name not in ("configuration", "filled in", "region")
         yield check
     if offline:

@@ -1,14 +1,17 @@
 """Options and arguments that commands share, and what a command gets from the group."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from kedro.framework.cli.utils import _split_params
+from kedro.framework.cli.utils import _split_params, split_node_names, split_string
 
 if TYPE_CHECKING:
     from ..client import Vertex
+    from ..plan import Plan
     from ..project import Project
     from ..request import Target
 
@@ -56,6 +59,37 @@ pipeline = click.option("-p", "--pipeline", default="__default__", show_default=
 params = click.option(
     "--params", default="", callback=_split_params, help="Runtime parameters as for kedro run: a=1,b.c=x"
 )
+
+# Which part of a pipeline: names and meaning are those of `kedro run`, keys those of Kedro's Pipeline.filter.
+_SELECTION = {
+    "from_nodes": ("--from-nodes", "These nodes and all that follows them.", split_node_names),
+    "to_nodes": ("--to-nodes", "These nodes and all that they need.", split_node_names),
+    "node_names": ("--nodes", "Only these nodes.", split_node_names),
+    "tags": ("--tags", "Only nodes with one of these tags.", split_string),
+    "from_inputs": ("--from-inputs", "What follows from these datasets.", split_string),
+    "to_outputs": ("--to-outputs", "What these datasets need.", split_string),
+}
+
+
+def selection(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that choose a part of the pipeline; the command gets those that were given as ``selection``."""
+
+    @functools.wraps(command)
+    def collected(*args: Any, **options: Any) -> None:
+        chosen = {name: value for name in _SELECTION if (value := options.pop(name))}
+        command(*args, selection=chosen, **options)
+
+    for name, (option, help_, split) in reversed(_SELECTION.items()):
+        collected = click.option(option, name, default="", callback=split, help=f"{help_}  a,b")(collected)
+    return collected
+
+
+def warn(plan: "Plan") -> None:
+    """Print a plan's warnings."""
+    for warning in plan.warnings:
+        click.secho(f"Warning: {warning}", fg="yellow", err=True)
+
+
 image = click.option("-i", "--image", help="Container image of the steps.  [default: run_config.image]")
 job = click.argument("job")
 wait_for_completion = click.option(

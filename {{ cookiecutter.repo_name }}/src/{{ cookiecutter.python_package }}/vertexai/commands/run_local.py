@@ -16,6 +16,7 @@ from . import options
     "--spec", "file", type=click.Path(dir_okay=False, path_type=Path),
     help="Run this compiled spec instead of compiling one.",
 )  # fmt: skip
+@options.selection
 @options.pass_environment
 @click.pass_context
 def command(
@@ -25,6 +26,7 @@ def command(
     params: dict[str, Any],
     max_workers: int | None,
     file: Path | None,
+    selection: dict[str, Any],
 ) -> None:
     """Run the compiled pipeline on this machine, each step in a process of its own."""
     from .. import job, local
@@ -32,9 +34,11 @@ def command(
     from ..progress import progress
     from ..spec import read_spec
 
+    if file and selection:
+        raise click.UsageError("--spec runs a spec as it was compiled: choose the part when compiling it.")
     project = environment.project(params)
     project.refuse_placeholders("mlflow")
-    spec = read_spec(file) if file else project.compile(pipeline)
+    spec = read_spec(file) if file else project.compile(project.plan(pipeline, selection))
     with progress() as show:
         done = local.run_spec(
             spec,

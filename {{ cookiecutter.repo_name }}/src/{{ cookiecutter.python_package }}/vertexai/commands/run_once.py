@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @options.wait_for_completion
 @click.option("--auto-build", is_flag=True, help="First build the image, push it, and run what was pushed, by digest.")
 @click.option("--yes", is_flag=True, help="With --auto-build: do not ask.")
+@options.selection
 @options.pass_environment
 @click.pass_context
 def command(
@@ -35,6 +36,7 @@ def command(
     wait_for_completion: bool,
     auto_build: bool,
     yes: bool,
+    selection: dict[str, Any],
 ) -> None:
     """Launch a pipeline on Vertex AI, once."""
     from .. import doctor
@@ -46,9 +48,11 @@ def command(
     if job_id:
         check_job_id(job_id)
     project = environment.project(params)
-    compile_ = functools.cache(lambda: project.compile(pipeline, image))
-    if wrong := [check for check in doctor.offline(project, pipeline, compile_) if not check.ok]:
+    plan = functools.cache(lambda: project.plan(pipeline, selection))
+    compile_ = functools.cache(lambda: project.compile(plan(), image))
+    if wrong := [check for check in doctor.offline(project, plan, compile_) if not check.ok]:
         raise UserError("\n".join(["Nothing was launched.", *(f"✗ {check.name:<14} {check.said}" for check in wrong)]))
+    options.warn(plan())
     settings, where = project.settings, project.settings_file
     to = target(settings, where)
     if auto_build and not dry_run:
@@ -56,7 +60,7 @@ def command(
         if not yes:
             click.confirm(f"Build and push {name}?", abort=True)
         digest = build_and_push(project.path, name)
-        spec = project.compile(pipeline, digest)
+        spec = project.compile(plan(), digest)
         click.echo(f"Image:     {digest}")
     else:
         spec = compile_()

@@ -61,7 +61,7 @@ def _wanted(environment: options.Environment, pipeline: str, image: str | None) 
     project.refuse_placeholders("vertexai")
     project.refuse_placeholders("mlflow")
     run_config = project.settings.run_config
-    spec = project.compile(pipeline, image)
+    spec = project.compile(project.plan(pipeline), image)
     labels = {**labels_of(project.path.name, project.env, pipeline), ENTRY: label_value(entry)}
     name = run_config.scheduled_run_name or spec["pipelineInfo"]["name"]
     job = make_request(spec, run_config, name=name, params=config.params, labels=labels, where=where)

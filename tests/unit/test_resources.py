@@ -1,0 +1,97 @@
+import pytest
+from kedro.pipeline import Node, Pipeline
+from starter.vertexai.catalog import Entry
+from starter.vertexai.config import RunConfig
+from starter.vertexai.errors import UserError
+from starter.vertexai.plan import Step, make_plan
+from starter.vertexai.resources import Resources
+
+
+def same(*args):
+    return args
+
+
+def steps(*nodes: Node, **run_config) -> dict[str, Step]:
+    kept = {"raw": Entry("x"), "kept": Entry("x")}
+    plan = make_plan("p", Pipeline(nodes), RunConfig(image="x", **run_config), kept.get)
+    return {step.name: step for step in plan.steps}
+
+
+def resources(*nodes: Node, **run_config) -> list[Resources]:
+    return [step.resources for step in steps(*nodes, **run_config).values()]
+
+
+ONE = Node(same, "raw", "a", name="one", tags=["big", "group.g"])
+TWO = Node(same, "a", "b", name="two", tags="group.g")
+BY_TAG = {"cls": "TagNodeGrouper"}
+
+
+def test_group_goes_before_node_before_tag_before_default():
+    entries = {"__default__": {"cpu": 1, "memory": "1Gi"}, "big": {"cpu": 2}, "one": {"cpu": 3}}
+    assert [found.cpu for found in resources(ONE, TWO, resources=entries)] == ["3", "1"]
+    assert [found.cpu for found in resources(ONE, TWO, resources={**entries, "g": {"cpu": 4}}, grouping=BY_TAG)] == [
+        "4"
+    ]
+
+
+def test_a_group_asks_for_the_most_that_a_node_asks_for_and_for_the_time_of_all():
+    entries = {
+        "one": {"cpu": "1500m", "memory": "1000M", "retries": 1, "timeout": "1h"},
+        "two": {"cpu": 1, "memory": "1Gi", "gpu_type": "NVIDIA_L4", "gpu": 2, "timeout": 90},
+    }
+    assert resources(ONE, TWO, resources=entries, grouping=BY_TAG) == [
+        Resources(cpu="1500m", memory="1Gi", gpu=2, gpu_type="NVIDIA_L4", retries=1, timeout=3690)
+    ]
+
+
+def test_an_image_and_a_gpu_for_some_steps():
+    entries = {"big": {"image": "cuda", "gpu_type": "NVIDIA_L4"}}
+    assert resources(ONE, TWO, resources=entries) == [Resources(image="cuda", gpu=1, gpu_type="NVIDIA_L4"), Resources()]
+
+
+def test_node_selectors_are_kedro_vertexais_way_to_name_a_gpu():
+    selectors = {"big": {"cloud.google.com/gke-accelerator": "NVIDIA_TESLA_T4"}}
+    entries = {"big": {"gpu": "2"}}
+    assert resources(ONE, resources=entries, node_selectors=selectors) == [Resources(gpu=2, gpu_type="NVIDIA_TESLA_T4")]
+
+
+@pytest.mark.parametrize(
+    ("entries", "sentence"),
+    [
+        ({"big": {"cpu": 1}, "group.g": {"cpu": 2}}, "tags of node 'one' say different things (big: 1, group.g: 2). Add an entry 'one'"),
+        ({"one": {"gpu_type": "NVIDIA_L4"}, "two": {"gpu_type": "NVIDIA_TESLA_T4"}}, "nodes of step 'g' ask for different GPU types (NVIDIA_L4, NVIDIA_TESLA_T4)"),
+        ({"one": {"image": "cuda"}}, "nodes of step 'g' ask for different images (None, cuda)"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_itself_is_named(entries, sentence):
+    with pytest.raises(UserError) as error:
+        resources(ONE, TWO, resources=entries, grouping=BY_TAG)
+    assert sentence in str(error.value)
+
+
+def test_two_tags_that_agree_are_no_tie():
+    assert resources(ONE, resources={"big": {"cpu": 2}, "group.g": {"cpu": 2}})[0].cpu == "2"
+
+
+def cached(*nodes: Node, **run_config) -> list[str]:
+    return [name for name, step in steps(*nodes, **run_config).items() if step.cached]
+
+
+KEEPS = Node(same, "b", "kept", name="keeps", tags="big")
+
+
+def test_nothing_is_cached_until_asked_for():
+    assert cached(ONE, TWO, KEEPS) == []
+    assert cached(ONE, TWO, KEEPS, caching={"big": True}) == ["one"]
+    assert cached(ONE, TWO, KEEPS, caching={"__default__": True, "one": False}) == ["two"]
+
+
+def test_a_step_that_writes_the_catalog_is_cached_only_by_its_own_name():
+    assert cached(ONE, TWO, KEEPS, caching=True) == ["one", "two"]
+    assert cached(ONE, TWO, KEEPS, caching={"keeps": True}) == ["keeps"]
+
+
+def test_a_group_is_cached_if_all_of_it_is():
+    assert cached(ONE, TWO, caching={"one": True}, grouping=BY_TAG) == []
+    assert cached(ONE, TWO, caching={"one": True, "two": True}, grouping=BY_TAG) == ["g"]
+    assert cached(ONE, TWO, caching={"g": True}, grouping=BY_TAG) == ["g"]

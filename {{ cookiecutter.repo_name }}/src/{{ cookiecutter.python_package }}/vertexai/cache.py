@@ -1,0 +1,79 @@
+"""Results of cached tasks on this machine's disk, found again by what Vertex AI's cache key covers.
+
+The key is of a task's inputs, its outputs' definitions and its container spec, placeholders and all. The image stands
+for the code on Vertex AI; here the code itself does.
+https://cloud.google.com/vertex-ai/docs/pipelines/configure-caching
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .spec import Task
+
+_CODE = ("src", "conf", "pyproject.toml")
+_LEFT_OUT = {"__pycache__", "local"}
+
+
+class Cache:
+    """What cached tasks gave.
+
+    Args:
+        folder: where it is kept.
+        project: the Kedro project whose code the tasks run.
+    """
+
+    def __init__(self, folder: Path, project: Path) -> None:
+        self._folder = folder
+        self._code = _digest(project)
+
+    def key(self, task: Task, parameters: Mapping[str, Any], artifacts: Mapping[str, Any]) -> str:
+        """The key of a task with these inputs.
+
+        Args:
+            task: the task.
+            parameters: its input parameters' values.
+            artifacts: its input artifacts, each a RuntimeArtifact.
+        """
+        covered = {
+            "parameters": dict(parameters),
+            "artifacts": {key: artifact["uri"] for key, artifact in artifacts.items()},
+            "outputs": task.component.get("outputDefinitions", {}),
+            "container": task.container,
+            "code": self._code,
+        }
+        return hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()
+
+    def find(self, key: str) -> Mapping[str, Any] | None:
+        """The outputs kept under a key; None if there are none, or an artifact of them is gone."""
+        try:
+            kept = json.loads(self._file(key).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return kept["outputs"] if all(Path(file).exists() for file in kept["files"]) else None
+
+    def keep(self, key: str, outputs: Mapping[str, Any]) -> None:
+        """Keep a task's outputs; whole or not at all."""
+        file = self._file(key)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(f".{os.getpid()}")
+        # An artifact that the catalog keeps has no file of its own.
+        files = [uri for artifact in outputs["artifacts"].values() if Path(uri := artifact["uri"]).exists()]
+        partial.write_text(json.dumps({"outputs": dict(outputs), "files": files}), encoding="utf-8")
+        partial.replace(file)
+
+    def _file(self, key: str) -> Path:
+        return self._folder / f"{key}.json"
+
+
+def _digest(project: Path) -> str:
+    digest = hashlib.sha256()
+    for top in _CODE:
+        for path in sorted([project / top, *(project / top).rglob("*")]):
+            if path.is_file() and _LEFT_OUT.isdisjoint(path.relative_to(project).parts):
+                digest.update(f"{path.relative_to(project)}\n".encode())
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
