@@ -1,0 +1,143 @@
+"""Kedro pipelines as data, for hypothesis to make and for a project to build: shapes, names, groups and datasets."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import strategies as st
+
+# Letters that Kedro takes in names, and those that only dataset names may have.
+_NODE_NAMES = st.sampled_from(["train", "a_b", "a-b", "a.b", "A", "X_9", "z-"])
+_DATASET_NAMES = st.sampled_from(["x", "ns.x", "a:b", "a#b", "Ümläut", "two words", "x_y", "x-y", "it's"])
+# What a node returns: a number, something only cloudpickle can write, a table, a generator's chunks.
+_KINDS = st.sampled_from(["value", "value", "value", "lambda", "frame", "generator"])
+# Where a dataset is kept: nowhere, in a file, in a file of a new version each time, in memory by the catalog's word,
+# in a file that is read as another dataset, in a file by a dataset factory.
+_PLACES = st.sampled_from(["", "", "", "", "file", "versioned", "memory", "transcoded", "factory", "cached"])
+GROUPERS = ["IdentityNodeGrouper", "TagNodeGrouper", "NamespaceNodeGrouper", "ChainNodeGrouper"]
+
+
+@dataclass
+class Graph:
+    """A pipeline.
+
+    Args:
+        nodes: name, inputs, outputs, kind, tags, namespace.
+        catalog: ``catalog.yml``.
+        grouper: name of a grouper.
+    """
+
+    nodes: list[dict[str, Any]] = field(default_factory=list)
+    catalog: dict[str, Any] = field(default_factory=dict)
+    grouper: str = "IdentityNodeGrouper"
+
+
+@st.composite
+def graphs(draw: st.DrawFn, most: int = 7) -> Graph:
+    """A pipeline of up to so many nodes; each node takes what those before it made."""
+    graph = Graph(grouper=draw(st.sampled_from(GROUPERS)))
+    graph.catalog["{layer}!{name}"] = _file("factory/{layer}-{name}.pkl")
+    available: list[str] = []
+    for number in range(draw(st.integers(1, most))):
+        inputs = draw(st.lists(st.sampled_from(available), max_size=4, unique=True)) if available else []
+        kind = draw(_KINDS)
+        outputs = []
+        for index in range(1 if kind == "generator" else draw(st.integers(1, 2))):
+            base = f"{draw(_DATASET_NAMES)}{number}{index}"
+            made, taken = _kept(graph.catalog, base, draw(_PLACES))
+            outputs.append(made)
+            available.append(taken)
+        tags = draw(st.lists(st.sampled_from(["group.one", "group.two"]), max_size=1))
+        graph.nodes.append(
+            {
+                "name": f"{draw(_NODE_NAMES)}{number}",
+                "inputs": ["params:salt", *inputs],
+                "outputs": outputs,
+                "kind": kind,
+                "tags": tags,
+                "namespace": draw(st.sampled_from([None, None, "first", "second.deep"])),
+            }
+        )
+    return graph
+
+
+def _kept(catalog: dict[str, Any], base: str, place: str) -> tuple[str, str]:
+    """Give a dataset its place.
+
+    Returns:
+        The name by which it is made, and the one by which it is taken.
+    """
+    file = f"{sum(map(ord, base))}-{len(catalog)}.pkl"
+    if place == "transcoded":
+        catalog[f"{base}@one"] = catalog[f"{base}@two"] = _file(file)
+        return f"{base}@one", f"{base}@two"
+    if place == "factory":
+        return f"layer!{base}", f"layer!{base}"
+    if place == "file":
+        catalog[base] = _file(file)
+    elif place == "versioned":
+        catalog[base] = {**_file(file), "versioned": True}
+    elif place == "cached":
+        catalog[base] = {"type": "kedro.io.CachedDataset", "dataset": _file(file)}
+    elif place == "memory":
+        catalog[base] = {"type": "MemoryDataset", "metadata": {"vertexai": {"type": "Dataset"}}}
+    return base, base
+
+
+def _file(name: str) -> dict[str, Any]:
+    return {"type": "pickle.PickleDataset", "filepath": f"data/{name}", "backend": "cloudpickle"}
+
+
+# The module of a project's pipeline, which builds the graph that lies in its folder. A node's outputs are a digest of
+# its name, its parameters and its inputs, and are written down beside: what two runs wrote can be compared.
+SOURCE = '''
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+from kedro.pipeline import Node, Pipeline
+
+
+def seen(value):
+    """An input as text: what a lambda returns, what a frame has in it."""
+    if callable(value):
+        value = value()
+    return value["value"].iloc[0] if isinstance(value, pd.DataFrame) else str(value)
+
+
+def function(name, kind, count):
+    def work(*inputs):
+        text = "|".join([name, *map(seen, inputs)])
+        made = [hashlib.sha256(f"{index}|{text}".encode()).hexdigest() for index in range(count)]
+        record = Path(os.environ["RECORD"]) / name
+        record.write_text(json.dumps([text, made]))
+        if kind == "lambda":
+            return [lambda value=value: value for value in made]
+        if kind == "frame":
+            return [pd.DataFrame({"value": [value]}) for value in made]
+        return made
+
+    def chunks(*inputs):
+        for chunk in ("first", "last"):
+            yield work(chunk, *inputs)[0]
+
+    return chunks if kind == "generator" else work if count > 1 else lambda *inputs: work(*inputs)[0]
+
+
+def create_pipeline(**_kwargs):
+    graph = json.loads(Path("graph.json").read_text())
+    return Pipeline(
+        [
+            Node(
+                function(f"{item['namespace']}.{item['name']}", item["kind"], len(item["outputs"])),
+                item["inputs"],
+                item["outputs"] if len(item["outputs"]) > 1 else item["outputs"][0],
+                name=item["name"],
+                tags=item["tags"],
+                namespace=item["namespace"],
+            )
+            for item in graph["nodes"]
+        ]
+    )
+'''

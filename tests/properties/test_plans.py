@@ -1,0 +1,79 @@
+"""Whatever the pipeline: a plan is a partition of its nodes, has no cycle, loses no dataset, and is always the same."""
+
+import json
+import os
+
+import hypothesis
+from graphs import Graph, graphs
+from hypothesis import given
+from kedro.pipeline import Node, Pipeline
+from starter.vertexai.catalog import Catalog
+from starter.vertexai.compiler import compile_plan
+from starter.vertexai.config import RunConfig
+from starter.vertexai.errors import UserError
+from starter.vertexai.plan import Plan, make_plan
+
+steady = hypothesis.settings(deadline=None, derandomize=os.environ.get("CI") == "true")
+
+
+def built(graph: Graph) -> Pipeline:
+    return Pipeline(
+        [
+            Node(
+                lambda *inputs: inputs, node["inputs"], node["outputs"],
+                name=node["name"], tags=node["tags"], namespace=node["namespace"],
+            )
+            for node in graph.nodes
+        ]
+    )  # fmt: skip
+
+
+def planned(graph: Graph) -> Plan:
+    """The graph's plan; a grouping that has a cycle is no example."""
+    run_config = RunConfig(image="x", grouping={"cls": graph.grouper}, caching=True)
+    try:
+        return make_plan("p", built(graph), run_config, Catalog(graph.catalog, "catalog.yml").entry)
+    except UserError as error:
+        hypothesis.assume("wait for each other" not in str(error))
+        raise
+
+
+@steady
+@given(graphs())
+def test_every_node_is_in_one_step_and_every_step_after_those_it_needs(graph):
+    plan = planned(graph)
+    pipeline = built(graph)
+    placed = [node for step in plan.steps for node in step.nodes]
+    assert sorted(placed) == sorted(node.name for node in pipeline.nodes)
+    step_of = {node: step.name for step in plan.steps for node in step.nodes}
+    ended: set[str] = set()
+    for step in plan.steps:
+        assert set(step.after) <= ended
+        ended.add(step.name)
+    for node, parents in pipeline.node_dependencies.items():
+        for parent in parents:
+            mine, before = step_of[node.name], step_of[parent.name]
+            assert mine == before or before in next(step.after for step in plan.steps if step.name == mine)
+
+
+@steady
+@given(graphs())
+def test_every_dataset_that_crosses_a_step_has_one_way_to_do_so(graph):
+    plan = planned(graph)
+    entry = Catalog(graph.catalog, "catalog.yml").entry
+    for step in plan.steps:
+        for dataset in step.inputs:
+            found = entry(dataset)
+            kept = found is not None and found.persists
+            assert kept != (dataset in plan.artifacts and plan.artifacts[dataset].travels)
+    keys = [artifact.key for artifact in plan.artifacts.values()]
+    assert len(keys) == len(set(keys))
+
+
+@steady
+@given(graphs())
+def test_the_same_pipeline_compiles_to_the_same_bytes(graph):
+    def compiled() -> str:
+        return json.dumps(compile_plan(planned(graph), project_name="p", package="p", image="x"))
+
+    assert compiled() == compiled()
