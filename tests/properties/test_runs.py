@@ -18,7 +18,15 @@ from warm_python import warm_python
 
 pytestmark = pytest.mark.slow
 
-MODULES = ["kedro.framework.cli.cli", "kedro.framework.session", "kedro.runner", "kfp", "pandas", "mlflow", "rich.table"]
+MODULES = [
+    "kedro.framework.cli.cli",
+    "kedro.framework.session",
+    "kedro.runner",
+    "kfp",
+    "pandas",
+    "mlflow",
+    "rich.table",
+]
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +83,7 @@ def both(python, tmp_path_factory) -> Callable[[Graph], tuple[dict[str, str], di
             executor["container"]["env"] = [
                 {"name": "RECORD", "value": str(records[1])}, {"name": "PYTHONPATH", "value": str(project / "src")},
             ]  # fmt: skip
-        job = run_spec(
-            spec, folder=project / ".vertexai", cwd=project, parameters={"params": {"salt": "it's $(salt)"}}
-        )
+        job = run_spec(spec, folder=project / ".vertexai", cwd=project, parameters={"params": {"salt": "it's $(salt)"}})
         logs = "".join(Path(task.log).read_text() for task in job.tasks.values() if task.state == "FAILED")
         assert job.state == "SUCCEEDED", logs
         as_kedro, as_compiled = ({path.name: path.read_text() for path in record.iterdir()} for record in records)

@@ -18,7 +18,7 @@ def keys(model: type[BaseModel], prefix: str = "") -> set[str]:
     for name, field in model.model_fields.items():
         inner = inner_model(field.annotation)
         if inner is None:
-            found.add(prefix + name)
+            found.add(prefix + (field.alias or name))
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             found |= keys(inner, f"{prefix}{name}.")
         else:
