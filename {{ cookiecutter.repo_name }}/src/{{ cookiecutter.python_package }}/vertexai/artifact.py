@@ -1,4 +1,7 @@
-"""A dataset that lives at the URI of a step's artifact: any object, any file system that fsspec knows."""
+"""A dataset that lives at the URI of a step's artifact: any object, any file system that fsspec knows.
+
+A pickle; on its way to another machine compressed by zstd, which is several times faster than a network.
+"""
 
 import contextlib
 import pickle
@@ -6,10 +9,12 @@ from typing import Any
 
 import cloudpickle
 import fsspec
+from fsspec.utils import get_protocol
 from kedro.io import AbstractDataset
 
 # Large buffers (NumPy, Arrow) are written without a copy: https://peps.python.org/pep-0574/
 _PROTOCOL = 5
+_CODEC = "zstd"
 
 
 class ArtifactDataset(AbstractDataset[Any, Any]):
@@ -26,6 +31,7 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
     def __init__(self, uri: str) -> None:
         self._uri = uri
         self._fs, self._path = fsspec.url_to_fs(uri)
+        self._is_local = get_protocol(uri) == "file"
         self.bytes: int | None = None
         self.refused: str | None = None
 
@@ -36,7 +42,12 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
             DatasetError: when it is not there or cannot be read (Kedro wraps what went wrong).
         """
         with self._fs.open(self._path, "rb") as file:
-            return pickle.load(file)
+            if self._is_local:
+                return pickle.load(file)
+            from pyarrow import CompressedInputStream
+
+            with CompressedInputStream(file, _CODEC) as stream:
+                return pickle.load(stream)
 
     def save(self, data: Any) -> None:
         """Write the object, whole or not at all: a killed step leaves nothing under the artifact's name.
@@ -48,16 +59,25 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
         self._fs.makedirs(self._fs._parent(self._path), exist_ok=True)
         try:
             with self._fs.open(partial, "wb") as file:
-                try:
-                    cloudpickle.dump(data, file, protocol=_PROTOCOL)
-                except (pickle.PicklingError, TypeError, AttributeError, RecursionError):
-                    self.refused = type(data).__name__
-                    raise
-                self.bytes = file.tell()
+                self._write(data, file)
+            self.bytes = self._fs.size(partial)
             self._fs.mv(partial, self._path)
         except BaseException:
             with contextlib.suppress(OSError):
                 self._fs.rm(partial)
+            raise
+
+    def _write(self, data: Any, file: Any) -> None:
+        try:
+            if self._is_local:
+                cloudpickle.dump(data, file, protocol=_PROTOCOL)
+                return
+            from pyarrow import CompressedOutputStream
+
+            with CompressedOutputStream(file, _CODEC) as stream:
+                cloudpickle.dump(data, stream, protocol=_PROTOCOL)
+        except (pickle.PicklingError, TypeError, AttributeError, RecursionError):
+            self.refused = type(data).__name__
             raise
 
     def _exists(self) -> bool:

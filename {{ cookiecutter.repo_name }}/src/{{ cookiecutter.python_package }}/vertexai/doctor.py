@@ -122,9 +122,7 @@ def _data(project: Project, plan: Plan) -> str:
         raise UserError(f"Not in this folder, so not in the image either: {', '.join(missing)}.")
     if plan.warnings:
         return " ".join(("Warning:", *plan.warnings))
-    return (
-        "; ".join(f"{file} must be in the image" for file in plan.read_from_image) or "nothing is read from the image"
-    )
+    return f"in the image must be: {', '.join(plan.read_from_image) or 'no data'}"
 
 
 def _resources(plan: Plan) -> str:

@@ -1,0 +1,77 @@
+"""From the command to the accepted request, and what an authorization header costs."""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from fakes.google_identity import google_identity
+from fakes.vertex import vertex_ai
+from projects import peer_project, shape
+from timing import BIN, ENVIRONMENT, ROOT, Row, command, median, ratio, run
+
+HEADERS = """
+import json, sys, time, timeit
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+sys.path.insert(0, "tests/in_place")
+import mlflow
+from starter.auth.gcp import MLFlowGoogleIAMRequestHeaderProvider
+mlflow.set_tracking_uri("https://mlflow.example.com")
+context = SimpleNamespace(config_loader={}, env="cloud")
+names = {"client_id": "client", "service_account": "a@b.iam.gserviceaccount.com"}
+provider = MLFlowGoogleIAMRequestHeaderProvider(context, **names)
+with ThreadPoolExecutor(50) as pool:
+    headers = list(pool.map(lambda _: provider.request_headers(), range(1000)))
+seconds = min(timeit.repeat(lambda: provider.in_context() and provider.request_headers(), number=2000, repeat=5)) / 2000
+print(json.dumps({"headers": len(headers), "microseconds": seconds * 1e6}))
+"""
+
+
+def measure_launch(project: Path, with_peer: bool) -> list[Row]:
+    """``run-once`` of a 10-node pipeline, from the command to the accepted request; and what the menu costs."""
+    shape(project / "src/bench", 10)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        google_identity(Path(folder)) as google,
+        vertex_ai(
+            project="p", region="europe-west1", cwd=project, folder=Path(folder), environment=ENVIRONMENT
+        ) as vertex,
+    ):
+        vertex.execute = False
+        (project / "conf/bench").mkdir()
+        (project / "conf/bench/vertexai.yml").write_text(
+            f"project_id: p\nregion: europe-west1\napi_endpoint: {vertex.url}\nrun_config:\n  root: gs://bucket\n"
+        )
+        quiet = {**google.environment, "CLOUDSDK_CONFIG": folder}
+        launch = ["kedro", "vertexai", "-e", "bench", "run-once", "-p", "shaped"]
+        launched = median(lambda: command(launch, project, **quiet))
+        if len(vertex.jobs) != 5:
+            sys.exit(f"5 jobs were to be accepted, not {len(vertex.jobs)}.")
+    menu = median(lambda: command(["kedro", "vertexai", "--help"], project))
+    kedro = median(lambda: command(["kedro", "--help"], project))
+    what = "run-once of 10 nodes, command to accepted request"
+    rows = [
+        (what, f"{launched:.2f} s", "at most 6 s", ratio(launched, 6)),
+        ("kedro vertexai --help", f"{menu:.2f} s", f"`kedro --help`: {kedro:.2f} s", ratio(menu, kedro)),
+    ]
+    if with_peer:
+        peer, quiet = peer_project()
+        shape(peer / "src/peer", 10)
+        compiled = median(lambda: command(["kedro", "vertexai", "compile", "-p", "shaped"], peer, **quiet))
+        against = f"kedro-vertexai's compile alone: {compiled:.2f} s"
+        rows.append((what, f"{launched:.2f} s", against, ratio(launched, compiled)))
+    return rows
+
+
+def measure_header(folder: Path) -> list[Row]:
+    """What a fresh token costs a request, and how many tokens 50 threads and 1,000 requests ask Google for."""
+    with google_identity(folder) as google:
+        printed = run([str(BIN / "python"), "-c", HEADERS], ROOT, **google.environment)
+        counted = json.loads(printed.splitlines()[-1])
+        asked = google.requests
+    cost, what = counted["microseconds"], f"tokens asked for by {counted['headers']:,} headers in 50 threads"
+    return [
+        ("a header from a fresh token", f"{cost:.1f} µs", "at most 50 µs", ratio(cost, 50)),
+        (what, str(asked), "one a process and lifetime", ratio(asked, 1)),
+    ]

@@ -1,0 +1,77 @@
+"""What a step costs besides its nodes, and what the executor on this machine adds to it."""
+
+import json
+import tempfile
+from pathlib import Path
+
+from projects import peer_project
+from starter.vertexai.local import run_spec
+from starter.vertexai.spec import Spec
+from timing import BIN, Row, command, median, ratio, run
+
+SLEEPERS = """
+import json
+from google.protobuf import json_format
+from kfp import dsl
+
+@dsl.container_component
+def nap():
+    return dsl.ContainerSpec(image="x", command=["sleep", "SECONDS"])
+
+@dsl.pipeline(name="naps")
+def naps():
+    for _ in range(COUNT):
+        nap()
+
+print(json.dumps(json_format.MessageToDict(naps.pipeline_spec)))
+"""
+
+
+def measure_step(project: Path, with_peer: bool) -> list[Row]:
+    """One trivial step, process start to exit, and the floor below it: the same node in a bare ``kedro run``."""
+    command(["kedro", "vertexai", "run-local"], project)  # bytecode, the experiment, and a run to attach to
+    (job,) = (project / ".vertexai").iterdir()
+    command(["kedro", "vertexai", "compile"], project)
+    spec = json.loads((project / "pipeline.json").read_text())
+    container = spec["deploymentSpec"]["executors"]["exec-trivial"]["container"]
+    values = {
+        "{{$}}": json.dumps({"outputs": {"outputFile": str(project / "out")}}),
+        "{{$.pipeline_job_name}}": job.name,
+        "{{$.pipeline_job_uuid}}": "1",
+        "{{$.pipeline_job_resource_name}}": job.as_uri(),
+        "{{$.pipeline_task_name}}": "trivial",
+    }
+    argv = [values.get(item, item) for item in [*container["command"], *container["args"]]]
+    source = {"PYTHONPATH": str(project / "src")}
+    step = median(lambda: command(argv, project, **source))
+    kedro = median(lambda: command(["kedro", "run"], project))
+    what = "one trivial step, start to exit"
+    rows = [(what, f"{step:.2f} s", f"`kedro run` of the same node: {kedro:.2f} s", ratio(step, kedro))]
+    if with_peer:
+        peer = measure_peer_step()
+        rows.append((what, f"{step:.2f} s", f"kedro-vertexai's two commands: {peer:.2f} s", ratio(step, peer)))
+    return rows
+
+
+def measure_peer_step() -> float:
+    """kedro-vertexai's two commands for one step."""
+    project, quiet = peer_project()
+    first = ["kedro", "vertexai", "initialize-job", "--params", "{}"]
+    second = ["kedro", "run", "--nodes", "trivial"]
+    return median(lambda: (command(first, project, **quiet), command(second, project, **quiet)))
+
+
+def measure_executor(project: Path) -> list[Row]:
+    """Plain sleeping tasks: what the executor adds to them, and whether two branches take the time of one."""
+    return [sleepers(project, count=50, seconds=0.2), sleepers(project, count=2, seconds=3.0)]
+
+
+def sleepers(project: Path, count: int, seconds: float, workers: int = 2) -> Row:
+    """Independent tasks that only sleep, against the time they must take."""
+    code = SLEEPERS.replace("COUNT", str(count)).replace("SECONDS", str(seconds))
+    spec: Spec = json.loads(run([str(BIN / "python"), "-c", code], project))
+    floor = count * seconds / workers
+    with tempfile.TemporaryDirectory() as folder:
+        took = median(lambda: run_spec(spec, folder=Path(folder), cwd=project, max_workers=workers))
+    against = f"the best possible: {floor:.2f} s ({(took - floor) * workers / count * 1000:.0f} ms a task added)"
+    return f"{count} tasks that sleep {seconds} s, {workers} workers", f"{took:.2f} s", against, ratio(took, floor)
