@@ -43,7 +43,7 @@ format: $(READY) ## let ruff mend what it can
 	$(BIN)/ruff check --fix --config pyproject.toml .
 	$(BIN)/ruff format --config pyproject.toml .
 
-bench: $(READY) ## measure, and write benchmarks/RESULTS.md
+bench: $(READY) ## measure, also against kedro-vertexai, and write benchmarks/RESULTS.md (a quarter of an hour)
 	$(BIN)/python benchmarks/run.py
 
 pictures: $(READY) ## make the README's pictures from build/demo

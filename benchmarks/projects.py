@@ -7,6 +7,27 @@ from timing import BIN, ROOT, command
 
 PEER = ROOT / "build" / "peer"
 
+# Of the peer's environment: ``aiplatform.init`` does nothing.
+WITHOUT_INIT = """
+import importlib.util
+import sys
+
+class WithoutInit:
+    def find_spec(self, name, path=None, target=None):
+        if name != "google.cloud.aiplatform":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        execute = spec.loader.exec_module
+        def execute_without_init(module):
+            execute(module)
+            module.init = lambda *args, **kwargs: None
+        spec.loader.exec_module = execute_without_init
+        return spec
+
+sys.meta_path.insert(0, WithoutInit())
+"""
+
 PIPELINE = """
 from kedro.pipeline import Pipeline, node
 
@@ -79,14 +100,5 @@ def peer_project() -> tuple[Path, dict[str, str]]:
             "project_id: p\nregion: europe-west1\nrun_config:\n  image: x\n  root: bucket/root\n  experiment_name: e\n"
             "  schedules:\n    default_schedule:\n      cron_expression: '0 * * * *'\n"
         )
-        (PEER / "sitecustomize.py").write_text(
-            "import sys\n"
-            "class Quiet:\n"
-            "    def find_spec(self, name, path=None, target=None):\n"
-            "        if name == 'google.cloud.aiplatform':\n"
-            "            sys.meta_path.remove(self)\n"
-            "            import google.cloud.aiplatform as aip\n"
-            "            aip.init = lambda *a, **k: None\n"
-            "sys.meta_path.insert(0, Quiet())\n"
-        )
+        (PEER / "sitecustomize.py").write_text(WITHOUT_INIT)
     return project, quiet
