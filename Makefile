@@ -11,7 +11,7 @@ PINS := $(shell cat pyproject.toml '$(PROJECT)/pyproject.toml' | cksum | cut -d'
 READY := $(VENV)/.dev-$(PINS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format bench pictures clean
+.PHONY: help demo test test-fast lint format bench pictures lock clean
 
 help: ## print this menu
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,12 @@ bench: $(READY) ## measure, also against kedro-vertexai, and write benchmarks/RE
 
 pictures: $(READY) ## make the README's pictures from build/demo
 	$(BIN)/python docs/pictures.py
+
+lock: $(READY) ## resolve the requirements.lock of generated projects anew
+	rm -rf build/lock && mkdir -p build/lock
+	$(BIN)/cookiecutter . --no-input --output-dir build/lock >/dev/null
+	$(MAKE) -C build/lock/new-kedro-project lock PATH="$(BIN):$$PATH"
+	cp build/lock/new-kedro-project/requirements.lock '$(PROJECT)/requirements.lock'
 
 clean: ## remove everything that was made
 	rm -rf build $(VENV)

@@ -33,23 +33,23 @@ def main() -> None:
     parser.add_argument("--no-peer", action="store_true", help="do not measure kedro-vertexai, which takes ten minutes")
     parser.add_argument("--only", choices=PARTS, help="measure one part, and write nothing")
     arguments = parser.parse_args()
-    chosen = {arguments.only} if arguments.only else set(PARTS)
+    chosen = [arguments.only] if arguments.only else PARTS
     peer = not arguments.no_peer
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         project = bake(Path(folder))
-        if "compile" in chosen:
-            rows += measure_compile(project, peer)
-        if "step" in chosen:
-            rows += measure_steps(project, peer)
-        if "executor" in chosen:
-            rows += measure_executor(project)
-        if "artifact" in chosen:
-            rows += measure_artifacts()
-        if "launch" in chosen:
-            rows += measure_launch(project, peer)
-        if "header" in chosen:
-            rows += measure_header(Path(folder))
+        parts = {
+            "compile": lambda: measure_compile(project, peer),
+            "step": lambda: measure_steps(project, peer),
+            "executor": lambda: measure_executor(project),
+            "artifact": measure_artifacts,
+            "launch": lambda: measure_launch(project, peer),
+            "header": lambda: measure_header(Path(folder)),
+        }
+        for name in chosen:
+            found = parts[name]()
+            print(*("  ".join(row) for row in found), sep="\n", flush=True)
+            rows += found
     lines = table(rows)
     print(lines)
     if peer and not arguments.only:

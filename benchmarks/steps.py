@@ -29,9 +29,9 @@ print(json.dumps(json_format.MessageToDict(naps.pipeline_spec)))
 
 def measure_step(project: Path, with_peer: bool) -> list[Row]:
     """One trivial step, process start to exit, and the floor below it: the same node in a bare ``kedro run``."""
-    command(["kedro", "vertexai", "run-local"], project)  # bytecode, the experiment, and a run to attach to
+    command(["kedro", "vertexai", "run-local", "-p", "trivial"], project)  # bytecode, the experiment, and a run to attach to
     (job,) = (project / ".vertexai").iterdir()
-    command(["kedro", "vertexai", "compile"], project)
+    command(["kedro", "vertexai", "compile", "-p", "trivial"], project)
     spec = json.loads((project / "pipeline.json").read_text())
     container = spec["deploymentSpec"]["executors"]["exec-trivial"]["container"]
     values = {
@@ -44,7 +44,7 @@ def measure_step(project: Path, with_peer: bool) -> list[Row]:
     argv = [values.get(item, item) for item in [*container["command"], *container["args"]]]
     source = {"PYTHONPATH": str(project / "src")}
     step = median(lambda: command(argv, project, **source))
-    kedro = median(lambda: command(["kedro", "run"], project))
+    kedro = median(lambda: command(["kedro", "run", "--pipelines", "trivial"], project))
     what = "one trivial step, start to exit"
     rows = [(what, f"{step:.2f} s", f"`kedro run` of the same node: {kedro:.2f} s", ratio(step, kedro))]
     if with_peer:

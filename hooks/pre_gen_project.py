@@ -12,7 +12,7 @@ TAKEN = {
     "agentplatform", "cloudpickle", "click", "conf", "cronsim", "data", "fsspec", "gcsfs", "google", "kedro",
     "kedro_datasets", "kedro_datasets_benchmarks", "kedro_datasets_experimental", "kedro_docker", "kedro_mlflow", "kfp",
     "matplotlib", "mlflow", "numpy", "omegaconf", "packaging", "pandas", "pyarrow", "pydantic", "pytest", "rich",
-    "ruff", "sklearn", "tests", "tzdata", "vertex_ray", "vertexai", "yaml",
+    "ruff", "sklearn", "tests", "tzdata", "uv", "vertex_ray", "vertexai", "yaml",
 }  # fmt: skip
 
 # Answer → what it must look like, in a pattern and in words with an example. <placeholders> are filled in later.

@@ -1,8 +1,5 @@
-"""What tests of generated projects share: baking one, and running its commands as its user would."""
+"""What tests of generated projects share: baking one, and the small cloud that it is launched in."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,26 +9,10 @@ from fakes.google_identity import Google, google_identity
 from fakes.iap import Iap, identity_aware_proxy
 from fakes.vertex import Vertex, vertex_ai
 from mlflow_server import mlflow_server
+from running import BIN, ROOT, environment, run
 from small_cloud import ACCOUNT, CLIENT_ID, REGISTRY, configure, name_experiment
 
-ROOT = Path(__file__).parents[1]
-BIN = Path(sys.executable).parent
-
-
-def environment(**extra: str) -> dict[str, str]:
-    """This process's environment, without what would leak one project into another."""
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("KEDRO_", "MLFLOW_", "PYTHONPATH"))
-    }
-    return {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "DO_NOT_TRACK": "1", "COLUMNS": "200", **extra}
-
-
-def run(*argv: str | Path, cwd: Path, timeout: float = 300, **extra: str) -> subprocess.CompletedProcess[str]:
-    """Run a command and return it with its output; nobody answers its questions."""
-    return subprocess.run(
-        [str(item) for item in argv], cwd=cwd, env=environment(**extra), stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=timeout,
-    )  # fmt: skip
+pytest_plugins = ["docker_engine"]
 
 
 @pytest.fixture

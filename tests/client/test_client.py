@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import environment
+from running import environment
 from fakes.google_identity import Google, google_identity
 from fakes.vertex import Vertex as Service
 from fakes.vertex import vertex_ai

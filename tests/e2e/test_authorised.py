@@ -2,7 +2,7 @@
 
 import mlflow
 import pytest
-from conftest import BIN, run
+from running import BIN, run
 from fakes.google_identity import AMBIENT
 from fakes.iap import identity_aware_proxy
 from small_cloud import ACCOUNT, CLIENT_ID, answers, name_experiment

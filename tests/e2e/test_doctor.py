@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import BIN, run
+from running import BIN, run
 from fakes.google_identity import AMBIENT
 from small_cloud import ACCOUNT, answers, configure
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from conftest import BIN, ROOT, run
+from running import BIN, ROOT, run
 
 pytestmark = pytest.mark.slow
 

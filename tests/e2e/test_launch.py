@@ -9,7 +9,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from conftest import BIN, environment, run
+from running import BIN, environment, run
 from fakes.vertex import Vertex
 from mlflow.entities import Run
 from small_cloud import ACCOUNT, answers

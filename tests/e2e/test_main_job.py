@@ -13,7 +13,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from conftest import BIN, environment, run
+from running import BIN, environment, run
 from mlflow.entities import Run
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import BIN, run
+from running import BIN, run
 from test_main_job import only_run, source, vertexai
 
 pytestmark = pytest.mark.slow

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import BIN, run
+from running import BIN, run
 from small_cloud import answers
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import BIN, ROOT, run
+from running import BIN, ROOT, run
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import yaml
-from conftest import BIN, environment, run
+from running import BIN, environment, run
 from graphs import SOURCE, Graph, graphs
 from hypothesis import HealthCheck, given
 from starter.vertexai.local import run_spec

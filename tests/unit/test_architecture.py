@@ -17,10 +17,10 @@ MODULES["commands"] = ast.Module(
 LAYERS = [
     {"__init__", "errors", "job"},
     {"params", "config", "catalog", "spec", "artifact", "tracking", "hosts", "deadline"},
-    {"resources", "lineage", "runner", "cache", "executor", "request", "progress"},
+    {"resources", "lineage", "runner", "cache", "executor", "request", "progress", "docker"},
     {"grouping", "step", "local"},
     {"plan"},
-    {"compiler", "image", "refusals", "render", "runs", "logs", "schedules"},
+    {"compiler", "refusals", "render", "runs", "logs", "schedules"},
     {"client", "project"},
     {"doctor"},
     {"doctor_online"},
@@ -40,7 +40,8 @@ DOORS = {
     "click": {"cli", "commands"},
     "rich": {"commands", "progress", "render"},
     "packaging": {"doctor"},
-    "subprocess": {"image", "local"},
+    "subprocess": {"docker", "local"},
+    "pyarrow": {"artifact"},
 }
 
 

@@ -2,6 +2,8 @@
 
 import warnings
 
+from omegaconf.resolvers import oc
+
 from .auth import resolvers
 
 # OmegaConf to Kedro, at every command; nobody here can mend it.
@@ -11,7 +13,11 @@ CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
     "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**"], "vertexai": ["vertexai*", "vertexai*/**"]},
-    "custom_resolvers": {"gcp.id_token": resolvers.id_token, "gcp.access_token": resolvers.access_token},
+    "custom_resolvers": {
+        "oc.env": oc.env,
+        "gcp.id_token": resolvers.id_token,
+        "gcp.access_token": resolvers.access_token,
+    },
     # An environment's vertexai.yml states only what differs from conf/base.
     "merge_strategy": {"vertexai": "soft"},
 }

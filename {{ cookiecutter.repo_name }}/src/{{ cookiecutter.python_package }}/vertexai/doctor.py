@@ -14,6 +14,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from . import schedules
 from .errors import UserError, did_you_mean
@@ -94,6 +95,7 @@ def offline(project: Project, plan: Callable[[], Plan], compile_: Callable[[], A
     yield check("data", lambda: _data(project, plan()))
     yield check("resources", lambda: _resources(plan()))
     yield check("schedules", lambda: _schedules(project))
+    yield check("lock", lambda: _lock(project))
     yield check("versions", lambda: _versions(project))
 
 
@@ -163,9 +165,36 @@ def _image(project: Project) -> str:
     return image
 
 
+def _lock(project: Project) -> str:
+    """Whether the image, which is built from the lock, will have what pyproject.toml asks for."""
+    file = project.path / "requirements.lock"
+    if not file.is_file():
+        raise UserError("There is no requirements.lock to build the image from: make lock")
+    pinned: dict[str, list[str]] = {}
+    for name, pin in re.findall(r"^([\w.-]+)==([^\s;\\]+)", file.read_text(encoding="utf-8"), re.MULTILINE):
+        pinned.setdefault(canonicalize_name(name), []).append(pin)
+    missing = [
+        line
+        for line in _declared(project)["dependencies"]
+        if not any(Requirement(line).specifier.contains(pin) for pin in pinned.get(_name(line), []))
+    ]
+    if missing:
+        raise UserError(f"requirements.lock does not have what pyproject.toml asks for: {', '.join(missing)}. make lock")
+    return f"{len(pinned)} packages for the image"
+
+
+def _declared(project: Project) -> dict[str, Any]:
+    """The table ``project`` of pyproject.toml."""
+    return tomllib.loads((project.path / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def _name(requirement: str) -> str:
+    return canonicalize_name(Requirement(requirement).name)
+
+
 def _versions(project: Project) -> str:
     """Whether what is installed is what pyproject.toml asks for."""
-    declared = tomllib.loads((project.path / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = _declared(project)
     python = ".".join(map(str, sys.version_info[:3]))
     wrong = [] if python in SpecifierSet(declared.get("requires-python", "")) else [f"Python {python}"]
     extras = declared.get("optional-dependencies", {}).get("launch", [])

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .cache import Cache
+from .docker import Containers
 from .errors import UserError
 from .executor import command_line, executor_input, executor_output
 from .job import (
@@ -62,6 +63,7 @@ def run_spec(
     max_workers: int | None = None,
     name: str | None = None,
     resource_name: str | None = None,
+    containers: Containers | None = None,
     on_change: Callable[[TaskRun], None] = lambda run: None,
 ) -> LocalJob:
     """Execute a compiled pipeline.
@@ -75,13 +77,14 @@ def run_spec(
         max_workers: how many tasks may run side by side; None is one per CPU.
         name: the job's name, unique in the folder; None makes one.
         resource_name: what tasks are told of where the job is; None is its folder's URL.
+        containers: runs the tasks in their images; None runs them as processes of this machine.
         on_change: called with each change of a task's state, from several threads.
 
     Raises:
         UserError: when the spec has something that cannot be executed here; nothing has run then.
     """
     name = name or new_job_name(spec["pipelineInfo"]["name"])
-    job = _Job(spec, folder / name, cwd, parameters or {}, resource_name, on_change)
+    job = _Job(spec, folder / name, cwd, parameters or {}, resource_name, containers, on_change)
     return job.run(max_workers or os.cpu_count() or 1)
 
 
@@ -95,6 +98,7 @@ class _Job:
         cwd: Path,
         parameters: Mapping[str, Any],
         resource_name: str | None,
+        containers: Containers | None,
         on_change: Callable[[TaskRun], None],
     ) -> None:
         self._parameters = pipeline_parameters(spec, parameters)
@@ -102,6 +106,7 @@ class _Job:
         self._name = folder.name
         self._folder = folder.resolve()
         self._cwd = cwd
+        self._containers = containers
         self._on_change = on_change
         self._runs = {name: TaskRun(name, str(self._folder / name / "log.txt")) for name in self._tasks}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -193,6 +198,9 @@ class _Job:
             argv = command_line(task, given, constants)
         except UserError as error:
             return str(error), {}
+        container = f"{self._name}-{task.name}"
+        if self._containers:
+            argv = self._containers.argv(container, task.container, argv)
         # A container finds its own python; here it is the one that runs this.
         environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
         environment |= {item["name"]: item.get("value", "") for item in task.container.get("env", [])}
@@ -211,8 +219,9 @@ class _Job:
         code = process.wait()
         with self._lock:
             del self._processes[task.name]
+        said = self._containers.remove(container) if self._containers else ""
         if code:
-            return _meaning(code), {}
+            return said or _meaning(code), {}
         try:
             return "", executor_output(given)
         except (ValueError, TypeError, KeyError, AttributeError) as error:

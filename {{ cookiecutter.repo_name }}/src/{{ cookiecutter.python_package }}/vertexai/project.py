@@ -3,6 +3,7 @@
 No session is opened: kedro-mlflow would then call the MLflow server, and compiling needs no network.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -22,6 +23,7 @@ from .errors import UserError, did_you_mean, launch_extra
 from .plan import Plan, make_plan, refuse_missing_inputs
 
 _PLACEHOLDER = re.compile(r"<[^<>]+>")
+_TRACKING_URI = "MLFLOW_TRACKING_URI"
 _RUNTIME_PARAM = re.compile(r"\$\{runtime_params:\s*([\w.]+)")
 
 
@@ -143,6 +145,26 @@ class Project:
     def mlflow_tracking_uri(self) -> str:
         """``server.mlflow_tracking_uri`` of ``mlflow.yml``; MLflow's own default if it is not there."""
         return (self._config("mlflow").get("server") or {}).get("mlflow_tracking_uri") or "mlruns"
+
+    def shared_mlflow(self) -> dict[str, str]:
+        """Environment variables by which a container finds the MLflow store that is a file of this project.
+
+        Returns:
+            None are needed if the store is a server.
+
+        Raises:
+            UserError: when the configuration names such a file without asking the environment.
+        """
+        uri = self.mlflow_tracking_uri
+        if uri.startswith(("http://", "https://")):
+            return {}
+        os.environ[_TRACKING_URI] = shared = f"sqlite:///{self.path / uri.removeprefix('sqlite:///')}"
+        if not uri.startswith("sqlite:") or Project(self.path, self.env).mlflow_tracking_uri != shared:
+            raise UserError(
+                f"mlflow.yml: server.mlflow_tracking_uri: {uri} is a place that containers do not see. Name a server, "
+                f'or let it be ${{oc.env:{_TRACKING_URI}, "sqlite:///mlflow.db"}}'
+            )
+        return {_TRACKING_URI: shared}
 
     def placeholders(self, *names: str) -> list[str]:
         """What these configurations, ``mlflow`` say, use and nobody has filled in yet: ``file: key: <placeholder>``."""

@@ -1,11 +1,16 @@
 """``kedro vertexai run-local``"""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import options
+
+if TYPE_CHECKING:
+    from ..docker import Containers
+    from ..project import Project
+    from ..spec import Spec
 
 
 @click.command("run-local")
@@ -16,6 +21,8 @@ from . import options
     "--spec", "file", type=click.Path(dir_okay=False, path_type=Path),
     help="Run this compiled spec instead of compiling one.",
 )  # fmt: skip
+@click.option("--docker", is_flag=True, help="Run each step in its image, in a container, instead of a process.")
+@options.image
 @options.selection
 @options.pass_environment
 @click.pass_context
@@ -26,9 +33,11 @@ def command(
     params: dict[str, Any],
     max_workers: int | None,
     file: Path | None,
+    docker: bool,
+    image: str | None,
     selection: dict[str, Any],
 ) -> None:
-    """Run the compiled pipeline on this machine, each step in a process of its own."""
+    """Run the compiled pipeline on this machine, each step in a process or container of its own."""
     from .. import job, local
     from ..params import encode
     from ..progress import progress
@@ -38,7 +47,10 @@ def command(
         raise click.UsageError("--spec runs a spec as it was compiled: choose the part when compiling it.")
     project = environment.project(params)
     project.refuse_placeholders("mlflow")
-    spec = read_spec(file) if file else project.compile(project.plan(pipeline, selection))
+    if image and (file or not docker):
+        raise click.UsageError("--image goes with --docker, and not with --spec, which names its images.")
+    spec = read_spec(file) if file else project.compile(project.plan(pipeline, selection), image)
+    containers = _containers(environment, project, spec) if docker else None
     with progress() as show:
         done = local.run_spec(
             spec,
@@ -46,6 +58,7 @@ def command(
             cwd=project.path,
             parameters={"params": encode(params)} if file and params else {},
             max_workers=max_workers,
+            containers=containers,
             on_change=show,
         )
     for run in done.tasks.values():
@@ -59,6 +72,21 @@ def command(
     click.echo(f"Logs and artifacts: {_shown(done.folder)}")
     click.secho(f"{done.name}: {done.state}", fg="green" if done.state == job.SUCCEEDED else "red")
     ctx.exit({job.SUCCEEDED: 0, job.FAILED: 1, job.CANCELLED: 130}[done.state])
+
+
+def _containers(environment: options.Environment, project: "Project", spec: "Spec") -> "Containers":
+    """Where the steps run; an embedded MLflow store of this project is theirs, too."""
+    from .. import docker, runs
+
+    for image in sorted({executor["container"]["image"] for executor in spec["deploymentSpec"]["executors"].values()}):
+        docker.require_image(image)
+        if doubt := docker.doubts(project.path, project.package_name, image):
+            click.secho(f"Warning: {doubt}", fg="yellow", err=True)
+    variables = project.shared_mlflow()
+    if variables:
+        # The experiment, and with it the place of its artifacts, is made here, where both are kept.
+        runs.ask(project.path, environment.env)
+    return docker.Containers(project.path, variables)
 
 
 def _tail(log: Path, lines: int = 15) -> str:

@@ -41,7 +41,7 @@ def command(
     """Launch a pipeline on Vertex AI, once."""
     from .. import doctor
     from ..errors import UserError
-    from ..image import build_and_push
+    from ..docker import build_and_push, doubts
     from ..job import new_job_name
     from ..request import check_job_id, labels_of, make_request, target
 
@@ -64,6 +64,8 @@ def command(
         click.echo(f"Image:     {digest}")
     else:
         spec = compile_()
+        if doubt := doubts(project.path, project.package_name, image or settings.run_config.image):
+            click.secho(f"Warning: {doubt}", fg="yellow", err=True)
     name = job_id or new_job_name(spec["pipelineInfo"]["name"])
     labels = labels_of(project.path.name, project.env, pipeline)
     request = make_request(spec, settings.run_config, name=name, params=params, labels=labels, where=where)

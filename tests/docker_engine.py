@@ -1,0 +1,138 @@
+"""A real Docker engine, a real registry, and the image of a generated project."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from running import BIN, ROOT, environment, run
+
+BASE = "python:3.11-slim"
+SECRET = "planted-secret-7f3a"
+# Files that a project may have lying about; none of them belongs in an image.
+PLANTED = [
+    ".env", "service-account.json", "conf/local/credentials.yml", "conf/base/credentials.yml", "notebooks/key.ipynb",
+    "conf/cloud/credentials_prod.yml", "conf/cloud/gcp-key.json", "src/.env.local", "src/test_project/id.pem",
+    "data/02_intermediate/people.csv", "data/01_raw/people.csv", "tests/fixtures.json", ".vertexai/run/log.txt",
+]  # fmt: skip
+
+
+@dataclass
+class Built:
+    """A project and its image.
+
+    Args:
+        project: its folder, a git repository with one commit.
+        image: name of the image.
+        commit: the commit.
+    """
+
+    project: Path
+    image: str
+    commit: str
+
+
+@pytest.fixture(scope="session")
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The docker command. Without an engine the tests are skipped; in CI they fail.
+
+    Builds get the host's network: the engine of ``.ci/engine`` has no other.
+    """
+    command = shutil.which("docker")
+    if command is None or subprocess.run([command, "version"], capture_output=True).returncode:
+        reason = "There is no Docker engine here: .ci/engine up FOLDER starts one."
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("docker")
+    wrapper = folder / "docker"
+    wrapper.write_text(
+        f'#!/bin/sh\nif [ "$1" = build ]; then shift; exec {command} build --network host "$@"; fi\nexec {command} "$@"\n'
+    )
+    wrapper.chmod(0o755)
+    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+    def docker(*arguments: str, cwd: Path = folder) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([wrapper, *arguments], cwd=cwd, capture_output=True, text=True, timeout=900)
+
+    return docker
+
+
+@pytest.fixture(scope="session")
+def make_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Generate a project and make it a git repository with one commit."""
+
+    def make_project(**answers: str) -> Path:
+        folder = tmp_path_factory.mktemp("project")
+        answers = {"project_name": "Test Project", **answers}
+        extra = [f"{name}={value}" for name, value in answers.items()]
+        done = run(BIN / "cookiecutter", ROOT, "--no-input", "-o", folder, *extra, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        project = folder / "test-project"
+        commit(project)
+        return project
+
+    return make_project
+
+
+def commit(project: Path) -> str:
+    """Commit all there is; returns the commit's id."""
+    who = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
+    for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-q", "-m", "All"]):
+        done = run("git", *command, cwd=project)
+        assert done.returncode == 0, done.stderr
+    return run("git", "rev-parse", "HEAD", cwd=project).stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def built(docker, make_project) -> Built:
+    """The example's project, built as its user builds it, with secrets lying about."""
+    project = make_project()
+    head = run("git", "rev-parse", "HEAD", cwd=project).stdout.strip()
+    for name in PLANTED:
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(f"{SECRET}\n")
+    done = run("make", "image", cwd=project, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Built(project, "test-project:latest", head)
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a real registry on loopback."""
+    command = shutil.which("docker-registry")
+    if command is None:
+        reason = "There is no docker-registry here: apt-get install docker-registry"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("registry")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    (folder / "config.yml").write_text(
+        f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {folder}/store\nhttp:\n  addr: {address}\n"
+    )
+    with (folder / "log.txt").open("w") as log:
+        process = subprocess.Popen([command, "serve", folder / "config.yml"], stdout=log, stderr=subprocess.STDOUT)
+    host, port = address.split(":")
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex((host, int(port))) == 0:
+                break
+        time.sleep(0.1)
+    yield address
+    process.send_signal(signal.SIGTERM)
+    process.wait(10)
+
+
+def kedro(project: Path, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the project with the docker command of the tests."""
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    argv = [BIN / "kedro", *arguments]
+    variables = {**environment(**extra), "PATH": path}
+    return subprocess.run(
+        argv, cwd=project, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900
+    )

@@ -1,0 +1,25 @@
+"""Running a generated project's commands as its user would."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """This process's environment, without what would leak one project into another."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("KEDRO_", "MLFLOW_", "PYTHONPATH"))
+    }
+    return {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "DO_NOT_TRACK": "1", "COLUMNS": "200", **extra}
+
+
+def run(*argv: str | Path, cwd: Path, timeout: float = 300, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run a command and return it with its output; nobody answers its questions."""
+    return subprocess.run(
+        [str(item) for item in argv], cwd=cwd, env=environment(**extra), stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=timeout,
+    )  # fmt: skip
