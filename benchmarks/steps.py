@@ -29,7 +29,9 @@ print(json.dumps(json_format.MessageToDict(naps.pipeline_spec)))
 
 def measure_step(project: Path, with_peer: bool) -> list[Row]:
     """One trivial step, process start to exit, and the floor below it: the same node in a bare ``kedro run``."""
-    command(["kedro", "vertexai", "run-local", "-p", "trivial"], project)  # bytecode, the experiment, and a run to attach to
+    command(
+        ["kedro", "vertexai", "run-local", "-p", "trivial"], project
+    )  # bytecode, the experiment, and a run to attach to
     (job,) = (project / ".vertexai").iterdir()
     command(["kedro", "vertexai", "compile", "-p", "trivial"], project)
     spec = json.loads((project / "pipeline.json").read_text())

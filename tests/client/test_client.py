@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import environment
 from fakes.google_identity import Google, google_identity
 from fakes.vertex import Vertex as Service
 from fakes.vertex import vertex_ai
 from google.auth.compute_engine import _metadata
 from google.protobuf import json_format
 from kfp import dsl
+from running import environment
 from starter.vertexai.client import Vertex
 from starter.vertexai.config import RunConfig, ScheduleConfig
 from starter.vertexai.errors import UserError

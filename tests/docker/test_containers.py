@@ -185,7 +185,10 @@ def test_a_dead_engine_is_a_sentence(docker, built):
 def test_an_image_that_is_not_there_is_a_sentence(docker, built):
     done = kedro(built.project, "vertexai", "run-local", "--docker", "--image", "127.0.0.1:9/nobody/has:this")
     assert done.returncode == 1
-    assert "There is no image 127.0.0.1:9/nobody/has:this. Build it: make image IMAGE=127.0.0.1:9/nobody/has:this" in done.stderr
+    assert (
+        "There is no image 127.0.0.1:9/nobody/has:this. Build it: make image IMAGE=127.0.0.1:9/nobody/has:this"
+        in done.stderr
+    )
 
 
 def test_an_image_of_another_commit_or_project_is_warned_of(docker, with_nodes):

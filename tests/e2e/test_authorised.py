@@ -2,9 +2,9 @@
 
 import mlflow
 import pytest
-from running import BIN, run
 from fakes.google_identity import AMBIENT
 from fakes.iap import identity_aware_proxy
+from running import BIN, run
 from small_cloud import ACCOUNT, CLIENT_ID, answers, name_experiment
 
 pytestmark = pytest.mark.slow

@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from running import BIN, run
 from fakes.google_identity import AMBIENT
+from running import BIN, run
 from small_cloud import ACCOUNT, answers, configure
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,7 @@ def test_a_fresh_project_is_well_here_and_says_what_the_cloud_lacks(bake, doctor
     here = doctor(project, env=None)
     assert here.returncode == 0, here.stdout + here.stderr
     lines = here.stdout.splitlines()
-    assert len(lines) == 10
+    assert len(lines) == 12
     assert all(line.startswith("✓ ") for line in lines)
 
     there = doctor(project)
@@ -139,10 +139,12 @@ def test_versions_and_a_missing_dockerfile_are_named(bake, doctor):
         pyproject.read_text()
         .replace('"fsspec>=2025.3"', '"fsspec>=9999"')
         .replace('"rich>=14"', '"rich>=14", "no-such-package"')
+        .replace('"pyarrow>=18"', '"pyarrow>=18", "polars>=1"')
     )
     pyproject.write_text(text)
     found = failed(doctor(project, "--offline", "--format", "json", env=None))
     assert "There is no Dockerfile to build test-project:latest from" in found["image"]
+    assert "requirements.lock lacks what pyproject.toml asks for: fsspec>=9999, polars>=1. make lock" in found["lock"]
     assert re.search(r"fsspec [\d.]+ \(>=9999\), no-such-package missing", found["versions"])
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from running import BIN, environment, run
 from fakes.vertex import Vertex
 from mlflow.entities import Run
+from running import BIN, environment, run
 from small_cloud import ACCOUNT, answers
 
 pytestmark = pytest.mark.slow

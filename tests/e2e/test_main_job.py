@@ -13,8 +13,8 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from running import BIN, environment, run
 from mlflow.entities import Run
+from running import BIN, environment, run
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 import yaml
-from running import BIN, environment, run
 from graphs import SOURCE, Graph, graphs
 from hypothesis import HealthCheck, given
+from running import BIN, environment, run
 from starter.vertexai.local import run_spec
 from warm_python import warm_python
 

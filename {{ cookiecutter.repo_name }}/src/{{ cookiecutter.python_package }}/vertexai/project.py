@@ -146,25 +146,22 @@ class Project:
         """``server.mlflow_tracking_uri`` of ``mlflow.yml``; MLflow's own default if it is not there."""
         return (self._config("mlflow").get("server") or {}).get("mlflow_tracking_uri") or "mlruns"
 
-    def shared_mlflow(self) -> dict[str, str]:
-        """Environment variables by which a container finds the MLflow store that is a file of this project.
-
-        Returns:
-            None are needed if the store is a server.
+    def shared_mlflow(self) -> str:
+        """The tracking URI by which containers find this environment's MLflow store, also if it is a file here.
 
         Raises:
-            UserError: when the configuration names such a file without asking the environment.
+            UserError: when the configuration names a file without asking the environment variable first.
         """
         uri = self.mlflow_tracking_uri
         if uri.startswith(("http://", "https://")):
-            return {}
+            return uri
         os.environ[_TRACKING_URI] = shared = f"sqlite:///{self.path / uri.removeprefix('sqlite:///')}"
         if not uri.startswith("sqlite:") or Project(self.path, self.env).mlflow_tracking_uri != shared:
             raise UserError(
                 f"mlflow.yml: server.mlflow_tracking_uri: {uri} is a place that containers do not see. Name a server, "
                 f'or let it be ${{oc.env:{_TRACKING_URI}, "sqlite:///mlflow.db"}}'
             )
-        return {_TRACKING_URI: shared}
+        return shared
 
     def placeholders(self, *names: str) -> list[str]:
         """What these configurations, ``mlflow`` say, use and nobody has filled in yet: ``file: key: <placeholder>``."""

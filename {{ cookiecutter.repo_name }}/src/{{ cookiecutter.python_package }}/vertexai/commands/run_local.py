@@ -82,11 +82,11 @@ def _containers(environment: options.Environment, project: "Project", spec: "Spe
         docker.require_image(image)
         if doubt := docker.doubts(project.path, project.package_name, image):
             click.secho(f"Warning: {doubt}", fg="yellow", err=True)
-    variables = project.shared_mlflow()
-    if variables:
+    store = project.shared_mlflow()
+    if store.startswith("sqlite:"):
         # The experiment, and with it the place of its artifacts, is made here, where both are kept.
         runs.ask(project.path, environment.env)
-    return docker.Containers(project.path, variables)
+    return docker.Containers(project.path, {"MLFLOW_TRACKING_URI": store})
 
 
 def _tail(log: Path, lines: int = 15) -> str:

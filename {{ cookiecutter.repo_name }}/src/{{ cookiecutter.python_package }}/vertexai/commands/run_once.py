@@ -40,8 +40,8 @@ def command(
 ) -> None:
     """Launch a pipeline on Vertex AI, once."""
     from .. import doctor
-    from ..errors import UserError
     from ..docker import build_and_push, doubts
+    from ..errors import UserError
     from ..job import new_job_name
     from ..request import check_job_id, labels_of, make_request, target
 

@@ -1,0 +1,74 @@
+"""The dependencies of a generated project, installed from nothing: as locked, the newest allowed, the oldest allowed."""
+
+import re
+from pathlib import Path
+
+import mlflow
+import pytest
+from running import BIN, ROOT, run
+
+TEMPLATE = ROOT / "{{ cookiecutter.repo_name }}"
+
+
+def test_the_lock_pins_everything_by_hash_and_names_no_index():
+    text = (TEMPLATE / "requirements.lock").read_text()
+    pins = re.findall(r"^[\w.-]+==\S+.*?(?=^[\w.-]+==|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert len(pins) > 100
+    assert all("--hash=sha256:" in pin for pin in pins)
+    assert "://" not in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", ["yes", "no"])
+def test_the_lock_has_what_either_variant_asks_for(bake, example):
+    done = run(BIN / "kedro", "vertexai", "doctor", "--offline", cwd=bake(example=example))
+    assert re.search(r"✓ lock +\d+ packages for the image", done.stdout)
+
+
+@pytest.fixture
+def installed(bake, tmp_path):
+    """Make a project and an environment of its own with these packages; returns both."""
+
+    def installed(*packages: str) -> tuple[Path, Path]:
+        project = bake()
+        environment = tmp_path / "environment"
+        assert run(BIN / "uv", "venv", "--quiet", "--python", BIN / "python", environment, cwd=project).returncode == 0
+        install = ("pip", "install", "--quiet", "--compile-bytecode", "--python", environment / "bin/python")
+        done = run(BIN / "uv", *install, *packages, cwd=project, timeout=600)
+        assert done.returncode == 0, done.stderr
+        return project, environment / "bin"
+
+    return installed
+
+
+def runs(project: Path) -> list[str]:
+    client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
+    experiment = client.get_experiment_by_name("test_project")
+    return [found.info.status for found in client.search_runs([experiment.experiment_id])]
+
+
+@pytest.mark.slow
+def test_the_locked_packages_run_the_compiled_example(installed):
+    """As in the image: with nothing that compiles or launches."""
+    project, programs = installed("--require-hashes", "--no-deps", "-r", "requirements.lock")
+    compiled = run(BIN / "kedro", "vertexai", "compile", cwd=project)
+    assert compiled.returncode == 0, compiled.stderr
+    path = {"PATH": f"{programs}:/usr/bin:/bin"}
+    done = run(programs / "kedro", "vertexai", "run-local", "--spec", "pipeline.json", cwd=project, **path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert runs(project) == ["FINISHED"]
+    alone = run(programs / "kedro", "vertexai", "compile", cwd=project, **path)
+    assert alone.returncode == 1
+    assert "kfp is not installed. Install what launching needs: pip install -e '.[launch]'" in alone.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("resolution", ["highest", "lowest-direct"])
+def test_the_newest_and_the_oldest_versions_that_are_allowed_work(installed, resolution):
+    project, programs = installed("--resolution", resolution, "-e", ".[launch]")
+    path = {"PATH": f"{programs}:/usr/bin:/bin"}
+    done = run(programs / "kedro", "vertexai", "run-local", cwd=project, **path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = run(programs / "kedro", "run", cwd=project, **path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert runs(project) == ["FINISHED", "FINISHED"]
