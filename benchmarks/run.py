@@ -19,12 +19,13 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/in_place")]
 
 from artifacts import measure_artifacts  # noqa: E402
 from compiling import measure_compile  # noqa: E402
+from images import measure_image  # noqa: E402
 from launching import measure_header, measure_launch  # noqa: E402
 from mlflow_server import mlflow_server  # noqa: E402
 from projects import bake  # noqa: E402
 from steps import measure_executor, measure_step  # noqa: E402
 
-PARTS = ("compile", "step", "executor", "artifact", "launch", "header")
+PARTS = ("compile", "step", "executor", "artifact", "launch", "header", "image")
 
 
 def main() -> None:
@@ -45,6 +46,7 @@ def main() -> None:
             "artifact": measure_artifacts,
             "launch": lambda: measure_launch(project, peer),
             "header": lambda: measure_header(Path(folder)),
+            "image": lambda: measure_image(Path(folder)),
         }
         for name in chosen:
             found = parts[name]()

@@ -1,0 +1,94 @@
+"""The image: its size against kedro-docker's own template, a rebuild, and what compiled bytecode is worth.
+
+Needs a Docker engine; ``.ci/engine up FOLDER`` starts one on a bare machine.
+"""
+
+import json
+import shutil
+import tomllib
+from pathlib import Path
+
+from timing import BIN, ROOT, Row, median, ratio, run
+
+OURS, THEIRS, BARE = "bench-ours:1", "bench-theirs:1", "bench-bare:1"
+_WITHOUT_BYTECODE = f"""
+FROM {OURS}
+USER root
+RUN find /opt/venv /home/kedro -name __pycache__ -prune -exec rm -r {{}} +
+USER kedro
+"""
+
+
+def measure_image(folder: Path) -> list[Row]:
+    """Sizes in MB as docker tells them, layers shared with the base included."""
+    answers = ["project_name=Image"]
+    run([str(BIN / "cookiecutter"), str(ROOT), "--no-input", "-o", str(folder), *answers], ROOT)
+    project = folder / "image"
+    _build(OURS, project)
+    theirs = folder / "theirs"
+    shutil.copytree(project, theirs)
+    _as_kedro_docker_has_it(theirs)
+    _build(THEIRS, theirs, "--build-arg", "BASE_IMAGE=python:3.11-slim")
+    bare = folder / "bare"
+    bare.mkdir()
+    (bare / "Dockerfile").write_text(_WITHOUT_BYTECODE)
+    _build(BARE, bare)
+
+    nodes = project / "src/image/pipelines/penguins/nodes.py"
+    before = _layers(OURS)
+
+    def rebuild() -> None:
+        nodes.write_text(nodes.read_text() + "\n# changed\n")
+        _build(OURS, project)
+
+    rebuilt = median(rebuild, 3)
+    new = len([layer for layer in _layers(OURS) if layer not in before])
+    pushed = sum(size for size in _sizes(OURS)[:new]) / 1e6
+    compiled, plain = (median(lambda image=image: _start(image), 3) for image in (OURS, BARE))
+    ours, their = (_size(image) / 1e6 for image in (OURS, THEIRS))
+    by_theirs, without = f"by kedro-docker's template: {their:.0f} MB", f"without bytecode: {plain:.1f} s"
+    return [
+        ("size of the example's image", f"{ours:.0f} MB", by_theirs, ratio(ours, their)),
+        ("rebuild after a change of the code", f"{rebuilt:.1f} s", "at most 10 s", ratio(rebuilt, 10)),
+        ("new layers after it", f"{pushed:.2f} MB", "at most 1 MB", ratio(pushed, 1)),
+        ("a step's start in its container", f"{compiled:.1f} s", without, ratio(compiled, plain)),
+    ]
+
+
+def _as_kedro_docker_has_it(project: Path) -> None:
+    """Its Dockerfile and ``.dockerignore``, and the project's dependencies where it looks for them."""
+    import kedro_docker
+
+    template = Path(kedro_docker.__file__).parent / "template"
+    shutil.copy(template / "Dockerfile.simple", project / "Dockerfile")
+    shutil.copy(template / ".dockerignore", project / ".dockerignore")
+    declared = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+    requirements = [*declared["dependencies"], *declared["optional-dependencies"]["launch"]]
+    (project / "requirements.txt").write_text("\n".join(requirements))
+
+
+def _build(image: str, folder: Path, *arguments: str) -> None:
+    run(["docker", "build", "--network", "host", "--tag", image, *arguments, "."], folder)
+
+
+def _start(image: str) -> None:
+    """From ``docker run`` to a step that has its imports behind it."""
+    run(["docker", "run", "--rm", "--network", "host", image, "python", "-m", "image.vertexai.step", "--help"], ROOT)
+
+
+def _inspect(image: str) -> dict:
+    return json.loads(run(["docker", "image", "inspect", image], ROOT))[0]
+
+
+def _size(image: str) -> int:
+    return _inspect(image)["Size"]
+
+
+def _layers(image: str) -> list[str]:
+    return _inspect(image)["RootFS"]["Layers"]
+
+
+def _sizes(image: str) -> list[int]:
+    """Sizes of the layers that have any, newest first."""
+    printed = run(["docker", "history", "--human=false", "--format", "{{.Size}}", image], ROOT)
+    return [int(size) for size in printed.split() if int(size)]
