@@ -5,7 +5,20 @@ from typing import Any
 import click
 from kedro.framework.startup import ProjectMetadata
 
-from .commands import cancel, compile, doctor, list_pipelines, logs, plan, run_local, run_once, schedule, status, ui
+from .commands import (
+    cancel,
+    compile,
+    doctor,
+    facts,
+    list_pipelines,
+    logs,
+    plan,
+    run_local,
+    run_once,
+    schedule,
+    status,
+    ui,
+)
 from .commands.options import Environment
 from .errors import UserError
 
@@ -29,5 +42,5 @@ def vertexai(ctx: click.Context, env: str | None) -> None:
     ctx.obj = Environment(metadata.project_path, env)
 
 
-for module in (compile, plan, run_local, run_once, list_pipelines, status, logs, cancel, ui, schedule, doctor):
+for module in (compile, plan, run_local, run_once, list_pipelines, status, logs, cancel, ui, schedule, doctor, facts):
     vertexai.add_command(module.command)

@@ -80,7 +80,7 @@ def compile_plan(
         )
         return ContainerComponent(spec, pipeline_func=None)
 
-    start = component(START_TASK, ["--start-run"], {}, {"mlflow_run": "String"})
+    start = component(START_TASK, ["--start-run", "--image", image], {}, {"mlflow_run": "String"})
     on_exit = ["--on-exit", plan.on_exit] if plan.on_exit else []
     finish = component(FINISH_TASK, ["--finish-run", *on_exit], {"status": _STATUS, "params": "Dict"}, {})
 

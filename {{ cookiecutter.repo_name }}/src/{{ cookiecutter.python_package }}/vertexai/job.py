@@ -81,6 +81,23 @@ class PipelineJob:
         return ((started and started.outputs) or {}).get("parameters", {}).get("mlflow_run", "")
 
 
+@dataclass(frozen=True)
+class MlflowRun:
+    """The MLflow run of a job.
+
+    Args:
+        status: MLflow's run status: RUNNING, FINISHED, FAILED, KILLED.
+        url: where a person looks at it.
+        failed_node: Kedro node that failed; empty if none did.
+        error: why.
+    """
+
+    status: str
+    url: str
+    failed_node: str = ""
+    error: str = ""
+
+
 def new_job_name(pipeline: str) -> str:
     """A name that no other job has, of letters and in a length that Vertex AI takes for a job id.
 

@@ -163,6 +163,11 @@ class Project:
             )
         return shared
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """``globals.yml``: what this environment knows of its cloud."""
+        return self._config("globals")
+
     def placeholders(self, *names: str) -> list[str]:
         """What these configurations, ``mlflow`` say, use and nobody has filled in yet: ``file: key: <placeholder>``."""
         used = {

@@ -9,8 +9,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from .job import PipelineJob
+from .job import FAILED, MlflowRun, PipelineJob
 from .plan import FINISH_TASK, START_TASK, Plan, Step
+
+_NO_RUN = MlflowRun("", "")
 
 
 def as_table(plan: Plan) -> Table:
@@ -67,37 +69,57 @@ def job_as_table(job: PipelineJob) -> Table:
     return table
 
 
-def jobs_as_table(jobs: Iterable[PipelineJob], runs: Mapping[str, tuple[str, str]]) -> Table:
+def jobs_as_table(jobs: Iterable[PipelineJob], runs: Mapping[str, MlflowRun]) -> Table:
     """One row per job.
 
     Args:
         jobs: the jobs.
-        runs: job name → status and address of its MLflow run.
+        runs: job name → its MLflow run.
     """
     table = Table(title="Pipeline jobs, newest first", title_justify="left")
     for column in ("Job", "Pipeline", "State", "Started", "Duration", "MLflow run"):
         table.add_column(column, overflow="fold", no_wrap=column == "Job")
     for job in jobs:
         started = f"{job.started.astimezone():%Y-%m-%d %H:%M}" if job.started else ""
-        status, url = runs.get(job.name, ("", ""))
-        run = Text(status, style=f"link {url}" if url.startswith("http") else "")
-        table.add_row(job.name, job.pipeline, job.state, started, _duration(job), run)
+        run = runs.get(job.name, _NO_RUN)
+        shown = Text(run.status, style=f"link {run.url}" if run.url.startswith("http") else "")
+        table.add_row(job.name, job.pipeline, job.state, started, _duration(job), shown)
     return table
 
 
-def job_as_dict(job: PipelineJob, run: tuple[str, str] | None = None) -> dict[str, Any]:
+def job_as_dict(job: PipelineJob, run: MlflowRun | None = None) -> dict[str, Any]:
     """A job for a program to read: times as RFC 3339.
 
     Args:
         job: the job.
-        run: status and address of its MLflow run.
+        run: its MLflow run, if it has been asked for.
     """
     found: dict[str, Any] = {
         name: value.isoformat() if isinstance(value, datetime) else value for name, value in vars(job).items()
     }
     found["tasks"] = [asdict(task) for task in job.tasks.values()]
-    found["mlflow_status"], found["mlflow_run"] = run or (None, job.mlflow_run or None)
+    found["mlflow_status"] = run.status if run else None
+    found["mlflow_run"] = run.url if run else job.mlflow_run or None
     return {**found, "url": job.url}
+
+
+def job_as_markdown(job: PipelineJob, run: MlflowRun | None) -> str:
+    """A job for a page that links to it: how it ended, and where to look."""
+    rows = [("job", f"[{job.name}]({job.url})"), ("state", job.state), ("duration", _duration(job))]
+    if run:
+        rows += [("MLflow run", f"[{run.status}]({run.url})" if run.url.startswith("http") else run.status)]
+        rows += [(name, said) for name, said in (("failed_node", run.failed_node), ("error", run.error)) if said]
+    for task in job.tasks.values():
+        if task.state == FAILED:
+            log = f", [log]({task.log})" if task.log else ""
+            rows.append((f"step {task.name}", f"FAILED: {task.error}{log}"))
+    lines = [f"| {name} | {_cell(said)} |" for name, said in rows]
+    return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _cell(text: str) -> str:
+    """In one line of a table."""
+    return " ".join(text.replace("|", "\\|").split())
 
 
 def _duration(job: PipelineJob) -> str:

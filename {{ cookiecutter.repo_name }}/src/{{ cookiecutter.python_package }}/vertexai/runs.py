@@ -10,7 +10,7 @@ from kedro.framework.session import KedroSession
 from ..auth.errors import AuthorizationError
 from . import tracking
 from .errors import UserError
-from .job import PipelineJob
+from .job import MlflowRun, PipelineJob
 
 
 def settle(path: Path, env: str | None, job: PipelineJob) -> str | None:
@@ -32,8 +32,8 @@ def settle(path: Path, env: str | None, job: PipelineJob) -> str | None:
         return tracking.settle(named, {"state": job.state, "error": {"message": job.error}})
 
 
-def find(path: Path, env: str | None, names: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Job name → its MLflow run's status and address.
+def find(path: Path, env: str | None, names: Iterable[str]) -> dict[str, MlflowRun]:
+    """Job name → its MLflow run; without the jobs that have none.
 
     Raises:
         UserError: when MLflow does not answer.

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         job = tracking.Job(args.job_name, args.job_id, args.job_resource_name)
         output: dict[str, Any] = {}
         if args.start_run:
-            run = tracking.start(job) if tracked else "tracking is switched off"
+            run = tracking.start(job, args.image) if tracked else "tracking is switched off"
             output = {"parameterValues": {"mlflow_run": run}}
         elif args.finish_run:
             _finish(args, job, given["status"], params, tracked)
@@ -96,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--artifacts", type=json.loads, default={}, help="JSON of dataset name → artifact key")
     parser.add_argument("--lineage", type=json.loads, default={}, help="JSON of dataset name → what is known of it")
     parser.add_argument("--pipeline", required=True, help="name of the Kedro pipeline")
+    parser.add_argument("--image", default="", help="with --start-run: the steps' container image")
     parser.add_argument("--on-exit", help="with --finish-run: name of the Kedro pipeline to run before")
     parser.add_argument("--env", help="Kedro configuration environment")
     parser.add_argument("--timeout", type=int, help="seconds")

@@ -6,6 +6,7 @@ status. ``mlflow-finish-run`` ends it, once. Nothing of the run passes through t
 be cached.
 """
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,15 +18,18 @@ from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline.node import Node
 from mlflow.entities import Run
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
-from .job import console_url
+from .job import MlflowRun, console_url
 
 # The job's end, as KFP's PipelineTaskFinalStatus names it → MLflow's run status.
 _RUN_STATUS = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
 # As Vertex AI words it: "The DAG failed because some tasks failed. The failed tasks are: [train, plot]."
 _FAILED_TASKS = re.compile(r"failed tasks are: \[([^\]]*)\]")
 _RUNNING_NODE = "running_node."
+# Set in the image, when it is built with the commit that it is of.
+_REVISION = "IMAGE_REVISION"
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,12 @@ def is_enabled(context: KedroContext, pipeline: str) -> bool:
     return config is not None and pipeline not in config.tracking.disable_tracking.pipelines
 
 
-def start(job: Job) -> str:
+def start(job: Job, image: str) -> str:
     """Create the job's run, or find it if this is a retry.
+
+    Args:
+        job: the pipeline job.
+        image: the steps' container image; by digest, it becomes a tag.
 
     Returns:
         Where a person looks at the run.
@@ -63,6 +71,10 @@ def start(job: Job) -> str:
     run = _find(job)
     if run is None:
         tags = {"vertexai_job_name": job.name, "vertexai_run_id": job.id, "vertexai_job_url": job.url}
+        if "@sha256:" in image:
+            tags["vertexai_image"] = image
+        if commit := os.environ.get(_REVISION):
+            tags[MLFLOW_GIT_COMMIT] = commit
         run = mlflow.start_run(run_name=job.name, tags=tags)
         _detach()
     return run_url(run)
@@ -185,12 +197,14 @@ def settle(job: Job, status: Mapping[str, Any]) -> str | None:
     return finish(job, status) if run and run.info.status == "RUNNING" else None
 
 
-def runs_of(jobs: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Job name → its run's status, and where a person looks at the run; without the jobs that have none."""
+def runs_of(jobs: Iterable[str]) -> dict[str, MlflowRun]:
+    """Job name → its run; without the jobs that have none."""
     found = {}
     for name in jobs:
         if run := _find(Job(name, "", "")):
-            found[name] = (run.info.status, run_url(run))
+            tags = run.data.tags
+            said = (tags.get("failed_node", ""), tags.get("error", ""))
+            found[name] = MlflowRun(run.info.status, run_url(run), *said)
     return found
 
 

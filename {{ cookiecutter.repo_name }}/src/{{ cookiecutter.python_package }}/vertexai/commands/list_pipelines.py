@@ -5,6 +5,7 @@ import json
 import click
 
 from . import options
+from .watch import mlflow_runs
 
 
 @click.command("list-pipelines")
@@ -16,16 +17,11 @@ def command(environment: options.Environment, pipeline: str | None, limit: int, 
     """List this project's pipeline jobs in this environment, newest first."""
     from rich.console import Console
 
-    from .. import render, runs
-    from ..errors import UserError
+    from .. import render
     from ..request import labels_of
 
     jobs = environment.vertex().jobs(labels_of(environment.path.name, environment.env, pipeline), limit)
-    found: dict[str, tuple[str, str]] = {}
-    try:
-        found = runs.find(environment.path, environment.env, [job.name for job in jobs]) if jobs else {}
-    except UserError as error:
-        click.secho(f"Without MLflow runs: {error}", fg="yellow", err=True)
+    found = mlflow_runs(environment, [job.name for job in jobs])
     if style == "json":
         click.echo(json.dumps([render.job_as_dict(job, found.get(job.name)) for job in jobs], indent=2))
     else:

@@ -5,13 +5,13 @@ import json
 import click
 
 from . import options
-from .watch import exit_code, settle, show_failures, watch
+from .watch import exit_code, mlflow_runs, settle, show_failures, watch
 
 
 @click.command("status")
 @options.job
 @options.wait_for_completion
-@options.style
+@click.option("--format", "style", type=click.Choice(["table", "json", "markdown"]), default="table", show_default=True)
 @options.pass_environment
 @click.pass_context
 def command(
@@ -28,6 +28,8 @@ def command(
     found = vertex.get(job)
     if style == "json":
         click.echo(json.dumps(render.job_as_dict(found), indent=2))
+    elif style == "markdown":
+        click.echo(render.job_as_markdown(found, mlflow_runs(environment, [job]).get(job)))
     else:
         Console().print(render.job_as_table(found))
         show_failures(found)

@@ -8,7 +8,7 @@ from .options import Environment
 
 if TYPE_CHECKING:
     from ..client import Vertex
-    from ..job import PipelineJob
+    from ..job import MlflowRun, PipelineJob
 
 
 def watch(environment: Environment, vertex: "Vertex", job_id: str) -> "PipelineJob | None":
@@ -55,6 +55,18 @@ def show_failures(job: "PipelineJob") -> None:
             click.echo(f"Its log: {task.log}")
     if job.error and not failed:
         click.secho(f"\n{job.error}", fg="red")
+
+
+def mlflow_runs(environment: Environment, names: list[str]) -> "dict[str, MlflowRun]":
+    """Job name → its MLflow run; none of them, and a warning, when MLflow does not answer."""
+    from .. import runs
+    from ..errors import UserError
+
+    try:
+        return runs.find(environment.path, environment.env, names) if names else {}
+    except UserError as error:
+        click.secho(f"Without MLflow runs: {error}", fg="yellow", err=True)
+        return {}
 
 
 def settle(environment: Environment, job: "PipelineJob") -> None:
