@@ -54,6 +54,8 @@ class Vertex:
         denied: permissions that the caller lacks.
         enabled: whether the API is switched on.
         execute: whether jobs run at all; they stay pending if not.
+        mount: if given, tasks run in containers of their images, which see this folder.
+        inside: environment variables of these containers.
         requests: method and path of all requests.
         jobs, schedules, contexts: by resource name.
         logs: what a custom job printed, by its number.
@@ -69,6 +71,8 @@ class Vertex:
     denied: set[str] = field(default_factory=set)
     enabled: bool = True
     execute: bool = True
+    mount: Path | None = None
+    inside: Mapping[str, str] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     jobs: dict[str, Json] = field(default_factory=dict)
     schedules: dict[str, Json] = field(default_factory=dict)
@@ -196,6 +200,7 @@ class Vertex:
         order = {
             "spec": job["pipelineSpec"], "parameters": values, "folder": str(self.folder), "cwd": str(self.cwd),
             "name": job_id, "resource_name": name,
+            "containers": {"mount": str(self.mount), "environment": dict(self.inside)} if self.mount else None,
         }  # fmt: skip
         # In the image the package is installed.
         environment = {**self.environment, "PYTHONPATH": str(self.cwd / "src")}

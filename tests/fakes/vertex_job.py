@@ -6,16 +6,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "in_place"))
 
+from starter.vertexai.docker import Containers
 from starter.vertexai.job import TaskRun
 from starter.vertexai.local import run_spec
 
 
 def tell(run: TaskRun) -> None:
     names = ("name", "state", "attempt", "error", "outputs", "log")
-    print(json.dumps({name: getattr(run, name) for name in names}), flush=True)
+    # In one piece: several threads tell.
+    sys.stdout.write(json.dumps({name: getattr(run, name) for name in names}) + "\n")
+    sys.stdout.flush()
 
 
 order = json.load(sys.stdin)
+where = order["containers"]
 done = run_spec(
     order["spec"],
     folder=Path(order["folder"]),
@@ -23,6 +27,7 @@ done = run_spec(
     parameters=order["parameters"],
     name=order["name"],
     resource_name=order["resource_name"],
+    containers=Containers(Path(where["mount"]), where["environment"]) if where else None,
     on_change=tell,
 )
 print(json.dumps({"job": done.state}), flush=True)

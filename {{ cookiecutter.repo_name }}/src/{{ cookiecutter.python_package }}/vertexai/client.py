@@ -235,8 +235,9 @@ def _parsed(type_: Any, content: Mapping[str, Any]) -> Any:
 
 def _job(job: types.PipelineJob) -> PipelineJob:
     details = job.job_detail.task_details
-    # Exit handlers and the job itself are graphs of tasks, listed among them.
+    # The exit handler, by the name that KFP gives it, and the job itself are graphs of tasks, listed among them.
     graphs = {detail.parent_task_id for detail in details}
+    graphs |= {detail.task_id for detail in details if re.fullmatch(r"exit-handler-\d+", detail.task_name)}
     tasks = [_task(detail) for detail in details if detail.task_id not in graphs]
     return PipelineJob(
         name=job.name.rpartition("/")[2],

@@ -109,7 +109,7 @@ class Project:
         aliases = run_config.network.host_aliases
         return compile_plan(
             plan,
-            project_name=self.path.name,
+            project_name=self.package_name,
             package=self.package_name,
             image=image or run_config.image,
             env=self.env,

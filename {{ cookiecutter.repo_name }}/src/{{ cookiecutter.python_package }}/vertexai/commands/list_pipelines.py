@@ -20,7 +20,8 @@ def command(environment: options.Environment, pipeline: str | None, limit: int, 
     from .. import render
     from ..request import labels_of
 
-    jobs = environment.vertex().jobs(labels_of(environment.path.name, environment.env, pipeline), limit)
+    labels = labels_of(environment.project().package_name, environment.env, pipeline)
+    jobs = environment.vertex().jobs(labels, limit)
     found = mlflow_runs(environment, [job.name for job in jobs])
     if style == "json":
         click.echo(json.dumps([render.job_as_dict(job, found.get(job.name)) for job in jobs], indent=2))

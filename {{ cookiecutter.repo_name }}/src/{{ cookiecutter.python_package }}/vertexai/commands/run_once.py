@@ -67,7 +67,7 @@ def command(
         if doubt := doubts(project.path, project.package_name, image or settings.run_config.image):
             click.secho(f"Warning: {doubt}", fg="yellow", err=True)
     name = job_id or new_job_name(spec["pipelineInfo"]["name"])
-    labels = labels_of(project.path.name, project.env, pipeline)
+    labels = labels_of(project.package_name, project.env, pipeline)
     request = make_request(spec, settings.run_config, name=name, params=params, labels=labels, where=where)
     if dry_run:
         click.echo(json.dumps(request, indent=2))

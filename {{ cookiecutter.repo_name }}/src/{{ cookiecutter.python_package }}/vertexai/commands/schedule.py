@@ -38,7 +38,7 @@ def command(
     found = schedules.changes(
         wanted,
         vertex.schedules(),
-        labels_of(environment.path.name, environment.env),
+        labels_of(project.package_name, project.env),
         [label_value(entry) for entry in entries],
         prune,
     )
@@ -62,7 +62,7 @@ def _wanted(environment: options.Environment, pipeline: str, image: str | None) 
     project.refuse_placeholders("mlflow")
     run_config = project.settings.run_config
     spec = project.compile(project.plan(pipeline), image)
-    labels = {**labels_of(project.path.name, project.env, pipeline), ENTRY: label_value(entry)}
+    labels = {**labels_of(project.package_name, project.env, pipeline), ENTRY: label_value(entry)}
     name = run_config.scheduled_run_name or spec["pipelineInfo"]["name"]
     job = make_request(spec, run_config, name=name, params=config.params, labels=labels, where=where)
     return schedules.make_schedule(config, job, f"{where}: run_config.schedules.{entry}")
