@@ -29,10 +29,10 @@ demo: $(VENV)/.generate ## generate a project into build/demo, compile its pipel
 	@echo "Its MLflow pages: cd build/demo && .venv/bin/kedro mlflow ui"
 
 test: $(READY) lint ## check everything: linters, types, units, generated projects, whole pipeline runs
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadgroup
 
 test-fast: $(READY) ## the unit tests, in less than a minute
-	$(BIN)/pytest -m 'not slow'
+	$(BIN)/pytest -n auto -m 'not slow'
 
 lint: $(READY) ## ruff and mypy over the template where it lies
 	$(BIN)/ruff check --force-exclude --config pyproject.toml .

@@ -42,7 +42,16 @@ def main() -> None:
         sys.exit("build/demo is missing. Make it with: make demo")
     SHOWN.mkdir()
     try:
-        for name in ("conf", "data", "src", "pyproject.toml", "pipeline.json", "Dockerfile", ".telemetry"):
+        for name in (
+            "conf",
+            "data",
+            "src",
+            "pyproject.toml",
+            "pipeline.json",
+            "Dockerfile",
+            "requirements.lock",
+            ".telemetry",
+        ):
             copy = shutil.copytree if (DEMO / name).is_dir() else shutil.copy
             copy(DEMO / name, SHOWN / name)
         run = show("README.md", "demo", "run-local --spec pipeline.json")
@@ -94,7 +103,8 @@ def launch() -> None:
 def show(file: str, name: str, command: str, exit_code: int = 0) -> str:
     """Run ``kedro vertexai …`` and put what it prints between a file's markers of that name."""
     done = kedro("vertexai", *command.split(), exit_code=exit_code)
-    text = "\n".join(line.rstrip() for line in done.stdout.splitlines())
+    # Where this machine keeps its programs is nobody's business.
+    text = "\n".join(line.rstrip() for line in done.stdout.replace(f"{ROOT}/", "…/").splitlines())
     replace(file, name, f"```console\n$ kedro vertexai {command}\n{text}\n```")
     return done.stdout
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from running import BIN, ROOT, environment, run
+from small_cloud import name_experiment
 
 BASE = "python:3.11-slim"
 SECRET = "planted-secret-7f3a"
@@ -92,6 +93,8 @@ def commit(project: Path) -> str:
 def built(docker, make_project) -> Built:
     """The example's project, built as its user builds it, with secrets lying about."""
     project = make_project()
+    name_experiment(project, "built_image")
+    commit(project)
     head = run("git", "rev-parse", "HEAD", cwd=project).stdout.strip()
     for name in PLANTED:
         (project / name).parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,8 @@ from mlflow.entities import Run
 from running import BIN, run
 from small_cloud import answers, configure, name_experiment
 
-pytestmark = pytest.mark.slow
+# One engine, whose containers are counted: one test at a time.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("docker")]
 
 ACTIONS = Path(__file__).with_name("actions")
 STAND_INS = {

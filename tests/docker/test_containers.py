@@ -14,7 +14,8 @@ from fakes.iap import Iap
 from running import BIN, environment
 from small_cloud import answers, configure, name_experiment
 
-pytestmark = pytest.mark.slow
+# One engine, whose containers are counted: one test at a time.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("docker")]
 
 NODES = """
 import time
@@ -71,7 +72,7 @@ def only_run(uri: str, experiment: str = "test_project"):
 def test_the_pipeline_runs_in_containers_with_the_embedded_store(docker, built):
     done = kedro(built.project, "vertexai", "run-local", "--docker")
     assert done.returncode == 0, done.stdout + done.stderr
-    found = only_run(f"sqlite:///{built.project}/mlflow.db")
+    found = only_run(f"sqlite:///{built.project}/mlflow.db", "built_image")
     assert found.info.status == "FINISHED"
     assert found.data.tags["latest_node"] == "plot_confusion"
     assert found.data.metrics["metrics.accuracy"] > 0.9
@@ -83,7 +84,7 @@ def test_the_pipeline_runs_in_containers_with_the_embedded_store(docker, built):
 def test_the_pipeline_runs_in_containers_with_mlflow_as_a_server(docker, built, mlflow_url):
     kedro_ = kedro(built.project, "vertexai", "run-local", "--docker", MLFLOW_TRACKING_URI=mlflow_url)
     assert kedro_.returncode == 0, kedro_.stdout + kedro_.stderr
-    found = only_run(mlflow_url)
+    found = only_run(mlflow_url, "built_image")
     assert found.info.status == "FINISHED"
     client = mlflow.MlflowClient(mlflow_url)
     assert [item.path for item in client.list_artifacts(found.info.run_id)] == ["confusion_matrix.png"]

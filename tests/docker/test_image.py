@@ -9,7 +9,8 @@ import pytest
 from docker_engine import BASE, SECRET, kedro
 from running import BIN, run
 
-pytestmark = pytest.mark.slow
+# One engine, whose containers are counted: one test at a time.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("docker")]
 
 # Below /home/kedro; bytecode lies beside its source.
 ALLOWED = re.compile(

@@ -179,9 +179,7 @@ def _lock(project: Project) -> str:
         if not any(Requirement(line).specifier.contains(pin) for pin in pinned.get(_name(line), []))
     ]
     if missing:
-        raise UserError(
-            f"requirements.lock does not have what pyproject.toml asks for: {', '.join(missing)}. make lock"
-        )
+        raise UserError(f"requirements.lock lacks what pyproject.toml asks for: {', '.join(missing)}. make lock")
     return f"{len(pinned)} packages for the image"
 
 

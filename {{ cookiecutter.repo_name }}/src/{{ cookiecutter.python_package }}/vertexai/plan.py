@@ -169,7 +169,8 @@ def _task_names(groups: Mapping[str, list[Node]]) -> dict[str, str]:
             raise UserError(f"{shown} would become the task '{task}', which is kept for MLflow. Rename it.")
         if task in taken:
             first, second = sorted((taken[task], group))
-            raise UserError(f"'{first}' and '{second}' would both become the task '{task}'. Rename one of them.")
+            kind = "Nodes" if all(len(nodes) == 1 for nodes in groups.values()) else "Groups"
+            raise UserError(f"{kind} '{first}' and '{second}' would both become the task '{task}'. Rename one of them.")
         taken[task] = group
         names[group] = task
     return names
