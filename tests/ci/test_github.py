@@ -144,3 +144,45 @@ def test_a_push_ends_in_a_finished_run_that_names_commit_and_digest(launchable_p
     assert printed.count("🏁  Job succeeded") == 2
     assert "ambient-access-token" not in printed
     assert iap.refused == []
+
+
+def test_a_failing_node_turns_it_red_and_is_named_in_the_summary(launchable_project, push, run_of, vertex):
+    parameters = launchable_project / "conf/base/parameters.yml"
+    parameters.write_text(parameters.read_text().replace("n_estimators: 100", "n_estimators: -1"))
+    head = commit(launchable_project)
+    done = push(launchable_project)
+    printed = done.stdout + done.stderr
+    print(printed)
+    assert "Error: Job 'launch' failed" in printed
+    assert "| failed_node | train_forest |" in printed
+    assert re.search(r"\| error \| InvalidParameterError: The 'n_estimators' parameter", printed)
+    assert "| step train-forest | FAILED: exit code 1, [log](https://console" in printed
+    (found,) = run_of(head)
+    assert (found.info.status, found.data.tags["failed_node"]) == ("FAILED", "train_forest")
+
+
+def test_a_failing_test_stops_before_the_build(launchable_project, push, vertex):
+    (launchable_project / "tests/test_planted.py").write_text("def test_planted():\n    assert False\n")
+    commit(launchable_project)
+    printed = push(launchable_project).stderr
+    assert "Failure - Main make check" in printed
+    assert "test_planted" in printed
+    assert "[ci/launch]" not in printed
+    assert vertex.requests == []
+
+
+def test_placeholders_left_in_stop_it_with_their_names(make_project, push, vertex):
+    printed = push(make_project()).stderr
+    assert "Failure - Main make doctor compile" in printed
+    for name in ("client_id: <oauth-client-id>", "service_account: <service-account-email>"):
+        assert f"conf/cloud/globals.yml: {name} is still to be filled in." in printed
+    assert "[ci/launch]" not in printed
+
+
+def test_a_pull_request_is_checked_and_gets_no_identity(launchable_project, act, vertex):
+    done = run(*act(launchable_project, "pull_request"), cwd=launchable_project, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "flowchart TD" in done.stdout
+    assert "google-github-actions/auth" not in done.stdout
+    assert "[ci/launch]" not in done.stdout
+    assert vertex.requests == []

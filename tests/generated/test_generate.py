@@ -82,10 +82,25 @@ def test_the_linters_find_nothing_in_the_files_of_a_project(ci, bake):
     rules = "{extends: default, rules: {line-length: {max: 130}, document-start: disable, truthy: {check-keys: false}, comments: {min-spaces-from-content: 1}, comments-indentation: disable}}"
     checks = [["yamllint", "--strict", "-d", rules, "."]]
     if ci == "github":
-        checks.append(["actionlint", ".github/workflows/ci.yml"])
+        checks += [
+            ["actionlint", ".github/workflows/ci.yml"],
+            ["zizmor", "--offline", ".github"],
+            ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", ".github/workflows/ci.yml"],
+            ["check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml"],
+        ]
+    else:
+        checks.append(["check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", ".gitlab-ci.yml"])
     for check in checks:
         done = run(BIN / check[0], *check[1:], cwd=project)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_secret_is_asked_of_a_ci_system(bake):
+    """Nobody stores a key: the job's own identity is exchanged."""
+    for ci in ("github", "gitlab"):
+        project = bake(ci=ci, project_name=f"With {ci}")
+        for path in [*project.glob(".github/**/*.yml"), *project.glob(".gitlab-ci.yml")]:
+            assert not re.search(r"secrets\.|credentials_json|PRIVATE KEY|SERVICE_ACCOUNT_KEY", path.read_text()), path
 
 
 def test_kedro_new_asks_for_the_name_and_nothing_else(tmp_path):
