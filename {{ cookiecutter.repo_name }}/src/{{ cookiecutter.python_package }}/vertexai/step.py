@@ -26,7 +26,8 @@ from .runner import StepRunner
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one task; an exception is the task's failure."""
     args = _parser().parse_args(argv)
-    hosts.alias(args.host_aliases)
+    if args.host_aliases:
+        hosts.alias(args.host_aliases)
     given = args.executor_input.get("inputs", {}).get("parameterValues", {})
     params = decode(given.get("params", {}))
     project = bootstrap_project(Path.cwd())
