@@ -21,7 +21,7 @@ def nap():
 @dsl.pipeline(name="naps")
 def naps():
     for _ in range(COUNT):
-        nap()
+        nap().set_caching_options(False)
 
 print(json.dumps(json_format.MessageToDict(naps.pipeline_spec)))
 """

@@ -16,7 +16,7 @@ MODULES["commands"] = ast.Module(
 # A module imports only from lines above its own.
 LAYERS = [
     {"__init__", "errors", "job"},
-    {"params", "config", "catalog", "spec", "artifact", "tracking", "hosts", "deadline"},
+    {"params", "config", "catalog", "spec", "artifact", "tracking", "hosts", "deadline", "processes"},
     {"resources", "lineage", "runner", "cache", "executor", "request", "progress", "docker"},
     {"grouping", "step", "local"},
     {"plan"},
@@ -40,7 +40,7 @@ DOORS = {
     "click": {"cli", "commands"},
     "rich": {"commands", "progress", "render"},
     "packaging": {"doctor"},
-    "subprocess": {"docker", "local"},
+    "subprocess": {"docker", "local", "processes"},
     "pyarrow": {"artifact"},
 }
 

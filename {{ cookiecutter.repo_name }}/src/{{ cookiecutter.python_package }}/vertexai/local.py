@@ -7,9 +7,9 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from .job import (
     TaskRun,
     new_job_name,
 )  # fmt: skip
+from .processes import interrupts, meaning, signal_group
 from .spec import Source, Spec, Task, pipeline_parameters, tasks
 
 # Between asking a process to end and making it end, in seconds: Kubernetes' default grace period is 30.
@@ -124,7 +125,7 @@ class _Job:
 
     def run(self, max_workers: int) -> LocalJob:
         running: set[Future[None]] = set()
-        with _interrupts(self._cancel), ThreadPoolExecutor(max_workers, thread_name_prefix="task") as pool:
+        with interrupts(self._cancel), ThreadPoolExecutor(max_workers, thread_name_prefix="task") as pool:
             while True:
                 running |= {pool.submit(self._execute, task) for task in self._triggered()}
                 if not running:
@@ -221,7 +222,7 @@ class _Job:
             del self._processes[task.name]
         said = self._containers.remove(container) if self._containers else ""
         if code:
-            return said or _meaning(code), {}
+            return said or meaning(code), {}
         try:
             return "", executor_output(given)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -268,12 +269,12 @@ class _Job:
             self._cancelled.set()
             processes = [process for name, process in self._processes.items() if again or not self._tasks[name].always]
         for process in processes:
-            _signal(process, signal.SIGTERM)
+            signal_group(process, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE
         for process in processes:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, deadline - time.monotonic()))
-            _signal(process, signal.SIGKILL)  # it, or what it has left of its group
+            signal_group(process, signal.SIGKILL)  # it, or what it has left of its group
 
     def _change(self, task: Task, **changes: Any) -> None:
         with self._lock:
@@ -281,31 +282,3 @@ class _Job:
             self._runs[task.name] = now = replace(before, **changes)
         if (now.state, now.attempt) != (before.state, before.attempt):
             self._on_change(now)
-
-
-@contextmanager
-def _interrupts(handle: Callable[[], None]) -> Iterator[None]:
-    """Call ``handle``, in a thread of its own, on Ctrl-C and on SIGTERM, and let the scheduler go on."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: threading.Thread(target=handle).start()) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-
-
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
-
-
-def _meaning(code: int) -> str:
-    """An exit code in words."""
-    if code >= 0:
-        return f"exit code {code}"
-    hint = ", perhaps for lack of memory" if code == -signal.SIGKILL else ""
-    return f"killed by {signal.Signals(-code).name}{hint}"
