@@ -14,8 +14,7 @@ from mlflow.entities import Run
 from running import BIN, run
 from small_cloud import answers, configure, name_experiment
 
-# One engine, whose containers are counted: one test at a time.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("docker")]
+pytestmark = pytest.mark.slow
 
 ACTIONS = Path(__file__).with_name("actions")
 STAND_INS = {

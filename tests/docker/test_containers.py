@@ -14,8 +14,7 @@ from fakes.iap import Iap
 from running import BIN, environment
 from small_cloud import answers, configure, name_experiment
 
-# One engine, whose containers are counted: one test at a time.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("docker")]
+pytestmark = pytest.mark.slow
 
 NODES = """
 import time

@@ -9,8 +9,7 @@ import pytest
 from docker_engine import BASE, SECRET, kedro
 from running import BIN, run
 
-# One engine, whose containers are counted: one test at a time.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("docker")]
+pytestmark = pytest.mark.slow
 
 # Below /home/kedro; bytecode lies beside its source.
 ALLOWED = re.compile(

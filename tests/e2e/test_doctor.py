@@ -145,7 +145,7 @@ def test_versions_and_a_missing_dockerfile_are_named(bake, doctor):
     found = failed(doctor(project, "--offline", "--format", "json", env=None))
     assert "There is no Dockerfile to build test-project:latest from" in found["image"]
     assert "requirements.lock lacks what pyproject.toml asks for: fsspec>=9999, polars>=1. make lock" in found["lock"]
-    assert re.search(r"fsspec [\d.]+ \(>=9999\), no-such-package missing", found["versions"])
+    assert re.search(r"fsspec [\d.]+ \(>=9999\), polars missing \(>=1\), no-such-package missing", found["versions"])
 
 
 def test_the_regions_are_those_of_googles_library():
