@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from running import BIN, ROOT, environment, run
@@ -39,6 +40,13 @@ class Built:
     commit: str
 
 
+def missing(reason: str) -> NoReturn:
+    """Skip the tests that need what is missing; in CI they fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 @pytest.fixture(scope="session")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess[str]]:
     """The docker command. Without an engine the tests are skipped; in CI they fail.
@@ -47,8 +55,7 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess
     """
     command = shutil.which("docker")
     if command is None or subprocess.run([command, "version"], capture_output=True).returncode:
-        reason = "There is no Docker engine here: .ci/engine up FOLDER starts one."
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+        missing("There is no Docker engine here: .ci/engine up FOLDER starts one.")
     folder = tmp_path_factory.mktemp("docker")
     wrapper = folder / "docker"
     wrapper.write_text(
@@ -94,8 +101,7 @@ def built(docker, make_project) -> Built:
     """The example's project, built as its user builds it, with secrets lying about."""
     project = make_project()
     name_experiment(project, "built_image")
-    commit(project)
-    head = run("git", "rev-parse", "HEAD", cwd=project).stdout.strip()
+    head = commit(project)
     for name in PLANTED:
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(f"{SECRET}\n")
@@ -109,8 +115,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a real registry on loopback."""
     command = shutil.which("docker-registry")
     if command is None:
-        reason = "There is no docker-registry here: apt-get install docker-registry"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+        missing("There is no docker-registry here: apt-get install docker-registry")
     folder = tmp_path_factory.mktemp("registry")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -34,11 +34,15 @@ def build_and_push(project: Path, image: str) -> str:
     labels = ["--build-arg", f"REVISION={revision}", "--build-arg", f"SOURCE={source}"]
     _loud("build", "--tag", image, *labels, str(project), cure="")
     _loud("push", image, cure="Is docker logged in to it? gcloud auth configure-docker <region>-docker.pkg.dev")
-    repository = re.sub(r":[^:/]+$", "", image)
     for digest in _inspect("image", image)["RepoDigests"]:
-        if digest.startswith(f"{repository}@"):
+        if digest.startswith(f"{repository_of(image)}@"):
             return str(digest)
     raise UserError(f"docker does not know the digest of {image}, though it has pushed it.")
+
+
+def repository_of(image: str) -> str:
+    """An image's name without its tag; a registry's port is none."""
+    return re.sub(r":[^:/]+$", "", image)
 
 
 def doubts(project: Path, package: str, image: str) -> str:
