@@ -135,7 +135,11 @@ def test_ctrl_c_leaves_the_job_alone_and_cancel_kills_the_run(
     with_pipeline, launchable, kedro, google, vertex, iap, run_of
 ):
     project = launchable(with_pipeline(SLOW, **answers(iap)))
-    argv = [str(BIN / "kedro"), "vertexai", "-e", "cloud", "run-once", "--job-id", "long", "--wait-for-completion"]
+    # Whoever started the tests in the background has Ctrl-C ignored, and children inherit it.
+    argv = [
+        "env", "--default-signal=INT", str(BIN / "kedro"), "vertexai", "-e", "cloud", "run-once", "--job-id", "long",
+        "--wait-for-completion",
+    ]  # fmt: skip
     command = subprocess.Popen(
         argv,
         cwd=project,
@@ -254,3 +258,21 @@ def test_an_image_that_cannot_be_built_launches_nothing(bake, launchable, google
     assert done.returncode == 1
     assert "There is no docker command here" in done.stderr
     assert vertex.requests == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"PATH": str(BIN)}, "There is no docker command here"),
+        ({"NO_GCE_CHECK": "true", "HOME": "/nonexistent"}, "There are no Google credentials here: gcloud auth"),
+    ],
+)
+def test_docker_login_says_what_is_missing(variables, sentence, bake, google, iap):
+    done = run(
+        BIN / "kedro", "vertexai", "-e", "cloud", "docker-login",
+        cwd=bake(**answers(iap)), **{**google.environment, **variables},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "ambient-access-token" not in done.stdout + done.stderr

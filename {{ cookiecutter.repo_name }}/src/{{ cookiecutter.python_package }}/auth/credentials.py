@@ -1,20 +1,35 @@
 """google-auth's ambient credentials, for Google's APIs; and what to do when they fail."""
 
+import logging
 import re
 from typing import Any
 
 import google.auth
 import requests
 from google.auth import impersonated_credentials
+from google.auth.credentials import with_scopes_if_required
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError, TransportError
 from google.auth.transport.requests import AuthorizedSession, Request
 
 from .errors import AuthorizationError
 
-__all__ = ["SCOPE", "GoogleAuthError", "advice_for", "ambient", "may_impersonate", "session", "whoami"]
+__all__ = ["SCOPE", "GoogleAuthError", "advice_for", "ambient", "default", "may_impersonate", "session", "whoami"]
 
 _TOKEN_INFO = "https://oauth2.googleapis.com/tokeninfo"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+# It warns that no project is set; here every request names its own.
+logging.getLogger("google.auth._default").setLevel(logging.ERROR)
+
+
+def default() -> Any:
+    """google-auth's application default credentials, for all of Google's APIs.
+
+    Raises:
+        GoogleAuthError: when there are none, or they cannot be read.
+    """
+    # Asked with the scope, google-auth would look up a project's name for a federated identity: nobody needs it here.
+    credentials, _project = google.auth.default()
+    return with_scopes_if_required(credentials, [SCOPE])
 
 
 def ambient() -> Any:
@@ -24,10 +39,9 @@ def ambient() -> Any:
         AuthorizationError: when there are none.
     """
     try:
-        credentials, _project = google.auth.default(scopes=[SCOPE])
-    except DefaultCredentialsError as error:
+        return default()
+    except GoogleAuthError as error:
         raise AuthorizationError(advice_for(error)) from None
-    return credentials
 
 
 def session(service_account: str | None = None) -> AuthorizedSession:

@@ -14,13 +14,12 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-import google.auth
 from google.auth import impersonated_credentials, jwt
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
 from google.auth.transport.requests import Request
 from google.oauth2 import id_token
 
-from .credentials import SCOPE, advice_for
+from .credentials import SCOPE, advice_for, default
 from .errors import AuthorizationError
 from .mlflow_request_header_provider import RequestHeaderProviderWithKedroContext
 
@@ -131,8 +130,7 @@ class MLFlowGoogleOauthRequestHeaderProvider(_GoogleProvider):
 @functools.cache
 def _impersonated(audience: str, service_account: str) -> IdToken:
     def make() -> Any:
-        source, _project = google.auth.default(scopes=[SCOPE])
-        target = impersonated_credentials.Credentials(source, service_account, target_scopes=[SCOPE])
+        target = impersonated_credentials.Credentials(default(), service_account, target_scopes=[SCOPE])
         return impersonated_credentials.IDTokenCredentials(target, target_audience=audience, include_email=True)
 
     def advice(status: int | None, error: Exception) -> str:
@@ -173,7 +171,7 @@ def access_token() -> str:
     Raises:
         google.auth.exceptions.GoogleAuthError: when there is none to be had.
     """
-    credentials, _project = google.auth.default(scopes=[SCOPE])
+    credentials = default()
     credentials.refresh(Request())
     return str(credentials.token)
 

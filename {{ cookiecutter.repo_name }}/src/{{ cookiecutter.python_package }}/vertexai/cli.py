@@ -8,11 +8,13 @@ from kedro.framework.startup import ProjectMetadata
 from .commands import (
     cancel,
     compile,
+    docker_login,
     doctor,
     facts,
     list_pipelines,
     logs,
     plan,
+    push,
     run_local,
     run_once,
     schedule,
@@ -42,5 +44,8 @@ def vertexai(ctx: click.Context, env: str | None) -> None:
     ctx.obj = Environment(metadata.project_path, env)
 
 
-for module in (compile, plan, run_local, run_once, list_pipelines, status, logs, cancel, ui, schedule, doctor, facts):
+for module in (
+    compile, plan, run_local, run_once, list_pipelines, status, logs, cancel, ui, schedule, doctor, facts,
+    docker_login, push,
+):  # fmt: skip
     vertexai.add_command(module.command)

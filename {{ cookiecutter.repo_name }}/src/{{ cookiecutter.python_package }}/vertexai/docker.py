@@ -1,9 +1,10 @@
-"""The docker command: build and push an image, look at one, run a task's command in one."""
+"""The docker command: log in, build and push an image, look at one, run a task's command in one."""
 
 import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,23 @@ from .errors import UserError
 _TITLE, _REVISION = "org.opencontainers.image.title", "org.opencontainers.image.revision"
 
 
+def login(registry: str, token: str) -> None:
+    """Log docker in to one of Google's registries; docker keeps the token, in no command line.
+
+    Args:
+        registry: its host name.
+        token: an access token. https://cloud.google.com/artifact-registry/docs/docker/authentication#token
+
+    Raises:
+        UserError: when docker or the registry refuses.
+    """
+    done = _call("login", registry, "--username", "oauth2accesstoken", "--password-stdin", typed=token)
+    if done.returncode:
+        raise UserError(f"docker login {registry}: {done.stderr.strip()}")
+
+
 def build_and_push(project: Path, image: str) -> str:
-    """Build the image from the project's Dockerfile and push it; docker's output goes where this process's goes.
+    """Build the image from the project's Dockerfile and push it; docker's output goes to stderr.
 
     Args:
         project: the project's folder.
@@ -33,7 +49,13 @@ def build_and_push(project: Path, image: str) -> str:
     revision = _git(project, "rev-parse", "HEAD")
     labels = ["--build-arg", f"REVISION={revision}", "--build-arg", f"SOURCE={source}"]
     _loud("build", "--tag", image, *labels, str(project), cure="")
-    _loud("push", image, cure="Is docker logged in to it? gcloud auth configure-docker <region>-docker.pkg.dev")
+    repository = repository_of(image).rpartition("/")[0]
+    _loud(
+        "push",
+        image,
+        cure="Not logged in? kedro vertexai -e <environment> docker-login. "
+        f"Denied? Whoever pushes needs roles/artifactregistry.writer on {repository}.",
+    )
     for digest in _inspect("image", image)["RepoDigests"]:
         if digest.startswith(f"{repository_of(image)}@"):
             return str(digest)
@@ -43,6 +65,11 @@ def build_and_push(project: Path, image: str) -> str:
 def repository_of(image: str) -> str:
     """An image's name without its tag; a registry's port is none."""
     return re.sub(r":[^:/]+$", "", image)
+
+
+def registry_of(image: str) -> str:
+    """The host, with its port, that an image lies at."""
+    return image.partition("/")[0]
 
 
 def doubts(project: Path, package: str, image: str) -> str:
@@ -141,14 +168,14 @@ def _inspect(kind: str, name: str) -> dict[str, Any]:
 
 
 def _loud(command: str, *arguments: str, cure: str) -> None:
-    code = subprocess.run(["docker", command, *arguments]).returncode
+    code = subprocess.run(["docker", command, *arguments], stdout=sys.stderr).returncode
     if code:
         raise UserError(f"docker {command} failed with exit code {code}, see above. {cure}".rstrip())
 
 
-def _call(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _call(*arguments: str, typed: str | None = None) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(["docker", *arguments], capture_output=True, text=True)
+        return subprocess.run(["docker", *arguments], input=typed, capture_output=True, text=True)
     except FileNotFoundError:
         raise UserError("There is no docker command here: https://docs.docker.com/engine/install") from None
 

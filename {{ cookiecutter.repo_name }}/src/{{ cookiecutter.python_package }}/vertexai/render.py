@@ -117,6 +117,16 @@ def job_as_markdown(job: PipelineJob, run: MlflowRun | None) -> str:
     return "\n".join(["| | |", "|---|---|", *lines])
 
 
+def job_as_annotations(job: PipelineJob, run: MlflowRun | None) -> str:
+    """A job for GitLab's page of the CI job: links. https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsannotations"""
+    links = [(f"Vertex AI job {job.name}: {job.state}", job.url)]
+    if run:
+        links.append((f"MLflow run: {run.status}", run.url))
+    links += [(f"Log of {task.name}: {task.error}", task.log) for task in job.tasks.values() if task.state == FAILED]
+    shown = [{"external_link": {"label": _cell(label), "url": url}} for label, url in links if url.startswith("http")]
+    return json.dumps({"Pipeline": shown}, indent=2)
+
+
 def _cell(text: str) -> str:
     """In one line of a table."""
     return " ".join(text.replace("|", "\\|").split())

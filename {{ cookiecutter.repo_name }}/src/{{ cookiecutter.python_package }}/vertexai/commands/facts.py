@@ -9,14 +9,13 @@ from . import options
 @options.pass_environment
 def command(environment: options.Environment) -> None:
     """Print what this environment's globals.yml says, and the image, as lines of name=value: for CI."""
-    from ..docker import repository_of
+    from ..docker import registry_of, repository_of
     from ..errors import UserError
 
     project = environment.project()
     project.refuse_placeholders("globals", "mlflow", "vertexai")
     image = project.settings.run_config.image
-    repository = repository_of(image)
-    facts = {**project.facts, "image": image, "repository": repository, "registry": repository.partition("/")[0]}
+    facts = {**project.facts, "image": image, "repository": repository_of(image), "registry": registry_of(image)}
     for name, value in facts.items():
         if "\n" in str(value):
             raise UserError(f"globals.yml: {name} has more than one line.")

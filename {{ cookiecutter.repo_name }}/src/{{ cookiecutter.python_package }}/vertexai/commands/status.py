@@ -7,11 +7,14 @@ import click
 from . import options
 from .watch import exit_code, mlflow_runs, settle, show_failures, watch
 
+# For a page of CI: GitHub's summary of a job, GitLab's report with links.
+_PAGES = ["markdown", "annotations"]
+
 
 @click.command("status")
 @options.job
 @options.wait_for_completion
-@click.option("--format", "style", type=click.Choice(["table", "json", "markdown"]), default="table", show_default=True)
+@click.option("--format", "style", type=click.Choice(["table", "json", *_PAGES]), default="table", show_default=True)
 @options.pass_environment
 @click.pass_context
 def command(
@@ -28,8 +31,9 @@ def command(
     found = vertex.get(job)
     if style == "json":
         click.echo(json.dumps(render.job_as_dict(found), indent=2))
-    elif style == "markdown":
-        click.echo(render.job_as_markdown(found, mlflow_runs(environment, [job]).get(job)))
+    elif style in _PAGES:
+        as_page = render.job_as_markdown if style == "markdown" else render.job_as_annotations
+        click.echo(as_page(found, mlflow_runs(environment, [job]).get(job)))
     else:
         Console().print(render.job_as_table(found))
         show_failures(found)
