@@ -1,0 +1,200 @@
+"""Google's control plane as far as ``gcloud`` asks it when a project is set up: what there is, and who may do what."""
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from .google_identity import Refused, served
+
+NUMBER = "123456789012"
+SERVICES = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "IAM", "IAP", "SERVICEUSAGE", "STORAGE")
+
+
+@dataclass
+class ControlPlane:
+    """A project of Google Cloud; a test reads what has become of it.
+
+    Args:
+        project: its id.
+        apis: the enabled ones.
+        resources: resource name → what there is.
+        policies: resource name → its IAM policy.
+        changes: requests that changed something: method and path.
+        unknown_for: requests for which a new service account is not known yet where roles are granted.
+        denied: permission that the caller lacks.
+    """
+
+    project: str
+    apis: set[str] = field(
+        default_factory=lambda: {"cloudresourcemanager.googleapis.com", "serviceusage.googleapis.com"}
+    )
+    resources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    policies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    changes: list[tuple[str, str]] = field(default_factory=list)
+    unknown_for: int = 0
+    denied: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.resources[f"projects/{self.project}"] = {
+            "projectId": self.project, "projectNumber": NUMBER, "lifecycleState": "ACTIVE",
+        }  # fmt: skip
+
+    def roles(self, resource: str) -> dict[str, set[str]]:
+        """Member → its roles on a resource."""
+        found: dict[str, set[str]] = {}
+        for binding in self.policies.get(resource, {}).get("bindings", []):
+            for member in binding["members"]:
+                found.setdefault(member, set()).add(binding["role"])
+        return found
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Any:
+        """One request, by REST's rules that these APIs share.
+
+        Raises:
+            Refused: with an HTTP status and a message.
+        """
+        name = re.sub(r"^/(storage/)?v\d+(beta\d*|alpha\d*)?/", "", path)
+        if name.startswith("b/") or name == "b":
+            return self._storage(method, name, query, body)
+        if match := re.fullmatch(rf"projects/({self.project}|{NUMBER})/services(:batchEnable|/[\w.]+:enable)?", name):
+            return self._services(method, match[2] or "", body)
+        name, _, verb = name.partition(":") if re.search(r":\w+$", name) else (name, "", "")
+        name = re.sub(rf"^projects/(-|{NUMBER})", f"projects/{self.project}", name)
+        if verb == "getIamPolicy":
+            return self._policy(name)
+        if verb == "setIamPolicy":
+            return self._set_policy(method, name, body["policy"])
+        if verb:
+            raise Refused(404, f"no such method: {path}")
+        if method == "GET":
+            return self._get(name)
+        return self._change(method, name, query, body)
+
+    def _get(self, name: str) -> dict[str, Any]:
+        if name not in self.resources:
+            raise Refused(404, f"{name} was not found.")
+        return self.resources[name]
+
+    def _change(self, method: str, name: str, query: dict[str, str], body: dict[str, Any]) -> Any:
+        self._allow(method, name)
+        if method == "PATCH":
+            for key, _, inner in (mask.partition(".") for mask in query["updateMask"].split(",")):
+                if inner:
+                    self._get(name)[key][inner] = body[key][inner]
+                else:
+                    self._get(name)[key] = body[key]
+            return _done(name, self._get(name))
+        if name.endswith("/serviceAccounts"):
+            email = f"{body['accountId']}@{self.project}.iam.gserviceaccount.com"
+            made = self._create(f"{name}/{email}", {"email": email, **body["serviceAccount"]})
+            return {"name": f"{name}/{email}", **made}
+        (id_,) = (value for key, value in query.items() if key.endswith("Id"))
+        made = self._create(f"{name}/{id_}", {**body, "name": f"{name}/{id_}", "state": "ACTIVE"})
+        return _done(f"{name}/{id_}", made)
+
+    def _create(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        if name in self.resources:
+            raise Refused(409, f"{name} already exists.")
+        self.resources[name] = body
+        return body
+
+    def _storage(self, method: str, name: str, query: dict[str, str], body: Any) -> Any:
+        if name.endswith("/iam"):
+            bucket = name.removesuffix("/iam")
+            return self._set_policy(method, bucket, body) if method == "PUT" else self._policy(bucket)
+        if method == "GET":
+            return self._get(name)
+        self._allow(method, name)
+        return self._create(f"b/{body['name']}", {**body, "kind": "storage#bucket", "id": body["name"]})
+
+    def _services(self, method: str, verb: str, body: Any) -> Any:
+        if method == "GET":
+            found = [
+                {"name": f"projects/{NUMBER}/services/{api}", "config": {"name": api}, "state": "ENABLED"}
+                for api in sorted(self.apis)
+            ]
+            return {"services": found}
+        self._allow(method, f"services{verb}")
+        new = body["serviceIds"] if verb == ":batchEnable" else [verb[1:].partition(":")[0]]
+        self.apis |= set(new)
+        return {"name": "operations/noop.DONE_OPERATION", "done": True, "response": {}}
+
+    def _policy(self, name: str) -> dict[str, Any]:
+        return {"etag": _etag(0), "version": 1, "bindings": [], **self.policies.get(name, {})}
+
+    def _set_policy(self, method: str, name: str, policy: dict[str, Any]) -> dict[str, Any]:
+        self._allow(method, f"{name}:setIamPolicy")
+        if policy.get("etag") != self._policy(name)["etag"]:
+            raise Refused(409, "There were concurrent policy changes.")
+        members = [member.partition(":") for binding in policy["bindings"] for member in binding["members"]]
+        for email in (email for kind, _, email in members if kind == "serviceAccount"):
+            known = f"projects/{self.project}/serviceAccounts/{email}" in self.resources
+            if not known or self.unknown_for:
+                self.unknown_for -= known
+                raise Refused(400, f"Service account {email} does not exist.")
+        self.policies[name] = {**policy, "etag": _etag(len(self.changes))}
+        return self.policies[name]
+
+    def _allow(self, method: str, name: str) -> None:
+        if self.denied and re.search(self.denied, name):
+            raise Refused(403, f"Permission denied on {name}")
+        self.changes.append((method, name))
+
+
+def _etag(version: int) -> str:
+    return base64.b64encode(version.to_bytes(8)).decode()
+
+
+def _done(name: str, response: dict[str, Any]) -> dict[str, Any]:
+    """A long-running operation that has not run long; federation's are the resource's, the others the location's."""
+    owner = name if "/workloadIdentityPools/" in name else "/".join(name.split("/")[:4])
+    return {"name": f"{owner}/operations/1", "done": True, "response": response}
+
+
+@contextmanager
+def control_plane(project: str, trace: Callable[..., None] | None = None) -> Iterator[ControlPlane]:
+    """Serve it on loopback; ``environment`` makes gcloud talk to it."""
+    plane = ControlPlane(project)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing: a test's output is its own."""
+
+        def handle_any(self) -> None:
+            url = urlsplit(self.path)
+            text = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+            query = {key: values[0] for key, values in parse_qs(url.query).items()}
+            status = 200
+            try:
+                said = plane.answer(self.command, url.path, query, json.loads(text) if text else {})
+            except Refused as refused:
+                status, message = refused.args
+                word = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ABORTED"}[status]
+                said = {"error": {"code": status, "message": message, "status": word}}
+            if trace:
+                trace(self.command, self.path, text, status, said)
+            data = json.dumps(said).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = do_PUT = do_PATCH = handle_any
+
+    with served(Handler) as address:
+        plane.environment = {
+            "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+            "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+            **{f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{service}": f"http://{address}/" for service in SERVICES},
+        }
+        yield plane

@@ -1,0 +1,49 @@
+"""Which CI jobs the federation provider lets in, by a real evaluator of its condition's language."""
+
+import celpy
+import pytest
+from wanted import Host
+
+GITHUB = Host("github", "https://token.actions.githubusercontent.com", "acme/penguins", "main")
+GITLAB = Host("gitlab", "https://gitlab.com", "acme/sub/penguins", "main", audience="https://gitlab.com")
+# What the hosts say of a job of the main branch:
+# https://docs.github.com/en/actions/reference/security/oidc, https://docs.gitlab.com/ci/secrets/id_token_authentication
+OF_GITHUB = {
+    "repository": "acme/penguins",
+    "ref": "refs/heads/main",
+    "event_name": "push",
+    "sub": "repo:acme/penguins:environment:cloud",
+}
+OF_GITLAB = {
+    "project_path": "acme/sub/penguins", "ref": "main", "ref_type": "branch", "ref_protected": "true", "pipeline_source": "push",
+    "sub": "project_path:acme/sub/penguins:ref_type:branch:ref:main",
+}  # fmt: skip
+
+
+def evaluate(expression: str, claims: dict[str, str]) -> object:
+    environment = celpy.Environment()
+    return environment.program(environment.compile(expression)).evaluate({"assertion": celpy.json_to_cel(claims)})
+
+
+@pytest.mark.parametrize(
+    ("host", "claims", "allowed"),
+    [
+        (GITHUB, OF_GITHUB, True),
+        (GITHUB, OF_GITHUB | {"event_name": "workflow_dispatch"}, True),
+        (GITHUB, OF_GITHUB | {"event_name": "pull_request", "ref": "refs/pull/7/merge"}, False),
+        (GITHUB, OF_GITHUB | {"repository": "fork/penguins"}, False),
+        (GITHUB, OF_GITHUB | {"repository": "acme/penguins-too"}, False),
+        (GITHUB, OF_GITHUB | {"ref": "refs/heads/main2"}, False),
+        (GITHUB, OF_GITHUB | {"ref": "refs/tags/main"}, False),
+        (GITLAB, OF_GITLAB, True),
+        (GITLAB, OF_GITLAB | {"project_path": "fork/sub/penguins"}, False),
+        (GITLAB, OF_GITLAB | {"ref": "feature"}, False),
+        (GITLAB, OF_GITLAB | {"ref_type": "tag"}, False),
+        (GITLAB, OF_GITLAB | {"ref_protected": "false"}, False),
+    ],
+)
+def test_only_jobs_of_the_repositorys_branch_are_let_in(host, claims, allowed):
+    assert bool(evaluate(host.condition, claims)) is allowed
+    mapped = {name: evaluate(source, claims) for name, source in host.mapping.items()}
+    assert mapped["google.subject"] == claims["sub"]
+    assert mapped["attribute.repository"] == (claims.get("repository") or claims["project_path"])

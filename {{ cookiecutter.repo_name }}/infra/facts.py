@@ -1,0 +1,35 @@
+"""The facts about the cloud in ``conf/<environment>/globals.yml``: read, and filled in where nothing is said yet."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+_LINE = re.compile(r"^(\w+):[ ]*([\"']?)(.*?)\2([ ]+#.*)?[ ]*$", re.MULTILINE)
+_PLACEHOLDER = re.compile(r"<[^<>]*>")
+
+
+def read(path: Path) -> dict[str, str]:
+    """Name → value; a placeholder counts as no value, so it is empty."""
+    found = {name: value for name, _, value, _ in _LINE.findall(path.read_text(encoding="utf-8"))}
+    return {name: "" if _PLACEHOLDER.search(value) else value for name, value in found.items()}
+
+
+def fill_in(path: Path, facts: Mapping[str, str]) -> list[str]:
+    """Put facts where the file has a placeholder, or nothing; all else stays as it is. Written whole or not at all.
+
+    Returns:
+        The names that were filled in.
+    """
+    known = read(path)
+    new = {name: fact for name, fact in facts.items() if not known.get(name)}
+
+    def line(match: re.Match[str]) -> str:
+        name, _, _, comment = match.groups()
+        return f'{name}: "{new[name]}"{comment or ""}' if name in new else match[0]
+
+    text = _LINE.sub(line, path.read_text(encoding="utf-8"))
+    text += "".join(f'{name}: "{fact}"\n' for name, fact in new.items() if name not in known)
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+    return list(new)
