@@ -2,16 +2,17 @@
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
+GITLAB_CI_LOCAL_VERSION := 4.75.1
 VENV := .venv
 UV := $(VENV)/bin/uv
 BIN := $(CURDIR)/$(VENV)/bin
 PROJECT := {{ cookiecutter.repo_name }}
 # Both lists of dependencies: when one changes, the environment is brought up to date.
 PINS := $(shell cat pyproject.toml '$(PROJECT)/pyproject.toml' | cksum | cut -d' ' -f1)
-READY := $(VENV)/.dev-$(PINS)
+READY := $(VENV)/.dev-$(PINS)-$(GITLAB_CI_LOCAL_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format bench pictures lock clean
+.PHONY: help demo test test-fast lint format bench pictures lock newest clean
 
 help: ## print this menu
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,7 +31,8 @@ demo: $(VENV)/.generate ## generate a project into build/demo, compile its pipel
 
 test: $(READY) lint ## check everything: linters, types, units, generated projects, whole pipeline runs
 	$(BIN)/pytest -n auto --ignore tests/docker --ignore tests/ci
-	$(BIN)/pytest tests/docker tests/ci  # one engine, whose containers are counted: one test at a time
+	$(BIN)/pytest tests/docker  # one engine, whose containers are counted: one test at a time
+	$(BIN)/pytest -n auto tests/ci
 
 test-fast: $(READY) ## the unit tests, in less than a minute
 	$(BIN)/pytest -n auto -m 'not slow'
@@ -39,6 +41,7 @@ lint: $(READY) ## ruff and mypy over the template where it lies
 	$(BIN)/ruff check --force-exclude --config pyproject.toml .
 	$(BIN)/ruff format --check --config pyproject.toml .
 	$(BIN)/mypy --package starter
+	$(BIN)/mypy --module bootstrap
 
 format: $(READY) ## let ruff mend what it can
 	$(BIN)/ruff check --fix --config pyproject.toml .
@@ -55,6 +58,11 @@ lock: $(READY) ## resolve the requirements.lock of generated projects anew
 	$(BIN)/cookiecutter . --no-input --output-dir build/lock >/dev/null
 	$(MAKE) -C build/lock/new-kedro-project lock PATH="$(BIN):$$PATH"
 	cp build/lock/new-kedro-project/requirements.lock '$(PROJECT)/requirements.lock'
+
+newest: ## leave out upper bounds and pins, here and in the template, and resolve the lock anew
+	sed -i -E 's/^(    "[^"]+>=[0-9.]+),<[0-9.]+"/\1"/' '$(PROJECT)/pyproject.toml'
+	sed -i -E 's/^(    "[a-z-]+)==/\1>=/' pyproject.toml
+	$(MAKE) lock
 
 clean: ## remove everything that was made
 	rm -rf build $(VENV)
@@ -74,4 +82,5 @@ $(READY): | $(VENV)/.generate
 	$(BIN)/cookiecutter . --no-input --output-dir build/dependencies >/dev/null
 	$(UV) pip install -q --python $(BIN)/python --compile-bytecode --group dev \
 		-r build/dependencies/*/pyproject.toml --extra launch --extra dev
+	$(BIN)/npm install --silent --no-fund --no-audit --prefix $(VENV)/npm gitlab-ci-local@$(GITLAB_CI_LOCAL_VERSION)
 	touch $@

@@ -6,13 +6,13 @@ from pathlib import Path
 
 ANSWERS = json.loads(r"""{{ cookiecutter | jsonify }}""")
 
-CI_FILES = {"github": ".github", "gitlab": ".gitlab-ci.yml"}
+CI_FILES = {"github": [".github"], "gitlab": [".gitlab-ci.yml", "renovate.json"]}
 EXAMPLE_FILES = [f"src/{ANSWERS['python_package']}/pipelines/penguins", "tests/test_penguins.py", "data"]
 
 
 def main() -> None:
     """Remove the unchosen files and folders of the project that is the working directory."""
-    unwanted = [path for ci, path in CI_FILES.items() if ci != ANSWERS["ci"]]
+    unwanted = [path for ci, paths in CI_FILES.items() if ci != ANSWERS["ci"] for path in paths]
     if ANSWERS["example"] == "no":
         unwanted += EXAMPLE_FILES
     for path in map(Path, unwanted):

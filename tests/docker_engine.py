@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from running import BIN, ROOT, environment, run
+from running import BIN, ROOT, commit, environment, run
 from small_cloud import name_experiment
 
 BASE = "python:3.11-slim"
@@ -85,15 +85,6 @@ def make_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
         return project
 
     return make_project
-
-
-def commit(project: Path) -> str:
-    """Commit all there is; returns the commit's id."""
-    who = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
-    for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-q", "-m", "All"]):
-        done = run("git", *command, cwd=project)
-        assert done.returncode == 0, done.stderr
-    return run("git", "rev-parse", "HEAD", cwd=project).stdout.strip()
 
 
 @pytest.fixture(scope="session")

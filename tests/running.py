@@ -23,3 +23,12 @@ def run(*argv: str | Path, cwd: Path, timeout: float = 300, **extra: str) -> sub
         [str(item) for item in argv], cwd=cwd, env=environment(**extra), stdin=subprocess.DEVNULL,
         capture_output=True, text=True, timeout=timeout,
     )  # fmt: skip
+
+
+def commit(project: Path) -> str:
+    """Commit all there is; returns the commit's id."""
+    who = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
+    for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-q", "-m", "All"]):
+        done = run("git", *command, cwd=project)
+        assert done.returncode == 0, done.stderr
+    return run("git", "rev-parse", "HEAD", cwd=project).stdout.strip()

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import yaml
 from fakes.iap import Iap
+from running import commit
 
 CLIENT_ID = "1234567890-abc123.apps.googleusercontent.com"
+LAUNCHER = "launcher@project-42.iam.gserviceaccount.com"
 ACCOUNT = "pipeline@project-42.iam.gserviceaccount.com"
 REGISTRY = "europe-west1-docker.pkg.dev"
 
@@ -27,6 +30,13 @@ def name_experiment(project: Path, name: str) -> None:
     """An MLflow experiment of the test's own, on the server that the tests share."""
     config = project / "conf/base/mlflow.yml"
     config.write_text(config.read_text().replace("name: test_project", f"name: {name}"))
+
+
+def set_fact(project: Path, name: str, value: str) -> None:
+    """Fill in one of the cloud's facts, and commit."""
+    path = project / "conf/cloud/globals.yml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {name: value}))
+    commit(project)
 
 
 def configure(project: Path, run_config: str = "", **keys: str) -> None:

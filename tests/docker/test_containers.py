@@ -9,9 +9,9 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from docker_engine import commit, kedro
+from docker_engine import kedro
 from fakes.iap import Iap
-from running import BIN, environment
+from running import BIN, commit, environment
 from small_cloud import answers, configure, name_experiment
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,6 @@ import tarfile
 
 import pytest
 from docker_engine import BASE, SECRET, kedro
-from running import BIN, run
 
 pytestmark = pytest.mark.slow
 
@@ -166,8 +165,3 @@ def test_a_project_without_the_example_builds_and_starts(docker, make_project):
     assert done.returncode == 0, done.stderr
     assert inside(docker, "without-example:1", "find", "data", "-type", "f").stdout == ""
     assert inside(docker, "without-example:1", "python", "-m", "test_project.vertexai.step", "--help").returncode == 0
-
-
-def test_hadolint_has_nothing_to_say(built):
-    done = run(BIN / "hadolint", "Dockerfile", cwd=built.project)
-    assert (done.returncode, done.stdout) == (0, "")

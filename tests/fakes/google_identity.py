@@ -46,6 +46,8 @@ class Google:
         requests: number of ID tokens asked for.
         tokens: access token → whose it is.
         apis: host → what answers there, for who has one of these tokens.
+        open_hosts: hosts that answer without a token.
+        federated: identity from elsewhere → service accounts that it may impersonate.
     """
 
     lifetime: float = 3600
@@ -59,6 +61,8 @@ class Google:
     environment: dict[str, str] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=lambda: {"ambient-access-token": AMBIENT})
     apis: dict[str, Api] = field(default_factory=dict)
+    open_hosts: set[str] = field(default_factory=set)
+    federated: dict[str, set[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -176,15 +180,15 @@ class _Apis(_Handler):
     def handle_any(self) -> None:
         text = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         bearer = (self.headers["Authorization"] or "").removeprefix("Bearer ")
-        if bearer not in self.google.tokens:
+        who = "" if self.host in self.google.open_hosts else self.google.tokens.get(bearer)
+        if who is None:
             self.refuse(401, "no valid access token")
             return
         url = urlsplit(self.path)
-        body = json.loads(text) if text else {}
+        is_form = self.headers["Content-Type"] == "application/x-www-form-urlencoded"
+        body = parse_qs(text) if is_form else json.loads(text or "{}")
         try:
-            said = self.google.apis[self.host](
-                self.google.tokens[bearer], self.command, url.path, parse_qs(url.query), body
-            )
+            said = self.google.apis[self.host](who, self.command, url.path, parse_qs(url.query), body)
         except Refused as refused:
             self.refuse(*refused.args)
         else:
@@ -196,7 +200,7 @@ class _Apis(_Handler):
 def _iam_credentials(google: Google, who: str, path: str, asked: Any) -> Any:
     account, _, verb = path.rpartition("/")[2].partition(":")
     if verb == "generateAccessToken":
-        if not google.granted:
+        if not google.granted or account not in google.federated.get(who, {account}):
             raise Refused(
                 403, "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist)."
             )

@@ -4,7 +4,7 @@ import re
 import subprocess
 import tomllib
 from importlib.metadata import packages_distributions
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 
 import pytest
@@ -76,23 +76,64 @@ def test_three_ways_lead_to_equal_projects_that_pass_their_own_tests(repository,
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-@pytest.mark.parametrize("ci", ["github", "gitlab"])
-def test_the_linters_find_nothing_in_the_files_of_a_project(ci, bake):
-    project = bake(ci=ci)
-    rules = "{extends: default, rules: {line-length: {max: 130}, document-start: disable, truthy: {check-keys: false}, comments: {min-spaces-from-content: 1}, comments-indentation: disable}}"
-    checks = [["yamllint", "--strict", "-d", rules, "."]]
+YAMLLINT = (
+    "{extends: default, rules: {line-length: {max: 130}, document-start: disable, truthy: {check-keys: false}, "
+    "comments: {min-spaces-from-content: 1}, comments-indentation: disable}}"
+)
+SCHEMA = ["check-jsonschema", "--builtin-schema"]
+
+
+@pytest.mark.parametrize(("ci", "example"), [*product(["github", "gitlab", "none"], ["yes", "no"])])
+def test_the_linters_find_nothing_in_the_files_of_a_project(ci, example, bake):
+    project = bake(ci=ci, example=example)
+    pass_linters(project, ["yamllint", "--strict", "-d", YAMLLINT, "."], ["hadolint", "Dockerfile"])
     if ci == "github":
-        checks += [
-            ["actionlint", ".github/workflows/ci.yml"],
-            ["zizmor", "--offline", ".github"],
-            ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", ".github/workflows/ci.yml"],
-            ["check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml"],
-        ]
-    else:
-        checks.append(["check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", ".gitlab-ci.yml"])
-    for check in checks:
-        done = run(BIN / check[0], *check[1:], cwd=project)
-        assert done.returncode == 0, done.stdout + done.stderr
+        pass_github_linters(project)
+    if ci == "gitlab":
+        pass_linters(
+            project,
+            [*SCHEMA, "vendor.gitlab-ci", ".gitlab-ci.yml"],
+            [*SCHEMA, "vendor.renovate", "renovate.json"],
+            # Facts come from the job before, as variables.
+            ["shellcheck", "--shell", "bash", "--exclude", "SC2154", *scripts(project)],
+        )
+
+
+def test_the_linters_find_nothing_in_this_repositorys_own_files():
+    pass_github_linters(ROOT)
+    pass_linters(ROOT, ["yamllint", "--strict", "-d", YAMLLINT, ".github"], ["shellcheck", ".ci/run", ".ci/engine"])
+
+
+def pass_github_linters(folder: Path) -> None:
+    """actionlint calls shellcheck for each script in a workflow."""
+    workflows = sorted(folder.glob(".github/workflows/*.yml"))
+    assert workflows
+    pass_linters(
+        folder,
+        ["actionlint", "-shellcheck", BIN / "shellcheck", *workflows],
+        ["zizmor", "--offline", "--persona", "auditor", ".github"],
+        [*SCHEMA, "vendor.github-workflows", *workflows],
+        [*SCHEMA, "vendor.dependabot", ".github/dependabot.yml"],
+    )
+
+
+def pass_linters(folder: Path, *linters: list[str | Path]) -> None:
+    for linter in linters:
+        done = run(BIN / linter[0], *linter[1:], cwd=folder)
+        assert done.returncode == 0, f"{linter}:\n{done.stdout}{done.stderr}"
+
+
+def scripts(project: Path) -> list[str]:
+    """The scripts of GitLab's jobs, written to files."""
+    jobs = yaml.safe_load((project / ".gitlab-ci.yml").read_text())
+    written = []
+    for name, job in jobs.items():
+        for section in {"script", "after_script"} & set(job):
+            path = project / f"{name}-{section}.sh"
+            path.write_text("\n".join(job[section]))
+            written.append(path.name)
+    assert len(written) == 3
+    return written
 
 
 def test_no_secret_is_asked_of_a_ci_system(bake):

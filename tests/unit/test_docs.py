@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
+import facts
+from bootstrap import PROJECT
 from pydantic import BaseModel
 from starter.vertexai.cli import vertexai
 from starter.vertexai.config import Settings
@@ -36,6 +38,11 @@ def test_every_key_of_vertexai_yml_is_explained_and_no_other():
     rows = re.findall(r"^\| `([^`]+)` \|", (REFERENCE / "vertexai-yml.md").read_text(), re.MULTILINE)
     assert len(rows) == len(set(rows))
     assert set(rows) == keys(Settings)
+
+
+def test_every_fact_is_explained_and_no_other():
+    table = re.findall(r"^\| `(\w+)` \|", (REFERENCE / "globals-yml.md").read_text(), re.MULTILINE)
+    assert table == list(facts.read(PROJECT / "conf/cloud/globals.yml"))
 
 
 def test_every_command_and_option_is_explained_once_and_no_other():

@@ -1,0 +1,161 @@
+"""What the executed CI pipelines share: an environment, a project to push, the git host, and the cloud it launches in."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import pytest
+import yaml
+from fakes.federation import Federation, GitHost
+from fakes.google_identity import Google
+from mlflow.entities import Run
+from running import BIN, commit, run
+from small_cloud import LAUNCHER, answers, configure, name_experiment
+from wanted import Host
+
+REPOSITORY = "acme/penguins"
+POOL = "projects/1/locations/global/workloadIdentityPools"
+HOSTS = {
+    "github": Host("github", "https://token.actions.githubusercontent.com", REPOSITORY, "main"),
+    "gitlab": Host("gitlab", "https://gitlab.com", REPOSITORY, "main", audience="https://gitlab.com"),
+}
+CLAIMS = {
+    "github": {"sub": f"repo:{REPOSITORY}:environment:cloud", "repository": REPOSITORY, "ref": "refs/heads/main"},
+    "gitlab": {
+        "sub": f"project_path:{REPOSITORY}:ref_type:branch:ref:main",
+        "project_path": REPOSITORY, "ref": "main", "ref_type": "branch", "ref_protected": "true",
+    },
+}  # fmt: skip
+# What a git host does with a push: check the commit out and run its pipeline.
+HOOK = """#!/bin/sh
+set -e
+unset GIT_DIR
+while read -r _old new _ref; do
+    git clone -q "$PWD" {checkout}
+    cd {checkout}
+    git checkout -q -B main "$new"
+    git remote set-url origin git@{host}.com:{repository}.git
+    cp -r {overlay}/. .
+    exec {command}
+done
+"""
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Path:
+    """Programs of an environment of the pipeline's own, into which ``make install`` installs."""
+    folder = tmp_path / "python"
+    done = run(BIN / "uv", "venv", "--quiet", "--python", BIN / "python", folder, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    # uv's pip, which has the packages at hand below the real home, and not by way of the stand-in for Google's hosts.
+    pip = folder / "bin/pip"
+    variables = f"HOME={Path.home()} VIRTUAL_ENV={folder}"
+    pip.write_text(f'#!/bin/sh\nexec env -u HTTPS_PROXY {variables} {BIN / "uv"} pip --quiet "$@"\n')
+    pip.chmod(0o755)
+    return folder / "bin"
+
+
+@pytest.fixture
+def git_host(ci: str) -> GitHost:
+    """The host, as which it signs the tokens of its jobs; ``ci`` is a constant of each module."""
+    return GitHost(HOSTS[ci].issuer, CLAIMS[ci])
+
+
+@pytest.fixture
+def provider(ci: str) -> str:
+    return f"{POOL}/{ci}/providers/penguins"
+
+
+@pytest.fixture
+def federation(google: Google, git_host: GitHost, ci: str, provider: str) -> Federation:
+    """Google's side of it, as ``make bootstrap`` sets it up."""
+    wanted = HOSTS[ci]
+    oidc = {"issuerUri": wanted.issuer, "allowedAudiences": [wanted.audience] if wanted.audience else []}
+    return Federation(
+        google,
+        [git_host],
+        {provider: {"oidc": oidc, "attributeMapping": wanted.mapping, "attributeCondition": wanted.condition}},
+        {LAUNCHER: {f"principalSet://iam.googleapis.com/{POOL}/{ci}/attribute.repository/{REPOSITORY}"}},
+    )
+
+
+@pytest.fixture
+def pipeline_environment(google: Google, python: Path, tmp_path: Path) -> dict[str, str]:
+    """Environment variables of the pipeline's jobs.
+
+    They have no identity but the one they are given by the host, and a home of their own: docker keeps logins there.
+    """
+    home = tmp_path / "home"
+    home.mkdir()
+    # As on a real runner, and worth half of each command's time.
+    bytecode = {"PYTHONDONTWRITEBYTECODE": ""}
+    nowhere = {"GCE_METADATA_HOST": "127.0.0.1:9", "GCE_METADATA_IP": "127.0.0.1:9", "NO_GCE_CHECK": "true"}
+    kept = {
+        name: value for name, value in os.environ.items() if name == "DOCKER_HOST" or name.startswith(("PIP_", "SSL_"))
+    }
+    path = f"{python}{os.pathsep}{os.environ['PATH']}"
+    return {**google.environment, **nowhere, "PATH": path, "HOME": str(home), "DO_NOT_TRACK": "1", **bytecode, **kept}
+
+
+@pytest.fixture
+def launchable_project(
+    make_project, registry, google, vertex, iap, federation, provider, ci, tmp_path, request
+) -> Path:
+    """A project whose facts are filled in; its jobs run in the image that was pushed."""
+    project = make_project(ci=ci, **answers(iap))
+    globals_ = project / "conf/cloud/globals.yml"
+    facts = yaml.safe_load(globals_.read_text()) | {
+        "artifact_registry": f"{registry}/project-42/images",
+        "ci_service_account": LAUNCHER,
+        "workload_identity_provider": provider,
+    }
+    globals_.write_text(yaml.safe_dump(facts))
+    name_experiment(project, request.node.originalname)
+    configure(project, api_endpoint=vertex.url)
+    commit(project)
+    vertex.mount, vertex.inside, vertex.cwd = tmp_path, google.environment, project
+    vertex.token = f"access-token-of-{LAUNCHER}"
+    return project
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Path:
+    """Files that the host puts into its checkout."""
+    folder = tmp_path / "overlay"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def push(pipeline, overlay, ci, tmp_path) -> Callable[[Path], subprocess.CompletedProcess[str]]:
+    """``git push`` a project to a host that runs its pipeline."""
+
+    def push(project: Path) -> subprocess.CompletedProcess[str]:
+        host = tmp_path / "host.git"
+        assert run("git", "init", "-q", "--bare", host, cwd=tmp_path).returncode == 0
+        command = " ".join(f"'{item}'" for item in pipeline(project, "push"))
+        hook = host / "hooks/post-receive"
+        checkout = tmp_path / "checkout"
+        hook.write_text(
+            HOOK.format(checkout=checkout, command=command, host=ci, repository=REPOSITORY, overlay=overlay)
+        )
+        hook.chmod(0o755)
+        return run("git", "push", str(host), "HEAD:main", cwd=project, timeout=900)
+
+    return push
+
+
+@pytest.fixture
+def run_of(mlflow_url, request) -> Callable[[str], list[Run]]:
+    """The MLflow runs of a commit."""
+
+    def run_of(commit: str) -> list[Run]:
+        client = mlflow.MlflowClient(mlflow_url)
+        experiment = client.get_experiment_by_name(request.node.originalname)
+        if experiment is None:
+            return []
+        return client.search_runs([experiment.experiment_id], f"tags.`mlflow.source.git.commit` = '{commit}'")
+
+    return run_of

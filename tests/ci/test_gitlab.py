@@ -1,0 +1,130 @@
+"""The generated GitLab pipeline, really executed: from ``git push`` to a finished MLflow run, and on bad days."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from docker_engine import missing
+from fakes.read_only_registry import read_only_registry
+from running import BIN, ROOT, commit, run
+from small_cloud import set_fact
+
+pytestmark = pytest.mark.slow
+
+# What gitlab-ci-local reads besides: no service is started, the engine is that of the tests.
+WITHOUT_SERVICES = "launch:\n  services: []\n"
+# Of the job's image, which is this machine here: docker is there already.
+APT_GET = '#!/bin/sh\necho "apt-get $*"\n'
+
+
+@pytest.fixture
+def ci() -> str:
+    return "gitlab"
+
+
+@pytest.fixture
+def pipeline(docker, python, pipeline_environment, git_host, overlay, tmp_path) -> Callable[..., list[str]]:
+    """The command line by which gitlab-ci-local runs a project's pipeline for an event, on this machine."""
+    if shutil.which("rsync") is None:
+        missing("gitlab-ci-local needs rsync: apt-get install rsync")
+    (python / "apt-get").write_text(APT_GET)
+    (python / "apt-get").chmod(0o755)
+
+    (overlay / ".gitlab-ci-local.yml").write_text(WITHOUT_SERVICES)
+
+    def pipeline(_project: Path, event: str, *options: str) -> list[str]:
+        # The engine of the service is the one of the tests, and the token is the one that GitLab would put in.
+        engine = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+        replaced = {"DOCKER_HOST": engine, "DOCKER_TLS_VERIFY": "", "ID_TOKEN": git_host.token(git_host.issuer)}
+        given = {"CI_PIPELINE_SOURCE": event, **(replaced if event != "merge_request_event" else {})}
+        return [
+            "env", *(f"{name}={value}" for name, value in pipeline_environment.items()),
+            str(BIN / "node"), str(ROOT / ".venv/npm/node_modules/.bin/gitlab-ci-local"),
+            "--force-shell-executor", "--shell-isolation", "--home", str(tmp_path / "home"),
+            "--ignore-predefined-vars", "CI_PIPELINE_SOURCE",
+            *(item for name, value in given.items() for item in ("--variable", f"{name}={value}")), *options,
+        ]  # fmt: skip
+
+    return pipeline
+
+
+def test_a_push_ends_in_a_finished_run_that_names_commit_and_digest(
+    launchable_project, push, run_of, vertex, iap, tmp_path
+):
+    head = run("git", "rev-parse", "HEAD", cwd=launchable_project).stdout.strip()
+    done = push(launchable_project)
+    printed = done.stdout + done.stderr
+    print(printed)
+    (found,) = run_of(head)
+    assert found.info.status == "FINISHED"
+    (job,) = vertex.jobs.values()
+    name = found.data.tags["vertexai_job_name"]
+    assert name == job["name"].rpartition("/")[2]
+    image = found.data.tags["vertexai_image"]
+    assert re.fullmatch(r"127\.0\.0\.1:\d+/project-42/images/test-project@sha256:[0-9a-f]{64}", image)
+    assert f"commit {head}, image {image}" in printed
+    assert re.search(rf"\| job \| \[{name}\]\(https://console", printed)
+    page = f"{iap.url}/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}"
+    assert f"| MLflow run | [FINISHED]({page})" in printed
+    assert "access-token-of" not in printed
+    report = json.loads(left_by(tmp_path, "launch", "annotations.json"))
+    links = {link["external_link"]["label"]: link["external_link"]["url"] for link in report["Pipeline"]}
+    assert links["MLflow run: FINISHED"] == page
+    assert links[f"Vertex AI job {name}: SUCCEEDED"].startswith("https://console.cloud.google.com/vertex-ai/")
+    assert iap.refused == []
+    assert list((tmp_path / "checkout").rglob(".federation")) == []
+
+
+def left_by(tmp_path: Path, job: str, artifact: str) -> str:
+    """A file that a job leaves for GitLab."""
+    return (tmp_path / "checkout/.gitlab-ci-local/builds" / job / artifact).read_text()
+
+
+def test_a_failing_node_turns_it_red_and_is_named_in_the_summary(launchable_project, push, run_of, vertex, tmp_path):
+    parameters = launchable_project / "conf/base/parameters.yml"
+    parameters.write_text(parameters.read_text().replace("n_estimators: 100", "n_estimators: -1"))
+    head = commit(launchable_project)
+    done = push(launchable_project)
+    printed = done.stdout + done.stderr
+    print(printed)
+    assert "FAIL  launch" in printed
+    assert "| failed_node | train_forest |" in printed
+    assert re.search(r"\| error \| InvalidParameterError: The 'n_estimators' parameter", printed)
+    (found,) = run_of(head)
+    assert (found.info.status, found.data.tags["failed_node"]) == ("FAILED", "train_forest")
+    assert "Log of train-forest" in left_by(tmp_path, "launch", "annotations.json")
+
+
+def test_a_failing_test_stops_before_the_build(launchable_project, push, vertex):
+    (launchable_project / "tests/test_planted.py").write_text('def test_planted():\n    assert len("ab") == 3\n')
+    commit(launchable_project)
+    done = push(launchable_project)
+    printed = done.stdout + done.stderr
+    assert "FAIL  check" in printed
+    assert "FAILED tests/test_planted.py::test_planted" in printed
+    assert "docker-login" not in printed
+    assert vertex.requests == []
+
+
+def test_a_denied_push_says_which_role(launchable_project, push, vertex):
+    with read_only_registry() as address:
+        set_fact(launchable_project, "artifact_registry", f"{address}/project-42/images")
+        printed = push(launchable_project).stderr
+    print(printed)
+    assert "denied: Permission" in printed
+    assert f"Whoever pushes needs roles/artifactregistry.writer on {address}/project-42/images" in printed
+    assert "FAIL  launch" in printed
+    assert vertex.requests == []
+
+
+def test_a_merge_request_is_checked_and_gets_no_identity(launchable_project, pipeline, vertex):
+    done = run(*pipeline(launchable_project, "merge_request_event"), cwd=launchable_project, timeout=600)
+    printed = done.stdout + done.stderr
+    assert done.returncode == 0, printed
+    assert "PASS  check" in printed
+    assert "launch" not in printed.partition("PASS")[2]
+    assert vertex.requests == []
