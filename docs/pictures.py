@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from fakes.control_plane import control_plane  # noqa: E402
 from fakes.google_apis import Cloud  # noqa: E402
 from fakes.google_identity import google_identity  # noqa: E402
 from fakes.iap import identity_aware_proxy  # noqa: E402
@@ -27,6 +28,10 @@ from small_cloud import ACCOUNT, CLIENT_ID, REGISTRY, configure  # noqa: E402
 DEMO = ROOT / "build/demo"
 SHOWN = Path("/tmp/demo")
 BIN = DEMO / ".venv/bin"
+COPIED = [
+    "conf", "data", "src", "infra", ".github", "Makefile", "pyproject.toml", "pipeline.json", "Dockerfile",
+    "requirements.lock", ".telemetry",
+]  # fmt: skip
 SCHEDULES = """
 schedules:
   default_schedule:
@@ -42,16 +47,7 @@ def main() -> None:
         sys.exit("build/demo is missing. Make it with: make demo")
     SHOWN.mkdir()
     try:
-        for name in (
-            "conf",
-            "data",
-            "src",
-            "pyproject.toml",
-            "pipeline.json",
-            "Dockerfile",
-            "requirements.lock",
-            ".telemetry",
-        ):
+        for name in COPIED:
             copy = shutil.copytree if (DEMO / name).is_dir() else shutil.copy
             copy(DEMO / name, SHOWN / name)
         run = show("README.md", "demo", "run-local --spec pipeline.json")
@@ -59,9 +55,26 @@ def main() -> None:
         replace("README.md", "plan", plan)
         run_id = re.search(r"run (\w{32})", run)[1]
         screenshot(run_id, ROOT / "docs/pictures/mlflow-run.png")
+        bootstrap()
         launch()
     finally:
         shutil.rmtree(SHOWN)
+
+
+def bootstrap() -> None:
+    """Plan a project's cloud with the real gcloud, for a stand-in of Google's control plane."""
+    for command in (["init", "-q"], ["remote", "add", "origin", "git@github.com:acme/demo.git"]):
+        subprocess.run(["git", *command], cwd=SHOWN, check=True)
+    globals_ = SHOWN / "conf/cloud/globals.yml"
+    known = globals_.read_text().replace("<gcp-project-id>", "project-42").replace("<gcp-region>", "europe-west1")
+    globals_.write_text(known)
+    with control_plane("project-42") as plane:
+        variables = {**ENVIRONMENT, **plane.environment, "CLOUDSDK_CONFIG": str(SHOWN / "gcloud")}
+        argv = ["make", "--silent", "bootstrap", "ARGS=--dry-run"]
+        done = subprocess.run(argv, cwd=SHOWN, env=variables, capture_output=True, text=True, check=True)
+    shown = f'```console\n$ make bootstrap ARGS="--dry-run"\n{done.stdout}```'
+    replace("docs/how-to/set-up-google-cloud.md", "dry-run", shown)
+    shutil.copy(DEMO / "conf/cloud/globals.yml", globals_)
 
 
 def launch() -> None:
@@ -89,6 +102,7 @@ def launch() -> None:
         show("README.md", "launch", "-e cloud run-once --job-id demo-1 --wait-for-completion")
         show(commands, "list-pipelines", "-e cloud list-pipelines")
         show(commands, "status", "-e cloud status demo-1")
+        show("docs/how-to/push-and-it-runs.md", "summary", "-e cloud status demo-1 --format markdown")
         show(commands, "logs", "-e cloud logs demo-1 --step mlflow-finish-run")
         show(commands, "ui", "-e cloud ui demo-1")
         show(scheduling, "created", "-e cloud schedule")
