@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -13,6 +13,11 @@ from urllib.parse import parse_qs, urlsplit
 from .google_identity import Refused, served
 
 NUMBER = "123456789012"
+# Which API has a resource, by a part of its path.
+OWNERS = {
+    "b": "storage", "repositories": "artifactregistry", "serviceAccounts": "iam", "workloadIdentityPools": "iam",
+    "iap_web": "iap",
+}  # fmt: skip
 SERVICES = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "IAM", "IAP", "SERVICEUSAGE", "STORAGE")
 
 
@@ -61,6 +66,8 @@ class ControlPlane:
             Refused: with an HTTP status and a message.
         """
         name = re.sub(r"^/(storage/)?v\d+(beta\d*|alpha\d*)?/", "", path)
+        for api in {f"{OWNERS[part]}.googleapis.com" for part in re.split("[/:]", name) if part in OWNERS} - self.apis:
+            raise Refused(403, f"{api} has not been used in project {self.project} before or it is disabled.", api)
         if name.startswith("b/") or name == "b":
             return self._storage(method, name, query, body)
         if match := re.fullmatch(rf"projects/({self.project}|{NUMBER})/services(:batchEnable|/[\w.]+:enable)?", name):
@@ -159,7 +166,7 @@ def _done(name: str, response: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def control_plane(project: str, trace: Callable[..., None] | None = None) -> Iterator[ControlPlane]:
+def control_plane(project: str) -> Iterator[ControlPlane]:
     """Serve it on loopback; ``environment`` makes gcloud talk to it."""
     plane = ControlPlane(project)
 
@@ -177,11 +184,16 @@ def control_plane(project: str, trace: Callable[..., None] | None = None) -> Ite
             try:
                 said = plane.answer(self.command, url.path, query, json.loads(text) if text else {})
             except Refused as refused:
-                status, message = refused.args
+                status, message, *disabled = refused.args
                 word = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ABORTED"}[status]
-                said = {"error": {"code": status, "message": message, "status": word}}
-            if trace:
-                trace(self.command, self.path, text, status, said)
+                details = [
+                    {
+                        "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "SERVICE_DISABLED",
+                        "domain": "googleapis.com", "metadata": {"service": api, "consumer": f"projects/{NUMBER}"},
+                    }
+                    for api in disabled
+                ]  # fmt: skip
+                said = {"error": {"code": status, "message": message, "status": word, "details": details}}
             data = json.dumps(said).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -194,7 +206,6 @@ def control_plane(project: str, trace: Callable[..., None] | None = None) -> Ite
     with served(Handler) as address:
         plane.environment = {
             "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
-            "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
             **{f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{service}": f"http://{address}/" for service in SERVICES},
         }
         yield plane

@@ -1,6 +1,7 @@
 """The gcloud command: what is there, and making it otherwise."""
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -8,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 _PROJECT = Path(__file__).resolve().parents[1]
+# Nobody is asked anything: looking would otherwise offer to enable an API.
+_UNATTENDED = {"CLOUDSDK_CORE_DISABLE_PROMPTS": "1", "CLOUDSDK_CORE_SHOULD_PROMPT_TO_ENABLE_API": "0"}
 # What gcloud says of a thing that is not there, or whose API is not enabled.
-_ABSENT = re.compile(r"NOT_FOUND|not found|\b404\b|SERVICE_DISABLED", re.IGNORECASE)
+_DISABLED = "SERVICE_DISABLED|has not been used in project"
+_ABSENT = re.compile(rf"NOT_FOUND|not found|\b404\b|{_DISABLED}", re.IGNORECASE)
 # New accounts and newly enabled APIs are known everywhere after a minute or so.
-_NOT_YET = re.compile(r"does not exist|SERVICE_DISABLED|NOT_FOUND: Unknown service account", re.IGNORECASE)
+_NOT_YET = re.compile(rf"does not exist|Unknown service account|{_DISABLED}", re.IGNORECASE)
 _PAUSES = (1, 2, 4, 8, 16, 32, 64)  # seconds
 
 
@@ -43,7 +47,7 @@ def change(*arguments: str) -> None:
         GcloudError: when it fails.
     """
     for pause in (*_PAUSES, None):
-        done = _call(*arguments, "--quiet")
+        done = _call(*arguments)
         if not done.returncode:
             return
         if pause is None or not _NOT_YET.search(done.stderr):
@@ -54,8 +58,9 @@ def change(*arguments: str) -> None:
 def _call(*arguments: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            ["gcloud", *arguments], cwd=_PROJECT, stdin=subprocess.DEVNULL, capture_output=True, text=True
-        )
+            ["gcloud", *arguments], cwd=_PROJECT, env={**os.environ, **_UNATTENDED}, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True,
+        )  # fmt: skip
     except FileNotFoundError:
         raise GcloudError("There is no gcloud command here: https://cloud.google.com/sdk/docs/install") from None
 

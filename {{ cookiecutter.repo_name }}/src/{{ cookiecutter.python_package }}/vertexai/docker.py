@@ -47,8 +47,10 @@ def build_and_push(project: Path, image: str) -> str:
     # An address may have a password in it.
     source = re.sub("//[^/@]*@", "//", _git(project, "remote", "get-url", "origin"))
     revision = _git(project, "rev-parse", "HEAD")
-    labels = ["--build-arg", f"REVISION={revision}", "--build-arg", f"SOURCE={source}"]
-    _loud("build", "--tag", image, *labels, str(project), cure="")
+    # The base image is the environment's, if it names one.
+    given = ["BASE_IMAGE", f"REVISION={revision}", f"SOURCE={source}"]
+    arguments = [item for argument in given for item in ("--build-arg", argument)]
+    _loud("build", "--tag", image, *arguments, str(project), cure="")
     repository = repository_of(image).rpartition("/")[0]
     _loud(
         "push",
