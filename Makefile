@@ -30,9 +30,9 @@ demo: $(VENV)/.generate ## generate a project into build/demo, compile its pipel
 	@echo "Its MLflow pages: cd build/demo && .venv/bin/kedro mlflow ui"
 
 test: $(READY) lint ## check everything: linters, types, units, generated projects, whole pipeline runs
-	$(BIN)/pytest -n auto --ignore tests/docker --ignore tests/ci
+	$(BIN)/pytest -n auto --dist worksteal --ignore tests/docker --ignore tests/ci
 	$(BIN)/pytest tests/docker  # one engine, whose containers are counted: one test at a time
-	$(BIN)/pytest -n auto tests/ci
+	$(BIN)/pytest -n auto --dist worksteal tests/ci
 
 test-fast: $(READY) ## the unit tests, in less than a minute
 	$(BIN)/pytest -n auto -m 'not slow'

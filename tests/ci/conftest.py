@@ -18,13 +18,17 @@ from wanted import Host
 REPOSITORY = "acme/penguins"
 POOL = "projects/1/locations/global/workloadIdentityPools"
 HOSTS = {
-    "github": Host("github", "https://token.actions.githubusercontent.com", REPOSITORY, "main"),
-    "gitlab": Host("gitlab", "https://gitlab.com", REPOSITORY, "main", audience="https://gitlab.com"),
+    "github": Host("github", "https://token.actions.githubusercontent.com", REPOSITORY, "main", "cloud"),
+    "gitlab": Host("gitlab", "https://gitlab.com", REPOSITORY, "main", "cloud", audience="https://gitlab.com"),
 }
 CLAIMS = {
-    "github": {"sub": f"repo:{REPOSITORY}:environment:cloud", "repository": REPOSITORY, "ref": "refs/heads/main"},
+    "github": {
+        "sub": f"repo:{REPOSITORY}:environment:cloud", "repository": REPOSITORY, "repository_id": "1296269",
+        "ref": "refs/heads/main", "environment": "cloud",
+        "workflow_ref": f"{REPOSITORY}/.github/workflows/ci.yml@refs/heads/main",
+    },
     "gitlab": {
-        "sub": f"project_path:{REPOSITORY}:ref_type:branch:ref:main",
+        "sub": f"project_path:{REPOSITORY}:ref_type:branch:ref:main", "project_id": "278964", "environment": "cloud",
         "project_path": REPOSITORY, "ref": "main", "ref_type": "branch", "ref_protected": "true",
     },
 }  # fmt: skip
@@ -58,6 +62,12 @@ def python(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def bootstrapped(ci: str) -> Host:
+    """The host, as ``make bootstrap`` lets it in."""
+    return HOSTS[ci]
+
+
+@pytest.fixture
 def git_host(ci: str) -> GitHost:
     """The host, as which it signs the tokens of its jobs; ``ci`` is a constant of each module."""
     return GitHost(HOSTS[ci].issuer, CLAIMS[ci])
@@ -69,14 +79,15 @@ def provider(ci: str) -> str:
 
 
 @pytest.fixture
-def federation(google: Google, git_host: GitHost, ci: str, provider: str) -> Federation:
+def federation(google: Google, git_host: GitHost, bootstrapped: Host, ci: str, provider: str) -> Federation:
     """Google's side of it, as ``make bootstrap`` sets it up."""
-    wanted = HOSTS[ci]
-    oidc = {"issuerUri": wanted.issuer, "allowedAudiences": [wanted.audience] if wanted.audience else []}
+    audiences = [bootstrapped.audience] if bootstrapped.audience else []
+    oidc = {"issuerUri": bootstrapped.issuer, "allowedAudiences": audiences}
+    condition, mapping = bootstrapped.condition, bootstrapped.mapping
     return Federation(
         google,
         [git_host],
-        {provider: {"oidc": oidc, "attributeMapping": wanted.mapping, "attributeCondition": wanted.condition}},
+        {provider: {"oidc": oidc, "attributeMapping": mapping, "attributeCondition": condition}},
         {LAUNCHER: {f"principalSet://iam.googleapis.com/{POOL}/{ci}/attribute.repository/{REPOSITORY}"}},
     )
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,11 +72,14 @@ def test_a_push_ends_in_a_finished_run_that_names_commit_and_digest(launchable_p
 
 
 def test_a_manual_run_of_a_failing_node_is_red_and_the_node_is_in_the_summary(
-    launchable_project, pipeline, run_of, vertex
+    launchable_project, pipeline, run_of, vertex, git_host, federation, provider, bootstrapped
 ):
     """With an environment, a pipeline and parameters of one's own."""
     (launchable_project / "conf/cloud").rename(launchable_project / "conf/staging")
     head = commit(launchable_project)
+    # Staging is let in by a provider of its own.
+    git_host.claims = git_host.claims | {"environment": "staging"}
+    federation.providers[provider]["attributeCondition"] = replace(bootstrapped, environment="staging").condition
     chosen = {"environment": "staging", "pipeline": "penguins", "params": "forest.n_estimators=-1"}
     inputs = [item for name, value in chosen.items() for item in ("--input", f"{name}={value}")]
     done = run(*pipeline(launchable_project, "workflow_dispatch", *inputs), cwd=launchable_project, timeout=600)

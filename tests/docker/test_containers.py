@@ -171,7 +171,7 @@ def test_a_registry_that_refuses_launches_nothing(docker, built, google, vertex,
         **google.environment,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "docker push failed with exit code 1, see above. Is docker logged in to it?" in done.stderr
+    assert "docker push failed with exit code 1, see above. Not logged in?" in done.stderr
     assert vertex.jobs == {}
 
 

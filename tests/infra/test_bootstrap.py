@@ -9,7 +9,7 @@ from pathlib import Path
 
 import facts
 import pytest
-from bootstrap import PROJECT
+from bootstrap import _ORIGIN, PROJECT
 from fakes.control_plane import NUMBER, ControlPlane, control_plane
 from running import BIN, run
 from wanted import APIS, Cloud, Host, grants
@@ -21,6 +21,7 @@ pytestmark = [
 ]
 PIPELINE = "test-project-pipeline@project-42.iam.gserviceaccount.com"
 LAUNCHER = "test-project-launcher@project-42.iam.gserviceaccount.com"
+ISSUER = "https://token.actions.githubusercontent.com"
 POOL = f"projects/{NUMBER}/locations/global/workloadIdentityPools"
 Bootstrap = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -75,15 +76,12 @@ def test_an_empty_project_gets_what_is_needed_and_a_second_time_changes_nothing(
     ]
     repository = "projects/project-42/locations/europe-west1/repositories/test-project"
     assert plane.resources[repository]["format"] == "DOCKER"
-    provider = plane.resources[
-        "projects/project-42/locations/global/workloadIdentityPools/github/providers/test-project-ci"
-    ]
-    assert (
-        provider["attributeCondition"]
-        == "assertion.repository == 'acme/penguins' && assertion.ref == 'refs/heads/main'"
-    )
+    pools = "projects/project-42/locations/global/workloadIdentityPools"
+    provider = plane.resources[f"{pools}/test-project-ci/providers/github"]
+    assert provider["attributeCondition"] == Host("github", ISSUER, "acme/penguins", "main", "cloud").condition
+    assert provider["oidc"] == {"issuerUri": ISSUER}
     accounts = "projects/project-42/serviceAccounts"
-    jobs = f"principalSet://iam.googleapis.com/{POOL}/github/attribute.repository/acme/penguins"
+    jobs = f"principalSet://iam.googleapis.com/{POOL}/test-project-ci/attribute.repository/acme/penguins"
     assert {name: plane.roles(name) for name in plane.policies} == {
         "projects/project-42": {
             f"serviceAccount:{PIPELINE}": {"roles/aiplatform.user"},
@@ -111,22 +109,23 @@ def test_an_empty_project_gets_what_is_needed_and_a_second_time_changes_nothing(
         "client_id": "",
         "service_account": PIPELINE,
         "ci_service_account": LAUNCHER,
-        "workload_identity_provider": f"{POOL}/github/providers/test-project-ci",
+        "workload_identity_provider": f"{POOL}/test-project-ci/providers/github",
     }
     assert "Still to fill in, conf/cloud/globals.yml: mlflow_tracking_uri, client_id" in done.stdout
     assert re.findall("^#.*", (made / "conf/cloud/globals.yml").read_text(), re.MULTILINE) == comments
 
     before, text = list(plane.changes), (made / "conf/cloud/globals.yml").read_text()
-    # Somebody has let another repository in since.
-    provider["attributeCondition"] = "true"
     again = bootstrap(made, "--mlflow backend-services:mlflow")
     assert again.returncode == 0, again.stderr
-    assert re.findall(r"^\+ +(.*)", again.stdout, re.MULTILINE) == [
-        "federation provider test-project-ci, which is different"
-    ]
-    assert [method for method, _ in plane.changes[len(before) :]] == ["PATCH"]
-    assert provider["attributeCondition"].startswith("assertion.repository == 'acme/penguins'")
-    assert (made / "conf/cloud/globals.yml").read_text() == text
+    assert not re.search(r"^\+", again.stdout, re.MULTILINE)
+    assert (plane.changes, (made / "conf/cloud/globals.yml").read_text()) == (before, text)
+    # Somebody has let others in since.
+    provider["attributeCondition"] = "true"
+    again = bootstrap(made, "--mlflow backend-services:mlflow")
+    assert again.returncode == 2
+    assert "federation provider github is there, and is not what lets in jobs of acme/penguins" in again.stderr
+    assert "gcloud iam workload-identity-pools providers update-oidc github" in again.stderr
+    assert plane.changes == before
 
 
 def test_a_dry_run_prints_the_plan_and_changes_nothing(plane, project, bootstrap):
@@ -177,21 +176,52 @@ def test_a_refusal_is_told_by_gcloud_and_what_was_made_is_found_the_next_time(pl
 @pytest.mark.parametrize(
     ("origin", "arguments", "sentence"),
     [
-        ("", "--env prod", "--env prod: there is no file conf/prod/globals.yml."),
+        ("git@github.com:a/b.git", "--env prod", "--env prod: there is no file conf/prod/globals.yml."),
+        ("git@github.com:a/b.git", "--env cloud/.", "--env cloud/.: there is no file"),
         (
             "/srv/git/penguins",
             "--repository penguins",
             "--repository: whose CI may launch? 'penguins' is not like owner/name",
         ),
+        ("git@work:a/b.git", "", "--server: whose CI may launch? 'work' is no host's name"),
         ("git@github.com:a/b.git", "--branch x'y", "--branch: 'x'y' is no branch's name"),
+        (
+            "git@github.com:a/b.git",
+            "--branch trunk",
+            "--branch trunk: ci.yml runs on pushes to another",
+        ),
         ("git@github.com:a/b.git", "--mlflow vm:x", "--mlflow vm:x: it takes cloud-run:SERVICE"),
     ],
 )
 def test_a_mistake_is_a_sentence_before_anything_is_made(origin, arguments, sentence, plane, project, bootstrap):
-    done = bootstrap(project(origin or "git@github.com:a/b.git"), arguments)
+    done = bootstrap(project(origin), arguments)
     assert done.returncode == 2
     assert sentence in done.stderr
     assert plane.changes == []
+
+
+def test_what_is_of_another_project_is_refused(plane, project, bootstrap):
+    """As in a copy of another environment's facts."""
+    staging = "pipeline@staging-1.iam.gserviceaccount.com"
+    done = bootstrap(project(service_account=staging))
+    assert done.returncode == 2
+    assert f"conf/cloud/globals.yml: service_account: not in project project-42 ({NUMBER})" in done.stderr
+    assert plane.changes == []
+
+
+@pytest.mark.parametrize(
+    ("origin", "server", "repository"),
+    [
+        ("git@github.com:acme/demo.git", "github.com", "acme/demo"),
+        ("https://token@github.com/acme/demo", "github.com", "acme/demo"),
+        ("ssh://git@ssh.github.com:443/acme/demo.git", "ssh.github.com", "acme/demo"),
+        ("ssh://git@git.acme.corp:2222/group/sub/demo.git", "git.acme.corp", "group/sub/demo"),
+        ("https://git.acme.corp:8443/group/demo.git/", "git.acme.corp:8443", "group/demo"),
+    ],
+)
+def test_whose_ci_it_is_is_told_by_the_remote(origin, server, repository):
+    remote = _ORIGIN.match(origin)
+    assert (remote["web"] or remote["ssh"], remote["repository"]) == (server, repository)
 
 
 def test_project_and_region_must_be_known(plane, bake, bootstrap):
@@ -201,16 +231,16 @@ def test_project_and_region_must_be_known(plane, bake, bootstrap):
 
 
 def test_a_deleted_pool_is_named(plane, project, bootstrap):
-    plane.resources["projects/project-42/locations/global/workloadIdentityPools/github"] = {"state": "DELETED"}
+    plane.resources["projects/project-42/locations/global/workloadIdentityPools/test-project-ci"] = {"state": "DELETED"}
     done = bootstrap(project())
     assert done.returncode == 2
-    assert "federation pool github was deleted, and its name is taken for 30 days" in done.stderr
+    assert "federation pool test-project-ci was deleted, and its name is taken for 30 days" in done.stderr
 
 
 def test_every_role_that_is_granted_is_in_the_readme_and_no_other():
     cloud = Cloud(
         project="p", number="1", region="r", bucket="gs://b", registry="r-docker.pkg.dev/p/i", pipeline="p@p", launcher="l@p",
-        provider="pool/providers/x", host=Host("github", "i", "o/n", "main"), mlflow=("--resource-type=app-engine",),
+        provider="pool/providers/x", host=Host("github", "i", "o/n", "main", "cloud"), mlflow=("--resource-type=app-engine",),
     )  # fmt: skip
     who = {f"serviceAccount:{cloud.pipeline}": "pipeline", f"serviceAccount:{cloud.launcher}": "launcher"}
     granted = {(who.get(grant.member, "CI jobs"), grant.role) for grant in grants(cloud)}

@@ -4,19 +4,17 @@ import celpy
 import pytest
 from wanted import Host
 
-GITHUB = Host("github", "https://token.actions.githubusercontent.com", "acme/penguins", "main")
-GITLAB = Host("gitlab", "https://gitlab.com", "acme/sub/penguins", "main", audience="https://gitlab.com")
+GITHUB = Host("github", "https://token.actions.githubusercontent.com", "acme/penguins", "main", "cloud")
+GITLAB = Host("gitlab", "https://gitlab.com", "acme/sub/penguins", "main", "cloud", audience="https://gitlab.com")
 # What the hosts say of a job of the main branch:
 # https://docs.github.com/en/actions/reference/security/oidc, https://docs.gitlab.com/ci/secrets/id_token_authentication
 OF_GITHUB = {
-    "repository": "acme/penguins",
-    "ref": "refs/heads/main",
-    "event_name": "push",
-    "sub": "repo:acme/penguins:environment:cloud",
-}
+    "repository": "acme/penguins", "repository_id": "1296269", "ref": "refs/heads/main", "event_name": "push",
+    "workflow_ref": "acme/penguins/.github/workflows/ci.yml@refs/heads/main", "environment": "cloud",
+}  # fmt: skip
 OF_GITLAB = {
-    "project_path": "acme/sub/penguins", "ref": "main", "ref_type": "branch", "ref_protected": "true", "pipeline_source": "push",
-    "sub": "project_path:acme/sub/penguins:ref_type:branch:ref:main",
+    "project_path": "acme/sub/penguins", "project_id": "278964", "ref": "main", "ref_type": "branch",
+    "ref_protected": "true", "pipeline_source": "push", "environment": "cloud",
 }  # fmt: skip
 
 
@@ -35,15 +33,19 @@ def evaluate(expression: str, claims: dict[str, str]) -> object:
         (GITHUB, OF_GITHUB | {"repository": "acme/penguins-too"}, False),
         (GITHUB, OF_GITHUB | {"ref": "refs/heads/main2"}, False),
         (GITHUB, OF_GITHUB | {"ref": "refs/tags/main"}, False),
+        (GITHUB, OF_GITHUB | {"environment": "cloud/."}, False),
+        # Started by a stranger's pull request, on the main branch.
+        (GITHUB, OF_GITHUB | {"workflow_ref": "acme/penguins/.github/workflows/label.yml@refs/heads/main"}, False),
         (GITLAB, OF_GITLAB, True),
         (GITLAB, OF_GITLAB | {"project_path": "fork/sub/penguins"}, False),
         (GITLAB, OF_GITLAB | {"ref": "feature"}, False),
         (GITLAB, OF_GITLAB | {"ref_type": "tag"}, False),
         (GITLAB, OF_GITLAB | {"ref_protected": "false"}, False),
+        (GITLAB, OF_GITLAB | {"environment": "prod"}, False),
     ],
 )
 def test_only_jobs_of_the_repositorys_branch_are_let_in(host, claims, allowed):
     assert bool(evaluate(host.condition, claims)) is allowed
     mapped = {name: evaluate(source, claims) for name, source in host.mapping.items()}
-    assert mapped["google.subject"] == claims["sub"]
+    assert len(mapped["google.subject"]) < 127
     assert mapped["attribute.repository"] == (claims.get("repository") or claims["project_path"])

@@ -1,6 +1,6 @@
 """Make what the project needs in Google Cloud, grant what it may do there, and fill in the facts: `make bootstrap`.
 
-It can be run again at any time: what is there stays, what is missing is made. ``--dry-run`` only prints the plan.
+It can be run again at any time: what is there stays, what is missing is made. --dry-run only prints the plan.
 """
 
 import argparse
@@ -16,7 +16,11 @@ import gcloud
 from wanted import APIS, Cloud, Grant, Host, Thing, grants, things
 
 PROJECT = Path(__file__).resolve().parents[1]
-_ORIGIN = re.compile(r"^(?:\w+://)?(?:[^@/]*@)?(?P<host>[^:/]+)(?::\d+)?[:/](?P<repository>.+?)(?:\.git)?/?$")
+# https://host:port/owner/name.git, ssh://git@host:port/owner/name, git@host:owner/name; the port of ssh is not wanted.
+_ORIGIN = re.compile(
+    r"^(?:https?://(?:[^@/]*@)?(?P<web>[^/]+)|(?:ssh://)?(?:[^@/]*@)?(?P<ssh>[^:/]+)(?::\d+(?=/))?)[:/]"
+    r"(?P<repository>[^/].*?)(?:\.git)?/?$"
+)
 _GITHUB_ISSUER = "https://token.actions.githubusercontent.com"
 
 
@@ -28,7 +32,8 @@ def main() -> None:
     """Parse the command line, and exit with 1 and a sentence if something is in the way."""
     parser = argparse.ArgumentParser(prog="make bootstrap", description=__doc__)
     parser.add_argument("-e", "--env", default="cloud", help="folder below conf  [cloud]")
-    parser.add_argument("--repository", help="owner/name on the git host  [that of git's remote origin]")
+    parser.add_argument("--server", help="the git host, e.g. gitlab.example.com  [that of git's remote origin]")
+    parser.add_argument("--repository", help="owner/name there, as the host spells it  [that of git's remote origin]")
     parser.add_argument("--branch", default="main", help="the only branch whose CI may launch  [main]")
     parser.add_argument(
         "--mlflow",
@@ -47,7 +52,7 @@ def main() -> None:
 def bootstrap(arguments: argparse.Namespace) -> None:
     """Compare what is wanted with what there is, and make up the difference."""
     path = PROJECT / "conf" / arguments.env / "globals.yml"
-    if not path.is_file():
+    if not re.fullmatch(r"[\w-]+", arguments.env) or not path.is_file():
         raise Refusal(f"--env {arguments.env}: there is no file {path.relative_to(PROJECT)}.")
     cloud = _cloud(arguments, path)
     dry = arguments.dry_run
@@ -75,21 +80,39 @@ def _cloud(arguments: argparse.Namespace, path: Path) -> Cloud:
     number = str(described["projectNumber"])
     host = _host(arguments)
     package = next((PROJECT / "src").glob("*/settings.py")).parent.name
-    slug = package.replace("_", "-").strip("-")
-    bucket = known.get("bucket") or f"gs://{project}-{slug[:30]}"
-    pool = f"projects/{number}/locations/global/workloadIdentityPools/{host.name if host else 'ci'}"
-    return Cloud(
+    # An environment of its own has things of its own; they may be in one project.
+    slug = package.replace("_", "-").strip("-") + ("" if arguments.env == "cloud" else f"-{arguments.env}")
+    bucket = known.get("bucket") or f"gs://{project}-{_short(slug, 30)}"
+    pools = f"projects/{number}/locations/global/workloadIdentityPools"
+    cloud = Cloud(
         project=project,
         number=number,
         region=region,
         bucket="/".join(bucket.split("/")[:3]),
         registry=known.get("artifact_registry") or f"{region}-docker.pkg.dev/{project}/{slug}",
-        pipeline=known.get("service_account") or f"{slug[:20]}-pipeline@{project}.iam.gserviceaccount.com",
-        launcher=known.get("ci_service_account") or f"{slug[:20]}-launcher@{project}.iam.gserviceaccount.com",
-        provider=known.get("workload_identity_provider") or f"{pool}/providers/{slug[:29]}-ci",
+        pipeline=known.get("service_account") or f"{_short(slug, 20)}-pipeline@{project}.iam.gserviceaccount.com",
+        launcher=known.get("ci_service_account") or f"{_short(slug, 20)}-launcher@{project}.iam.gserviceaccount.com",
+        provider=known.get("workload_identity_provider")
+        or f"{pools}/{_short(slug, 29)}-ci/providers/{host.name if host else 'ci'}",
         host=host,
         mlflow=_iap_resource(arguments.mlflow, region),
     )
+    elsewhere = {
+        "service_account": not cloud.pipeline.endswith(f"@{project}.iam.gserviceaccount.com"),
+        "ci_service_account": not cloud.launcher.endswith(f"@{project}.iam.gserviceaccount.com"),
+        "workload_identity_provider": not cloud.provider.startswith(f"{pools}/"),
+    }
+    if strange := [name for name, is_elsewhere in elsewhere.items() if is_elsewhere]:
+        raise Refusal(
+            f"{where}: {', '.join(strange)}: not in project {project} ({number}). Put <a placeholder> there, and "
+            "one is made; or set it up by hand where it is."
+        )
+    return cloud
+
+
+def _short(slug: str, length: int) -> str:
+    """A name's start, which ends as names in Google Cloud must."""
+    return slug[:length].rstrip("-")
 
 
 def _host(arguments: argparse.Namespace) -> Host | None:
@@ -104,11 +127,19 @@ def _host(arguments: argparse.Namespace) -> Host | None:
         raise Refusal(f"--repository: whose CI may launch? '{repository}' is not like owner/name, e.g. acme/penguins.")
     if not re.fullmatch(r"[\w./-]+", arguments.branch):
         raise Refusal(f"--branch: '{arguments.branch}' is no branch's name that this can put into a condition.")
-    server = remote["host"] if remote and not arguments.repository else f"{name}.com"
+    server = arguments.server or (remote["web"] or remote["ssh"] if remote else f"{name}.com")
+    # Where ssh goes through port 443.
+    server = {"ssh.github.com": "github.com", "altssh.gitlab.com": "gitlab.com"}.get(server, server)
+    if not re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d+)?", server):
+        raise Refusal(f"--server: whose CI may launch? '{server}' is no host's name, e.g. {name}.com.")
     if name == "gitlab":
-        return Host(name, f"https://{server}", repository, arguments.branch, audience=f"https://{server}")
+        url = f"https://{server}"
+        return Host(name, url, repository, arguments.branch, arguments.env, audience=url)
+    workflow = PROJECT / ".github/workflows/ci.yml"
+    if f"branches: [{arguments.branch}]" not in workflow.read_text(encoding="utf-8"):
+        raise Refusal(f"--branch {arguments.branch}: {workflow.name} runs on pushes to another; change it there.")
     issuer = _GITHUB_ISSUER if server == "github.com" else f"https://{server}/_services/token"
-    return Host(name, issuer, repository, arguments.branch)
+    return Host(name, issuer, repository, arguments.branch, arguments.env)
 
 
 def _iap_resource(text: str, region: str) -> tuple[str, ...]:
@@ -141,8 +172,10 @@ def _make(thing: Thing, dry: bool) -> None:
     elif all(_has(found.get(name), value) for name, value in thing.settings.items()):
         _say(True, thing.name, thing.reason)
     else:
-        _say(False, f"{thing.name}, which is different", thing.reason)
-        _change(thing.update, dry)
+        raise Refusal(
+            f"{thing.name} is there, and is not what {thing.reason}. It may be somebody else's. If it is this "
+            f"project's, put it right with: gcloud {shlex.join(thing.update)}"
+        )
 
 
 def _has(found: object, wanted: object) -> bool:

@@ -24,10 +24,11 @@ class Host:
     """A git host whose CI launches the pipeline.
 
     Args:
-        name: ``github`` or ``gitlab``; the federation pool's.
+        name: ``github`` or ``gitlab``.
         issuer: who signs the tokens of its jobs.
         repository: ``owner/name`` there.
         branch: the only one whose jobs may launch.
+        environment: the environment there, with its approvals, that the launching job goes through.
         audience: whom its tokens are for; empty for what Google expects of itself.
     """
 
@@ -35,23 +36,32 @@ class Host:
     issuer: str
     repository: str
     branch: str
+    environment: str
     audience: str = ""
 
     @property
     def mapping(self) -> dict[str, str]:
-        """Google's attributes of a job, by the claims of its token."""
-        repository = {"github": "assertion.repository", "gitlab": "assertion.project_path"}[self.name]
-        return {"google.subject": "assertion.sub", "attribute.repository": repository}
+        """Google's attributes of a job, by the claims of its token; a subject has at most 127 bytes."""
+        if self.name == "github":
+            return {"google.subject": "assertion.repository_id", "attribute.repository": "assertion.repository"}
+        return {"google.subject": "assertion.project_id", "attribute.repository": "assertion.project_path"}
 
     @property
     def condition(self) -> str:
-        """Which jobs are let in: those of the repository's branch. Not of a fork, nor of a pull or merge request."""
+        """Which jobs are let in: those that launch, of the repository's branch, in the environment.
+
+        Not of a fork, nor of a pull or merge request; on GitHub not of another workflow either, which may be started by
+        strangers (``pull_request_target``).
+        """
         if self.name == "github":
-            claims = {"repository": self.repository, "ref": f"refs/heads/{self.branch}"}
+            ref = f"refs/heads/{self.branch}"
+            workflow = f"{self.repository}/.github/workflows/ci.yml@{ref}"
+            claims = {"repository": self.repository, "ref": ref, "workflow_ref": workflow}
         else:
             claims = {
                 "project_path": self.repository, "ref_type": "branch", "ref": self.branch, "ref_protected": "true",
             }  # fmt: skip
+        claims["environment"] = self.environment
         return " && ".join(f"assertion.{name} == '{value}'" for name, value in claims.items())
 
 
@@ -98,16 +108,16 @@ class Thing:
         reason: why the project needs it.
         describe: gcloud's arguments that tell whether it is there.
         create: those that make it.
-        update: those that make it what it should be, when ``settings`` differ; empty to leave it alone then.
         settings: what ``describe`` should say, at least.
+        update: gcloud's arguments that would make it so; that is for a person to decide.
     """
 
     name: str
     reason: str
     describe: tuple[str, ...]
     create: tuple[str, ...]
-    update: tuple[str, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
+    update: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -173,11 +183,11 @@ def things(cloud: Cloud) -> Iterator[Thing]:
     oidc = {"issuerUri": host.issuer, **({"allowedAudiences": [host.audience]} if host.audience else {})}
     yield Thing(
         f"federation provider {provider}",
-        f"lets in jobs of branch {host.branch} of {host.repository}, and no others",
+        f"lets in jobs of {host.repository}, branch {host.branch}, environment {host.environment}, and no others",
         (*pools, "providers", "describe", *within),
         (*pools, "providers", "create-oidc", *within, *settings),
-        (*pools, "providers", "update-oidc", *within, *settings),
         {"attributeCondition": host.condition, "attributeMapping": host.mapping, "oidc": oidc},
+        (*pools, "providers", "update-oidc", *within, *settings),
     )
 
 

@@ -43,7 +43,8 @@ class Project:
         self.env = env
         self.params = params or {}
         conf = self.path / settings.CONF_SOURCE
-        if env and not (conf / env).is_dir():
+        # No path: CI's approvals are by name.
+        if env and (not re.fullmatch(r"[\w-]+", env) or not (conf / env).is_dir()):
             known = [folder.name for folder in conf.iterdir() if folder.is_dir()]
             raise UserError(f"--env {env}: there is no folder {conf.name}/{env}.{did_you_mean(env, known)}")
         self._conf = conf
@@ -197,6 +198,11 @@ class Project:
 
     def _config(self, name: str) -> dict[str, Any]:
         return _get(self._loader, name)
+
+
+def is_placeholder(value: Any) -> bool:
+    """Whether a value is still to be filled in."""
+    return bool(_PLACEHOLDER.search(str(value)))
 
 
 def _leaves(config: Any) -> Iterator[str]:
