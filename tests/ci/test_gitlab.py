@@ -105,7 +105,7 @@ def test_a_failing_test_stops_before_the_build(launchable_project, push, vertex)
     done = push(launchable_project)
     printed = done.stdout + done.stderr
     assert "FAIL  check" in printed
-    assert "FAILED tests/test_planted.py::test_planted" in printed
+    assert "AssertionError: assert 2 == 3" in printed
     assert "docker-login" not in printed
     assert vertex.requests == []
 
