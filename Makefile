@@ -11,9 +11,6 @@ PROJECT := {{ cookiecutter.repo_name }}
 PINS := $(shell cat pyproject.toml '$(PROJECT)/pyproject.toml' | cksum | cut -d' ' -f1)
 READY := $(VENV)/.dev-$(PINS)-$(GITLAB_CI_LOCAL_VERSION)
 
-# One more than there are cores: tests wait for servers and children now and then.
-WORKERS ?= $(shell expr $$(nproc) + 1)
-
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint format bench pictures lock newest clean
 
@@ -33,9 +30,9 @@ demo: $(VENV)/.generate ## generate a project into build/demo, compile its pipel
 	@echo "Its MLflow pages: cd build/demo && .venv/bin/kedro mlflow ui"
 
 test: $(READY) lint ## check everything: linters, types, units, generated projects, whole pipeline runs
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal --ignore tests/docker --ignore tests/ci
+	$(BIN)/pytest -n auto --dist worksteal --ignore tests/docker --ignore tests/ci
 	$(BIN)/pytest tests/docker  # one engine, whose containers are counted: one test at a time
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal tests/ci
+	$(BIN)/pytest -n auto --dist worksteal tests/ci
 
 test-fast: $(READY) ## the unit tests, in less than a minute
 	$(BIN)/pytest -n auto -m 'not slow'
