@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from .google_identity import Refused, served
+from .google_identity import JsonHandler, Refused, served
 
 NUMBER = "123456789012"
 # Which API has a resource, by a part of its path.
@@ -170,12 +169,7 @@ def control_plane(project: str) -> Iterator[ControlPlane]:
     """Serve it on loopback; ``environment`` makes gcloud talk to it."""
     plane = ControlPlane(project)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing: a test's output is its own."""
-
+    class Handler(JsonHandler):
         def handle_any(self) -> None:
             url = urlsplit(self.path)
             text = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
@@ -194,12 +188,7 @@ def control_plane(project: str) -> Iterator[ControlPlane]:
                     for api in disabled
                 ]  # fmt: skip
                 said = {"error": {"code": status, "message": message, "status": word, "details": details}}
-            data = json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            self.answer(status, said)
 
         do_GET = do_POST = do_PUT = do_PATCH = handle_any
 

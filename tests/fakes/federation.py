@@ -1,11 +1,9 @@
 """Workload identity federation: hosts that sign their jobs' tokens, and the endpoint that exchanges these (RFC 8693)."""
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import crypt, jwt
 
-from .google_identity import Google, Refused, served
+from .google_identity import Google, JsonHandler, Refused, served
 
 
 class GitHost:
@@ -47,19 +45,14 @@ class GitHost:
 def token_endpoint(host: GitHost) -> Iterator[dict[str, str]]:
     """Where a GitHub job that may asks for its token; the environment variables by which it does."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            """Nothing: a test's output is its own."""
-
+    class Handler(JsonHandler):
         def do_GET(self) -> None:
             allowed = self.headers["Authorization"] == "Bearer job-request-token"
             (audience,) = parse_qs(urlsplit(self.path).query)["audience"]
-            said = json.dumps({"value": host.token(audience)} if allowed else {"message": "no"}).encode()
-            self.send_response(200 if allowed else 401)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(said)))
-            self.end_headers()
-            self.wfile.write(said)
+            if allowed:
+                self.answer(200, {"value": host.token(audience)})
+            else:
+                self.answer(401, {"message": "no"})
 
     with served(Handler) as address:
         yield {
@@ -104,9 +97,9 @@ class Federation:
             claims = jwt.decode(token, certs=host.public_key, audience=allowed)
         except Exception as error:
             raise Refused(400, f"The given credential is rejected: {error}") from None
-        if not _evaluate(provider["attributeCondition"], claims):
+        if not evaluate(provider["attributeCondition"], claims):
             raise Refused(403, "The given credential is rejected by the attribute condition.")
-        attributes = {to: _evaluate(source, claims) for to, source in provider["attributeMapping"].items()}
+        attributes = {to: evaluate(source, claims) for to, source in provider["attributeMapping"].items()}
         pool = name.partition("/providers/")[0]
         me = f"principal://iam.googleapis.com/{pool}/subject/{attributes['google.subject']}"
         mine = {me} | {f"principalSet://iam.googleapis.com/{pool}/{to}/{value}" for to, value in attributes.items()}
@@ -119,7 +112,7 @@ class Federation:
         }  # fmt: skip
 
 
-def _evaluate(expression: str, claims: dict[str, Any]) -> Any:
+def evaluate(expression: str, claims: dict[str, Any]) -> Any:
     """What an expression of the Common Expression Language says of a token's claims."""
     environment = celpy.Environment()
     return environment.program(environment.compile(expression)).evaluate({"assertion": celpy.json_to_cel(claims)})

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import certifi
@@ -107,9 +107,11 @@ class Google:
         return failure
 
 
-class _Handler(BaseHTTPRequestHandler):
+class JsonHandler(BaseHTTPRequestHandler):
+    """What all stand-ins' handlers share: silence, and an answer of a known length."""
+
     protocol_version = "HTTP/1.1"
-    google: Google
+    headers_of_all: ClassVar[dict[str, str]] = {}
 
     def log_message(self, *_: Any) -> None:
         """Nothing: a test's output is its own."""
@@ -117,11 +119,17 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self, status: int, body: Any, content_type: str = "application/json") -> None:
         data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         self.send_response(status)
-        self.send_header("Metadata-Flavor", "Google")
+        for name, value in self.headers_of_all.items():
+            self.send_header(name, value)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+
+class _Handler(JsonHandler):
+    headers_of_all: ClassVar[dict[str, str]] = {"Metadata-Flavor": "Google"}
+    google: Google
 
     def refuse(self, status: int, message: str) -> None:
         self.answer(status, {"error": {"code": status, "message": message, "status": "REFUSED"}})

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -24,7 +23,7 @@ from google.cloud.aiplatform_v1 import types
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from .google_identity import served
+from .google_identity import JsonHandler, served
 
 Json = dict[str, Any]
 _RUNNER = Path(__file__).with_name("vertex_job.py")
@@ -387,12 +386,7 @@ def vertex_ai(
     vertex = Vertex(project, region, cwd, folder, environment)
     lock = threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing: a test's output is its own."""
-
+    class Handler(JsonHandler):
         def handle_any(self) -> None:
             url = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -423,12 +417,7 @@ def vertex_ai(
             if failure == -1:
                 self.close_connection = True
                 return
-            data = json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            self.answer(status, said)
 
         do_GET = do_POST = do_PATCH = do_DELETE = handle_any
 

@@ -1,7 +1,7 @@
 """Which CI jobs the federation provider lets in, by a real evaluator of its condition's language."""
 
-import celpy
 import pytest
+from fakes.federation import evaluate
 from wanted import Host
 
 GITHUB = Host("github", "https://token.actions.githubusercontent.com", "acme/penguins", "main", "cloud")
@@ -16,11 +16,6 @@ OF_GITLAB = {
     "project_path": "acme/sub/penguins", "project_id": "278964", "ref": "main", "ref_type": "branch",
     "ref_protected": "true", "pipeline_source": "push", "environment": "cloud",
 }  # fmt: skip
-
-
-def evaluate(expression: str, claims: dict[str, str]) -> object:
-    environment = celpy.Environment()
-    return environment.program(environment.compile(expression)).evaluate({"assertion": celpy.json_to_cel(claims)})
 
 
 @pytest.mark.parametrize(

@@ -97,12 +97,12 @@ def _cloud(arguments: argparse.Namespace, path: Path) -> Cloud:
         host=host,
         mlflow=_iap_resource(arguments.mlflow, region),
     )
-    elsewhere = {
-        "service_account": not cloud.pipeline.endswith(f"@{project}.iam.gserviceaccount.com"),
-        "ci_service_account": not cloud.launcher.endswith(f"@{project}.iam.gserviceaccount.com"),
-        "workload_identity_provider": not cloud.provider.startswith(f"{pools}/"),
+    own = {
+        "service_account": cloud.pipeline.endswith(f"@{project}.iam.gserviceaccount.com"),
+        "ci_service_account": cloud.launcher.endswith(f"@{project}.iam.gserviceaccount.com"),
+        "workload_identity_provider": cloud.provider.startswith(f"{pools}/"),
     }
-    if strange := [name for name, is_elsewhere in elsewhere.items() if is_elsewhere]:
+    if strange := [name for name, is_own in own.items() if not is_own]:
         raise Refusal(
             f"{where}: {', '.join(strange)}: not in project {project} ({number}). Put <a placeholder> there, and "
             "one is made; or set it up by hand where it is."
@@ -211,8 +211,7 @@ def _fill_in(path: Path, cloud: Cloud, dry: bool) -> None:
     if cloud.host:
         made |= {"ci_service_account": cloud.launcher, "workload_identity_provider": cloud.provider}
     where, known = path.relative_to(PROJECT), facts.read(path)
-    filled = [name for name in made if not known.get(name)] if dry else facts.fill_in(path, made)
-    for name in filled:
+    for name in facts.missing(path, made) if dry else facts.fill_in(path, made):
         print(f"{'would fill in' if dry else 'filled in'} {where}: {name}: {made[name]}")
     if left := [name for name, value in known.items() if not value and name not in made]:
         print(f"Still to fill in, {where}: {', '.join(left)}")

@@ -14,14 +14,19 @@ def read(path: Path) -> dict[str, str]:
     return {name: "" if _PLACEHOLDER.search(value) else value for name, value in found.items()}
 
 
+def missing(path: Path, facts: Mapping[str, str]) -> dict[str, str]:
+    """Those of the facts that the file has no value for."""
+    known = read(path)
+    return {name: fact for name, fact in facts.items() if not known.get(name)}
+
+
 def fill_in(path: Path, facts: Mapping[str, str]) -> list[str]:
     """Put facts where the file has a placeholder, or nothing; all else stays as it is. Written whole or not at all.
 
     Returns:
         The names that were filled in.
     """
-    known = read(path)
-    new = {name: fact for name, fact in facts.items() if not known.get(name)}
+    known, new = read(path), missing(path, facts)
 
     def line(match: re.Match[str]) -> str:
         name, _, _, comment = match.groups()
