@@ -276,8 +276,8 @@ def test_placeholders_are_named_before_any_request(google):
             context(**config), client_id="<oauth-client-id>", service_account=ACCOUNT
         )
     assert str(error.value) == (
-        "Not filled in yet in conf/cloud/globals.yml: client_id: <oauth-client-id>, "
-        "mlflow_tracking_uri: <https://mlflow.example.com>."
+        "Not filled in yet: conf/cloud/globals.yml: client_id: <oauth-client-id>; "
+        "conf/cloud/globals.yml: mlflow_tracking_uri: <https://mlflow.example.com>"
     )
     assert google.requests == 0
 

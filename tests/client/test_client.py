@@ -14,12 +14,12 @@ from google.auth.compute_engine import _metadata
 from google.protobuf import json_format
 from kfp import dsl
 from running import environment
-from starter.vertexai.client import Vertex
-from starter.vertexai.config import RunConfig, ScheduleConfig
-from starter.vertexai.errors import UserError
+from starter.errors import UserError
+from starter.vertexai.cloud.client import Vertex
+from starter.vertexai.cloud.request import labels_of, make_request
+from starter.vertexai.cloud.schedules import changes, make_schedule
 from starter.vertexai.job import TaskRun
-from starter.vertexai.request import Target, labels_of, make_request
-from starter.vertexai.schedules import changes, make_schedule
+from starter.vertexai.settings.models import RunConfig, ScheduleConfig, Target
 
 ACCOUNT = "pipeline@project-42.iam.gserviceaccount.com"
 LABELS = labels_of("demo", "cloud", "train")
@@ -137,7 +137,9 @@ def test_the_same_job_id_starts_no_second_job(vertex, service):
     job, was_there = vertex.submit(request(), "same")
     assert (job.name, was_there) == ("same", True)
     assert len(service.jobs) == 1
-    with pytest.raises(UserError, match=r"--job-id same: is taken by another job \(PENDING\). Choose another id."):
+    with pytest.raises(
+        UserError, match=r"--job-id same: this id belongs to another job \(PENDING\). Choose another id."
+    ):
         vertex.submit(request(root="gs://bucket/other"), "same")
 
 
@@ -164,7 +166,8 @@ def test_an_api_that_never_answers_is_a_sentence_in_the_end(service):
     service.failures = [503] * 50
     started = time.monotonic()
     with pytest.raises(
-        UserError, match=r"^http://127.0.0.1:\d+ does not answer, though asked again and again. \(ServiceUnavailable"
+        UserError,
+        match=r"^http://127.0.0.1:\d+ does not answer, although it was asked several times. \(ServiceUnavailable",
     ):
         Vertex(Target("project-42", "europe-west1", service.url), patience=2).get("x")
     assert time.monotonic() - started < 10
@@ -179,7 +182,7 @@ def test_nobody_there_is_a_sentence(service):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"enabled": False}, "The Vertex AI API is off: gcloud services enable aiplatform.googleapis.com --project project-42"),
+        ({"enabled": False}, "The Vertex AI API is not enabled: gcloud services enable aiplatform.googleapis.com --project project-42"),
         ({"denied": {"aiplatform.pipelineJobs.create"}}, "Grant this identity roles/aiplatform.user in project project-42"),
         ({"denied": {"iam.serviceAccounts.actAs"}}, "Grant this identity roles/iam.serviceAccountUser on run_config.service_account."),
         ({"token": "another"}, "Google does not take these credentials: gcloud auth application-default login"),

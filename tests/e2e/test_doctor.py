@@ -150,6 +150,6 @@ def test_versions_and_a_missing_dockerfile_are_named(bake, doctor):
 
 def test_the_regions_are_those_of_googles_library():
     from google.cloud.aiplatform.constants.base import SUPPORTED_REGIONS
-    from starter.vertexai.doctor import REGIONS
+    from starter.vertexai.checks.known import REGIONS
 
     assert SUPPORTED_REGIONS - {"global"} == REGIONS

@@ -6,9 +6,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "in_place"))
 
-from starter.vertexai.docker import Containers
 from starter.vertexai.job import TaskRun
-from starter.vertexai.local import run_spec
+from starter.vertexai.local.containers import Containers
+from starter.vertexai.local.scheduler import run_spec
 
 
 def tell(run: TaskRun) -> None:

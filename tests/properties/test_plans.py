@@ -7,11 +7,11 @@ import hypothesis
 from graphs import Graph, graphs
 from hypothesis import given
 from kedro.pipeline import Node, Pipeline
-from starter.vertexai.catalog import Catalog
-from starter.vertexai.compiler import compile_plan
-from starter.vertexai.config import RunConfig
-from starter.vertexai.errors import UserError
-from starter.vertexai.plan import Plan, make_plan
+from starter.errors import UserError
+from starter.vertexai.compile.catalog import Catalog
+from starter.vertexai.compile.compiler import compile_plan
+from starter.vertexai.compile.plan import Plan, make_plan
+from starter.vertexai.settings.models import RunConfig
 
 steady = hypothesis.settings(deadline=None, derandomize=os.environ.get("CI") == "true")
 
@@ -74,6 +74,6 @@ def test_every_dataset_that_crosses_a_step_has_one_way_to_do_so(graph):
 @given(graphs())
 def test_the_same_pipeline_compiles_to_the_same_bytes(graph):
     def compiled() -> str:
-        return json.dumps(compile_plan(planned(graph), project_name="p", package="p", image="x"))
+        return json.dumps(compile_plan(planned(graph), RunConfig(image="x"), "p"))
 
     assert compiled() == compiled()

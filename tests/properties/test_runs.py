@@ -13,7 +13,7 @@ import yaml
 from graphs import SOURCE, Graph, graphs
 from hypothesis import HealthCheck, given
 from running import BIN, environment, run
-from starter.vertexai.local import run_spec
+from starter.vertexai.local.scheduler import run_spec
 from warm_python import warm_python
 
 pytestmark = pytest.mark.slow

@@ -1,51 +1,74 @@
-"""The modules' one direction, and each third-party world's one door, as docs/explanation shows."""
+"""Folders say where the code runs, imports go one way, and each third-party library enters by one door.
+
+docs/explanation/how-it-works.md shows the same picture, and a test here compares the two.
+"""
 
 import ast
+import re
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 PACKAGE = Path(__file__).parents[1] / "in_place/starter"
-VERTEXAI = PACKAGE / "vertexai"
-MODULES = {path.stem: ast.parse(path.read_text()) for path in VERTEXAI.glob("*.py")}
-# One layer of their own, above all but the group they are in.
-MODULES["commands"] = ast.Module(
-    [node for path in (VERTEXAI / "commands").glob("*.py") for node in ast.parse(path.read_text()).body], []
-)
+TREES = {path.relative_to(PACKAGE): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
 
-# A module imports only from lines above its own.
-LAYERS = [
-    {"__init__", "errors", "job"},
-    {"params", "config", "catalog", "spec", "artifact", "tracking", "hosts", "deadline", "processes"},
-    {"resources", "lineage", "runner", "cache", "executor", "request", "progress", "docker"},
-    {"grouping", "step", "local"},
-    {"plan"},
-    {"compiler", "refusals", "render", "runs", "logs", "schedules"},
-    {"client", "project"},
-    {"doctor"},
-    {"doctor_online"},
-    {"commands"},
-    {"cli"},
-]
+# What each room, a folder or a module beside the folders, may import. One line is one rule.
+MAY_IMPORT = {
+    "errors": set(),
+    "auth": {"errors"},
+    "settings": {"auth"},
+    "cli": {"vertexai.cli"},
+    "vertexai.cli": {"errors"},
+    "vertexai.contract": set(),
+    "vertexai.job": {"contract"},
+    "vertexai.settings": {"errors"},
+    "vertexai.image": {"errors"},
+    "vertexai.grouping": {"errors", "settings"},
+    "vertexai.project": {"errors", "contract", "settings"},
+    "vertexai.tracking": {"errors", "contract", "job"},
+    "vertexai.step": {"errors", "auth", "contract", "job", "tracking"},
+    "vertexai.compile": {"errors", "contract", "settings", "grouping", "project"},
+    "vertexai.local": {"errors", "contract", "job", "image", "compile"},
+    "vertexai.cloud": {"errors", "auth", "contract", "job", "settings", "compile"},
+    "vertexai.show": {"errors", "contract", "job", "compile"},
+    "vertexai.checks": {"errors", "contract", "job", "tracking", "image", "project", "compile", "cloud"},
+    "vertexai.commands": {
+        "errors", "auth", "contract", "job", "tracking", "image", "project", "compile", "local", "cloud", "show", "checks",
+    },
+}  # fmt: skip
+# By which rooms a library may enter.
 DOORS = {
-    "pydantic": {"config"},
-    "cronsim": {"schedules"},
-    "kfp": {"compiler"},
-    "google.cloud": {"client"},
-    "google.api_core": {"client", "refusals"},
-    "kedro.framework.session": {"step", "runs"},
-    "fsspec": {"artifact"},
-    "cloudpickle": {"artifact"},
-    "mlflow": {"tracking"},
-    "click": {"cli", "commands"},
-    "rich": {"commands", "progress", "render"},
-    "packaging": {"doctor"},
-    "subprocess": {"docker", "local", "processes"},
-    "pyarrow": {"artifact"},
+    "click": {"cli", "vertexai.cli", "vertexai.commands"},
+    "cloudpickle": {"vertexai.step"},
+    "cronsim": {"vertexai.cloud"},
+    "fsspec": {"vertexai.step"},
+    "google.api_core": {"vertexai.cloud"},
+    "google.auth": {"auth"},
+    "google.cloud": {"vertexai.cloud"},
+    "kedro.framework.session": {"vertexai.step", "vertexai.tracking"},
+    "kfp": {"vertexai.compile"},
+    "mlflow": {"auth", "vertexai.step", "vertexai.tracking"},
+    "packaging": {"vertexai.checks"},
+    "pyarrow": {"vertexai.step"},
+    "pydantic": {"vertexai.settings"},
+    "rich": {"vertexai.commands", "vertexai.show"},
+    "subprocess": {"vertexai.image", "vertexai.local"},
 }
+# Kedro's own files, which import nothing of the platform or are the user's.
+THE_USERS = ("__init__", "__main__", "pipeline_registry", "pipelines")
+
+
+def room_of(path: Path) -> str:
+    """``vertexai/step/artifact.py`` → ``vertexai.step``, ``vertexai/project.py`` → ``vertexai.project``"""
+    parts = path.with_suffix("").parts
+    depth = 2 if parts[0] == "vertexai" else 1
+    return ".".join(parts[:depth])
 
 
 def imported(tree: ast.AST) -> set[str]:
+    """The modules of other packages that a module names."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -55,61 +78,95 @@ def imported(tree: ast.AST) -> set[str]:
     return names
 
 
-def siblings(module: str) -> set[str]:
-    """The modules of ``vertexai`` that one of them imports."""
-    found: set[str] = set()
-    for node in ast.walk(MODULES[module]):
-        if isinstance(node, ast.ImportFrom) and node.level == (2 if module == "commands" else 1):
-            names = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
-            found |= set(names)
+def siblings(path: Path, tree: ast.AST) -> set[Path]:
+    """The modules and folders of this package that a module imports, as paths."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = path.parents[node.level - 1] / (node.module or "").replace(".", "/")
+            for name in [alias.name for alias in node.names]:
+                below = base / name
+                is_module = (PACKAGE / f"{below}.py").exists() or (PACKAGE / below).is_dir()
+                found.add(below if is_module else base)
     return found
 
 
-def test_every_module_has_a_layer():
-    assert set(MODULES) == set.union(*LAYERS)
+ARROWS: dict[str, set[str]] = defaultdict(set)
+for path, tree in TREES.items():
+    for other in siblings(path, tree):
+        if room_of(other) != room_of(path):
+            ARROWS[room_of(path)].add(room_of(other))
+ROOMS = sorted({room_of(path) for path in TREES} - set(THE_USERS) - {"vertexai.__init__"})
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_imports_go_one_way(module):
-    layer = next(number for number, names in enumerate(LAYERS) if module in names)
-    below = set().union(*LAYERS[:layer])
-    assert siblings(module) <= below
+def test_every_room_has_a_rule():
+    assert set(ROOMS) == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_its_rule_allows(room):
+    allowed = {name if name in ("errors", "auth", "vertexai.cli") else f"vertexai.{name}" for name in MAY_IMPORT[room]}
+    assert ARROWS[room] <= allowed
+
+
+def test_nothing_imports_the_step():
+    assert [room for room in ROOMS if "vertexai.step" in ARROWS[room]] == []
+
+
+def test_there_is_no_circle():
+    done: list[str] = []
+    while left := [room for room in ROOMS if room not in done]:
+        free = [room for room in left if ARROWS[room] <= set(done)]
+        assert free, f"these import each other in a circle: {left}"
+        done += free
 
 
 @pytest.mark.parametrize("library", sorted(DOORS))
 def test_a_library_enters_by_its_door_only(library):
     users = {
-        module
-        for module, tree in MODULES.items()
+        room_of(path)
+        for path, tree in TREES.items()
         if any(name == library or name.startswith(f"{library}.") for name in imported(tree))
+        and not room_of(path).startswith(THE_USERS)
     }
     assert users == DOORS[library]
 
 
-def test_google_auth_enters_by_auth_and_auth_knows_nothing_of_vertexai():
-    trees = {path.relative_to(PACKAGE): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
-    users = {
-        str(path) for path, tree in trees.items() if any(name.startswith("google.auth") for name in imported(tree))
-    }
-    assert users == {"auth/credentials.py", "auth/gcp.py"}
-    for path, tree in trees.items():
-        if path.parts[0] == "auth":
-            upwards = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level > 1]
-            assert upwards == []
-
-
 def test_the_step_needs_nothing_of_the_launcher():
-    reached, todo = set(), {"step"}
+    reached, todo = set(), {"vertexai.step"}
     while todo:
-        module = todo.pop()
-        reached.add(module)
-        todo |= siblings(module) - reached
-    assert reached.isdisjoint({"client", "compiler", "commands", "cli", "render", "local", "project", "request"})
+        room = todo.pop()
+        reached.add(room)
+        todo |= ARROWS[room] - reached
+    assert reached == {"vertexai.step", "vertexai.contract", "vertexai.tracking", "vertexai.job", "errors"}
+
+
+def test_a_reader_finds_their_way():
+    """The house has few rooms and few arrows, no folder is crowded and no module long."""
+    assert len(ROOMS) <= 22
+    assert sum(len(arrows) for arrows in ARROWS.values()) <= 50
+    for folder in {path.parent for path in TREES}:
+        modules = [path for path in TREES if path.parent == folder and path.name != "__init__.py"]
+        assert len(modules) <= 9 or folder.name == "commands", folder
+    long = {str(path): lines for path in TREES if (lines := len((PACKAGE / path).read_text().splitlines())) > 270}
+    assert long == {}
+
+
+def test_the_picture_in_the_docs_is_the_tree():
+    text = (ROOT / "docs/explanation/how-it-works.md").read_text()
+    picture = text.partition("<!-- picture:begin -->")[2].partition("<!-- picture:end -->")[0]
+    shown = set(re.findall(r"^\s*(?:src/<package>/)?([\w/]+(?:\.py|/))", picture, re.MULTILINE))
+    folder = "vertexai/"
+    expected = {"errors.py", "auth/", folder}
+    for room in ROOMS:
+        if room.startswith("vertexai."):
+            name = room.removeprefix("vertexai.")
+            expected.add(f"{name}/" if (PACKAGE / "vertexai" / name).is_dir() else f"{name}.py")
+    assert shown == expected
 
 
 def test_no_python_of_the_template_has_jinja_in_it():
-    project = Path(__file__).parents[2] / "{{ cookiecutter.repo_name }}"
-    for path in project.rglob("*.py"):
+    for path in (ROOT / "{{ cookiecutter.repo_name }}").rglob("*.py"):
         text = path.read_text()
         ast.parse(text)
         assert "{{ cookiecutter" not in text

@@ -1,9 +1,10 @@
 import gc
+import pickle
 
 import fsspec
 import pytest
 from kedro.io import DatasetError
-from starter.vertexai.artifact import ArtifactDataset
+from starter.vertexai.step.artifact import ArtifactDataset
 
 
 @pytest.mark.parametrize("place", ["{tmp}/deep/er/x", "file://{tmp}/x", "memory://bucket/x"])
@@ -37,3 +38,15 @@ def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(DatasetError, match="nowhere"):
         ArtifactDataset(f"{tmp_path}/nowhere").load()
     assert fsspec.filesystem("file").ls(tmp_path) == []
+
+
+def test_an_artifact_that_was_downloaded_can_be_read(tmp_path):
+    ArtifactDataset("memory://bucket/x").save({"a": 1})
+    fsspec.filesystem("memory").get("/bucket/x", str(tmp_path / "x"))
+    assert ArtifactDataset(f"{tmp_path}/x").load() == {"a": 1}
+
+
+def test_a_plain_pickle_that_was_uploaded_can_be_read(tmp_path):
+    (tmp_path / "x").write_bytes(pickle.dumps([1, 2]))
+    fsspec.filesystem("memory").put(str(tmp_path / "x"), "/bucket/plain")
+    assert ArtifactDataset("memory://bucket/plain").load() == [1, 2]

@@ -4,23 +4,33 @@ import pytest
 from google.protobuf import json_format
 from kedro.pipeline import Node, Pipeline
 from kfp.pipeline_spec import pipeline_spec_pb2
-from starter.vertexai.catalog import Entry
-from starter.vertexai.compiler import compile_plan
-from starter.vertexai.config import RunConfig
-from starter.vertexai.errors import UserError
-from starter.vertexai.plan import make_plan
-from starter.vertexai.spec import read_spec, tasks, write_spec
+from starter.errors import UserError
+from starter.vertexai.compile.catalog import Entry
+from starter.vertexai.compile.compiler import compile_plan
+from starter.vertexai.compile.plan import make_plan
+from starter.vertexai.compile.spec import read_spec, tasks, write_spec
+from starter.vertexai.contract import StepArguments, parse_step_arguments
+from starter.vertexai.settings.models import RunConfig
 
 
 def same(*args):
     return args
 
 
-def compiled(*nodes: Node, settings: dict | None = None, **options):
+def compiled(*nodes: Node, env: str | None = None, params: dict | None = None, **settings):
     resources = {"__default__": {"cpu": "500m", "memory": "2Gi"}}
-    run_config = RunConfig(**{"image": "x", "resources": resources, **(settings or {})})
+    run_config = RunConfig(**{"image": "registry/x@sha256:1", "resources": resources, **settings})
     plan = make_plan("__default__", Pipeline(nodes), run_config, {"raw": Entry("pandas.CSVDataset")}.get)
-    return compile_plan(plan, project_name="My Project", package="my_project", image="registry/x@sha256:1", **options)
+    return compile_plan(plan, run_config, "my_project", env, params)
+
+
+def told(spec: dict, task: str) -> StepArguments:
+    """What a task's container is told, its placeholders replaced as the platform would."""
+    args = [
+        {"{{$}}": "{}"}.get(item, item)
+        for item in spec["deploymentSpec"]["executors"][f"exec-{task}"]["container"]["args"]
+    ]
+    return parse_step_arguments(args)[0]
 
 
 NODES = (
@@ -56,10 +66,9 @@ def test_a_step_is_an_argv_that_no_shell_reads():
     container = spec["deploymentSpec"]["executors"]["exec-cut"]["container"]
     assert container["image"] == "registry/x@sha256:1"
     assert container["command"] == ["python", "-m", "my_project.vertexai.step"]
-    arguments = dict(zip(container["args"][::2], container["args"][1::2], strict=True))
-    assert json.loads(arguments["--nodes"]) == ["cut"]
-    assert arguments["--executor-input"] == "{{$}}"
-    assert arguments["--env"] == "it's $(here)"
+    assert container["args"][container["args"].index("--executor-input") + 1] == "{{$}}"
+    assert "--env=it's $(here)" in container["args"]
+    assert (told(spec, "cut").nodes, told(spec, "cut").env) == (["cut"], "it's $(here)")
 
 
 def test_resources_are_what_vertex_reads():
@@ -69,28 +78,27 @@ def test_resources_are_what_vertex_reads():
 
 def test_gpu_retries_timeout_and_image_of_a_step():
     of_cut = {"gpu_type": "NVIDIA_L4", "retries": 2, "timeout": "5m", "image": "registry/cuda:1"}
-    spec = compiled(*NODES, settings={"resources": {"cut": of_cut}})
+    spec = compiled(*NODES, resources={"cut": of_cut})
     container = spec["deploymentSpec"]["executors"]["exec-cut"]["container"]
     assert container["image"] == "registry/cuda:1"
     assert container["resources"]["accelerator"]["type"] == "NVIDIA_L4"
     assert container["resources"]["accelerator"]["count"] == "1"
-    assert container["args"][container["args"].index("--timeout") + 1] == "300"
+    assert told(spec, "cut").timeout == 300
     (cut,) = (task for task in tasks(spec) if task.name == "cut")
     assert (cut.retry.count, cut.retry.wait) == (2, 10.0)
     other = spec["deploymentSpec"]["executors"]["exec-join"]["container"]
     assert (other["image"], other.get("resources")) == ("registry/x@sha256:1", None)
-    assert "--timeout" not in other["args"]
+    assert not any(item.startswith("--timeout") for item in other["args"])
 
 
 def test_host_aliases_reach_every_task():
-    spec = compiled(*NODES, host_aliases={"mlflow.internal": "10.0.0.4"})
-    for executor in spec["deploymentSpec"]["executors"].values():
-        arguments = executor["container"]["args"]
-        assert json.loads(arguments[arguments.index("--host-aliases") + 1]) == {"mlflow.internal": "10.0.0.4"}
+    spec = compiled(*NODES, network={"host_aliases": [{"ip": "10.0.0.4", "hostnames": ["mlflow.internal"]}]})
+    for executor in spec["deploymentSpec"]["executors"]:
+        assert told(spec, executor.removeprefix("exec-")).host_aliases == {"mlflow.internal": "10.0.0.4"}
 
 
 def test_a_cached_step_has_nothing_of_its_run_in_what_the_key_covers():
-    spec = compiled(*NODES, settings={"caching": True})
+    spec = compiled(*NODES, caching=True)
     found = {task.name: task for task in tasks(spec)}
     assert {name for name, task in found.items() if task.cached} == {"cut", "left-branch", "right-branch", "join"}
     for task in found.values():
@@ -99,7 +107,6 @@ def test_a_cached_step_has_nothing_of_its_run_in_what_the_key_covers():
             given = [item for item in task.container["args"] if "{{" in item]
             assert set(given) == {
                 "{{$}}", "{{$.pipeline_job_name}}", "{{$.pipeline_job_uuid}}", "{{$.pipeline_job_resource_name}}",
-                "{{$.pipeline_task_name}}",
             }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 import pytest
-from starter.vertexai.config import parse_settings
-from starter.vertexai.errors import UserError
+from starter.errors import UserError
+from starter.vertexai.settings.models import parse_settings
 
 WHERE = "conf/base/vertexai.yml"
 

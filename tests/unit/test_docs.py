@@ -8,8 +8,8 @@ import click
 import facts
 from bootstrap import PROJECT
 from pydantic import BaseModel
-from starter.vertexai.cli import vertexai
-from starter.vertexai.config import Settings
+from starter.vertexai.cli import COMMANDS, vertexai
+from starter.vertexai.settings.models import Settings
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference"
 
@@ -50,8 +50,10 @@ def test_every_command_and_option_is_explained_once_and_no_other():
     introduction, *rest = re.split(r"^## ", page, flags=re.MULTILINE)
     sections = {section.split()[0]: rows(section) for section in rest}
     shared = rows(introduction)
-    assert set(sections) == set(vertexai.commands)
-    for name, command in vertexai.commands.items():
+    assert set(sections) == set(COMMANDS)
+    context = click.Context(vertexai)
+    for name in COMMANDS:
+        command = vertexai.get_command(context, name)
         options = {
             option for parameter in command.params if isinstance(parameter, click.Option) for option in parameter.opts
         }
@@ -63,3 +65,9 @@ def rows(text: str) -> set[str]:
     """The options that a page's tables are about."""
     first = "".join(re.findall(r"^\|([^|]+)\|", text, re.MULTILINE))
     return set(re.findall(r"`(--?[a-z][a-z-]*)`", first))
+
+
+def test_the_listing_has_the_first_paragraph_of_each_commands_help():
+    context = click.Context(vertexai)
+    for name, line in COMMANDS.items():
+        assert (vertexai.get_command(context, name).help or "").split("\n\n")[0] == line

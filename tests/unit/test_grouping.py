@@ -1,9 +1,9 @@
 import pytest
 from kedro.pipeline import Node, Pipeline
-from starter.vertexai.catalog import Entry
-from starter.vertexai.config import RunConfig
-from starter.vertexai.errors import UserError
-from starter.vertexai.plan import make_plan
+from starter.errors import UserError
+from starter.vertexai.compile.catalog import Entry
+from starter.vertexai.compile.plan import make_plan
+from starter.vertexai.settings.models import RunConfig
 
 
 def same(*args):

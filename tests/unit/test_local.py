@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 from kfp import dsl
-from starter.vertexai import local
-from starter.vertexai.errors import UserError
-from starter.vertexai.spec import read_spec, tasks
+from starter.errors import UserError
+from starter.vertexai.compile.spec import read_spec, tasks
+from starter.vertexai.job import PipelineJob
+from starter.vertexai.local import scheduler as local
 
 
 def sh(name: str, script: str, **arguments: Any):
@@ -69,15 +70,15 @@ def spec_of(build: Callable[..., Any]) -> dict[str, Any]:
     return json_format.MessageToDict(dsl.pipeline(name="test")(pipeline).pipeline_spec)
 
 
-def execute(spec: dict[str, Any], folder: Path, **options: Any) -> local.LocalJob:
+def execute(spec: dict[str, Any], folder: Path, **options: Any) -> PipelineJob:
     return local.run_spec(spec, folder=folder, cwd=folder, **{"max_workers": 2, **options})
 
 
-def printed(job: local.LocalJob, task: str) -> str:
+def printed(job: PipelineJob, task: str) -> str:
     return Path(job.tasks[task].log).read_text()
 
 
-def states(job: local.LocalJob) -> dict[str, str]:
+def states(job: PipelineJob) -> dict[str, str]:
     return {name: run.state for name, run in job.tasks.items()}
 
 
@@ -97,9 +98,9 @@ def test_values_and_files_travel_as_they_were_written(tmp_path):
 def test_a_task_knows_its_job_and_itself(tmp_path):
     job = execute(spec_of(lambda: names()), tmp_path)
     name, uuid, resource_name, task, root = printed(job, "names").splitlines()
-    assert (name, task, root) == (job.name, "names", str(job.folder))
+    assert (name, task, root) == (job.name, "names", str(tmp_path / job.name))
     assert uuid.isdigit()
-    assert resource_name == job.folder.as_uri()
+    assert resource_name == (tmp_path / job.name).as_uri() == job.resource_name
 
 
 def test_a_failed_task_stops_what_depends_on_it_and_nothing_else(tmp_path):

@@ -3,8 +3,9 @@ import math
 
 import pytest
 from google.protobuf import json_format, struct_pb2
-from starter.vertexai.errors import UserError
-from starter.vertexai.params import check_known, decode, encode
+from starter.errors import UserError
+from starter.vertexai.compile.params import check_known
+from starter.vertexai.contract import decode, encode
 
 
 def through_a_struct(params: dict) -> dict:

@@ -1,11 +1,12 @@
 import pytest
 from kedro.pipeline import Node, Pipeline
-from starter.vertexai import render
-from starter.vertexai.catalog import Catalog
-from starter.vertexai.config import RunConfig
-from starter.vertexai.errors import UserError
-from starter.vertexai.plan import Artifact, make_plan
-from starter.vertexai.resources import Resources
+from starter.errors import UserError
+from starter.vertexai.compile.catalog import Catalog
+from starter.vertexai.compile.datasets import Artifact
+from starter.vertexai.compile.plan import make_plan
+from starter.vertexai.settings.models import RunConfig
+from starter.vertexai.settings.resources import Resources
+from starter.vertexai.show import tables
 
 REMOTE = {"type": "pandas.ParquetDataset", "filepath": "gs://bucket/x.parquet"}
 LOCAL = {"type": "pandas.CSVDataset", "filepath": "data/x.csv"}
@@ -48,7 +49,7 @@ def test_two_names_that_become_one_task_are_both_named(other):
 
 
 def test_a_node_cannot_take_a_task_name_of_mlflow():
-    with pytest.raises(UserError, match="kept for MLflow"):
+    with pytest.raises(UserError, match="reserved for MLflow"):
         planned(Node(same, "raw", "x", name="mlflow_start_run"))
 
 
@@ -63,12 +64,12 @@ def test_the_most_specific_resources_win_field_by_field():
         Node(same, "x", "y", name="big", tags="heavy"),
         resources={"__default__": {"cpu": 1, "memory": "1Gi"}, "heavy": {"memory": "8Gi"}, "big": {"cpu": 4}},
     )
-    assert [step.resources for step in plan.steps] == [Resources("1", "1Gi"), Resources("4", "8Gi")]
+    assert [step.resources for step in plan.steps] == [Resources(cpu="1", memory="1Gi"), Resources(cpu="4", memory="8Gi")]
 
 
 def test_the_graph_shows_the_datasets_on_its_edges():
     plan = planned(Node(same, "raw", "made", name="one"), Node(same, "made", "end", name="two"))
-    assert render.as_mermaid(plan).splitlines() == [
+    assert tables.as_mermaid(plan).splitlines() == [
         "flowchart TD",
         "    start([mlflow-start-run])",
         '    s0["one"]',

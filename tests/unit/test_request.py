@@ -1,9 +1,9 @@
 """What Vertex AI is asked for, as data."""
 
 import pytest
-from starter.vertexai.config import Settings, parse_settings
-from starter.vertexai.errors import UserError
-from starter.vertexai.request import check_job_id, label_value, labels_of, make_request, target
+from starter.errors import UserError
+from starter.vertexai.cloud.request import check_job_id, label_value, labels_of, make_request
+from starter.vertexai.settings.models import Settings, parse_settings
 
 SPEC = {"pipelineInfo": {"name": "demo"}, "root": {}}
 
@@ -66,10 +66,6 @@ def test_labels_fit_google_and_stay_apart():
     assert all(len(value) <= 63 for value in values)
 
 
-def test_a_bucket_may_be_written_without_its_scheme_as_kedro_vertexai_does():
-    assert request(root="bucket/folder")["runtimeConfig"]["gcsOutputDirectory"] == "gs://bucket/folder"
-
-
 @pytest.mark.parametrize("root", ["file:///tmp", None])
 def test_a_pipeline_root_that_is_not_in_cloud_storage_is_refused(root):
     with pytest.raises(UserError, match=r"^f: run_config.root: .* must be in Cloud Storage, gs://bucket/folder"):
@@ -79,21 +75,24 @@ def test_a_pipeline_root_that_is_not_in_cloud_storage_is_refused(root):
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"project_id": None}, "f: project_id not set, so there is no cloud to ask."),
+        ({"project_id": None}, "f: project_id not set, so this environment has no cloud to ask."),
         ({"project_id": None, "region": None}, "f: project_id and region not set"),
-        ({"region": "Europe"}, "f: region: Europe is not a Vertex AI region, e.g. europe-west1."),
-        ({"api_endpoint": "http://vertex.example.com"}, "must be https://…, or access tokens would travel in clear."),
+        ({"region": "Europe"}, "f: region: Europe is not the name of a region, such as europe-west1."),
+        (
+            {"api_endpoint": "http://vertex.example.com"},
+            "must begin with https://, because access tokens are sent to it.",
+        ),
     ],
 )
 def test_without_a_cloud_there_is_a_sentence(values, sentence):
     with pytest.raises(UserError) as error:
-        target(settings(**values), "f")
+        settings(**values).target("f")
     assert sentence in str(error.value)
 
 
 def test_the_endpoint_is_the_regions_unless_said_otherwise():
-    assert target(settings(), "f").api_endpoint == "https://europe-west1-aiplatform.googleapis.com"
-    assert target(settings(api_endpoint="https://psc.example.com"), "f").api_endpoint == "https://psc.example.com"
+    assert settings().target("f").api_endpoint == "https://europe-west1-aiplatform.googleapis.com"
+    assert settings(api_endpoint="https://psc.example.com").target("f").api_endpoint == "https://psc.example.com"
 
 
 @pytest.mark.parametrize("job_id", ["Job", "1job", "a_b", "a" * 128, ""])

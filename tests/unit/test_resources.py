@@ -1,10 +1,10 @@
 import pytest
 from kedro.pipeline import Node, Pipeline
-from starter.vertexai.catalog import Entry
-from starter.vertexai.config import RunConfig
-from starter.vertexai.errors import UserError
-from starter.vertexai.plan import Step, make_plan
-from starter.vertexai.resources import Resources
+from starter.errors import UserError
+from starter.vertexai.compile.catalog import Entry
+from starter.vertexai.compile.plan import Step, make_plan
+from starter.vertexai.settings.models import RunConfig
+from starter.vertexai.settings.resources import Resources
 
 
 def same(*args):
@@ -59,8 +59,8 @@ def test_node_selectors_are_kedro_vertexais_way_to_name_a_gpu():
     ("entries", "sentence"),
     [
         ({"big": {"cpu": 1}, "group.g": {"cpu": 2}}, "tags of node 'one' say different things (big: 1, group.g: 2). Add an entry 'one'"),
-        ({"one": {"gpu_type": "NVIDIA_L4"}, "two": {"gpu_type": "NVIDIA_TESLA_T4"}}, "nodes of step 'g' ask for different GPU types (NVIDIA_L4, NVIDIA_TESLA_T4)"),
-        ({"one": {"image": "cuda"}}, "nodes of step 'g' ask for different images (None, cuda)"),
+        ({"one": {"gpu_type": "NVIDIA_L4"}, "two": {"gpu_type": "NVIDIA_TESLA_T4"}}, "nodes of step 'g' ask for different values of 'gpu_type' (NVIDIA_L4, NVIDIA_TESLA_T4)"),
+        ({"one": {"image": "cuda"}}, "nodes of step 'g' ask for different values of 'image' (None, cuda)"),
     ],
 )  # fmt: skip
 def test_what_contradicts_itself_is_named(entries, sentence):

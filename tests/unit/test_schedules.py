@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from starter.vertexai.config import ScheduleConfig
-from starter.vertexai.errors import UserError
-from starter.vertexai.request import labels_of
-from starter.vertexai.schedules import changes, entry_for, make_schedule, scheduled_pipelines, validate
+from starter.errors import UserError
+from starter.vertexai.cloud.request import labels_of
+from starter.vertexai.cloud.schedules import changes, entry_for, make_schedule, scheduled_pipelines, validate
+from starter.vertexai.settings.models import ScheduleConfig
 
 OURS = labels_of("project", "cloud")
 WHERE = "vertexai.yml: run_config.schedules.train"

@@ -1,6 +1,7 @@
 """Pieces of a step that need no pipeline: its timeout, its host names, what it says of what it made."""
 
 import http.server
+import json
 import threading
 import time
 import urllib.request
@@ -10,11 +11,11 @@ import pandas as pd
 import pytest
 from kedro.io import DataCatalog, DatasetError
 from kedro.pipeline import Node, Pipeline
-from starter.vertexai import hosts
-from starter.vertexai.artifact import ArtifactDataset
-from starter.vertexai.deadline import StepTimeout, deadline
-from starter.vertexai.lineage import Lineage, describe
-from starter.vertexai.runner import StepRunner
+from starter.vertexai.step import hosts
+from starter.vertexai.step.artifact import ArtifactDataset
+from starter.vertexai.step.deadline import StepTimeout, deadline
+from starter.vertexai.step.lineage import Lineage, numbers_of, shape_of, within_limit
+from starter.vertexai.step.runner import StepRunner
 
 
 def test_a_step_that_is_in_time_is_left_alone():
@@ -46,14 +47,46 @@ def test_an_aliased_host_is_found(monkeypatch):
     [
         (pd.DataFrame({"a": [1, 2, 3], "b": 0}), {"rows": 3, "columns": 2}),
         (np.zeros(7), {"rows": 7}),
+        ({"accuracy": 0.9}, {}),
+        ("text", {}),
+    ],
+)
+def test_lineage_describes_tables(data, said):
+    assert shape_of(data) == said
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
         ({"accuracy": 0.9, "note": "good", "ok": True}, {"accuracy": 0.9}),
         ({"f1": {"value": 1, "step": 0}, "loss": [{"value": 3.0, "step": 0}, {"value": 2.0, "step": 1}]}, {"f1": 1.0, "loss": 2.0}),
         (0.5, {"value": 0.5}),
-        ("text", {}),
+        ({"r2": float("nan"), "loss": float("inf"), "f1": 1}, {"f1": 1.0}),
     ],
 )  # fmt: skip
-def test_lineage_describes_tables_and_metrics(data, said):
-    assert describe(data) == said
+def test_lineage_has_the_numbers_of_metrics_as_far_as_json_knows_them(metrics, said):
+    assert numbers_of(metrics) == said
+
+
+def test_metadata_never_exceeds_its_limit():
+    many = {f"word_{number:06d}": number for number in range(10_000)}
+    kept = within_limit(many)
+    assert 0 < len(kept) < 200
+    assert len(json.dumps(kept)) <= 2048
+
+
+def test_a_dictionary_of_numbers_that_is_no_metric_stays_out_of_the_metadata(tmp_path):
+    artifacts = {"vocabulary": ArtifactDataset(f"{tmp_path}/vocabulary")}
+    told = {"vocabulary": {"key": "data_vocabulary", "uri": None, "metadata": {}, "numbers": False}}
+    lineage = Lineage(told, artifacts)
+    run(
+        Node(lambda: {str(number): number for number in range(10_000)}, None, "vocabulary", name="n"),
+        artifacts,
+        lineage,
+    )
+    given = {"data_vocabulary": {"artifacts": [{"name": "data_vocabulary", "uri": f"{tmp_path}/vocabulary"}]}}
+    (artifact,) = lineage.executor_output(given)["data_vocabulary"]["artifacts"]
+    assert artifact["metadata"] == {"bytes": (tmp_path / "vocabulary").stat().st_size}
 
 
 def run(node: Node, artifacts: dict[str, ArtifactDataset], *hooks: object) -> None:
@@ -65,8 +98,8 @@ def run(node: Node, artifacts: dict[str, ArtifactDataset], *hooks: object) -> No
 def test_what_was_made_is_in_the_executor_output(tmp_path):
     artifacts = {"table": ArtifactDataset(f"{tmp_path}/table")}
     told = {
-        "table": {"key": "data_table", "uri": None, "metadata": {"owner": "me"}},
-        "kept": {"key": "data_kept", "uri": "gs://b/kept", "metadata": {}},
+        "table": {"key": "data_table", "uri": None, "metadata": {"owner": "me"}, "numbers": False},
+        "kept": {"key": "data_kept", "uri": "gs://b/kept", "metadata": {}, "numbers": True},
     }
     lineage = Lineage(told, artifacts)
     run(Node(lambda: (pd.DataFrame({"a": [1]}), 1.5), None, ["table", "kept"], name="n"), artifacts, lineage)

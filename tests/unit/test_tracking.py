@@ -1,5 +1,6 @@
 import pytest
-from starter.vertexai.tracking import Job, failure_tags
+from starter.vertexai.job import JobIdentity
+from starter.vertexai.tracking import failure_tags
 
 # As Vertex AI words it.
 MESSAGE = (
@@ -9,14 +10,14 @@ MESSAGE = (
 
 
 def test_the_jobs_page_is_in_the_console():
-    job = Job("demo-1", "7", "projects/42/locations/europe-west1/pipelineJobs/demo-1")
+    job = JobIdentity("demo-1", "7", "projects/42/locations/europe-west1/pipelineJobs/demo-1")
     assert job.url == (
         "https://console.cloud.google.com/vertex-ai/locations/europe-west1/pipelines/runs/demo-1?project=42"
     )
 
 
 def test_a_job_elsewhere_has_the_url_it_says():
-    assert Job("demo-1", "7", "file:///somewhere/demo-1").url == "file:///somewhere/demo-1"
+    assert JobIdentity("demo-1", "7", "file:///somewhere/demo-1").url == "file:///somewhere/demo-1"
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,12 @@ from google.auth.credentials import with_scopes_if_required
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError, TransportError
 from google.auth.transport.requests import AuthorizedSession, Request
 
-from .errors import AuthorizationError
+from ..errors import AuthorizationError
 
-__all__ = ["SCOPE", "GoogleAuthError", "advice_for", "ambient", "default", "may_impersonate", "session", "whoami"]
+__all__ = [
+    "SCOPE", "GoogleAuthError", "access_token", "advice_for", "ambient", "default", "is_switched_off",
+    "may_impersonate", "session", "whoami",
+]  # fmt: skip
 
 _TOKEN_INFO = "https://oauth2.googleapis.com/tokeninfo"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -27,7 +30,8 @@ def default() -> Any:
     Raises:
         GoogleAuthError: when there are none, or they cannot be read.
     """
-    # Asked with the scope, google-auth would look up a project's name for a federated identity: nobody needs it here.
+    # If it were asked with the scope, google-auth would look up a project's name for a federated identity, which nobody
+    # needs here.
     credentials, _project = google.auth.default()
     return with_scopes_if_required(credentials, [SCOPE])
 
@@ -42,6 +46,20 @@ def ambient() -> Any:
         return default()
     except GoogleAuthError as error:
         raise AuthorizationError(advice_for(error)) from None
+
+
+def access_token() -> str:
+    """An access token of the ambient identity, for Google's APIs and registries.
+
+    Raises:
+        AuthorizationError: when there is none to be had, with the reason and the cure.
+    """
+    credentials = ambient()
+    try:
+        credentials.refresh(Request())
+    except GoogleAuthError as error:
+        raise AuthorizationError(f"{advice_for(error)} ({error})") from None
+    return str(credentials.token)
 
 
 def session(service_account: str | None = None) -> AuthorizedSession:
@@ -85,6 +103,11 @@ def whoami() -> str:
     return str(answer.json().get("email") or type(credentials).__name__)
 
 
+def is_switched_off(said: str) -> bool:
+    """Whether an answer of Google's says that the API is not enabled in the project."""
+    return bool(re.search("SERVICE_DISABLED|has not been used|is disabled", said))
+
+
 def advice_for(error: Exception) -> str:
     """What to do about a failure to get a token."""
     if isinstance(error, DefaultCredentialsError):
@@ -92,5 +115,5 @@ def advice_for(error: Exception) -> str:
     if isinstance(error, RefreshError) and re.search("invalid_grant|reauth", str(error), re.IGNORECASE):
         return "The credentials have expired or were revoked: gcloud auth application-default login"
     if isinstance(error, TransportError | OSError):
-        return "Google could not be reached, though tried for half a minute; try again."
+        return "Google could not be reached for half a minute. Try again."
     return "Google answered with an error."

@@ -19,8 +19,8 @@ from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, Tra
 from google.auth.transport.requests import Request
 from google.oauth2 import id_token
 
-from .credentials import SCOPE, advice_for, default
-from .errors import AuthorizationError
+from ..errors import AuthorizationError
+from .credentials import SCOPE, advice_for, default, is_switched_off
 from .mlflow_request_header_provider import RequestHeaderProviderWithKedroContext
 
 # A token is renewed this long before its end, in seconds, or after nine tenths of a short life.
@@ -134,7 +134,7 @@ def _impersonated(audience: str, service_account: str) -> IdToken:
         return impersonated_credentials.IDTokenCredentials(target, target_audience=audience, include_email=True)
 
     def advice(status: int | None, error: Exception) -> str:
-        if status == 403 and re.search("SERVICE_DISABLED|has not been used|is disabled", str(error)):
+        if status == 403 and is_switched_off(str(error)):
             return "Enable the API: gcloud services enable iamcredentials.googleapis.com"
         if status == 403:
             return f"Grant this identity roles/iam.serviceAccountTokenCreator on {service_account}."
@@ -163,17 +163,6 @@ def _ambient(audience: str) -> IdToken:
         return advice_for(error)
 
     return IdToken(make, advice)
-
-
-def access_token() -> str:
-    """An access token of the ambient identity, for other Google APIs.
-
-    Raises:
-        google.auth.exceptions.GoogleAuthError: when there is none to be had.
-    """
-    credentials = default()
-    credentials.refresh(Request())
-    return str(credentials.token)
 
 
 def ambient_id_token(audience: str) -> str:

@@ -1,12 +1,11 @@
 """Base class of the header providers that ``mlflow.yml`` names: Kedro context and ``init_kwargs`` in, headers out.
 
-MLflow swallows what a provider raises and sends the request without its header, and Kedro registers a provider again
-with each context, whose headers MLflow then joins. This class sees to it that neither happens to any subclass.
+MLflow swallows what a provider raises and sends the request without its header. Kedro registers a provider again with
+each context, and MLflow then joins the headers of all of them. This class makes sure that neither happens.
 """
 
 import functools
 import ipaddress
-import re
 from collections.abc import Callable
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -16,9 +15,7 @@ from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
 from mlflow.tracking.request_header.abstract_request_header_provider import RequestHeaderProvider
 
-from .errors import AuthorizationError
-
-_PLACEHOLDER = re.compile(r"<[^<>]+>")
+from ..errors import PLACEHOLDER, AuthorizationError, not_filled_in
 
 
 class RequestHeaderProviderWithKedroContext(RequestHeaderProvider):
@@ -108,9 +105,10 @@ def _agreed(init_kwargs: dict[str, Any], context: KedroContext) -> dict[str, Any
 def _refuse_placeholders(params: dict[str, Any], context: KedroContext) -> None:
     server = _config(context, "mlflow").get("server") or {}
     values = {**params, "mlflow_tracking_uri": server.get("mlflow_tracking_uri")}
-    left = [f"{name}: {value}" for name, value in values.items() if _PLACEHOLDER.fullmatch(str(value))]
+    file = f"conf/{context.env or 'base'}/globals.yml"
+    left = [f"{file}: {name}: {value}" for name, value in values.items() if PLACEHOLDER.fullmatch(str(value))]
     if left:
-        raise AuthorizationError(f"Not filled in yet in conf/{context.env or 'base'}/globals.yml: {', '.join(left)}.")
+        raise AuthorizationError(not_filled_in(left))
 
 
 def _config(context: KedroContext, name: str) -> dict[str, Any]:

@@ -13,6 +13,6 @@ def id_token(audience: str) -> str:
 
 def access_token() -> str:
     """Access token of the ambient identity."""
-    from .gcp import access_token
+    from . import credentials
 
-    return access_token()
+    return credentials.access_token()

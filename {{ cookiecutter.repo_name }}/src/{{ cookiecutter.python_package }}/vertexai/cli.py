@@ -1,51 +1,59 @@
-"""``kedro vertexai``: the group of this project's commands."""
+"""``kedro vertexai``: the group of this project's commands, each loaded only when it is called."""
 
 from typing import Any
 
 import click
-from kedro.framework.startup import ProjectMetadata
+from kedro.framework.cli.utils import LazyGroup
 
-from .commands import (
-    cancel,
-    compile,
-    docker_login,
-    doctor,
-    facts,
-    list_pipelines,
-    logs,
-    plan,
-    push,
-    run_local,
-    run_once,
-    schedule,
-    status,
-    ui,
-)
-from .commands.options import Environment
-from .errors import UserError
+from ..errors import AuthorizationError, UserError, launch_extra
+
+# Command → its line in the listing. The command itself is ``command`` in the module of its name below ``commands``.
+COMMANDS = {
+    "plan": "Show the steps that a pipeline becomes: their nodes, inputs, outputs and resources.",
+    "compile": "Compile a pipeline to the spec that Vertex AI Pipelines runs. This needs no cloud.",
+    "run-local": "Run the compiled pipeline on this machine, each step in a process or container of its own.",
+    "doctor": "Look for what would go wrong on Vertex AI before it does; exit with 1 if there is something.",
+    "run-once": "Launch a pipeline on Vertex AI, once.",
+    "schedule": "Make the schedules on Vertex AI those of run_config.schedules.",
+    "list-pipelines": "List this project's pipeline jobs in this environment, newest first.",
+    "status": "Show how far a job has come.",
+    "logs": "Print what the steps of a job have printed, oldest line first.",
+    "cancel": "Stop a job and end its MLflow run as KILLED.",
+    "ui": "Print the address of a job in Google's console and open it.",
+    "push": "Build the image of the steps, push it, and print its name by digest.",
+    "docker-login": "Log docker in to the registry of the image, for an hour.",
+    "facts": "Print what globals.yml says about the cloud, as lines of name=value for CI.",
+}
 
 
-class _Commands(click.Group):
-    """Prints a user's mistake as a sentence and exits with 1; wrong usage exits with 2, as click does it."""
+class _Commands(LazyGroup):
+    """Shows a user's mistake without a traceback and exits with 1. Wrong usage exits with 2, as click does it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        with launch_extra():
+            return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # Click would import every command to ask for its help, and cut that off at the end of the line.
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except UserError as error:
+        except (UserError, AuthorizationError) as error:
             raise click.ClickException(str(error)) from None
 
 
-@click.group(cls=_Commands)
+@click.group(
+    cls=_Commands,
+    lazy_subcommands={name: f"{__package__}.commands.{name.replace('-', '_')}.command" for name in COMMANDS},
+)
 @click.option("-e", "--env", help="Configuration environment: a folder below conf.")
 @click.pass_context
 def vertexai(ctx: click.Context, env: str | None) -> None:
-    """Compile, run and watch this project's pipelines on Vertex AI, or on this machine."""
-    metadata: ProjectMetadata = ctx.obj
-    ctx.obj = Environment(metadata.project_path, env)
-
-
-for module in (
-    compile, plan, run_local, run_once, list_pipelines, status, logs, cancel, ui, schedule, doctor, facts,
-    docker_login, push,
-):  # fmt: skip
-    vertexai.add_command(module.command)
+    """Compile, run and follow this project's pipelines, on Vertex AI or on this machine."""
+    ctx.meta["env"] = env

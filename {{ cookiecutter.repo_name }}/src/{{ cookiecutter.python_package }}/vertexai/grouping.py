@@ -13,9 +13,9 @@ from typing import Any
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from .config import GroupingConfig
-from .errors import UserError, did_you_mean
-from .resources import Resources
+from ..errors import UserError, did_you_mean
+from .settings.models import GroupingConfig
+from .settings.resources import Resources
 
 Groups = dict[str, list[Node]]
 ResourcesOf = Callable[[Node], Resources]

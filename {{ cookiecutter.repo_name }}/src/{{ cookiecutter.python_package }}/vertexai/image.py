@@ -1,22 +1,19 @@
-"""The docker command: log in, build and push an image, look at one, run a task's command in one."""
+"""The container image of the steps: what its name says, whether it is this project's, and the docker command."""
 
 import json
-import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
+from ..errors import UserError
 
 _TITLE, _REVISION = "org.opencontainers.image.title", "org.opencontainers.image.revision"
 
 
 def login(registry: str, token: str) -> None:
-    """Log docker in to one of Google's registries; docker keeps the token, in no command line.
+    """Log docker in to one of Google's registries. The token goes to docker by its input, not by a command line.
 
     Args:
         registry: its host name.
@@ -25,7 +22,7 @@ def login(registry: str, token: str) -> None:
     Raises:
         UserError: when docker or the registry refuses.
     """
-    done = _call("login", registry, "--username", "oauth2accesstoken", "--password-stdin", typed=token)
+    done = docker("login", registry, "--username", "oauth2accesstoken", "--password-stdin", typed=token)
     if done.returncode:
         raise UserError(f"docker login {registry}: {done.stderr.strip()}")
 
@@ -38,16 +35,16 @@ def build_and_push(project: Path, image: str) -> str:
         image: name and tag, in a registry that docker is logged in to.
 
     Returns:
-        The image by digest, which is never another image: ``…/name@sha256:…``
+        The image by digest, which always means this very image: ``…/name@sha256:…``
 
     Raises:
         UserError: when docker fails.
     """
-    _require_engine()
-    # An address may have a password in it.
+    require_engine()
+    # A remote's address may have a password in it.
     source = re.sub("//[^/@]*@", "//", _git(project, "remote", "get-url", "origin"))
     revision = _git(project, "rev-parse", "HEAD")
-    # The base image is the environment's, if it names one.
+    # Without a value, docker takes the base image from the environment, if a variable there names one.
     given = ["BASE_IMAGE", f"REVISION={revision}", f"SOURCE={source}"]
     arguments = [item for argument in given for item in ("--build-arg", argument)]
     _loud("build", "--tag", image, *arguments, str(project), cure="")
@@ -55,17 +52,17 @@ def build_and_push(project: Path, image: str) -> str:
     _loud(
         "push",
         image,
-        cure="Not logged in? kedro vertexai -e <environment> docker-login. "
-        f"Denied? Whoever pushes needs roles/artifactregistry.writer on {repository}.",
+        cure="If docker is not logged in: kedro vertexai -e <environment> docker-login. "
+        f"If the push was denied: whoever pushes needs roles/artifactregistry.writer on {repository}.",
     )
-    for digest in _inspect("image", image)["RepoDigests"]:
+    for digest in inspect("image", image)["RepoDigests"]:
         if digest.startswith(f"{repository_of(image)}@"):
             return str(digest)
-    raise UserError(f"docker does not know the digest of {image}, though it has pushed it.")
+    raise UserError(f"docker has pushed {image} but does not know its digest.")
 
 
 def repository_of(image: str) -> str:
-    """An image's name without its tag; a registry's port is none."""
+    """An image's name without its tag. The port of a registry is part of the name."""
     return re.sub(r":[^:/]+$", "", image)
 
 
@@ -75,7 +72,7 @@ def registry_of(image: str) -> str:
 
 
 def doubts(project: Path, package: str, image: str) -> str:
-    """Why an image may not be this project as it is now; empty if nothing speaks against it, or it is not known here.
+    """Why an image may not be this project as it is now; empty if there is no reason, or the image is not known here.
 
     Args:
         project: the project's folder.
@@ -83,90 +80,62 @@ def doubts(project: Path, package: str, image: str) -> str:
         image: the image.
     """
     try:
-        labels = (_inspect("image", image)["Config"] or {}).get("Labels") or {}
+        labels = (inspect("image", image)["Config"] or {}).get("Labels") or {}
     except UserError:
         return ""
     title, revision, head = labels.get(_TITLE), labels.get(_REVISION), _git(project, "rev-parse", "HEAD")
     if title != package:
-        return f"Image {image} is not of the package {package}: its label {_TITLE} is {title or 'missing'}."
+        return f"Image {image} is not an image of package {package}: its label {_TITLE} is {title or 'missing'}."
     if revision and head and revision != head:
-        return f"Image {image} was built from commit {revision[:12]}, this is {head[:12]}. Build it anew: make image"
+        return f"Image {image} was built from commit {revision[:12]}, this is {head[:12]}. Build it again: make image"
     return ""
 
 
 def require_image(image: str) -> None:
-    """Refuse an image that is neither here nor can be pulled.
+    """Refuse an image that is not on this machine and cannot be pulled.
 
     Raises:
         UserError: with the cure.
     """
-    _require_engine()
-    if _call("image", "inspect", image).returncode and _call("pull", "--quiet", image).returncode:
+    require_engine()
+    if docker("image", "inspect", image).returncode and docker("pull", "--quiet", image).returncode:
         raise UserError(f"There is no image {image}. Build it: make image IMAGE={image}")
 
 
-@dataclass(frozen=True)
-class Containers:
-    """Runs commands of tasks in containers on this machine.
+def require_engine() -> None:
+    """Refuse to go on without a Docker engine.
 
-    Args:
-        mount: folder that containers see under its own path, for artifacts and an embedded MLflow store.
-        environment: environment variables of all containers.
+    Raises:
+        UserError: with what docker says.
     """
-
-    mount: Path
-    environment: Mapping[str, str]
-
-    def argv(self, name: str, container: Mapping[str, Any], command: Sequence[str]) -> list[str]:
-        """The docker command that runs a task's command in its image.
-
-        Args:
-            name: of the container.
-            container: the task's ``PipelineContainerSpec``: image, environment and resources.
-            command: the command, placeholders replaced.
-        """
-        environment = {**self.environment, **{item["name"]: item.get("value", "") for item in container.get("env", [])}}
-        resources = container.get("resources", {})
-        limits = []
-        if "cpuLimit" in resources:
-            limits += ["--cpus", f"{min(resources['cpuLimit'], os.cpu_count() or 1):g}"]
-        if "memoryLimit" in resources:
-            # In gigabytes. No swap beyond it, or the limit would be twice as high.
-            memory = str(int(resources["memoryLimit"] * 1e9))
-            limits += ["--memory", memory, "--memory-swap", memory]
-        return [
-            *("docker", "run", "--init", "--name", name, "--network", "host", *limits),
-            *("--user", f"{os.getuid()}:{os.getgid()}", "--volume", f"{self.mount}:{self.mount}"),
-            *(item for variable, value in environment.items() for item in ("--env", f"{variable}={value}")),
-            *("--entrypoint", command[0], container["image"], *command[1:]),
-        ]
-
-    def remove(self, name: str) -> str:
-        """Remove a container, running or not.
-
-        Returns:
-            Why it ended, if docker knows more than its exit code.
-        """
-        try:
-            state = _inspect("container", name)["State"]
-        except UserError:
-            return ""
-        _call("rm", "--force", name)
-        return "killed for lack of memory: raise run_config.resources" if state["OOMKilled"] else str(state["Error"])
-
-
-def _require_engine() -> None:
-    done = _call("version", "--format", "{{.Server.Version}}")
+    done = docker("version", "--format", "{{.Server.Version}}")
     if done.returncode:
         said = (done.stderr.strip().splitlines() or [""])[-1]
         raise UserError(f"The Docker engine does not answer. Is it running? ({said})")
 
 
-def _inspect(kind: str, name: str) -> dict[str, Any]:
-    done = _call(kind, "inspect", name)
+def inspect(kind: str, name: str) -> dict[str, Any]:
+    """What docker knows about an ``image`` or a ``container``.
+
+    Raises:
+        UserError: when it knows none of that name.
+    """
+    done = docker(kind, "inspect", name)
     if done.returncode:
         raise UserError(f"docker {kind} inspect {name}: {done.stderr.strip()}")
     return json.loads(done.stdout)[0]
+
+
+def docker(*arguments: str, typed: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a docker command and return it with its output.
+
+    Raises:
+        UserError: when there is no such command.
+    """
+    try:
+        return subprocess.run(["docker", *arguments], input=typed, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise UserError("There is no docker command here: https://docs.docker.com/engine/install") from None
 
 
 def _loud(command: str, *arguments: str, cure: str) -> None:
@@ -175,15 +144,8 @@ def _loud(command: str, *arguments: str, cure: str) -> None:
         raise UserError(f"docker {command} failed with exit code {code}, see above. {cure}".rstrip())
 
 
-def _call(*arguments: str, typed: str | None = None) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(["docker", *arguments], input=typed, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise UserError("There is no docker command here: https://docs.docker.com/engine/install") from None
-
-
 def _git(project: Path, *arguments: str) -> str:
-    """What git says; empty if it says nothing, or is not there."""
+    """What git prints; empty if it prints nothing, or is not installed."""
     try:
         return subprocess.run(["git", *arguments], cwd=project, capture_output=True, text=True).stdout.strip()
     except FileNotFoundError:

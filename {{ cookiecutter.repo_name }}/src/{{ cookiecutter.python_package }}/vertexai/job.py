@@ -3,17 +3,52 @@
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 from urllib.parse import quote
 
-# States of tasks by the names of Vertex AI's PipelineTaskDetail.State, which jobs share as far as they have them.
-PENDING, RUNNING, SUCCEEDED, FAILED = "PENDING", "RUNNING", "SUCCEEDED", "FAILED"
-CANCELLED, NOT_TRIGGERED, SKIPPED = "CANCELLED", "NOT_TRIGGERED", "SKIPPED"
-ENDED = frozenset([SUCCEEDED, FAILED, CANCELLED, NOT_TRIGGERED, SKIPPED])
+from .contract import FINISH_TASK, MLFLOW_RUN, START_TASK
 
+_CONSOLE = "https://console.cloud.google.com"
 _RESOURCE = re.compile(r"projects/([^/]+)/locations/([^/]+)/pipelineJobs/([^/]+)")
+
+
+class State(StrEnum):
+    """States of tasks by the names of Vertex AI's PipelineTaskDetail.State; of jobs, as far as they apply."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    NOT_TRIGGERED = "NOT_TRIGGERED"
+    SKIPPED = "SKIPPED"
+
+
+ENDED = frozenset(State) - {State.PENDING, State.RUNNING}
+
+
+@dataclass(frozen=True)
+class JobIdentity:
+    """Which job a task belongs to, in the platform's words.
+
+    Args:
+        name: job name, unique in its project and region.
+        id: the platform's number for it.
+        resource_name: ``projects/…/locations/…/pipelineJobs/…`` on Vertex AI, a URL on this machine.
+    """
+
+    name: str
+    id: str = ""
+    resource_name: str = ""
+
+    @property
+    def url(self) -> str:
+        """Where a person looks at the job."""
+        match = _RESOURCE.fullmatch(self.resource_name)
+        return console_url(*match.groups()) if match else self.resource_name
 
 
 @dataclass(frozen=True)
@@ -25,15 +60,15 @@ class TaskRun:
         log: file or page with what it printed.
         state: one of the states above.
         attempt: 1 for the first.
-        seconds: how long it took; the last attempt's, where the platform tells.
-        error: why it failed, in words.
+        seconds: how long it took; only the last attempt, where the platform tells.
+        error: why it failed.
         outputs: its output parameters and artifacts.
-        containers: what ran it, one for each attempt; ``projects/…/customJobs/…`` on Vertex AI.
+        containers: what ran it, one for each attempt: ``projects/…/customJobs/…`` on Vertex AI.
     """
 
     name: str
     log: str
-    state: str = PENDING
+    state: str = State.PENDING
     attempt: int = 0
     seconds: float = 0.0
     error: str = ""
@@ -43,42 +78,63 @@ class TaskRun:
 
 @dataclass(frozen=True)
 class PipelineJob:
-    """How far a pipeline job on Vertex AI has come.
+    """How far a pipeline job has come, on Vertex AI or on this machine.
 
     Args:
-        name: job id.
-        resource_name: ``projects/…/locations/…/pipelineJobs/…``
+        name: job name.
+        resource_name: see ``JobIdentity``.
         state: one of the states above, or another of Vertex AI's PipelineState: QUEUED, CANCELLING, PAUSED.
+        tasks: by name, in the order they were created; empty in a list of jobs.
         pipeline: Kedro name of its pipeline.
         created, started, ended: when, with time zone; None if not yet.
-        error: why it failed, in Vertex AI's words.
+        error: why it failed, in the platform's words.
         labels: its labels.
-        run_context: Vertex AI's metadata context of the job, empty until there is one.
-        tasks: by name, in the order they were created; empty in a list of jobs.
+        run_context: Vertex AI's metadata context of the job; empty until there is one.
     """
 
     name: str
     resource_name: str
     state: str
-    pipeline: str
-    created: datetime | None
-    started: datetime | None
-    ended: datetime | None
-    error: str
-    labels: Mapping[str, str]
-    run_context: str
     tasks: Mapping[str, TaskRun]
+    pipeline: str = ""
+    created: datetime | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+    error: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    run_context: str = ""
 
     @property
     def url(self) -> str:
-        """Its page in Google's console."""
-        return console_url(self.resource_name)
+        """Where a person looks at the job."""
+        return JobIdentity(self.name, resource_name=self.resource_name).url
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it has ended well."""
+        return self.state == State.SUCCEEDED
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its state is final."""
+        return self.state in ENDED
+
+    @property
+    def failed_tasks(self) -> list[TaskRun]:
+        """The tasks that have failed."""
+        return [task for task in self.tasks.values() if task.state == State.FAILED]
 
     @property
     def mlflow_run(self) -> str:
-        """Where a person looks at its MLflow run, empty until the first task has said so."""
-        started = self.tasks.get("mlflow-start-run")
-        return ((started and started.outputs) or {}).get("parameters", {}).get("mlflow_run", "")
+        """Where a person looks at its MLflow run; empty until the first task has told."""
+        started = self.tasks.get(START_TASK)
+        return ((started and started.outputs) or {}).get("parameters", {}).get(MLFLOW_RUN, "")
+
+    @property
+    def mlflow_run_is_left(self) -> bool:
+        """Whether the job has ended without the task that ends its MLflow run."""
+        finish = self.tasks.get(FINISH_TASK)
+        return self.has_ended and not (finish and finish.state == State.SUCCEEDED)
 
 
 @dataclass(frozen=True)
@@ -89,7 +145,7 @@ class MlflowRun:
         status: MLflow's run status: RUNNING, FINISHED, FAILED, KILLED.
         url: where a person looks at it.
         failed_node: Kedro node that failed; empty if none did.
-        error: why.
+        error: why it failed.
     """
 
     status: str
@@ -99,29 +155,26 @@ class MlflowRun:
 
 
 def new_job_name(pipeline: str) -> str:
-    """A name that no other job has, of letters and in a length that Vertex AI takes for a job id.
+    """A name that no other job has, as Vertex AI accepts it for a job id.
 
     Args:
-        pipeline: the compiled pipeline's name.
+        pipeline: name of the compiled pipeline.
     """
     moment = datetime.now(UTC).strftime("%Y%m%d%H%M%S")
     return f"{pipeline[:100]}-{moment}-{uuid.uuid4().hex[:4]}"
 
 
-def console_url(resource_name: str) -> str:
-    """The page of a pipeline job in Google's console; what is no resource name of one stays as it is."""
-    match = _RESOURCE.fullmatch(resource_name)
-    if not match:
-        return resource_name
-    project, region, job = match.groups()
-    return f"https://console.cloud.google.com/vertex-ai/locations/{region}/pipelines/runs/{job}?project={project}"
+def console_url(project_id: str, region: str, job: str = "") -> str:
+    """The page of a pipeline job in Google's console; the page that lists all jobs if none is given."""
+    place = f"locations/{region}/pipelines/runs/{job}" if job else "pipelines/runs"
+    return f"{_CONSOLE}/vertex-ai/{place}?project={project_id}"
 
 
 def log_url(containers: list[str]) -> str:
-    """The page of Google's console with the logs of these custom jobs, ``projects/…/customJobs/…``; empty if none."""
+    """The page in Google's console with the logs of these custom jobs, ``projects/…/customJobs/…``; empty if none."""
     if not containers:
         return ""
     project = containers[0].split("/")[1]
     ids = " OR ".join(f'"{name.rpartition("/")[2]}"' for name in containers)
     query = quote(f'resource.type="ml_job" resource.labels.job_id=({ids})', safe="")
-    return f"https://console.cloud.google.com/logs/query;query={query}?project={project}"
+    return f"{_CONSOLE}/logs/query;query={query}?project={project}"

@@ -1,11 +1,12 @@
-"""The Kedro project on disk → its settings, its pipelines' plans and compiled specs.
+"""The Kedro project in one environment: folder and environment in; settings, catalog, parameters and pipelines out.
 
-No session is opened: kedro-mlflow would then call the MLflow server, and compiling needs no network.
+No Kedro session is opened: kedro-mlflow would then call the MLflow server, and compiling needs no network.
 """
 
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,24 +17,24 @@ from kedro.framework.project import pipelines, settings
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
 
-from . import params as runtime_params
-from .catalog import Catalog
-from .config import Settings, parse_settings
-from .errors import UserError, did_you_mean, launch_extra
-from .plan import Plan, make_plan, refuse_missing_inputs
+from ..errors import PLACEHOLDER, UserError, did_you_mean, not_filled_in
+from .contract import leaves
+from .settings.models import Settings, Target, parse_settings
 
-_PLACEHOLDER = re.compile(r"<[^<>]+>")
 _TRACKING_URI = "MLFLOW_TRACKING_URI"
 _RUNTIME_PARAM = re.compile(r"\$\{runtime_params:\s*([\w.]+)")
 
 
 class Project:
-    """What the launcher reads of a project in one environment.
+    """What the launcher reads of a project.
 
     Args:
-        path: the project's root, where ``pyproject.toml`` is.
+        path: root of the project, where ``pyproject.toml`` is.
         env: the configuration environment, a folder below ``conf``; None is Kedro's default.
         params: runtime parameters, nested.
+
+    Attributes:
+        warnings: what the user should know about the settings, found while they were read.
     """
 
     def __init__(self, path: Path, env: str | None = None, params: dict[str, Any] | None = None) -> None:
@@ -42,15 +43,13 @@ class Project:
         self.package_name = metadata.package_name
         self.env = env
         self.params = params or {}
-        conf = self.path / settings.CONF_SOURCE
-        # No path: CI's approvals are by name.
+        self.warnings: list[str] = []
+        self._conf = conf = self.path / settings.CONF_SOURCE
+        # A name and never a path: CI's approvals are given to names.
         if env and (not re.fullmatch(r"[\w-]+", env) or not (conf / env).is_dir()):
             known = [folder.name for folder in conf.iterdir() if folder.is_dir()]
             raise UserError(f"--env {env}: there is no folder {conf.name}/{env}.{did_you_mean(env, known)}")
-        self._conf = conf
-        self._loader = settings.CONFIG_LOADER_CLASS(
-            conf_source=str(conf), env=env, runtime_params=self.params, **settings.CONFIG_LOADER_ARGS
-        )
+        self._loader = self._new_loader(self.params)
 
     @property
     def settings_file(self) -> str:
@@ -59,11 +58,37 @@ class Project:
 
     @cached_property
     def settings(self) -> Settings:
-        """``vertexai.yml``, validated."""
-        raw = self._config("vertexai")
+        """``vertexai.yml``, validated.
+
+        Raises:
+            UserError: naming every wrong key.
+        """
+        raw = self.config("vertexai")
         if not raw:
             raise UserError(f"{self.settings_file}: not found, or empty. It needs at least run_config.image.")
-        return parse_settings(raw, self.settings_file)
+        parsed = parse_settings(raw, self.settings_file)
+        root = self._with_scheme(parsed.run_config.root)
+        return parsed.model_copy(update={"run_config": parsed.run_config.model_copy(update={"root": root})})
+
+    @property
+    def target(self) -> Target:
+        """Where this environment launches jobs. Whatever asks the cloud for something starts here.
+
+        Raises:
+            UserError: when a fact is not filled in, or the settings name no project and region.
+        """
+        self.refuse_placeholders("vertexai", "mlflow")
+        return self.settings.target(self.settings_file)
+
+    @property
+    def image(self) -> str:
+        """The container image of the steps, in a registry.
+
+        Raises:
+            UserError: when a fact is not filled in.
+        """
+        self.refuse_placeholders("vertexai")
+        return self.settings.run_config.image
 
     def pipeline(self, name: str, selection: Mapping[str, Any] | None = None) -> Pipeline:
         """The registered pipeline of that name.
@@ -86,66 +111,32 @@ class Project:
         try:
             return found.filter(**selection) if selection else found
         except ValueError as error:
-            raise UserError(f"No such part of pipeline '{name}': {error}") from None
+            raise UserError(f"There is no such part of pipeline '{name}': {error}") from None
 
-    def plan(self, pipeline: str, selection: Mapping[str, Any] | None = None) -> Plan:
-        """The steps of a registered pipeline, or of a part of it, under this environment's settings."""
-        run_config = self.settings.run_config
-        if run_config.on_exit_pipeline:
-            on_exit = self.pipeline(run_config.on_exit_pipeline)
-            refuse_missing_inputs(run_config.on_exit_pipeline, on_exit, self._catalog.entry)
-        return make_plan(pipeline, self.pipeline(pipeline, selection), run_config, self._catalog.entry)
+    def config(self, name: str) -> dict[str, Any]:
+        """What Kedro's config loader has under a name, ``catalog`` say; empty if there is no such file."""
+        return _get(self._loader, name)
 
-    def compile(self, plan: Plan, image: str | None = None) -> dict[str, Any]:
-        """The spec of a plan, its ``params`` defaulting to this project's runtime parameters.
+    @property
+    def declared_parameters(self) -> dict[str, Any]:
+        """``parameters*.yml`` as it is without runtime parameters, nested."""
+        return _get(self._new_loader({}), "parameters")
 
-        Args:
-            plan: see ``plan``.
-            image: container image of the steps, if not ``run_config.image``.
-        """
-        with launch_extra():
-            from .compiler import compile_plan
-        self.check_params(plan.pipeline)
-        run_config = self.settings.run_config
-        aliases = run_config.network.host_aliases
-        return compile_plan(
-            plan,
-            project_name=self.package_name,
-            package=self.package_name,
-            image=image or run_config.image,
-            env=self.env,
-            params=self.params,
-            root=run_config.root,
-            description=run_config.description,
-            host_aliases={name: str(alias.ip) for alias in aliases for name in alias.hostnames},
-        )
+    @property
+    def referenced_parameters(self) -> set[str]:
+        """The runtime parameters that configuration files take by ``${runtime_params:…}``."""
+        texts = [path.read_text(encoding="utf-8") for path in self._conf.rglob("*.yml")]
+        return {name for text in texts for name in _RUNTIME_PARAM.findall(text)}
 
-    def check_params(self, pipeline: str) -> None:
-        """Refuse runtime parameters that reach neither a node of the pipeline nor a configuration file."""
-        if not self.params:
-            return
-        declared = settings.CONFIG_LOADER_CLASS(
-            conf_source=str(self._conf), env=self.env, **settings.CONFIG_LOADER_ARGS
-        )
-        inputs = self.pipeline(pipeline).inputs()
-        if on_exit := self.settings.run_config.on_exit_pipeline:
-            inputs |= self.pipeline(on_exit).inputs()
-        consumed = {name.removeprefix("params:") for name in inputs if name.startswith("params:")}
-        if "parameters" in inputs:
-            consumed.add("")
-        files = [path.read_text(encoding="utf-8") for path in self._conf.rglob("*.yml")]
-        runtime_params.check_known(
-            self.params,
-            _get(declared, "parameters"),
-            consumed,
-            {name for text in files for name in _RUNTIME_PARAM.findall(text)},
-            pipeline,
-        )
+    @property
+    def facts(self) -> dict[str, Any]:
+        """``globals.yml``: what this environment knows about its cloud."""
+        return self.config("globals")
 
     @property
     def mlflow_tracking_uri(self) -> str:
         """``server.mlflow_tracking_uri`` of ``mlflow.yml``; MLflow's own default if it is not there."""
-        return (self._config("mlflow").get("server") or {}).get("mlflow_tracking_uri") or "mlruns"
+        return (self.config("mlflow").get("server") or {}).get("mlflow_tracking_uri") or "mlruns"
 
     def shared_mlflow(self) -> str:
         """The tracking URI by which containers find this environment's MLflow store, also if it is a file here.
@@ -156,31 +147,33 @@ class Project:
         uri = self.mlflow_tracking_uri
         if uri.startswith(("http://", "https://")):
             return uri
-        os.environ[_TRACKING_URI] = shared = f"sqlite:///{self.path / uri.removeprefix('sqlite:///')}"
-        if not uri.startswith("sqlite:") or Project(self.path, self.env).mlflow_tracking_uri != shared:
+        shared = f"sqlite:///{self.path / uri.removeprefix('sqlite:///')}"
+        with tracking_uri(shared):
+            follows = Project(self.path, self.env).mlflow_tracking_uri == shared
+        if not uri.startswith("sqlite:") or not follows:
             raise UserError(
-                f"mlflow.yml: server.mlflow_tracking_uri: {uri} is a place that containers do not see. Name a server, "
-                f'or let it be ${{oc.env:{_TRACKING_URI}, "sqlite:///mlflow.db"}}'
+                f"mlflow.yml: server.mlflow_tracking_uri: containers do not see {uri}. Name a server, or let it be "
+                f'${{oc.env:{_TRACKING_URI}, "sqlite:///mlflow.db"}}'
             )
         return shared
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """``globals.yml``: what this environment knows of its cloud."""
-        return self._config("globals")
 
     def placeholders(self, *names: str) -> list[str]:
         """What these configurations, ``mlflow`` say, use and nobody has filled in yet: ``file: key: <placeholder>``."""
         used = {
-            found for name in names for value in _leaves(self._config(name)) for found in _PLACEHOLDER.findall(value)
+            found
+            for name in names
+            for _key, value in leaves(self.config(name))
+            for found in PLACEHOLDER.findall(str(value))
         }
+        if not used:
+            return []
         files = [file for env in (self.env, "base") if env for file in sorted((self._conf / env).rglob("*.yml"))]
         return [
             f"{file.relative_to(self.path)}: {key}: {value}"
             for file in dict.fromkeys(files)
             if file.stem.startswith(("globals", *names))
-            for key, value in _named_leaves(yaml.safe_load(file.read_text(encoding="utf-8")))
-            if used.intersection(_PLACEHOLDER.findall(str(value)))
+            for key, value in leaves(yaml.safe_load(file.read_text(encoding="utf-8")))
+            if used.intersection(PLACEHOLDER.findall(str(value)))
         ]
 
     def refuse_placeholders(self, *names: str) -> None:
@@ -190,32 +183,38 @@ class Project:
             UserError: naming files, keys and placeholders.
         """
         if left := self.placeholders(*names):
-            raise UserError(f"Not filled in yet: {'; '.join(left)}")
+            raise UserError(not_filled_in(left))
 
-    @cached_property
-    def _catalog(self) -> Catalog:
-        return Catalog(self._config("catalog"), "catalog.yml")
+    def _with_scheme(self, root: str | None) -> str | None:
+        """kedro-vertexai's files leave out the scheme of a bucket."""
+        if not root or "://" in root or root.startswith(("/", "<")):
+            return root
+        where, first = f"{self.settings_file}: run_config.root: {root}", root.partition("/")[0]
+        if (self.path / first).exists():
+            raise UserError(
+                f"{where}: is this a bucket, or the folder '{first}' of this project? Write gs://{root} for the "
+                f"bucket, or {self.path / root} for the folder."
+            )
+        self.warnings.append(f"{where} is read as the bucket gs://{root}. Write it with gs:// to be clear.")
+        return f"gs://{root}"
 
-    def _config(self, name: str) -> dict[str, Any]:
-        return _get(self._loader, name)
+    def _new_loader(self, params: dict[str, Any]) -> Any:
+        return settings.CONFIG_LOADER_CLASS(
+            conf_source=str(self._conf), env=self.env, runtime_params=params, **settings.CONFIG_LOADER_ARGS
+        )
 
 
-def is_placeholder(value: Any) -> bool:
-    """Whether a value is still to be filled in."""
-    return bool(_PLACEHOLDER.search(str(value)))
-
-
-def _leaves(config: Any) -> Iterator[str]:
-    return (str(value) for _key, value in _named_leaves(config))
-
-
-def _named_leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """``{"a": {"b": 1}}`` → ``a.b``, 1"""
-    if isinstance(config, Mapping):
-        for key, value in config.items():
-            yield from _named_leaves(value, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, config
+@contextmanager
+def tracking_uri(uri: str) -> Iterator[None]:
+    """Let the configuration find this MLflow store, and leave the environment variable as it was afterwards."""
+    before = os.environ.get(_TRACKING_URI)
+    os.environ[_TRACKING_URI] = uri
+    try:
+        yield
+    finally:
+        os.environ.pop(_TRACKING_URI)
+        if before is not None:
+            os.environ[_TRACKING_URI] = before
 
 
 def _get(loader: Any, name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What Google's clients raise → a sentence with the cure: a role to grant, an API to switch on, a key to correct."""
+"""What Google's clients raise → a message with the cure: a role to grant, an API to enable, a key to correct."""
 
 import re
 from collections.abc import Iterator
@@ -8,15 +8,13 @@ from typing import Any
 import requests
 from google.api_core.exceptions import GoogleAPICallError, RetryError
 
-from ..auth.credentials import GoogleAuthError, advice_for
-from .errors import UserError
-from .request import Target
-
-_SWITCHED_OFF = re.compile("SERVICE_DISABLED|has not been used|is disabled")
+from ...auth.credentials import GoogleAuthError, advice_for, is_switched_off
+from ...errors import UserError
+from ..settings.models import Target
 
 
 @contextmanager
-def sentences(target: Target, what: str = "") -> Iterator[None]:
+def explained(target: Target, what: str = "") -> Iterator[None]:
     """Around calls of the Vertex AI API.
 
     Args:
@@ -30,7 +28,9 @@ def sentences(target: Target, what: str = "") -> Iterator[None]:
         yield
     except RetryError as error:
         cause = brief(error.cause) if error.cause else ""
-        raise UserError(f"{target.api_endpoint} does not answer, though asked again and again. ({cause})") from None
+        raise UserError(
+            f"{target.api_endpoint} does not answer, although it was asked several times. ({cause})"
+        ) from None
     except GoogleAPICallError as error:
         raise UserError(_refusal(error, target, what)) from None
     except GoogleAuthError as error:
@@ -53,13 +53,13 @@ def _refusal(error: GoogleAPICallError, target: Target, what: str) -> str:
         return f"Vertex AI refuses the request: {said}"
     if error.code == 401:
         return f"Google does not take these credentials: gcloud auth application-default login ({said})"
-    if error.code == 403 and _SWITCHED_OFF.search(f"{said} {error.reason}"):
+    if error.code == 403 and is_switched_off(f"{said} {error.reason}"):
         cure = f"gcloud services enable aiplatform.googleapis.com --project {project}"
-        return f"The Vertex AI API is off: {cure} ({said})"
+        return f"The Vertex AI API is not enabled: {cure} ({said})"
     if error.code == 403 and "actAs" in said:
         return f"Grant this identity roles/iam.serviceAccountUser on run_config.service_account. ({said})"
     if error.code == 403:
         return f"Grant this identity roles/aiplatform.user in project {project}, or correct project_id. ({said})"
     if error.code == 404:
-        return f"There is no {what or 'such thing'} in project {project}, region {target.region}. ({said})"
+        return f"There is no {what or 'such resource'} in project {project}, region {target.region}. ({said})"
     return f"Vertex AI answers {error.code}: {said}"

@@ -1,6 +1,6 @@
-"""The Vertex AI API of one project and region: submit, watch, list and cancel pipeline jobs; keep schedules.
+"""The Vertex AI API of one project and region: submit, follow, list and cancel pipeline jobs, and change schedules.
 
-Google's generated clients over REST; each method makes the call it is named after, and no other.
+It uses Google's generated clients over REST. Each method makes the call it is named after, and no other.
 """
 
 import re
@@ -19,11 +19,13 @@ from google.cloud.aiplatform_v1.services.schedule_service import ScheduleService
 from google.protobuf import json_format
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from ..auth.credentials import ambient
-from .errors import UserError
-from .job import ENDED, RUNNING, PipelineJob, TaskRun, log_url
-from .refusals import brief, sentences
-from .request import FINGERPRINT, PIPELINE, Request, Target
+from ...auth.credentials import ambient
+from ...errors import UserError
+from ..job import PipelineJob, TaskRun
+from ..settings.models import Target
+from .answers import job_of
+from .api_errors import brief, explained
+from .request import FINGERPRINT, Request
 
 # Seconds: for one answer; for an answer in spite of failures; for one while a job is followed, which has time.
 _TIMEOUT = 60.0
@@ -66,7 +68,7 @@ class Vertex:
             UserError: when Vertex AI refuses, or the id is taken by a job of other content.
         """
         tries: list[Exception] = []
-        with sentences(self._target):
+        with explained(self._target):
             try:
                 job = self._pipelines.create_pipeline_job(
                     parent=self._parent,
@@ -74,11 +76,11 @@ class Vertex:
                     pipeline_job_id=job_id,
                     **self._calling(on_error=tries.append),
                 )
-                return _job(job), False
+                return job_of(job), False
             except Conflict:
                 there = self.get(job_id)
         if there.labels.get(FINGERPRINT) != request["labels"][FINGERPRINT]:
-            raise UserError(f"--job-id {job_id}: is taken by another job ({there.state}). Choose another id.")
+            raise UserError(f"--job-id {job_id}: this id belongs to another job ({there.state}). Choose another id.")
         # After a connection that was dropped, the job may be this command's own.
         return there, not tries
 
@@ -98,7 +100,7 @@ class Vertex:
         Args:
             job_id: the job.
             on_change: called with each change of a task's state.
-            on_trouble: called with a sentence when looking fails for the moment; that ends nothing.
+            on_trouble: called with a message when looking fails for the moment; following goes on.
 
         Returns:
             The job as it ended.
@@ -114,7 +116,7 @@ class Vertex:
                 if seen.get(task.name) != (task.state, task.attempt):
                     seen[task.name] = (task.state, task.attempt)
                     on_change(task)
-            if job.state in ENDED:
+            if job.has_ended:
                 return job
             time.sleep(pause)
             pause = min(pause * 1.2, _LONGEST_PAUSE)
@@ -130,16 +132,16 @@ class Vertex:
             read_mask=FieldMask(paths=["name", "state", "create_time", "start_time", "end_time", "labels", "error"]),
         )
         found = []
-        with sentences(self._target):
+        with explained(self._target):
             for job in self._pipelines.list_pipeline_jobs(request, **self._calling()):
-                found.append(_job(job))
+                found.append(job_of(job))
                 if len(found) == limit:
                     break
         return found
 
     def cancel(self, job_id: str) -> None:
         """Ask a job to stop; it takes a while to do so."""
-        with sentences(self._target, f"job {job_id}"):
+        with explained(self._target, f"job {job_id}"):
             self._pipelines.cancel_pipeline_job(name=self._job_name(job_id), **self._calling())
 
     def join_experiment(self, job_id: str, name: str, description: str | None) -> None:
@@ -154,10 +156,10 @@ class Vertex:
         experiment = f"{store}/contexts/{name}"
         deadline = time.monotonic() + self._patience
         while not (job := self.get(job_id)).run_context:
-            if job.state in ENDED or time.monotonic() > deadline:
+            if job.has_ended or time.monotonic() > deadline:
                 raise UserError(f"Job {job_id} has no metadata context, so it is not in experiment {name}.")
             time.sleep(_PAUSE)
-        with sentences(self._target, f"experiment {name}"):
+        with explained(self._target, f"experiment {name}"):
             try:
                 self._metadata.get_context(name=experiment, **self._calling())
             except NotFound:
@@ -176,13 +178,13 @@ class Vertex:
         request = types.ListSchedulesRequest(
             parent=self._parent, filter="create_pipeline_job_request:*", order_by="create_time"
         )
-        with sentences(self._target):
+        with explained(self._target):
             found = self._schedules.list_schedules(request, **self._calling())
             return [json_format.MessageToDict(types.Schedule.pb(schedule)) for schedule in found]
 
     def create_schedule(self, schedule: Request, paused: bool = False) -> None:
         """Make a schedule. Not tried again when the connection drops: that could make two."""
-        with sentences(self._target):
+        with explained(self._target):
             whole = self._with_parent(schedule)
             made = self._schedules.create_schedule(parent=self._parent, schedule=whole, timeout=_TIMEOUT, retry=None)
             if paused:
@@ -191,13 +193,13 @@ class Vertex:
     def update_schedule(self, name: str, schedule: Request, fields: list[str]) -> None:
         """Change some fields of a schedule, in the API's camel case; what it has launched goes on."""
         mask = FieldMask(paths=[re.sub("[A-Z]", lambda upper: f"_{upper[0].lower()}", field) for field in fields])
-        with sentences(self._target, name):
+        with explained(self._target, name):
             whole = self._with_parent({**schedule, "name": name})
             self._schedules.update_schedule(schedule=whole, update_mask=mask, **self._calling())
 
     def delete_schedule(self, name: str) -> None:
         """Delete a schedule; what it has launched goes on."""
-        with sentences(self._target, name):
+        with explained(self._target, name):
             self._schedules.delete_schedule(name=name, **self._calling()).result(timeout=_TIMEOUT)
 
     @cached_property
@@ -220,8 +222,8 @@ class Vertex:
         return f"{self._parent}/pipelineJobs/{job_id}"
 
     def _get(self, job_id: str, **retry: Any) -> PipelineJob:
-        with sentences(self._target, f"job {job_id}"):
-            return _job(self._pipelines.get_pipeline_job(name=self._job_name(job_id), **self._calling(**retry)))
+        with explained(self._target, f"job {job_id}"):
+            return job_of(self._pipelines.get_pipeline_job(name=self._job_name(job_id), **self._calling(**retry)))
 
     def _calling(self, **retry: Any) -> dict[str, Any]:
         """How a call is made: retried on 429, 500, 503 and dropped connections, and nothing else."""
@@ -231,49 +233,3 @@ class Vertex:
 def _parsed(type_: Any, content: Mapping[str, Any]) -> Any:
     """The API's message with this JSON content."""
     return type_.wrap(json_format.ParseDict(content, type_.pb()()))
-
-
-def _job(job: types.PipelineJob) -> PipelineJob:
-    details = job.job_detail.task_details
-    # The exit handler, by the name that KFP gives it, and the job itself are graphs of tasks, listed among them.
-    graphs = {detail.parent_task_id for detail in details}
-    graphs |= {detail.task_id for detail in details if re.fullmatch(r"exit-handler-\d+", detail.task_name)}
-    tasks = [_task(detail) for detail in details if detail.task_id not in graphs]
-    return PipelineJob(
-        name=job.name.rpartition("/")[2],
-        resource_name=job.name,
-        state=job.state.name.removeprefix("PIPELINE_STATE_"),
-        pipeline=job.labels.get(PIPELINE, ""),
-        created=job.create_time or None,
-        started=job.start_time or None,
-        ended=job.end_time or None,
-        error=job.error.message,
-        labels=dict(job.labels),
-        run_context=job.job_detail.pipeline_run_context.name,
-        tasks={task.name: task for task in tasks},
-    )
-
-
-def _task(detail: types.PipelineTaskDetail) -> TaskRun:
-    executor = detail.executor_detail
-    containers = [*executor.container_detail.failed_main_jobs, executor.container_detail.main_job]
-    containers += [*executor.custom_job_detail.failed_jobs, executor.custom_job_detail.job]
-    containers = [name for name in containers if name]
-    seconds = (detail.end_time - detail.start_time).total_seconds() if detail.end_time and detail.start_time else 0.0
-    # What a component gives back as parameters is kept as metadata of its execution.
-    outputs = {
-        key.removeprefix("output:"): value
-        for key, value in dict(detail.execution.metadata or {}).items()
-        if key.startswith("output:")
-    }
-    state = detail.state.name
-    return TaskRun(
-        name=detail.task_name,
-        log=log_url(containers),
-        state=state,
-        attempt=max(len(containers), int(state == RUNNING)),
-        seconds=seconds,
-        error=detail.error.message,
-        outputs={"parameters": outputs},
-        containers=tuple(containers),
-    )

@@ -4,15 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import requests
-
-from ..auth.credentials import GoogleAuthError, advice_for, session
-from .errors import UserError, did_you_mean
-from .job import PipelineJob
+from ...errors import UserError, did_you_mean
+from ..job import PipelineJob
+from .rest import call, unexpected
 
 # https://cloud.google.com/logging/docs/reference/v2/rest/v2/entries/list
 _URL = "https://logging.googleapis.com/v2/entries:list"
-_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
@@ -59,9 +56,13 @@ def read_logs(project_id: str, job: PipelineJob, step: str | None = None) -> Ite
         "orderBy": "timestamp asc",
         "pageSize": 1000,
     }
-    calls = session()
     while True:
-        page = _post(calls, order, project_id)
+        answer = call("POST", _URL, json=order)
+        if answer.status_code == 403:
+            raise UserError(f"Cloud Logging refuses. Grant this identity roles/logging.viewer in project {project_id}.")
+        if not answer.ok:
+            raise unexpected(answer)
+        page = answer.json()
         for entry in page.get("entries", []):
             text = entry.get("textPayload") or entry.get("jsonPayload", {}).get("message", "")
             task = tasks.get(entry["resource"]["labels"]["job_id"], "")
@@ -69,17 +70,3 @@ def read_logs(project_id: str, job: PipelineJob, step: str | None = None) -> Ite
         if not page.get("nextPageToken"):
             return
         order["pageToken"] = page["nextPageToken"]
-
-
-def _post(calls: Any, order: dict[str, Any], project_id: str) -> dict[str, Any]:
-    try:
-        answer = calls.post(_URL, json=order, timeout=_TIMEOUT)
-    except GoogleAuthError as error:
-        raise UserError(advice_for(error)) from None
-    except requests.RequestException as error:
-        raise UserError(f"Cloud Logging cannot be reached: {type(error).__name__}") from None
-    if answer.status_code == 403:
-        raise UserError(f"Cloud Logging refuses. Grant this identity roles/logging.viewer in project {project_id}.")
-    if not answer.ok:
-        raise UserError(f"Cloud Logging answers {answer.status_code}: {answer.text[:300]}")
-    return answer.json()

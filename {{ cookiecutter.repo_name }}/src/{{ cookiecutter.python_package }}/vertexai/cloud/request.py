@@ -1,6 +1,6 @@
-"""Compiled spec + settings → the pipeline job that Vertex AI is asked for, in the JSON of its REST API.
+"""Compiled spec and settings → the pipeline job that Vertex AI is asked for, in the JSON of its REST API.
 
-Pure data: what ``run-once --dry-run`` prints is what is sent.
+What ``run-once --dry-run`` prints is exactly what is sent.
 https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.pipelineJobs
 """
 
@@ -8,13 +8,11 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-from .config import RunConfig, Settings
-from .errors import UserError
-from .params import encode
+from ...errors import UserError
+from ..contract import PARAMS, encode
+from ..settings.models import RunConfig
 
 Request = dict[str, Any]
 
@@ -23,47 +21,6 @@ PROJECT, ENV, PIPELINE, ENTRY = "kedro_project", "kedro_env", "kedro_pipeline", 
 FINGERPRINT = "kedro_fingerprint"
 
 _JOB_ID = re.compile(r"[a-z][a-z0-9-]{0,126}")
-_REGION = re.compile(r"[a-z]+-[a-z]+\d+")
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where jobs are launched.
-
-    Args:
-        project_id: Google Cloud project.
-        region: Vertex AI region.
-        api_endpoint: URL of the region's Vertex AI API.
-    """
-
-    project_id: str
-    region: str
-    api_endpoint: str
-
-
-def target(settings: Settings, where: str) -> Target:
-    """Where these settings launch jobs.
-
-    Args:
-        settings: ``vertexai.yml``.
-        where: the file, for the message.
-
-    Raises:
-        UserError: naming the keys that are missing or wrong.
-    """
-    if not settings.project_id or not settings.region:
-        missing = [name for name in ("project_id", "region") if not getattr(settings, name)]
-        raise UserError(
-            f"{where}: {' and '.join(missing)} not set, so there is no cloud to ask. "
-            "Use an environment that has it: kedro vertexai -e cloud …"
-        )
-    if not _REGION.fullmatch(settings.region):
-        raise UserError(f"{where}: region: {settings.region} is not a Vertex AI region, e.g. europe-west1.")
-    endpoint = settings.api_endpoint or f"https://{settings.region}-aiplatform.googleapis.com"
-    url = urlsplit(endpoint)
-    if url.scheme != "https" and not (url.scheme == "http" and url.hostname in ("127.0.0.1", "localhost", "::1")):
-        raise UserError(f"{where}: api_endpoint: {endpoint} must be https://…, or access tokens would travel in clear.")
-    return Target(settings.project_id, settings.region, endpoint)
 
 
 def make_request(
@@ -97,7 +54,7 @@ def make_request(
         "pipelineSpec": dict(spec),
         "runtimeConfig": {
             "gcsOutputDirectory": run_config.root,
-            "parameterValues": {"params": encode(params)} if params else {},
+            "parameterValues": {PARAMS: encode(params)} if params else {},
         },
     }
     if run_config.service_account:
@@ -134,12 +91,12 @@ def check_job_id(job_id: str) -> None:
     """
     if not _JOB_ID.fullmatch(job_id):
         raise UserError(
-            f"--job-id {job_id}: takes lower-case letters, digits and hyphens, a letter first, at most 127 of them."
+            f"--job-id {job_id}: an id has at most 127 lower-case letters, digits and hyphens, a letter first."
         )
 
 
 def label_value(text: str) -> str:
-    """A text as a label may have it; what that loses is made up for by a hash, so that no two texts become one."""
+    """A text as a label may have it. A hash makes up for what that loses, so that no two texts become one label."""
     value = re.sub(r"[^a-z0-9_-]", "-", text.lower())[:63]
     if value == text:
         return value

@@ -6,7 +6,7 @@ https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.sch
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from cronsim import CronSim, CronSimError
 
-from .config import ScheduleConfig
-from .errors import UserError, did_you_mean
+from ...errors import UserError, did_you_mean
+from ..contract import leaves
+from ..settings.models import ScheduleConfig
 from .request import ENTRY, PIPELINE, Request
 
 DEFAULT_ENTRY = "default_schedule"
@@ -184,25 +185,24 @@ def _change(wanted: Request, there: Request | None) -> Change:
 
 def _job_differences(there: Request, wanted: Request) -> dict[str, tuple[Any, Any]]:
     """Which parts of the job differ; a spec is too long to be shown."""
-    prefix = f"{_JOB}.pipelineJob."
-    before, after = (dict(_leaves(schedule[_JOB]["pipelineJob"], prefix)) for schedule in (there, wanted))
+    prefix = f"{_JOB}.pipelineJob"
+    before, after = (_parts(schedule) for schedule in (there, wanted))
     found = {
         part: (before.get(part), after.get(part))
         for part in sorted({*before, *after})
         if before.get(part) != after.get(part)
     }
-    if f"{prefix}pipelineSpec" in found:
-        found[f"{prefix}pipelineSpec"] = ("another", "this one")
-    return found or {f"{prefix}labels": (_labels(there), _labels(wanted))}
+    if f"{prefix}.pipelineSpec" in found:
+        found[f"{prefix}.pipelineSpec"] = ("another", "this one")
+    return found or {f"{prefix}.labels": (_labels(there), _labels(wanted))}
 
 
-def _leaves(job: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    """``{"a": {"b": 1}}`` → ``a.b``, 1; without names and labels, and with the spec as one."""
-    for key, value in job.items():
-        if isinstance(value, Mapping) and value and key not in ("pipelineSpec", "labels"):
-            yield from _leaves(value, f"{prefix}{key}.")
-        elif key not in ("displayName", "labels"):
-            yield prefix + key, value
+def _parts(schedule: Request) -> dict[str, Any]:
+    """The parts of a schedule's job by their dotted names; without names and labels, and with the spec as one part."""
+    job = dict(schedule[_JOB]["pipelineJob"])
+    spec = {f"{_JOB}.pipelineJob.pipelineSpec": job.pop("pipelineSpec", None)}
+    rest = {key: value for key, value in job.items() if key not in ("displayName", "labels")}
+    return spec | dict(leaves(rest, f"{_JOB}.pipelineJob"))
 
 
 def _pipeline(schedule: Request) -> str:

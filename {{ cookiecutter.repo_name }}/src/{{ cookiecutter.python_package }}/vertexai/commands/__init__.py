@@ -1,1 +1,1 @@
-"""``kedro vertexai …``, a command per module: parse, call, print."""
+"""``kedro vertexai …``, one command in each module: it parses, calls and prints."""

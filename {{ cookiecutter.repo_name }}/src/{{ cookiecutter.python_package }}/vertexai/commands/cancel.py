@@ -2,23 +2,25 @@
 
 import click
 
+from ..cloud.client import Vertex
+from ..job import State
 from . import options
-from .watch import exit_code, watch
+from .follow import exit_code, follow
 
 
 @click.command("cancel")
 @options.job
 @options.pass_environment
-@click.pass_context
-def command(ctx: click.Context, environment: options.Environment, job: str) -> None:
-    """Stop JOB, wait until it has stopped, and end its MLflow run as KILLED."""
-    from ..job import CANCELLED, ENDED
+def command(environment: options.Environment, job: str) -> None:
+    """Stop a job and end its MLflow run as KILLED.
 
-    vertex = environment.vertex()
-    state = vertex.get(job).state
-    if state in ENDED:
-        click.echo(f"Job {job} has ended already: {state}")
+    The command waits until the job has stopped.
+    """
+    vertex = Vertex(environment.project().target)
+    there = vertex.get(job)
+    if there.has_ended:
+        click.echo(f"Job {job} has already ended: {there.state}")
         return
     vertex.cancel(job)
-    ended = watch(environment, vertex, job)
-    ctx.exit(0 if ended and ended.state == CANCELLED else exit_code(ended))
+    ended = follow(environment, vertex, job)
+    click.get_current_context().exit(0 if ended and ended.state == State.CANCELLED else exit_code(ended))

@@ -2,6 +2,8 @@
 
 import click
 
+from ...auth.credentials import access_token
+from ..image import login, registry_of
 from . import options
 
 
@@ -9,18 +11,10 @@ from . import options
 @options.image
 @options.pass_environment
 def command(environment: options.Environment, image: str | None) -> None:
-    """Log docker in to the registry of the image as Google's ambient identity, for an hour."""
-    from ...auth.credentials import GoogleAuthError, advice_for
-    from ...auth.gcp import access_token
-    from ..docker import login, registry_of
-    from ..errors import UserError
+    """Log docker in to the registry of the image, for an hour.
 
-    project = environment.project()
-    project.refuse_placeholders("vertexai")
-    registry = registry_of(image or project.settings.run_config.image)
-    try:
-        token = access_token()
-    except GoogleAuthError as error:
-        raise UserError(f"{advice_for(error)} ({error})") from None
-    login(registry, token)
+    It is logged in as Google's ambient identity: your own login, or the one of the CI job.
+    """
+    registry = registry_of(image or environment.project().image)
+    login(registry, access_token())
     click.echo(f"docker is logged in to {registry}")

@@ -2,6 +2,8 @@
 
 import click
 
+from ...errors import PLACEHOLDER, UserError, not_filled_in
+from ..image import registry_of, repository_of
 from . import options
 
 _FOR_CI = ("ci_service_account", "workload_identity_provider")
@@ -10,20 +12,19 @@ _FOR_CI = ("ci_service_account", "workload_identity_provider")
 @click.command("facts")
 @options.pass_environment
 def command(environment: options.Environment) -> None:
-    """Print what this environment's globals.yml says, and the image, as lines of name=value: for CI."""
-    from ..docker import registry_of, repository_of
-    from ..errors import UserError
-    from ..project import is_placeholder
+    """Print what globals.yml says about the cloud, as lines of name=value for CI.
 
+    The image, its repository and its registry are printed as well.
+    """
     project = environment.project()
     project.refuse_placeholders("mlflow", "vertexai")
-    image = project.settings.run_config.image
+    image = project.image
     facts = {**project.facts, "image": image, "repository": repository_of(image), "registry": registry_of(image)}
     for name, value in facts.items():
-        if is_placeholder(value):
+        if PLACEHOLDER.search(str(value)):
             if name in _FOR_CI:
-                raise UserError(f"globals.yml: {name} is not filled in yet: make bootstrap makes it.")
+                raise UserError(f"{not_filled_in([f'globals.yml: {name}: {value}'])}. This fills it in: make bootstrap")
             continue
         if "\n" in str(value):
-            raise UserError(f"globals.yml: {name} has more than one line.")
+            raise UserError(f"globals.yml: {name} must be a single line.")
         click.echo(f"{name}={value}")

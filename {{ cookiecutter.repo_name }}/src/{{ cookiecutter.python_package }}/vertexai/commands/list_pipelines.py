@@ -3,9 +3,13 @@
 import json
 
 import click
+from rich.console import Console
 
+from ..cloud.client import Vertex
+from ..cloud.request import labels_of
+from ..show import tables
 from . import options
-from .watch import mlflow_runs
+from .follow import mlflow_runs
 
 
 @click.command("list-pipelines")
@@ -15,15 +19,10 @@ from .watch import mlflow_runs
 @options.pass_environment
 def command(environment: options.Environment, pipeline: str | None, limit: int, style: str) -> None:
     """List this project's pipeline jobs in this environment, newest first."""
-    from rich.console import Console
-
-    from .. import render
-    from ..request import labels_of
-
-    labels = labels_of(environment.project().package_name, environment.env, pipeline)
-    jobs = environment.vertex().jobs(labels, limit)
+    project = environment.project()
+    jobs = Vertex(project.target).jobs(labels_of(project.package_name, environment.env, pipeline), limit)
     found = mlflow_runs(environment, [job.name for job in jobs])
     if style == "json":
-        click.echo(json.dumps([render.job_as_dict(job, found.get(job.name)) for job in jobs], indent=2))
+        click.echo(json.dumps([tables.job_as_dict(job, found.get(job.name)) for job in jobs], indent=2))
     else:
-        Console().print(render.jobs_as_table(jobs, found))
+        Console().print(tables.jobs_as_table(jobs, found))

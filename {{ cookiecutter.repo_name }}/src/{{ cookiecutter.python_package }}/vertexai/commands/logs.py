@@ -2,6 +2,8 @@
 
 import click
 
+from ..cloud.client import Vertex
+from ..cloud.logs import read_logs
 from . import options
 
 
@@ -10,11 +12,10 @@ from . import options
 @click.option("--step", help="Only this task's.")
 @options.pass_environment
 def command(environment: options.Environment, job: str, step: str | None) -> None:
-    """Print what the steps of JOB have printed, all attempts, oldest line first."""
-    from ..logs import read_logs
-    from ..request import target
+    """Print what the steps of a job have printed, oldest line first.
 
-    project = environment.project()
-    to = target(project.settings, project.settings_file)
-    for line in read_logs(to.project_id, environment.vertex(to).get(job), step):
+    All attempts of a step that was tried again are in it.
+    """
+    target = environment.project().target
+    for line in read_logs(target.project_id, Vertex(target).get(job), step):
         click.echo(f"{line.time[:19]} {line.severity:<8} {line.task}: {line.text}")

@@ -1,21 +1,20 @@
-"""Options and arguments that commands share, and what a command gets from the group."""
+"""Options and arguments that commands share, and what a command gets for them."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from kedro.framework.cli.utils import _split_params, split_node_names, split_string
 
-if TYPE_CHECKING:
-    from ..client import Vertex
-    from ..plan import Plan
-    from ..project import Project
-    from ..request import Target
+from ...errors import launch_extra
+from ..compile.plan import Plan, plan_pipeline
+from ..compile.spec import Spec
+from ..project import Project
 
-# What only some commands need is imported in them: `kedro --help` loads all of them.
+Command = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -30,39 +29,41 @@ class Environment:
         """How a command in this environment begins."""
         return f"kedro vertexai -e {self.env}" if self.env else "kedro vertexai"
 
-    def project(self, params: dict[str, Any] | None = None) -> "Project":
+    def project(self, params: dict[str, Any] | None = None) -> Project:
         """The project, read in that environment with these runtime parameters."""
-        from ..project import Project
-
         return Project(self.path, self.env, params)
 
-    def vertex(self, target: "Target | None" = None) -> "Vertex":
-        """The Vertex AI API where the environment's settings, or ``target``, say.
+    def warn(self, warnings: Iterable[str]) -> None:
+        """Print warnings to stderr."""
+        for warning in warnings:
+            click.secho(f"Warning: {warning}", fg="yellow", err=True)
 
-        Raises:
-            UserError: when they name no project and region.
-        """
-        from ..errors import launch_extra
-        from ..request import target as target_of
 
+@dataclass(frozen=True)
+class Chosen:
+    """What is to run: a pipeline of the project, or a part of it, with runtime parameters."""
+
+    environment: Environment
+    project: Project
+    pipeline: str
+    selection: Mapping[str, Any]
+
+    @functools.cached_property
+    def plan(self) -> Plan:
+        """Its plan."""
+        return plan_pipeline(self.project, self.pipeline, self.selection)
+
+    def compile(self, image: str | None = None) -> Spec:
+        """Its spec, with another image of the steps if one is given."""
+        # Not at the top: what needs no spec also runs without the KFP SDK, which an image does not have.
         with launch_extra():
-            from ..client import Vertex
-        if target is None:
-            project = self.project()
-            target = target_of(project.settings, project.settings_file)
-        return Vertex(target)
+            from ..compile.compiler import compile_pipeline
+        return compile_pipeline(self.project, self.plan, image)
 
-
-pass_environment = click.make_pass_decorator(Environment)
-
-pipeline = click.option("-p", "--pipeline", default="__default__", show_default=True, help="Name of the pipeline.")
-params = click.option(
-    "--params", default="", callback=_split_params, help="Runtime parameters as for kedro run: a=1,b.c=x"
-)
 
 # Which part of a pipeline: names and meaning are those of `kedro run`, keys those of Kedro's Pipeline.filter.
 _SELECTION = {
-    "from_nodes": ("--from-nodes", "These nodes and all that follows them.", split_node_names),
+    "from_nodes": ("--from-nodes", "These nodes and all that follow them.", split_node_names),
     "to_nodes": ("--to-nodes", "These nodes and all that they need.", split_node_names),
     "node_names": ("--nodes", "Only these nodes.", split_node_names),
     "tags": ("--tags", "Only nodes with one of these tags.", split_string),
@@ -70,29 +71,38 @@ _SELECTION = {
     "to_outputs": ("--to-outputs", "What these datasets need.", split_string),
 }
 
-
-def selection(command: Callable[..., None]) -> Callable[..., None]:
-    """Options that choose a part of the pipeline; the command gets those that were given as ``selection``."""
-
-    @functools.wraps(command)
-    def collected(*args: Any, **options: Any) -> None:
-        chosen = {name: value for name in _SELECTION if (value := options.pop(name))}
-        command(*args, selection=chosen, **options)
-
-    for name, (option, help_, split) in reversed(_SELECTION.items()):
-        collected = click.option(option, name, default="", callback=split, help=f"{help_}  a,b")(collected)
-    return collected
-
-
-def warn(plan: "Plan") -> None:
-    """Print a plan's warnings."""
-    for warning in plan.warnings:
-        click.secho(f"Warning: {warning}", fg="yellow", err=True)
-
-
 image = click.option("-i", "--image", help="Container image of the steps.  [default: run_config.image]")
 job = click.argument("job")
 wait_for_completion = click.option(
     "--wait-for-completion", is_flag=True, help="Follow the job to its end; exit with 1 if it fails."
 )
 style = click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
+
+
+def pass_environment(command: Command) -> Command:
+    """Give a command the environment that it is called in as its first argument."""
+
+    @functools.wraps(command)
+    def with_environment(**options: Any) -> None:
+        context = click.get_current_context()
+        command(Environment(context.obj.project_path, context.meta["env"]), **options)
+
+    return with_environment
+
+
+def pass_chosen(command: Command) -> Command:
+    """Options that choose what is to run; the command gets it as its first argument."""
+
+    @functools.wraps(command)
+    def with_chosen(environment: Environment, pipeline: str, params: dict[str, Any], **options: Any) -> None:
+        selection = {name: value for name in _SELECTION if (value := options.pop(name))}
+        command(Chosen(environment, environment.project(params), pipeline, selection), **options)
+
+    collected = pass_environment(with_chosen)
+    for name, (option, help_, split) in reversed(_SELECTION.items()):
+        collected = click.option(option, name, default="", callback=split, help=f"{help_}  a,b")(collected)
+    help_ = "Runtime parameters as for kedro run: a=1,b.c=x"
+    collected = click.option("--params", default="", callback=_split_params, help=help_)(collected)
+    return click.option("-p", "--pipeline", default="__default__", show_default=True, help="Name of the pipeline.")(
+        collected
+    )

@@ -1,26 +1,19 @@
 """``kedro vertexai plan``"""
 
-from typing import Any
-
 import click
+from rich.console import Console
 
+from ..show import tables
 from . import options
 
 
 @click.command("plan")
-@options.pipeline
 @click.option("--format", "style", type=click.Choice(["table", "mermaid", "json"]), default="table", show_default=True)
-@options.selection
-@options.pass_environment
-def command(environment: options.Environment, pipeline: str, style: str, selection: dict[str, Any]) -> None:
-    """Show the steps a pipeline becomes: their nodes, inputs, outputs and resources."""
-    from rich.console import Console
-
-    from .. import render
-
-    plan = environment.project().plan(pipeline, selection)
+@options.pass_chosen
+def command(chosen: options.Chosen, style: str) -> None:
+    """Show the steps that a pipeline becomes: their nodes, inputs, outputs and resources."""
     if style == "table":
-        Console().print(render.as_table(plan))
+        Console().print(tables.as_table(chosen.plan))
     else:
-        click.echo(render.as_mermaid(plan) if style == "mermaid" else render.as_json(plan))
-    options.warn(plan)
+        click.echo(tables.as_mermaid(chosen.plan) if style == "mermaid" else tables.as_json(chosen.plan))
+    chosen.environment.warn(chosen.plan.warnings)

@@ -2,6 +2,7 @@
 
 import click
 
+from ..image import build_and_push
 from . import options
 
 
@@ -9,9 +10,6 @@ from . import options
 @options.image
 @options.pass_environment
 def command(environment: options.Environment, image: str | None) -> None:
-    """Build the image, push it, and print it by digest."""
-    from ..docker import build_and_push
-
+    """Build the image of the steps, push it, and print its name by digest."""
     project = environment.project()
-    project.refuse_placeholders("vertexai")
-    click.echo(build_and_push(project.path, image or project.settings.run_config.image))
+    click.echo(build_and_push(project.path, image or project.image))

@@ -1,21 +1,23 @@
 """``kedro vertexai run-local``"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
+from .. import image as images
+from .. import tracking
+from ..compile.spec import Spec, read_spec, with_params
+from ..job import PipelineJob, State
+from ..local.containers import Containers
+from ..local.scheduler import run_spec
+from ..project import tracking_uri
+from ..show.progress import progress
 from . import options
 
-if TYPE_CHECKING:
-    from ..docker import Containers
-    from ..project import Project
-    from ..spec import Spec
+_EXIT_CODES: dict[str, int] = {State.SUCCEEDED: 0, State.FAILED: 1, State.CANCELLED: 130}
 
 
 @click.command("run-local")
-@options.pipeline
-@options.params
 @click.option("--max-workers", type=click.IntRange(min=1), help="Steps side by side.  [default: one per CPU]")
 @click.option(
     "--spec", "file", type=click.Path(dir_okay=False, path_type=Path),
@@ -23,70 +25,53 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--docker", is_flag=True, help="Run each step in its image, in a container, instead of a process.")
 @options.image
-@options.selection
-@options.pass_environment
-@click.pass_context
+@options.pass_chosen
 def command(
-    ctx: click.Context,
-    environment: options.Environment,
-    pipeline: str,
-    params: dict[str, Any],
-    max_workers: int | None,
-    file: Path | None,
-    docker: bool,
-    image: str | None,
-    selection: dict[str, Any],
+    chosen: options.Chosen, max_workers: int | None, file: Path | None, docker: bool, image: str | None
 ) -> None:
     """Run the compiled pipeline on this machine, each step in a process or container of its own."""
-    from .. import job, local
-    from ..params import encode
-    from ..progress import progress
-    from ..spec import read_spec
-
-    if file and selection:
-        raise click.UsageError("--spec runs a spec as it was compiled: choose the part when compiling it.")
-    project = environment.project(params)
-    project.refuse_placeholders("mlflow")
+    if file and chosen.selection:
+        raise click.UsageError("--spec runs a spec as it was compiled. Choose the part when you compile it.")
     if image and (file or not docker):
         raise click.UsageError("--image goes with --docker, and not with --spec, which names its images.")
-    spec = read_spec(file) if file else project.compile(project.plan(pipeline, selection), image)
-    containers = _containers(environment, project, spec) if docker else None
+    project = chosen.project
+    project.refuse_placeholders("mlflow")
+    spec = with_params(read_spec(file), project.params) if file else chosen.compile(image)
+    containers = _containers(chosen, spec) if docker else None
+    folder = project.path / ".vertexai"
     with progress() as show:
-        done = local.run_spec(
-            spec,
-            folder=project.path / ".vertexai",
-            cwd=project.path,
-            parameters={"params": encode(params)} if file and params else {},
-            max_workers=max_workers,
-            containers=containers,
-            on_change=show,
+        job = run_spec(
+            spec, folder=folder, cwd=project.path, max_workers=max_workers, containers=containers, on_change=show
         )
-    for run in done.tasks.values():
-        if run.state == job.FAILED:
-            log = Path(run.log)
-            click.secho(f"\n{run.name} failed: {run.error}. Its last lines in {_shown(log)}:", fg="red")
-            click.echo(_tail(log))
-    started = done.tasks.get("mlflow-start-run")
-    if started and started.outputs:
-        click.echo(f"MLflow: {started.outputs['parameters']['mlflow_run']}")
-    click.echo(f"Logs and artifacts: {_shown(done.folder)}")
-    click.secho(f"{done.name}: {done.state}", fg="green" if done.state == job.SUCCEEDED else "red")
-    ctx.exit({job.SUCCEEDED: 0, job.FAILED: 1, job.CANCELLED: 130}[done.state])
+    _tell(job, folder / job.name)
+    click.get_current_context().exit(_EXIT_CODES[job.state])
 
 
-def _containers(environment: options.Environment, project: "Project", spec: "Spec") -> "Containers":
-    """Where the steps run; an embedded MLflow store of this project is theirs, too."""
-    from .. import docker, runs
-
+def _containers(chosen: options.Chosen, spec: Spec) -> Containers:
+    """How the steps run in containers, which share an embedded MLflow store of this project."""
+    project = chosen.project
     for image in sorted({executor["container"]["image"] for executor in spec["deploymentSpec"]["executors"].values()}):
-        docker.require_image(image)
-        if doubt := docker.doubts(project.path, project.package_name, image):
-            click.secho(f"Warning: {doubt}", fg="yellow", err=True)
+        images.require_image(image)
+        if doubt := images.doubts(project.path, project.package_name, image):
+            chosen.environment.warn([doubt])
     store = project.shared_mlflow()
     if store.startswith("sqlite:"):
-        # The experiment, and with it the place of its artifacts, is made here, where both are kept.
-        runs.ask(project.path, environment.env)
-    return docker.Containers(project.path, {"MLFLOW_TRACKING_URI": store})
+        # The experiment, and with it the place of its artifacts, is made here, where the containers look for both.
+        with tracking_uri(store), tracking.connected(project.path, project.env):
+            tracking.ask()
+    return Containers(project.path, {"MLFLOW_TRACKING_URI": store})
+
+
+def _tell(job: PipelineJob, folder: Path) -> None:
+    """Print how a job has ended, and where to look."""
+    for task in job.failed_tasks:
+        log = Path(task.log)
+        click.secho(f"\n{task.name} failed: {task.error}. Its last lines in {_shown(log)}:", fg="red")
+        click.echo(_tail(log))
+    if job.mlflow_run:
+        click.echo(f"MLflow: {job.mlflow_run}")
+    click.echo(f"Logs and artifacts: {_shown(folder)}")
+    click.secho(f"{job.name}: {job.state}", fg="green" if job.succeeded else "red")
 
 
 def _tail(log: Path, lines: int = 15) -> str:

@@ -1,15 +1,12 @@
 """``kedro vertexai schedule``"""
 
-from typing import TYPE_CHECKING
-
 import click
 
+from ...errors import UserError
+from ..cloud import schedules
+from ..cloud.client import Vertex
+from ..cloud.request import ENTRY, Request, label_value, labels_of, make_request
 from . import options
-
-if TYPE_CHECKING:
-    from ..client import Vertex
-    from ..request import Request
-    from ..schedules import Change
 
 _COLOURS = {"created": "green", "updated": "yellow", "replaced": "yellow", "deleted": "red", "left": "yellow"}
 
@@ -18,23 +15,23 @@ _COLOURS = {"created": "green", "updated": "yellow", "replaced": "yellow", "dele
 @click.option("-p", "--pipeline", help="Only this pipeline's schedule.  [default: all of run_config.schedules]")
 @options.image
 @click.option("--dry-run", is_flag=True, help="Show the difference, and change nothing.")
-@click.option("--prune", is_flag=True, help="Delete this environment's schedules that the file has no more.")
+@click.option("--prune", is_flag=True, help="Delete this environment's schedules that are no longer in the file.")
 @options.pass_environment
 def command(
     environment: options.Environment, pipeline: str | None, image: str | None, dry_run: bool, prune: bool
 ) -> None:
-    """Make the schedules on Vertex AI those of run_config.schedules. Doing it twice changes nothing."""
-    from .. import schedules
-    from ..errors import UserError
-    from ..request import label_value, labels_of, target
+    """Make the schedules on Vertex AI those of run_config.schedules.
 
+    Running it again changes nothing.
+    """
     project = environment.project()
     entries, where = project.settings.run_config.schedules, project.settings_file
     if not entries and not prune:
-        raise UserError(f"{where}: run_config.schedules is empty. To delete the schedules that there are: --prune")
+        raise UserError(f"{where}: run_config.schedules is empty. To delete the schedules on Vertex AI: --prune")
+    target = project.target
     pipelines = [pipeline] if pipeline else schedules.scheduled_pipelines(entries)
     wanted = [_wanted(environment, name, image) for name in pipelines]
-    vertex = environment.vertex(target(project.settings, where))
+    vertex = Vertex(target)
     found = schedules.changes(
         wanted,
         vertex.schedules(),
@@ -48,28 +45,25 @@ def command(
             _apply(vertex, change)
 
 
-def _wanted(environment: options.Environment, pipeline: str, image: str | None) -> "Request":
+def _wanted(environment: options.Environment, pipeline: str, image: str | None) -> Request:
     """The schedule that a pipeline is to have."""
-    from .. import schedules
-    from ..request import ENTRY, label_value, labels_of, make_request
-
     project = environment.project()
     where = project.settings_file
     entry = schedules.entry_for(pipeline, project.settings.run_config.schedules, where)
     config = project.settings.run_config.schedules[entry]
     project = environment.project(config.params)
-    project.refuse_placeholders("vertexai")
-    project.refuse_placeholders("mlflow")
     run_config = project.settings.run_config
-    spec = project.compile(project.plan(pipeline), image)
+    spec = options.Chosen(environment, project, pipeline, {}).compile(image)
     labels = {**labels_of(project.package_name, project.env, pipeline), ENTRY: label_value(entry)}
     name = run_config.scheduled_run_name or spec["pipelineInfo"]["name"]
     job = make_request(spec, run_config, name=name, params=config.params, labels=labels, where=where)
     return schedules.make_schedule(config, job, f"{where}: run_config.schedules.{entry}")
 
 
-def _show(change: "Change", dry_run: bool) -> None:
-    wording = {"left": "left, though it is in the file no more (--prune deletes it)"}.get(change.action, change.action)
+def _show(change: schedules.Change, dry_run: bool) -> None:
+    wording = {"left": "left, although it is no longer in the file (--prune deletes it)"}.get(
+        change.action, change.action
+    )
     if dry_run and change.action in ("created", "updated", "replaced", "deleted"):
         wording = f"would be {wording}"
     schedule = change.wanted or change.there or {}
@@ -78,7 +72,7 @@ def _show(change: "Change", dry_run: bool) -> None:
         click.echo(f"    {field}: {before} → {after}")
 
 
-def _apply(vertex: "Vertex", change: "Change") -> None:
+def _apply(vertex: Vertex, change: schedules.Change) -> None:
     there = change.there or {}
     if change.action in ("deleted", "replaced"):
         vertex.delete_schedule(there["name"])

@@ -3,12 +3,15 @@
 import json
 
 import click
+from rich.console import Console
 
+from ..cloud.client import Vertex
+from ..show import tables
 from . import options
-from .watch import exit_code, mlflow_runs, settle, show_failures, watch
+from .follow import exit_code, follow, mlflow_runs, settle, show_failures
 
-# For a page of CI: GitHub's summary of a job, GitLab's report with links.
-_PAGES = ["markdown", "annotations"]
+# For a page of CI: the summary of a GitHub job, the report with links of a GitLab job.
+_PAGES = {"markdown": tables.job_as_markdown, "annotations": tables.job_as_annotations}
 
 
 @click.command("status")
@@ -16,26 +19,21 @@ _PAGES = ["markdown", "annotations"]
 @options.wait_for_completion
 @click.option("--format", "style", type=click.Choice(["table", "json", *_PAGES]), default="table", show_default=True)
 @options.pass_environment
-@click.pass_context
-def command(
-    ctx: click.Context, environment: options.Environment, job: str, wait_for_completion: bool, style: str
-) -> None:
-    """Show how far JOB has come. Ends its MLflow run if the job has ended without doing so."""
-    from rich.console import Console
+def command(environment: options.Environment, job: str, wait_for_completion: bool, style: str) -> None:
+    """Show how far a job has come.
 
-    from .. import render
-
-    vertex = environment.vertex()
+    If the job has ended without ending its MLflow run, the run is ended as well.
+    """
+    vertex = Vertex(environment.project().target)
     if wait_for_completion:
-        ctx.exit(exit_code(watch(environment, vertex, job)))
+        click.get_current_context().exit(exit_code(follow(environment, vertex, job)))
     found = vertex.get(job)
     if style == "json":
-        click.echo(json.dumps(render.job_as_dict(found), indent=2))
+        click.echo(json.dumps(tables.job_as_dict(found), indent=2))
     elif style in _PAGES:
-        as_page = render.job_as_markdown if style == "markdown" else render.job_as_annotations
-        click.echo(as_page(found, mlflow_runs(environment, [job]).get(job)))
+        click.echo(_PAGES[style](found, mlflow_runs(environment, [job]).get(job)))
     else:
-        Console().print(render.job_as_table(found))
+        Console().print(tables.job_as_table(found))
         show_failures(found)
         click.echo(f"Vertex AI: {found.url}")
         if found.mlflow_run:

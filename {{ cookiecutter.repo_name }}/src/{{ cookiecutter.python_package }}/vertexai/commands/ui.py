@@ -4,22 +4,20 @@ import sys
 
 import click
 
+from ..job import console_url
 from . import options
 
 
 @click.command("ui")
-@click.argument("job", required=False)
+@click.argument("job", default="")
 @options.pass_environment
-def command(environment: options.Environment, job: str | None) -> None:
-    """Print the address of JOB in Google's console, or of all jobs, and open it if there is a terminal."""
-    from ..job import console_url
-    from ..request import target
+def command(environment: options.Environment, job: str) -> None:
+    """Print the address of a job in Google's console and open it.
 
-    project = environment.project()
-    to = target(project.settings, project.settings_file)
-    url = f"https://console.cloud.google.com/vertex-ai/pipelines/runs?project={to.project_id}"
-    if job:
-        url = console_url(f"projects/{to.project_id}/locations/{to.region}/pipelineJobs/{job}")
+    Without JOB it is the page of all jobs. It is opened only if there is a terminal.
+    """
+    target = environment.project().target
+    url = console_url(target.project_id, target.region, job)
     click.echo(url)
     if sys.stdout.isatty():
         click.launch(url)

@@ -1,9 +1,8 @@
 """``catalog.yml`` → where each dataset is kept between steps, and what it is in Vertex AI's lineage.
 
-Read as configuration: no dataset is made, so none of their libraries is imported.
+It is read as configuration: no dataset is made, so none of their libraries is imported.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,26 +10,26 @@ from typing import Any
 
 from kedro.io import CatalogConfigResolver
 
-from .errors import UserError, did_you_mean
+from ...errors import UserError, did_you_mean
+from ..contract import is_local
 
 # Artifact types: https://www.kubeflow.org/docs/components/pipelines/user-guides/data-handling/artifacts/
 ARTIFACT_TYPES = ("Artifact", "Dataset", "Model", "Metrics", "ClassificationMetrics", "HTML", "Markdown")
 _IN_MEMORY = ("MemoryDataset", "SharedMemoryDataset")
-_URL = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:/")
 # Vertex AI mounts Cloud Storage there: https://cloud.google.com/vertex-ai/docs/training/cloud-storage-file-system
 _MOUNTS = ("/gcs/",)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the catalog says of a dataset.
+    """What the catalog says about a dataset.
 
     Args:
         type: its class, as the catalog names it: ``pandas.CSVDataset``.
         path: where it is kept; None if the catalog does not tell (a table, MLflow).
         persists: whether it is still there when the process has ended.
         artifact_type: what it is in lineage, ``system.Model``; None if nobody has said.
-        metadata: what else lineage is told of it.
+        metadata: what else lineage is told about it.
     """
 
     type: str
@@ -42,7 +41,7 @@ class Entry:
     @property
     def on_local_disk(self) -> bool:
         """Whether another container would not find it."""
-        return self.path is not None and not _URL.match(self.path) and not self.path.startswith(_MOUNTS)
+        return self.path is not None and is_local(self.path) and not self.path.startswith(_MOUNTS)
 
     @property
     def in_mlflow(self) -> bool:
@@ -60,13 +59,13 @@ class Catalog:
 
     def __init__(self, config: dict[str, Any], where: str) -> None:
         self._where = where
-        # Credentials stay where the steps run: any name of them will do to know what the catalog has. Not empty, or
-        # Kedro takes it for none at all.
+        # Credentials are read in the steps only. Here any name of them will do to know what the catalog has; the
+        # dictionary is not empty because Kedro would then take it for none at all.
         any_credentials: dict[str, Any] = defaultdict(dict, {"": {}})
         self._resolver = CatalogConfigResolver(config=config, credentials=any_credentials, default_runtime_patterns={})
 
     def entry(self, dataset: str) -> Entry | None:
-        """What the catalog says of a dataset, by its name or by a dataset factory; None if it says nothing.
+        """What the catalog says about a dataset, by its name or by a dataset factory; None if it says nothing.
 
         Raises:
             UserError: when ``metadata.vertexai`` is not understood.

@@ -1,11 +1,12 @@
 """``Plan`` → KFP pipeline spec, the JSON that Vertex AI Pipelines and ``local`` execute.
 
-The graph of every spec: an exit handler around ``mlflow-start-run`` and, after it, one task per step; when all of that
-has ended, however it ended, ``mlflow-finish-run`` runs and is told how.
+The graph of every spec is an exit handler around ``mlflow-start-run`` and, after it, one task for each step. When all
+of that has ended, well or badly, ``mlflow-finish-run`` runs and is told how it ended.
 """
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf import json_format
@@ -13,91 +14,109 @@ from kfp import dsl
 from kfp.dsl import structures
 from kfp.dsl.container_component_class import ContainerComponent
 
-from .params import encode
-from .plan import FINISH_TASK, START_TASK, Artifact, Plan, Step, task_name
-from .resources import Resources
+from ...errors import UserError
+from .. import contract
+from ..contract import StepArguments
+from ..project import Project
+from ..settings.models import RunConfig
+from ..settings.resources import Resources
+from .datasets import Artifact
+from .params import check_known
+from .plan import Plan, Step
 
 _SCHEMA_VERSION = "@0.0.1"  # of artifact types
-_STATUS = "PipelineTaskFinalStatus"
+_STATUS_TYPE = "PipelineTaskFinalStatus"
+# Seconds between the first two attempts at a step; the pause doubles each time.
+_RETRY_AFTER = "10s"
+# Bytes that one artifact takes in the executor input, besides its key (which stands there three times) and its own
+# metadata: name, type, URI, and what a step finds out. Vertex AI's names and URIs are longer than this machine's.
+_ARTIFACT_SIZE, _REMOTE_ARTIFACT_SIZE = 300, 600
+
 _Types = Mapping[str, str]
 
-# Seconds between the first two attempts at a step, doubled each time.
-_RETRY_AFTER = "10s"
 
-# What a task is told of its job: as placeholders, not as task inputs, which Vertex's cache key covers; these differ
-# in every run.
-_JOB = [
-    *("--job-name", dsl.PIPELINE_JOB_NAME_PLACEHOLDER),
-    *("--job-id", dsl.PIPELINE_JOB_ID_PLACEHOLDER),
-    *("--job-resource-name", dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER),
-    *("--task-name", dsl.PIPELINE_TASK_NAME_PLACEHOLDER),
-]
+def compile_pipeline(project: Project, plan: Plan, image: str | None = None) -> dict[str, Any]:
+    """Compile a plan of the project; its ``params`` default to the project's runtime parameters.
+
+    Args:
+        project: the project in its environment.
+        plan: see ``plan_pipeline``.
+        image: container image of the steps, if not ``run_config.image``.
+
+    Raises:
+        UserError: when a runtime parameter would change nothing, or a step is told more than fits.
+    """
+    if project.params:
+        _check_params(project, plan)
+    run_config = project.settings.run_config
+    if image:
+        run_config = run_config.model_copy(update={"image": image})
+    return compile_plan(plan, run_config, project.package_name, project.env, project.params)
 
 
 def compile_plan(
-    plan: Plan,
-    *,
-    project_name: str,
-    package: str,
-    image: str,
-    env: str | None = None,
-    params: Mapping[str, Any] | None = None,
-    root: str | None = None,
-    description: str | None = None,
-    host_aliases: Mapping[str, str] | None = None,
+    plan: Plan, run_config: RunConfig, package: str, env: str | None = None, params: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Build the pipeline spec.
 
     Args:
         plan: what to run.
-        project_name: the pipeline is called after it and, but for ``__default__``, after the Kedro pipeline.
-        package: the project's Python package, whose ``vertexai.step`` is every container's command.
-        image: container image of the steps.
-        env: Kedro configuration environment in the steps.
+        run_config: ``run_config`` of ``vertexai.yml``.
+        package: the project's Python package. The pipeline is named after it and, except for ``__default__``, after
+            the Kedro pipeline.
+        env: Kedro configuration environment of the steps.
         params: default of the pipeline's ``params``.
-        root: pipeline root.
-        description: shown beside the pipeline.
-        host_aliases: host name → address, in the steps.
 
     Returns:
         The spec as the KFP SDK serialises it (``schemaVersion`` 2.1.0), its tasks in the order they can run.
+
+    Raises:
+        UserError: when the executor input of a step could become too long for an argument.
     """
-    command = ["python", "-m", f"{package}.vertexai.step"]
-    common = ["--executor-input", "{{$}}", "--pipeline", plan.pipeline, *(["--env", env] if env else []), *_JOB]
-    common += ["--host-aliases", json.dumps(host_aliases)] if host_aliases else []
+    image, aliases = run_config.image, run_config.network.host_aliases
+    addresses = {name: str(alias.ip) for alias in aliases for name in alias.hostnames}
+    common = StepArguments(task="", pipeline=plan.pipeline, env=env or "", host_aliases=addresses)
+    default: dict[str, Any] = contract.encode(params or {})
+    _refuse_what_does_not_fit(plan, default, run_config.root)
 
     def component(
-        name: str, arguments: list[str], inputs: _Types, outputs: _Types, own_image: str | None = None
+        name: str, inputs: _Types, outputs: _Types, own_image: str | None = None, **arguments: Any
     ) -> ContainerComponent:
         container = structures.ContainerSpecImplementation(
-            image=own_image or image, command=command, args=[*arguments, *common]
+            image=own_image or image,
+            command=["python", "-m", f"{package}.{contract.STEP_MODULE}"],
+            args=replace(common, task=name, **arguments).argv(),
         )
         spec = structures.ComponentSpec(
             name=name,
             implementation=structures.Implementation(container=container),
-            inputs={key: structures.InputSpec(type_, optional=type_ == _STATUS) for key, type_ in inputs.items()},
+            inputs={key: structures.InputSpec(type_, optional=type_ == _STATUS_TYPE) for key, type_ in inputs.items()},
             outputs={key: structures.OutputSpec(type_) for key, type_ in outputs.items()},
         )
         return ContainerComponent(spec, pipeline_func=None)
 
-    start = component(START_TASK, ["--start-run", "--image", image], {}, {"mlflow_run": "String"})
-    on_exit = ["--on-exit", plan.on_exit] if plan.on_exit else []
-    finish = component(FINISH_TASK, ["--finish-run", *on_exit], {"status": _STATUS, "params": "Dict"}, {})
+    start = component(contract.START_TASK, {}, {contract.MLFLOW_RUN: "String"}, image=image)
+    finish = component(
+        contract.FINISH_TASK, {contract.STATUS: _STATUS_TYPE, contract.PARAMS: "Dict"}, {}, on_exit=plan.on_exit or ""
+    )
 
-    def build(params: dict[str, Any] = encode(params or {})) -> None:  # noqa: B008 - KFP reads the default
+    def build(params: dict[str, Any] = default) -> None:
         with dsl.ExitHandler(_cached(finish(params=params), False), name="kedro-pipeline"):
             started = _cached(start(), False)
             tasks: dict[str, dsl.PipelineTask] = {}
-            made: dict[str, dsl.PipelineArtifactChannel] = {}
+            made: dict[str, Any] = {}  # dataset → KFP's channel of the artifact
             for step in plan.steps:
                 taken = {name: plan.artifacts[name] for name in step.inputs if name in plan.artifacts}
                 given = {name: plan.artifacts[name] for name in step.outputs if name in plan.artifacts}
                 task = component(
                     step.name,
-                    ["--nodes", json.dumps(step.nodes), *_data(taken, given), *_timeout(step.resources)],
-                    {"params": "Dict", **_types(taken)},
+                    {contract.PARAMS: "Dict", **_types(taken)},
                     _types(given),
                     step.resources.image,
+                    nodes=step.nodes,
+                    artifacts={name: artifact.key for name, artifact in {**taken, **given}.items() if artifact.travels},
+                    lineage={name: _lineage(artifact) for name, artifact in given.items()},
+                    timeout=step.resources.timeout or 0,
                 )(params=params, **{artifact.key: made[name] for name, artifact in taken.items()})
                 task.after(started, *(tasks[name] for name in step.after))
                 task.set_display_name(step.nodes[0] if len(step.nodes) == 1 else step.name)
@@ -105,31 +124,48 @@ def compile_plan(
                 tasks[step.name] = task
                 made |= {name: task.outputs[artifact.key] for name, artifact in given.items()}
 
-    name = project_name if plan.pipeline == "__default__" else f"{project_name}-{plan.pipeline}"
-    pipeline = dsl.pipeline(name=task_name(name), description=description, pipeline_root=root)(build)
+    name = package if plan.pipeline == "__default__" else f"{package}-{plan.pipeline}"
+    about = {"name": contract.task_name(name), "description": run_config.description}
+    pipeline = dsl.pipeline(**about, pipeline_root=run_config.root)(build)
     return _in_run_order(json_format.MessageToDict(pipeline.pipeline_spec), plan.steps)
+
+
+def _check_params(project: Project, plan: Plan) -> None:
+    pipelines = [plan.pipeline, *([plan.on_exit] if plan.on_exit else [])]
+    inputs = {name for pipeline in pipelines for name in project.pipeline(pipeline).inputs()}
+    consumed = {name.removeprefix("params:") for name in inputs if name.startswith("params:")}
+    consumed |= {""} if "parameters" in inputs else set()
+    check_known(project.params, project.declared_parameters, consumed, project.referenced_parameters, plan.pipeline)
 
 
 def _types(artifacts: Mapping[str, Artifact]) -> _Types:
     return {artifact.key: artifact.type + _SCHEMA_VERSION for artifact in artifacts.values()}
 
 
-def _data(taken: Mapping[str, Artifact], given: Mapping[str, Artifact]) -> list[str]:
-    """What a step is told of its artifacts: where those are that travel, and what lineage is to know of its own."""
-    travelling = {name: artifact.key for name, artifact in {**taken, **given}.items() if artifact.travels}
-    lineage = {
-        name: {"key": artifact.key, "uri": artifact.uri, "metadata": dict(artifact.metadata)}
-        for name, artifact in given.items()
+def _lineage(artifact: Artifact) -> dict[str, Any]:
+    return {
+        "key": artifact.key,
+        "uri": artifact.uri,
+        "metadata": dict(artifact.metadata),
+        "numbers": artifact.is_metrics,
     }
-    return [
-        *("--artifacts", json.dumps(travelling)),
-        *(["--lineage", json.dumps(lineage)] if lineage else []),
-    ]
 
 
-def _timeout(resources: Resources) -> list[str]:
-    """Pipeline specs have no timeout: the step's own process keeps it."""
-    return ["--timeout", str(resources.timeout)] if resources.timeout else []
+def _refuse_what_does_not_fit(plan: Plan, params: Any, root: str | None) -> None:
+    size = _ARTIFACT_SIZE if root is None or contract.is_local(root) else _REMOTE_ARTIFACT_SIZE
+    for step in plan.steps:
+        total = len(json.dumps(params))
+        for dataset in (*step.inputs, *step.outputs):
+            if artifact := plan.artifacts.get(dataset):
+                metadata = contract.MAX_METADATA if artifact.is_metrics else len(json.dumps(dict(artifact.metadata)))
+                total += size + 3 * len(artifact.key) + min(metadata, contract.MAX_METADATA)
+        if total > contract.MAX_EXECUTOR_INPUT:
+            raise UserError(
+                f"Step '{step.name}' takes {len(step.inputs)} datasets and makes {len(step.outputs)}. What it is told "
+                f"about them and its parameters can take {total // 1024} KiB, and an argument has room for "
+                f"{contract.MAX_EXECUTOR_INPUT // 1024} KiB. Let its nodes exchange fewer datasets, for instance one "
+                "dictionary, or group them with the nodes that they exchange data with (run_config.grouping)."
+            )
 
 
 def _cached(task: dsl.PipelineTask, cached: bool) -> dsl.PipelineTask:
@@ -149,8 +185,8 @@ def _ask_for(task: dsl.PipelineTask, resources: Resources) -> None:
 
 
 def _in_run_order(spec: dict[str, Any], steps: tuple[Step, ...]) -> dict[str, Any]:
-    """Protobuf maps have no order; people who read the file, and files that must not differ, need one."""
-    order = {name: number for number, name in enumerate([START_TASK, *(step.name for step in steps)])}
+    """Protobuf maps have no order. People who read the file, and files that must not differ, need one."""
+    order = {name: number for number, name in enumerate([contract.START_TASK, *(step.name for step in steps)])}
 
     def by_order(items: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         names = sorted(items, key=lambda name: (order.get(name.removeprefix(prefix), len(order)), name))

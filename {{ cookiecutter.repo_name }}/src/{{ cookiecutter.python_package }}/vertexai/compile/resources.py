@@ -1,90 +1,73 @@
-"""``run_config``'s resources, node selectors and caching → what a step asks of the machine it runs on.
+"""``run_config``'s resources, node selectors and caching → what each step asks of the machine it runs on.
 
-Most specific entry first, field by field: the group, the node, a tag of it, ``__default__``.
+For each field, the most specific entry that says something counts: the group, the node, a tag of it, ``__default__``.
 """
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kedro.pipeline.node import Node
 
-from .config import RunConfig
-from .errors import UserError
+from ...errors import UserError
+from ..settings.models import RunConfig
+from ..settings.resources import Resources, Shared
 
 DEFAULT = "__default__"
-_POWERS = "KMGTPE"
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
-@dataclass(frozen=True)
-class Resources:
-    """What a step asks of the machine.
+def resources_of(node: Node, run_config: RunConfig, group: str | None = None) -> Resources:
+    """What one node asks for.
 
     Args:
-        cpu: vCPUs, as Kubernetes writes them (``2``, ``500m``).
-        memory: as Kubernetes writes it (``4Gi``).
-        gpu: number of GPUs.
-        gpu_type: Vertex AI's name of them, ``NVIDIA_L4``.
-        retries: how often it is tried again.
-        timeout: seconds after which it is stopped.
-        image: container image, if not that of all.
-    """
-
-    cpu: str | None = None
-    memory: str | None = None
-    gpu: int | None = None
-    gpu_type: str | None = None
-    retries: int | None = None
-    timeout: int | None = None
-    image: str | None = None
-
-
-def resources_of(node: Node, run_config: RunConfig) -> Resources:
-    """What one node asks for.
+        node: the node.
+        run_config: ``run_config`` of ``vertexai.yml``.
+        group: the group it runs in, whose entry counts before the node's own.
 
     Raises:
         UserError: when two of its tags say different things.
     """
-    return _resources([node.name], node, run_config)
+    names = [group, node.name] if group else [node.name]
+
+    def find(field: str) -> Any:
+        where = f"resources…{field}"
+        return _most_specific(names, node, run_config.resources, where, lambda entry: getattr(entry, field))
+
+    found = {field: find(field) for field in Resources.model_fields}
+    selectors = run_config.node_selectors
+    found["gpu_type"] = found["gpu_type"] or _most_specific(
+        names, node, selectors, "node_selectors", lambda entry: entry.accelerator
+    )
+    if found["gpu"] is None and found["gpu_type"]:  # who names a type wants one of it
+        found["gpu"] = 1
+    return Resources.model_construct(**found)
 
 
 def step_resources(name: str, nodes: Iterable[Node], run_config: RunConfig) -> Resources:
-    """What a group of nodes asks for: an entry of its own name, else the most that one of its nodes asks for.
-
-    Nodes of a group run one after the other, so their timeouts add up.
+    """What a group of nodes asks for, by an entry of its own or else by what its nodes ask for.
 
     Raises:
         UserError: when its nodes cannot share a machine.
     """
-    asked = [_resources([name, node.name], node, run_config) for node in nodes]
-    timeouts = [one.timeout for one in asked if one.timeout]
-    own = run_config.resources.get(name)
-    timeout = sum(timeouts) if len(timeouts) == len(asked) else None
-    if own and own.timeout:
-        timeout = timeouts[0]
-    return Resources(
-        cpu=max((one.cpu for one in asked if one.cpu), key=cores, default=None),
-        memory=max((one.memory for one in asked if one.memory), key=bytes_, default=None),
-        gpu=max((one.gpu for one in asked if one.gpu), default=None),
-        gpu_type=_only(name, "GPU types", {one.gpu_type for one in asked if one.gpu}),
-        retries=max((one.retries for one in asked if one.retries), default=None),
-        timeout=timeout,
-        image=_only(name, "images", {one.image for one in asked}),
-    )
+    asked = [resources_of(node, run_config, name) for node in nodes]
+    own = run_config.resources.get(name, Resources())
+    with_gpu = [one for one in asked if one.gpu]
+    found = {}
+    for field, info in Resources.model_fields.items():
+        values = [getattr(one, field) for one in (with_gpu if field == "gpu_type" else asked)]
+        (rule,) = (item for item in info.metadata if isinstance(item, Shared))
+        found[field] = _shared(name, field, rule, values, getattr(own, field))
+    return Resources.model_construct(**found)
 
 
 def is_cached(name: str, nodes: Iterable[Node], run_config: RunConfig, writes_catalog: bool) -> bool:
     """Whether a step's result is taken from an earlier run that had the same inputs.
 
     Args:
-        name: the group's name.
+        name: name of the group.
         nodes: its nodes.
         run_config: ``run_config`` of ``vertexai.yml``.
-        writes_catalog: whether it writes datasets of the catalog. Nothing would be written when it is skipped, so
-            such a step is cached only when asked for by its own name.
+        writes_catalog: whether it writes datasets of the catalog. Skipping the step would leave them unwritten, so
+            such a step is cached only when its own name or all of its nodes' names ask for it.
     """
     entries = run_config.caching if isinstance(run_config.caching, Mapping) else {DEFAULT: run_config.caching}
     if name in entries:
@@ -95,41 +78,24 @@ def is_cached(name: str, nodes: Iterable[Node], run_config: RunConfig, writes_ca
     return all(answers)
 
 
-def cores(quantity: str) -> Decimal:
-    """``500m`` → 0.5"""
-    return Decimal(quantity[:-1]) / 1000 if quantity.endswith("m") else Decimal(quantity)
+def _shared(group: str, field: str, rule: Shared, values: list[Any], own: Any) -> Any:
+    """One resource of a group of nodes, by the rule that its model states."""
+    said = [value for value in values if value is not None]
+    if rule.how == "same":
+        if len(different := set(values)) > 1:
+            raise UserError(
+                f"run_config.resources: nodes of step '{group}' ask for different values of '{field}' "
+                f"({', '.join(sorted(map(str, different)))}). Group them differently, or add an entry '{group}'."
+            )
+        return values[0] if values else None
+    if rule.how == "sum":
+        return own or (sum(said) if said and len(said) == len(values) else None)
+    return max(said, key=rule.key, default=None)
 
 
-def bytes_(quantity: str) -> Decimal:
-    """``4Gi`` → 4294967296"""
-    number = quantity.rstrip("i" + _POWERS)
-    unit = quantity[len(number) :]
-    base = 1024 if unit.endswith("i") else 1000
-    return Decimal(number) * (base ** (_POWERS.index(unit[0]) + 1) if unit else 1)
-
-
-def _resources(names: list[str], node: Node, run_config: RunConfig) -> Resources:
-    entries = run_config.resources
-
-    def find(field: str) -> Any:
-        return _most_specific(names, node, entries, f"resources…{field}", lambda entry: getattr(entry, field))
-
-    selected = _most_specific(names, node, run_config.node_selectors, "node_selectors", lambda entry: entry.accelerator)
-    timeout = find("timeout")
-    gpu_type = find("gpu_type") or selected
-    return Resources(
-        cpu=find("cpu"),
-        memory=find("memory"),
-        # Who names a type wants one of it.
-        gpu=find("gpu") if find("gpu") is not None else (1 if gpu_type else None),
-        gpu_type=gpu_type,
-        retries=find("retries"),
-        timeout=_seconds(timeout) if timeout else None,
-        image=find("image"),
-    )
-
-
-def _most_specific(names: list[str], node: Node, entries: Mapping[str, Any], what: str, get: Any) -> Any:
+def _most_specific(
+    names: list[str], node: Node, entries: Mapping[str, Any], what: str, get: Callable[[Any], Any]
+) -> Any:
     """The value of the most specific entry that has one."""
     for name in names:
         if name in entries and (value := get(entries[name])) is not None:
@@ -139,23 +105,8 @@ def _most_specific(names: list[str], node: Node, entries: Mapping[str, Any], wha
         said = ", ".join(f"{tag}: {value}" for tag, value in by_tag.items())
         raise UserError(
             f"run_config.{what}: tags of node '{node.name}' say different things ({said}). "
-            f"Add an entry '{node.name}', which goes before its tags."
+            f"Add an entry '{node.name}', which counts before its tags."
         )
     if by_tag:
         return next(iter(by_tag.values()))
     return get(entries[DEFAULT]) if DEFAULT in entries else None
-
-
-def _only(group: str, what: str, found: set[str | None]) -> str | None:
-    if len(found) > 1:
-        raise UserError(
-            f"run_config.resources: nodes of step '{group}' ask for different {what} "
-            f"({', '.join(sorted(map(str, found)))}). Group them otherwise, or add an entry '{group}'."
-        )
-    return next(iter(found), None)
-
-
-def _seconds(duration: str) -> int:
-    """``90m`` → 5400"""
-    number, unit = re.fullmatch(r"(\d+)([smh]?)", duration).groups()  # type: ignore[union-attr] # config saw to it
-    return int(number) * _SECONDS[unit]

@@ -1,7 +1,8 @@
-"""Compiled pipeline spec ↔ its file; and the tasks in it, and where each task's inputs come from.
+"""Pipeline spec ↔ its file; and a spec's tasks, with where each task's inputs come from.
 
-But for reading and writing, pure functions over the JSON that the KFP SDK writes (``schemaVersion`` 2.1.0); what they
-mean by a dependency or a trigger is what Vertex AI means. Field names: https://github.com/kubeflow/pipelines/blob/master/api/v2alpha1/pipeline_spec.proto
+Except for reading and writing, these are pure functions over the JSON that the KFP SDK writes (``schemaVersion``
+2.1.0). A dependency or a trigger means here what Vertex AI means by it. Field names:
+https://github.com/kubeflow/pipelines/blob/master/api/v2alpha1/pipeline_spec.proto
 """
 
 import json
@@ -14,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from .errors import UserError, did_you_mean
+from ...errors import UserError, did_you_mean
+from ..contract import PARAMS, encode
 
 Spec = Mapping[str, Any]
 
@@ -106,6 +108,26 @@ def write_spec(spec: Mapping[str, Any], path: Path) -> None:
         partial.unlink(missing_ok=True)
         cure = "Name a file in a folder that exists and can be written."
         raise UserError(f"--output {path}: {error.strerror}. {cure}") from None
+
+
+def with_params(spec: Spec, params: Mapping[str, Any]) -> Spec:
+    """A spec whose ``params`` default to these runtime parameters, if there are any.
+
+    Args:
+        spec: a compiled spec.
+        params: runtime parameters, nested.
+
+    Raises:
+        UserError: when the pipeline of the spec takes none.
+    """
+    if not params:
+        return spec
+    changed = json.loads(json.dumps(spec))
+    known = definitions(changed["root"], "input", "parameters")
+    if PARAMS not in known:
+        raise UserError(f"--params: the pipeline of this spec has no parameter '{PARAMS}'.")
+    known[PARAMS]["defaultValue"] = encode(params)
+    return changed
 
 
 def tasks(spec: Spec) -> list[Task]:

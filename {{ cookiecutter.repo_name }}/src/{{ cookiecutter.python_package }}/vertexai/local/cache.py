@@ -1,7 +1,7 @@
 """Results of cached tasks on this machine's disk, found again by what Vertex AI's cache key covers.
 
-The key is of a task's inputs, its outputs' definitions and its container spec, placeholders and all. The image stands
-for the code on Vertex AI; here the code itself does.
+That is a task's inputs, the definitions of its outputs, and its container spec with the placeholders unreplaced. On
+Vertex AI the image stands for the code; here it is the code itself.
 https://cloud.google.com/vertex-ai/docs/pipelines/configure-caching
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .spec import Task
+from ..compile.spec import Task
 
 _CODE = ("src", "conf", "pyproject.toml")
 _LEFT_OUT = {"__pycache__", "local"}

@@ -1,7 +1,7 @@
 """KFP's protocol between platform and container: a task → its executor input, its command line, its executor output.
 
-The platform says in one JSON message what a task gets and where it leaves what it makes, replaces placeholders in the
-command by parts of that message, and reads afterwards what the task has written.
+In one JSON message the platform tells a task what it gets and where to leave what it makes. It replaces placeholders
+in the command by parts of that message, and reads afterwards what the task has written.
 """
 
 import json
@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
-from .spec import Task, definitions
+from ...errors import UserError
+from ..compile.spec import Task, definitions
 
 _PLACEHOLDER = re.compile(r"\{\{\$(.*?)\}\}")
 _KEYED = re.compile(r"\.(inputs|outputs)\.(parameters|artifacts)\['(.+?)'\](?:\.(\w+))?(?:\['(.+?)'\])?")
@@ -89,7 +89,7 @@ def executor_output(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _placeholder(task: Task, text: str, executor_input: Mapping[str, Any], constants: Mapping[str, str]) -> str:
     if text == "":
-        # An argument has at most 128 KiB, and an escaped letter six bytes.
+        # Not escaped: an argument has at most 128 KiB, and an escaped letter takes six bytes.
         return json.dumps(executor_input, ensure_ascii=False)
     if text.removeprefix(".") in constants:
         return constants[text.removeprefix(".")]

@@ -1,4 +1,4 @@
-"""Pipeline spec → its tasks executed on this machine, each in a process of its own, as Vertex AI would order them."""
+"""Pipeline spec → its tasks run on this machine, each in a process of its own, in the order Vertex AI would use."""
 
 import os
 import signal
@@ -10,49 +10,21 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ...errors import UserError
+from ..compile.spec import Source, Spec, Task, pipeline_parameters, tasks
+from ..job import ENDED, PipelineJob, State, TaskRun, new_job_name
 from .cache import Cache
-from .docker import Containers
-from .errors import UserError
-from .executor import command_line, executor_input, executor_output
-from .job import (
-    CANCELLED,
-    ENDED,
-    FAILED,
-    NOT_TRIGGERED,
-    PENDING,
-    RUNNING,
-    SKIPPED,
-    SUCCEEDED,
-    TaskRun,
-    new_job_name,
-)  # fmt: skip
+from .containers import Containers
+from .kfp_protocol import command_line, executor_input, executor_output
 from .processes import interrupts, meaning, signal_group
-from .spec import Source, Spec, Task, pipeline_parameters, tasks
 
 # Between asking a process to end and making it end, in seconds: Kubernetes' default grace period is 30.
 _GRACE = 10.0
-
-
-@dataclass(frozen=True)
-class LocalJob:
-    """A pipeline job on this machine, ended.
-
-    Args:
-        name: job name, unique.
-        folder: where its logs and artifacts are.
-        state: SUCCEEDED, FAILED or CANCELLED.
-        tasks: by name.
-    """
-
-    name: str
-    folder: Path
-    state: str
-    tasks: Mapping[str, TaskRun]
 
 
 def run_spec(
@@ -66,7 +38,7 @@ def run_spec(
     resource_name: str | None = None,
     containers: Containers | None = None,
     on_change: Callable[[TaskRun], None] = lambda run: None,
-) -> LocalJob:
+) -> PipelineJob:
     """Execute a compiled pipeline.
 
     Args:
@@ -76,20 +48,23 @@ def run_spec(
         cwd: working directory of the tasks.
         parameters: values of the pipeline's parameters, where not the default.
         max_workers: how many tasks may run side by side; None is one per CPU.
-        name: the job's name, unique in the folder; None makes one.
-        resource_name: what tasks are told of where the job is; None is its folder's URL.
+        name: name of the job, unique in the folder; None makes one.
+        resource_name: what tasks are told about where the job is; None is the URL of its folder.
         containers: runs the tasks in their images; None runs them as processes of this machine.
         on_change: called with each change of a task's state, from several threads.
+
+    Returns:
+        The job, ended; its ``resource_name`` is the URL of the folder with its logs and artifacts.
 
     Raises:
         UserError: when the spec has something that cannot be executed here; nothing has run then.
     """
     name = name or new_job_name(spec["pipelineInfo"]["name"])
-    job = _Job(spec, folder / name, cwd, parameters or {}, resource_name, containers, on_change)
-    return job.run(max_workers or os.cpu_count() or 1)
+    scheduler = _Scheduler(spec, folder / name, cwd, parameters or {}, resource_name, containers, on_change)
+    return scheduler.run(max_workers or os.cpu_count() or 1)
 
 
-class _Job:
+class _Scheduler:
     """The state of one run; ``run`` is the scheduler, ``_execute`` is what a worker thread does."""
 
     def __init__(
@@ -123,7 +98,7 @@ class _Job:
             "pipeline_job_create_time_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
-    def run(self, max_workers: int) -> LocalJob:
+    def run(self, max_workers: int) -> PipelineJob:
         running: set[Future[None]] = set()
         with interrupts(self._cancel), ThreadPoolExecutor(max_workers, thread_name_prefix="task") as pool:
             while True:
@@ -133,7 +108,7 @@ class _Job:
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     future.result()
-        return LocalJob(self._name, self._folder, self._state(self._tasks), self._runs)
+        return PipelineJob(self._name, self._folder.as_uri(), self._state(self._tasks), self._runs)
 
     def _triggered(self) -> Iterable[Task]:
         """Take the tasks that can start now from the pending ones; end those that never will."""
@@ -141,16 +116,16 @@ class _Job:
         while progress:
             progress = False
             for task in self._tasks.values():
-                if self._runs[task.name].state != PENDING:
+                if self._runs[task.name].state != State.PENDING:
                     continue
                 states = {self._runs[name].state for name in task.upstream}
                 if not states <= ENDED:
                     continue
-                if task.always or (states <= {SUCCEEDED, SKIPPED} and not self._cancelled.is_set()):
-                    self._change(task, state=RUNNING)
+                if task.always or (states <= {State.SUCCEEDED, State.SKIPPED} and not self._cancelled.is_set()):
+                    self._change(task, state=State.RUNNING)
                     yield task
                 else:
-                    self._change(task, state=CANCELLED if self._cancelled.is_set() else NOT_TRIGGERED)
+                    self._change(task, state=State.CANCELLED if self._cancelled.is_set() else State.NOT_TRIGGERED)
                     progress = True
 
     def _execute(self, task: Task) -> None:
@@ -160,28 +135,28 @@ class _Job:
         artifacts = {name: self._output(source)["artifacts"][source.output] for name, source in task.artifacts.items()}
         key = self._cache.key(task, parameters, artifacts) if self._cache and task.cached else ""
         if self._cache and key and (kept := self._cache.find(key)):
-            self._change(task, state=SKIPPED, outputs=kept)
+            self._change(task, state=State.SKIPPED, outputs=kept)
             return
         given = executor_input(task, parameters, artifacts, str(Path(self._runs[task.name].log).parent))
         wait_seconds = task.retry.wait
         for attempt in range(1, task.retry.count + 2):
             started = time.monotonic()
-            self._change(task, state=RUNNING, attempt=attempt)
+            self._change(task, state=State.RUNNING, attempt=attempt)
             error, outputs = self._attempt(task, given)
             seconds = time.monotonic() - started
             if not error:
                 if self._cache and key:
                     self._cache.keep(key, outputs)
-                self._change(task, state=SUCCEEDED, seconds=seconds, outputs=outputs, error="")
+                self._change(task, state=State.SUCCEEDED, seconds=seconds, outputs=outputs, error="")
                 return
             if self._cancelled.is_set() and not task.always:
-                self._change(task, state=CANCELLED, seconds=seconds, error="cancelled")
+                self._change(task, state=State.CANCELLED, seconds=seconds, error="cancelled")
                 return
             self._change(task, seconds=seconds, error=error)
             if attempt <= task.retry.count:
                 self._cancelled.wait(wait_seconds)
                 wait_seconds = min(wait_seconds * task.retry.factor, task.retry.longest_wait)
-        self._change(task, state=FAILED)
+        self._change(task, state=State.FAILED)
 
     def _attempt(self, task: Task, given: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         """Run the task's process to its end.
@@ -245,9 +220,9 @@ class _Job:
     def _final_status(self, name: str, of: Iterable[str]) -> dict[str, Any]:
         """KFP's PipelineTaskFinalStatus of a task or graph, its error worded as Vertex AI does."""
         state = self._state(of)
-        failed = [name for name in self._tasks if name in set(of) and self._runs[name].state == FAILED]
+        failed = [name for name in self._tasks if name in set(of) and self._runs[name].state == State.FAILED]
         error = {}
-        if state == FAILED:
+        if state == State.FAILED:
             reasons = "; ".join(f"{name}: {self._runs[name].error}" for name in failed)
             message = f"The DAG failed because some tasks failed. The failed tasks are: [{', '.join(failed)}]."
             error = {"code": 9, "message": f"{message}; {reasons}"}
@@ -260,7 +235,7 @@ class _Job:
 
     def _state(self, of: Iterable[str]) -> str:
         states = {self._runs[name].state for name in of}
-        return next((state for state in (CANCELLED, FAILED) if state in states), SUCCEEDED)
+        return next((state for state in (State.CANCELLED, State.FAILED) if state in states), State.SUCCEEDED)
 
     def _cancel(self) -> None:
         """End every running task but the exit task; asked a second time, the exit task as well."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.markup import escape
 
-from .job import SKIPPED, TaskRun
+from ..job import State, TaskRun
 
 _COLOURS = {
     "SUCCEEDED": "green", "SKIPPED": "green", "FAILED": "red", "CANCELLED": "yellow", "NOT_TRIGGERED": "bright_black",
@@ -30,7 +30,7 @@ def progress() -> Iterator[Callable[[TaskRun], None]]:
             elif run.state in _COLOURS:
                 running.pop(run.name, None)
                 seconds = f"{run.seconds:6.1f} s" if run.attempt else ""
-                error = "taken from an earlier run" if run.state == SKIPPED else error
+                error = "taken from an earlier run" if run.state == State.SKIPPED else error
                 line = f"[{_COLOURS[run.state]}]{run.state:<13}[/] {name} {seconds} {error}".rstrip()
                 console.print(line, soft_wrap=True)
             status.update("running: " + ", ".join(list(running)))

@@ -1,4 +1,4 @@
-"""Plans and jobs → what people look at: a table, a Mermaid graph, JSON."""
+"""Plans and jobs → what people look at: tables, a Mermaid graph, a page of CI, JSON."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,8 +9,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from .job import FAILED, MlflowRun, PipelineJob
-from .plan import FINISH_TASK, START_TASK, Plan, Step
+from ..compile.plan import Plan, Step
+from ..job import MlflowRun, PipelineJob
 
 _NO_RUN = MlflowRun("", "")
 
@@ -35,16 +35,16 @@ def as_table(plan: Plan) -> Table:
 
 def as_json(plan: Plan) -> str:
     """The plan's fields as they are."""
-    return json.dumps(asdict(plan), indent=2)
+    return json.dumps(asdict(plan), indent=2, default=lambda model: model.model_dump())
 
 
 def as_mermaid(plan: Plan) -> str:
     """The job's graph; an edge says which datasets flow along it. https://mermaid.js.org/syntax/flowchart.html"""
     number = {step.name: f"s{index}" for index, step in enumerate(plan.steps)}
     maker = {dataset: step.name for step in plan.steps for dataset in step.outputs}
-    lines = ["flowchart TD", f"    start([{START_TASK}])"]
+    lines = ["flowchart TD", f"    start([{plan.start_task}])"]
     lines += [f'    {number[step.name]}["{_escaped(", ".join(step.nodes))}"]' for step in plan.steps]
-    lines.append(f"    finish([{FINISH_TASK}])")
+    lines.append(f"    finish([{plan.finish_task}])")
     for step in plan.steps:
         if not step.after:
             lines.append(f"    start --> {number[step.name]}")
@@ -109,10 +109,9 @@ def job_as_markdown(job: PipelineJob, run: MlflowRun | None) -> str:
     if run:
         rows += [("MLflow run", f"[{run.status}]({run.url})" if run.url.startswith("http") else run.status)]
         rows += [(name, said) for name, said in (("failed_node", run.failed_node), ("error", run.error)) if said]
-    for task in job.tasks.values():
-        if task.state == FAILED:
-            log = f", [log]({task.log})" if task.log else ""
-            rows.append((f"step {task.name}", f"FAILED: {task.error}{log}"))
+    for task in job.failed_tasks:
+        log = f", [log]({task.log})" if task.log else ""
+        rows.append((f"step {task.name}", f"FAILED: {task.error}{log}"))
     lines = [f"| {name} | {_cell(said)} |" for name, said in rows]
     return "\n".join(["| | |", "|---|---|", *lines])
 
@@ -122,7 +121,7 @@ def job_as_annotations(job: PipelineJob, run: MlflowRun | None) -> str:
     links = [(f"Vertex AI job {job.name}: {job.state}", job.url)]
     if run:
         links.append((f"MLflow run: {run.status}", run.url))
-    links += [(f"Log of {task.name}: {task.error}", task.log) for task in job.tasks.values() if task.state == FAILED]
+    links += [(f"Log of {task.name}: {task.error}", task.log) for task in job.failed_tasks]
     shown = [{"external_link": {"label": _cell(label), "url": url}} for label, url in links if url.startswith("http")]
     return json.dumps({"Pipeline": shown}, indent=2)
 
@@ -145,7 +144,7 @@ def _datasets(plan: Plan, names: tuple[str, ...]) -> str:
 
 
 def _resources(step: Step) -> str:
-    asked = [f"{name.replace('_', ' ')} {value}" for name, value in asdict(step.resources).items() if value]
+    asked = [f"{name.replace('_', ' ')} {value}" for name, value in step.resources.model_dump().items() if value]
     return ", ".join([*asked, *(["cached"] if step.cached else [])])
 
 

@@ -1,6 +1,7 @@
-"""A dataset that lives at the URI of a step's artifact: any object, any file system that fsspec knows.
+"""A dataset that lives at the URI of a step's artifact: any object, on any file system that fsspec knows.
 
-A pickle; on its way to another machine compressed by zstd, which is several times faster than a network.
+It is a pickle. On its way to another machine it is compressed by zstd, which is several times faster than a network.
+The file itself says how it was written, so it can be read wherever it has been copied to.
 """
 
 import contextlib
@@ -9,12 +10,15 @@ from typing import Any
 
 import cloudpickle
 import fsspec
-from fsspec.utils import get_protocol
 from kedro.io import AbstractDataset
+
+from ..contract import is_local
 
 # Large buffers (NumPy, Arrow) are written without a copy: https://peps.python.org/pep-0574/
 _PROTOCOL = 5
 _CODEC = "zstd"
+# What a zstd frame begins with; a pickle never does. https://www.rfc-editor.org/rfc/rfc8878#name-zstandard-frames
+_ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 class ArtifactDataset(AbstractDataset[Any, Any]):
@@ -31,7 +35,6 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
     def __init__(self, uri: str) -> None:
         self._uri = uri
         self._fs, self._path = fsspec.url_to_fs(uri)
-        self._is_local = get_protocol(uri) == "file"
         self.bytes: int | None = None
         self.refused: str | None = None
 
@@ -42,7 +45,9 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
             DatasetError: when it is not there or cannot be read (Kedro wraps what went wrong).
         """
         with self._fs.open(self._path, "rb") as file:
-            if self._is_local:
+            begins = file.read(len(_ZSTD))
+            file.seek(0)
+            if begins != _ZSTD:
                 return pickle.load(file)
             from pyarrow import CompressedInputStream
 
@@ -69,7 +74,7 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
 
     def _write(self, data: Any, file: Any) -> None:
         try:
-            if self._is_local:
+            if is_local(self._uri):
                 cloudpickle.dump(data, file, protocol=_PROTOCOL)
                 return
             from pyarrow import CompressedOutputStream

@@ -1,4 +1,4 @@
-"""A step's timeout, kept by its own process: pipeline specs have none."""
+"""A step's timeout. Pipeline specs have none, so the step's own process keeps it."""
 
 import os
 import signal
@@ -15,11 +15,11 @@ class StepTimeout(Exception):
 
 
 @contextmanager
-def deadline(seconds: int | None) -> Iterator[None]:
-    """Let the code inside run for so long; None is for ever.
+def deadline(seconds: int) -> Iterator[None]:
+    """Let the code inside run for so many seconds; 0 is for any time.
 
     Raises:
-        StepTimeout: when the time is up. Where the code does not come back to Python to hear of it, the process ends.
+        StepTimeout: when the time is up. If the code never comes back to Python, the process ends instead.
     """
     if not seconds:
         yield

@@ -1,4 +1,4 @@
-"""Host names that no name server knows: ``run_config.network.host_aliases`` in a step's process."""
+"""``run_config.network.host_aliases`` in a step's process: host names that no name server knows."""
 
 import socket
 from collections.abc import Mapping
@@ -6,10 +6,10 @@ from typing import Any
 
 
 def alias(addresses: Mapping[str, str]) -> None:
-    """Make Python find hosts at these addresses, from now on.
+    """Make Python find hosts at these addresses from now on.
 
-    A container that is not root's cannot write /etc/hosts. What looks up names without Python, gRPC and child
-    processes, does not see this.
+    Only root may write /etc/hosts, and a container's user is not root. Whatever looks up names without Python, gRPC
+    and child processes, does not see the aliases.
 
     Args:
         addresses: host name → IP address.

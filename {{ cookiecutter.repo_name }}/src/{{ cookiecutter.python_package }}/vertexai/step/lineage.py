@@ -1,10 +1,13 @@
-"""What a step made → what Vertex AI's lineage and KFP's executor output are told of it."""
+"""What a step made → what Vertex AI's lineage and KFP's executor output are told about it."""
 
+import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
+from ..contract import MAX_METADATA
 from .artifact import ArtifactDataset
 
 
@@ -12,7 +15,8 @@ class Lineage:
     """Kedro hook that looks at the datasets as they are saved.
 
     Args:
-        outputs: dataset → ``key`` of its artifact, ``uri`` if the catalog keeps it, and ``metadata`` known before.
+        outputs: dataset → ``key`` of its artifact, ``uri`` if the catalog keeps it, ``metadata`` that is known before,
+            and whether its ``numbers`` are metrics.
         artifacts: dataset → where it is kept, if it travels between steps.
     """
 
@@ -23,9 +27,9 @@ class Lineage:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Describe a dataset that has been saved; the last one, if a node saves it chunk by chunk."""
-        if dataset_name in self._outputs:
-            self._found[dataset_name] = describe(data)
+        """Describe a dataset that has been saved; the last part, if a node saves it in chunks."""
+        if output := self._outputs.get(dataset_name):
+            self._found[dataset_name] = numbers_of(data) if output["numbers"] else shape_of(data)
 
     def executor_output(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The ``artifacts`` of KFP's ExecutorOutput.
@@ -39,21 +43,37 @@ class Lineage:
             metadata = {**output["metadata"], **self._found.get(dataset, {})}
             if dataset in self._artifacts and self._artifacts[dataset].bytes is not None:
                 metadata["bytes"] = self._artifacts[dataset].bytes
-            update = {"name": artifact["name"], "uri": output["uri"] or artifact["uri"], "metadata": metadata}
+            uri = output["uri"] or artifact["uri"]
+            update = {"name": artifact["name"], "uri": uri, "metadata": within_limit(metadata)}
             artifacts[output["key"]] = {"artifacts": [update]}
         return artifacts
 
 
-def describe(data: Any) -> dict[str, Any]:
-    """Rows and columns of what has a shape; the numbers of a dictionary of metrics."""
+def shape_of(data: Any) -> dict[str, int]:
+    """Rows and columns of what has a shape, a DataFrame or an array; nothing of anything else."""
     shape = getattr(data, "shape", None)
     if isinstance(shape, tuple) and all(isinstance(length, int) for length in shape):
         return dict(zip(("rows", "columns"), shape, strict=False))
-    if isinstance(data, Mapping):
-        values = {str(name): _last_value(value) for name, value in data.items()}
-        return {name: value for name, value in values.items() if value is not None}
-    value = _last_value(data)
-    return {} if value is None else {"value": value}
+    return {}
+
+
+def numbers_of(metrics: Any) -> dict[str, float]:
+    """The numbers of a dictionary of metrics, or a single one. JSON has no NaN or infinity: those are left out."""
+    items = metrics.items() if isinstance(metrics, Mapping) else [("value", metrics)]
+    values = {str(name): _last_value(value) for name, value in items}
+    return {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
+
+
+def within_limit(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The first items of an artifact's metadata, as far as they fit, because the next task gets it as an argument."""
+    kept: dict[str, Any] = {}
+    size = 0
+    for name, value in metadata.items():
+        size += len(json.dumps({name: value})) + 2
+        if size > MAX_METADATA:
+            break
+        kept[name] = value
+    return kept
 
 
 def _last_value(metric: Any) -> float | None:

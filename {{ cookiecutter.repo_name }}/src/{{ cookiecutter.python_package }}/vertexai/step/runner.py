@@ -22,7 +22,7 @@ class StepRunner(SequentialRunner):
         self._artifacts = artifacts
         self._hooks = hooks
 
-    def __str__(self) -> str:  # kedro-mlflow makes a tag of it
+    def __str__(self) -> str:  # kedro-mlflow makes this a tag
         return type(self).__name__
 
     def run(self, pipeline: Any, catalog: Any, hook_manager: Any = None, **kwargs: Any) -> dict[str, Any]:

@@ -1,29 +1,28 @@
-"""``vertexai.yml`` as Kedro merged it → typed settings; a key that is not known is an error, not a wish."""
+"""``vertexai.yml`` as Kedro merged it → typed settings. An unknown key is an error that names the nearest valid one."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     IPvAnyAddress,
     ValidationError,
 )  # fmt: skip
 
-from .errors import UserError, did_you_mean
+from ...errors import UserError, did_you_mean
+from .resources import Resources, Strict
 
 # Resource labels: https://cloud.google.com/vertex-ai/docs/general/labels
 _LABEL_KEY = r"[a-z][a-z0-9_-]{0,62}"
 _LABEL_VALUE = r"[a-z0-9_-]{0,63}"
-# Quantities as KFP takes them: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
-_CPU = r"^[0-9]+(\.[0-9]+)?$|^[0-9]+m$"
-_MEMORY = r"^[0-9]+([EPTGMK]i?)?$"
-_DURATION = r"^[1-9][0-9]*[smh]?$"
 # Ids of Vertex AI's metadata contexts, which experiments are.
+_REGION = re.compile(r"[a-z]+-[a-z]+\d+")
 _EXPERIMENT = r"[a-z0-9][a-z0-9-]{0,127}"
 
 
@@ -36,85 +35,54 @@ def _none(value: Any) -> Any:
     return None if isinstance(value, str) and value.lower() == "none" else value
 
 
-def _with_scheme(root: str) -> str:
-    """kedro-vertexai's files leave a bucket's scheme out. A <placeholder> stays one."""
-    return root if "://" in root or root.startswith("<") else f"gs://{root}"
-
-
-Root = Annotated[str, AfterValidator(_with_scheme)]
 Moment = Annotated[AwareDatetime | None, BeforeValidator(_none)]
 Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_none)]
 Labels = dict[Annotated[str, _matching(_LABEL_KEY)], Annotated[str, _matching(_LABEL_VALUE)]]
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ResourcesConfig(_Settings):
-    """What one step asks for; what is left out comes from a less specific entry."""
-
-    cpu: str | None = Field(
-        None, pattern=_CPU, coerce_numbers_to_str=True, description="vCPUs, as Kubernetes writes them: 2, 500m"
-    )
-    memory: str | None = Field(
-        None, pattern=_MEMORY, coerce_numbers_to_str=True, description="as Kubernetes writes it: 4Gi, 512M"
-    )
-    gpu: Annotated[int, Field(ge=0)] | None = Field(None, description="how many GPUs; 1 if only their type is given")
-    gpu_type: str | None = Field(None, description="Vertex AI's name of them: NVIDIA_L4")
-    retries: Annotated[int, Field(ge=0, le=10)] | None = Field(
-        None, description="how often a failed step is tried again"
-    )
-    timeout: str | None = Field(
-        None,
-        pattern=_DURATION,
-        coerce_numbers_to_str=True,
-        description="when a step is stopped: 90s, 30m, 2h",
-    )
-    image: str | None = Field(None, description="another container image for these steps")
-
-
-class NodeSelectorConfig(_Settings):
+class NodeSelectorConfig(Strict):
     """An entry of ``run_config.node_selectors``."""
 
     accelerator: str = Field(alias="cloud.google.com/gke-accelerator", description="the same as resources' gpu_type")
 
 
-class GroupingConfig(_Settings):
+class GroupingConfig(Strict):
     """``run_config.grouping``."""
 
     cls: str = Field(default="IdentityNodeGrouper", description="a grouper of vertexai/grouping.py, or your own")
-    params: dict[str, Any] = Field(default_factory=dict, description="what its constructor gets")
+    params: dict[str, Any] = Field(default_factory=dict, description="arguments of its constructor")
 
 
-class HostAliasConfig(_Settings):
+class HostAliasConfig(Strict):
     """An entry of ``run_config.network.host_aliases``."""
 
     ip: IPvAnyAddress = Field(description="address")
-    hostnames: list[str] = Field(description="names that steps find there")
+    hostnames: list[str] = Field(description="names that the steps find at this address")
 
 
-class NetworkConfig(_Settings):
+class NetworkConfig(Strict):
     """``run_config.network``."""
 
     vpc: str | None = Field(default=None, description="VPC to peer with: projects/<number>/global/networks/<name>")
-    host_aliases: list[HostAliasConfig] = Field(default_factory=list, description="names that no name server knows")
+    host_aliases: list[HostAliasConfig] = Field(
+        default_factory=list, description="host names that no name server knows, with their addresses"
+    )
 
 
-class ScheduleConfig(_Settings):
-    """When a pipeline is launched by itself; an entry of ``run_config.schedules``."""
+class ScheduleConfig(Strict):
+    """An entry of ``run_config.schedules``: when Vertex AI launches a pipeline by itself."""
 
     cron_expression: str = Field(description="five fields: minute, hour, day of month, month, day of week")
     timezone: str = Field("Etc/UTC", description="name in the IANA time zone database, Europe/Berlin")
-    start_time: Moment = Field(None, description="no run before it: 2027-01-01T00:00:00Z")
-    end_time: Moment = Field(None, description="no run after it")
+    start_time: Moment = Field(None, description="no run before this moment: 2027-01-01T00:00:00Z")
+    end_time: Moment = Field(None, description="no run after this moment")
     max_run_count: Count = Field(None, description="how many runs in all")
-    max_concurrent_run_count: int = Field(1, ge=1, description="how many runs may be started side by side")
-    allow_queueing: bool = Field(False, description="whether a run that would be one too many waits, or is left out")
+    max_concurrent_run_count: int = Field(1, ge=1, description="how many runs may be active at once")
+    allow_queueing: bool = Field(False, description="whether a run beyond that number waits; otherwise it is left out")
     params: dict[str, Any] = Field(default_factory=dict, description="runtime parameters of these runs, nested")
 
 
-class MlflowConfig(_Settings):
+class MlflowConfig(Strict):
     """``run_config.mlflow``."""
 
     request_header_provider_params: dict[str, str] = Field(
@@ -122,58 +90,100 @@ class MlflowConfig(_Settings):
     )
 
 
-class RunConfig(_Settings):
+class RunConfig(Strict):
     """``run_config``: how the pipeline runs."""
 
     image: str = Field(description="container image of the steps")
-    root: Root | None = Field(None, description="pipeline root: where artifacts are kept, gs://bucket/folder")
-    description: str | None = Field(None, description="shown beside the pipeline")
+    root: str | None = Field(None, description="pipeline root, where artifacts are kept: gs://bucket/folder")
+    description: str | None = Field(None, description="text that is shown beside the pipeline")
     experiment_name: Annotated[str, _matching(_EXPERIMENT)] | None = Field(
-        None, description="Vertex AI experiment that jobs are associated with; made when missing"
+        None, description="Vertex AI experiment that jobs belong to; it is made when it does not exist"
     )
-    experiment_description: str | None = Field(None, description="of that experiment, when it is made")
+    experiment_description: str | None = Field(None, description="description of that experiment when it is made")
     scheduled_run_name: str | None = Field(None, description="display name of schedules and of the jobs they launch")
     service_account: str | None = Field(None, description="e-mail of the account that runs the steps")
-    network: NetworkConfig = Field(default_factory=NetworkConfig, description="where the steps run")
+    network: NetworkConfig = Field(default_factory=NetworkConfig, description="the network that the steps run in")
     encryption_spec_key_name: str | None = Field(
         None, description="customer-managed key: projects/…/locations/…/keyRings/…/cryptoKeys/…"
     )
-    labels: Labels = Field(default_factory=dict, description="labels of the jobs, beside those by which they are found")
+    labels: Labels = Field(default_factory=dict, description="your own labels of the jobs")
     schedules: dict[str, ScheduleConfig] = Field(
         default_factory=dict, description="by pipeline name, or default_schedule"
     )
     mlflow: MlflowConfig = Field(
-        default_factory=MlflowConfig, description="what the header provider of mlflow.yml is given"
+        default_factory=MlflowConfig, description="arguments for the header provider of mlflow.yml"
     )
-    grouping: GroupingConfig = Field(default=GroupingConfig(), description="which nodes run together")
-    resources: dict[str, ResourcesConfig] = Field(
+    grouping: GroupingConfig = Field(default=GroupingConfig(), description="which nodes run together in one step")
+    resources: dict[str, Resources] = Field(
         default_factory=dict, description="by group, node name, node tag, or __default__"
     )
     node_selectors: dict[str, NodeSelectorConfig] = Field(
-        default_factory=dict, description="as resources; kedro-vertexai's way to name a GPU type"
+        default_factory=dict, description="as resources; this is how kedro-vertexai names a GPU type"
     )
     caching: bool | dict[str, bool] = Field(
         False, description="whether results of earlier runs are taken: for all steps, or as resources"
     )
-    on_exit_pipeline: str | None = Field(None, description="Kedro pipeline that runs at the end, whatever happened")
+    on_exit_pipeline: str | None = Field(
+        None, description="Kedro pipeline that runs at the end of a job, whether the job succeeded or failed"
+    )
 
 
-class Settings(_Settings):
+@dataclass(frozen=True)
+class Target:
+    """Where jobs are launched.
+
+    Args:
+        project_id: Google Cloud project.
+        region: Vertex AI region.
+        api_endpoint: URL of the region's Vertex AI API.
+    """
+
+    project_id: str
+    region: str
+    api_endpoint: str
+
+
+class Settings(Strict):
     """The whole of ``vertexai.yml``."""
 
     project_id: str | None = Field(None, description="Google Cloud project")
     region: str | None = Field(None, description="Vertex AI region, europe-west1")
     api_endpoint: str | None = Field(
-        None, description="URL of the Vertex AI API, if not https://<region>-aiplatform.googleapis.com"
+        None, description="URL of the Vertex AI API, if it is not https://<region>-aiplatform.googleapis.com"
     )
     run_config: RunConfig
+
+    def target(self, where: str) -> Target:
+        """Where these settings launch jobs.
+
+        Args:
+            where: their file, for the message.
+
+        Raises:
+            UserError: when they name no project or region, or an address that tokens must not be sent to.
+        """
+        missing = [name for name in ("project_id", "region") if not getattr(self, name)]
+        if not self.project_id or not self.region:
+            raise UserError(
+                f"{where}: {' and '.join(missing)} not set, so this environment has no cloud to ask. "
+                "Use one that has: kedro vertexai -e cloud …"
+            )
+        if not _REGION.fullmatch(self.region):
+            raise UserError(f"{where}: region: {self.region} is not the name of a region, such as europe-west1.")
+        endpoint = self.api_endpoint or f"https://{self.region}-aiplatform.googleapis.com"
+        url = urlsplit(endpoint)
+        if url.scheme != "https" and not (url.scheme == "http" and url.hostname in ("127.0.0.1", "localhost", "::1")):
+            raise UserError(
+                f"{where}: api_endpoint: {endpoint} must begin with https://, because access tokens are sent to it."
+            )
+        return Target(self.project_id, self.region, endpoint)
 
 
 def parse_settings(raw: Mapping[str, Any], where: str) -> Settings:
     """Validate the merged ``vertexai.yml``.
 
     Args:
-        raw: the file's content.
+        raw: content of the file.
         where: the file, for the message.
 
     Raises:
@@ -197,7 +207,7 @@ def _sentence(problem: Any) -> str:
 
 
 def _known_keys(parents: list[str]) -> list[str]:
-    """The keys allowed below ``parents``, found by walking the models' annotations."""
+    """The keys allowed below ``parents``, found by walking the annotations of the models."""
     model: Any = Settings
     for part in parents:
         if isinstance(model, type) and issubclass(model, BaseModel):

@@ -1,0 +1,39 @@
+"""One line of doctor's checklist: a function that says what it found, or raises what is wrong with the cure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...errors import UserError
+
+
+class Doubt(Exception):
+    """Something that may be wrong, or may be newer than this project. It stops nothing."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the checklist.
+
+    Args:
+        name: what was looked at.
+        ok: whether the launch can go on.
+        said: what was found, with the cure if it is not well.
+        doubtful: whether it is a warning.
+        needed_to_ask: whether Google and MLflow cannot be asked while it fails.
+    """
+
+    name: str
+    ok: bool
+    said: str
+    doubtful: bool = False
+    needed_to_ask: bool = False
+
+
+def check(name: str, look: Callable[[], str], needed_to_ask: bool = False) -> Check:
+    """Run a check."""
+    try:
+        return Check(name, True, look(), needed_to_ask=needed_to_ask)
+    except Doubt as doubt:
+        return Check(name, True, str(doubt), doubtful=True)
+    except UserError as error:
+        return Check(name, False, str(error), needed_to_ask=needed_to_ask)

@@ -1,0 +1,1 @@
+"""Settings, pipeline and catalog → plan → pipeline spec. Nothing here writes a file, except ``spec.write_spec``."""

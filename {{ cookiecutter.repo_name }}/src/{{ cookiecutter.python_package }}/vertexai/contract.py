@@ -1,0 +1,158 @@
+"""The agreement between launcher and container: what ``compile`` writes into a spec and ``step`` reads from it.
+
+Both sides import this module, so nothing here is said anywhere else: names of tasks, tags and artifact keys, the
+arguments of a step and how they are coded, how parameters travel, and how much of everything fits.
+"""
+
+import json
+import math
+import re
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+# The module that every container runs, below the project's package.
+STEP_MODULE = "vertexai.step"
+START_TASK, FINISH_TASK = "mlflow-start-run", "mlflow-finish-run"
+
+# Inputs and outputs of tasks. Artifact keys begin with DATA_PREFIX.
+PARAMS, STATUS, MLFLOW_RUN, DATA_PREFIX = "params", "status", "mlflow_run", "data_"
+# The parameter that the nodes of `on_exit_pipeline` may take.
+EXIT_PARAMETER = "vertexai_job"
+
+# Tags of the job's MLflow run; docs/reference/tags.md explains them.
+JOB_NAME_TAG, JOB_ID_TAG, JOB_URL_TAG = "vertexai_job_name", "vertexai_run_id", "vertexai_job_url"
+IMAGE_TAG, LATEST_NODE_TAG, FAILED_NODE_TAG, ERROR_TAG = "vertexai_image", "latest_node", "failed_node", "error"
+RUNNING_NODE_TAG = "running_node."  # and the task's name; only while the task runs
+
+# Set in the image to the commit that it was built from.
+REVISION_VARIABLE = "IMAGE_REVISION"
+
+# Sizes in bytes. An artifact's metadata comes back in the executor input of the next task, which is one argument of a
+# command, and Linux allows an argument 128 KiB. Metadata is cut at the first limit; a step whose executor input could
+# exceed the second one is refused when it is compiled.
+MAX_METADATA = 2 * 1024
+MAX_EXECUTOR_INPUT = 96 * 1024
+
+# https://www.kubeflow.org/docs/components/pipelines/user-guides/components/additional-functionality/#placeholders
+EXECUTOR_INPUT_PLACEHOLDER = "{{$}}"
+_JOB_PLACEHOLDERS = {
+    "job_name": "{{$.pipeline_job_name}}",
+    "job_id": "{{$.pipeline_job_uuid}}",
+    "job_resource_name": "{{$.pipeline_job_resource_name}}",
+}
+_REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:/")
+_NUMBER = "$number"
+_EXACT_INTEGERS = 2**53  # https://protobuf.dev/reference/protobuf/google.protobuf/#value
+
+
+@dataclass(frozen=True)
+class StepArguments:
+    """What a container is told about its task, besides KFP's executor input.
+
+    A text travels as it is and everything else as JSON, each as an argument of its own, so no shell ever reads it.
+
+    Args:
+        task: the task's name in the spec. The platform may show the task under another name.
+        pipeline: name of the Kedro pipeline.
+        nodes: Kedro nodes to run, in this order; empty in the first and the last task of a job.
+        env: Kedro configuration environment; empty for Kedro's default.
+        artifacts: dataset → key of the artifact by which it travels between steps.
+        lineage: dataset → what Vertex AI's lineage is told about it: ``key``, ``uri``, ``metadata``, and whether its
+            ``numbers`` are metrics.
+        timeout: seconds after which the step stops itself; 0 for no limit.
+        host_aliases: host name → IP address.
+        image: the container image of the steps; only the first task gets it.
+        on_exit: Kedro pipeline that the last task runs.
+    """
+
+    task: str
+    pipeline: str
+    nodes: Sequence[str] = ()
+    env: str = ""
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+    timeout: int = 0
+    host_aliases: Mapping[str, str] = field(default_factory=dict)
+    image: str = ""
+    on_exit: str = ""
+
+    def argv(self) -> list[str]:
+        """The arguments of the container's command, with placeholders that the platform fills in."""
+        said = {item.name: getattr(self, item.name) for item in fields(self)}
+        told = {name: value if isinstance(value, str) else json.dumps(value) for name, value in said.items() if value}
+        # With `=`, a name that begins with a hyphen is still a value.
+        own = [f"{_option(name)}={value}" for name, value in told.items()]
+        placeholders = {"executor_input": EXECUTOR_INPUT_PLACEHOLDER, **_JOB_PLACEHOLDERS}
+        return own + [item for name, value in placeholders.items() for item in (_option(name), value)]
+
+
+def parse_step_arguments(argv: Sequence[str] | None = None) -> tuple[StepArguments, Mapping[str, Any], Namespace]:
+    """Read what ``StepArguments.argv`` wrote.
+
+    Returns:
+        The arguments; KFP's executor input; and what the platform says about the job: ``job_name``, ``job_id``,
+        ``job_resource_name``.
+    """
+    parser = ArgumentParser(prog="step", description="Runs one task of a compiled pipeline.", allow_abbrev=False)
+    for item in fields(StepArguments):
+        coding: Any = str if item.type is str else json.loads
+        parser.add_argument(_option(item.name), type=coding, required=item.name in ("task", "pipeline"))
+    parser.add_argument(_option("executor_input"), type=json.loads, required=True)
+    for name in _JOB_PLACEHOLDERS:
+        parser.add_argument(_option(name), required=True)
+    read = parser.parse_args(argv)
+    told = {item.name: value for item in fields(StepArguments) if (value := getattr(read, item.name)) is not None}
+    return StepArguments(**told), read.executor_input, read
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def task_name(name: str) -> str:
+    """A Kedro name as KFP allows it for a task: lower case letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "step"
+
+
+def is_local(place: str) -> bool:
+    """Whether a path or URI is on the disk of whoever reads it: ``data/x.csv``, ``file:///x``, but not ``gs://…``."""
+    return not _REMOTE.match(place)
+
+
+def leaves(nested: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """``{"a": {"b": 1}}`` → ``a.b``, 1, as ``kedro run --params`` writes it. An empty dictionary is a leaf."""
+    if isinstance(nested, Mapping) and nested:
+        for key, value in nested.items():
+            yield from leaves(value, f"{prefix}.{key}" if prefix else str(key))
+    elif prefix:
+        yield prefix, nested
+
+
+def encode(value: Any) -> Any:
+    """Prepare a runtime parameter for its way through a protobuf ``Struct``; ``decode`` undoes it.
+
+    A ``Struct`` knows one kind of number, the double: 1.0 comes back as 1, and an integer beyond 2**53 loses digits.
+    Such numbers, and only they, travel as ``{"$number": "1.0"}``.
+    """
+    if isinstance(value, Mapping):
+        return {key: encode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [encode(item) for item in value]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    exact = abs(value) <= _EXACT_INTEGERS if isinstance(value, int) else math.isfinite(value) and value % 1
+    return value if exact else {_NUMBER: repr(value)}
+
+
+def decode(value: Any) -> Any:
+    """Undo ``encode``. A whole number that a ``Struct`` turned into a double becomes an integer again."""
+    if isinstance(value, Mapping):
+        if set(value) == {_NUMBER}:
+            text = value[_NUMBER]
+            return int(text) if text.lstrip("-").isdigit() else float(text)
+        return {key: decode(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [decode(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,60 @@
+"""A task's command → the docker command that runs it in the task's image on this machine."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import UserError
+from ..image import docker, inspect
+
+
+@dataclass(frozen=True)
+class Containers:
+    """How tasks run in containers.
+
+    Args:
+        mount: folder that containers see under its own path, for artifacts and an embedded MLflow store.
+        environment: environment variables of all containers.
+    """
+
+    mount: Path
+    environment: Mapping[str, str]
+
+    def argv(self, name: str, container: Mapping[str, Any], command: Sequence[str]) -> list[str]:
+        """The docker command.
+
+        Args:
+            name: name of the container.
+            container: the task's ``PipelineContainerSpec``: image, environment and resources.
+            command: the task's command, placeholders replaced.
+        """
+        environment = {**self.environment, **{item["name"]: item.get("value", "") for item in container.get("env", [])}}
+        resources = container.get("resources", {})
+        limits = []
+        if "cpuLimit" in resources:
+            limits += ["--cpus", f"{min(resources['cpuLimit'], os.cpu_count() or 1):g}"]
+        if "memoryLimit" in resources:
+            # In gigabytes. There is no swap beyond it, because the limit would then be twice as high.
+            memory = str(int(resources["memoryLimit"] * 1e9))
+            limits += ["--memory", memory, "--memory-swap", memory]
+        return [
+            *("docker", "run", "--init", "--name", name, "--network", "host", *limits),
+            *("--user", f"{os.getuid()}:{os.getgid()}", "--volume", f"{self.mount}:{self.mount}"),
+            *(item for variable, value in environment.items() for item in ("--env", f"{variable}={value}")),
+            *("--entrypoint", command[0], container["image"], *command[1:]),
+        ]
+
+    def remove(self, name: str) -> str:
+        """Remove a container, running or not.
+
+        Returns:
+            Why it ended, if docker knows more than its exit code.
+        """
+        try:
+            state = inspect("container", name)["State"]
+        except UserError:
+            return ""
+        docker("rm", "--force", name)
+        return "killed for lack of memory: raise run_config.resources" if state["OOMKilled"] else str(state["Error"])

@@ -1,0 +1,1 @@
+"""``vertexai.yml`` as typed settings: ``models`` has its keys, ``resources`` what a step asks of its machine."""

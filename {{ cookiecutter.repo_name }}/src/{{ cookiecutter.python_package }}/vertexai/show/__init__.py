@@ -1,0 +1,1 @@
+"""Plans, jobs and progress as people look at them: tables, graphs, pages."""

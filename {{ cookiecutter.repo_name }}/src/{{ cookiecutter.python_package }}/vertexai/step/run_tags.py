@@ -1,0 +1,54 @@
+"""While a step runs: the job's MLflow run is the active one, and its tags say which node runs or has failed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import mlflow
+from kedro.framework.hooks import hook_impl
+from kedro.pipeline.node import Node
+
+from .. import contract
+from ..job import JobIdentity
+from ..tracking import active, delete_tags, error_text
+
+
+@contextmanager
+def attached(job: JobIdentity, task: str, nodes: list[str]) -> Iterator["NodeTags"]:
+    """Make the job's run the active one while the nodes of a step run.
+
+    Args:
+        job: the pipeline job.
+        task: the step's task name.
+        nodes: the step's nodes, in the order they run.
+
+    Raises:
+        RuntimeError: when the job has no run.
+    """
+    with active(job) as run:
+        if run.data.tags.get(contract.FAILED_NODE_TAG) in nodes:  # this is a retry
+            delete_tags(run, contract.FAILED_NODE_TAG, contract.ERROR_TAG)
+        tags = NodeTags(task, nodes[0])
+        try:
+            yield tags
+        except Exception as error:
+            said = error_text(f"{type(error).__name__}: {error}")
+            mlflow.set_tags({contract.FAILED_NODE_TAG: tags.node, contract.ERROR_TAG: said})
+            raise
+        delete_tags(run, contract.RUNNING_NODE_TAG + task)
+
+
+class NodeTags:
+    """Kedro hooks that say in the run's tags which node runs. A step that is killed leaves its tag behind."""
+
+    def __init__(self, task: str, node: str) -> None:
+        self._task = task
+        self._tag(node)
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Name the node that is about to run."""
+        self._tag(node.name)
+
+    def _tag(self, node: str) -> None:
+        self.node = node
+        mlflow.set_tags({contract.LATEST_NODE_TAG: node, contract.RUNNING_NODE_TAG + self._task: node})
