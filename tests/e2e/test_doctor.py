@@ -42,10 +42,8 @@ def test_a_fresh_project_is_well_here_and_says_what_the_cloud_lacks(bake, doctor
     there = doctor(project)
     assert there.returncode == 1
     for key, placeholder in [("client_id", "<oauth-client-id>"), ("service_account", "<service-account-email>")]:
-        assert (
-            f"✗ filled in      conf/cloud/globals.yml: {key}: {placeholder} is still to be filled in." in there.stdout
-        )
-    assert "Google and MLflow have not been asked" in there.stderr
+        assert f"✗ filled in      Not filled in yet: conf/cloud/globals.yml: {key}: {placeholder}" in there.stdout
+    assert "Google and MLflow were not asked. Correct the lines above first." in there.stderr
 
 
 def test_with_everything_in_place_all_is_well(bake, launchable, doctor, cloud, iap, vertex):
@@ -103,16 +101,15 @@ def test_a_refusal_by_iap_is_told_from_mlflows_own(bake, launchable, doctor, goo
     iap.host = "mlflow.example.com"  # of which the MLflow server has not been told
     by_mlflow = failed(doctor(project, "--format", "json"))["MLflow"]
     assert by_mlflow.startswith(
-        "MLflow itself refuses the host name it is called by: start it with mlflow server --allowed-hosts"
+        "MLflow refuses the host name that it is called by: start it with mlflow server --allowed-hosts"
     )
 
 
 @pytest.mark.parametrize(
     ("run_config", "keys", "check", "sentence"),
     [
-        ("", {"region": "europe-wset1"}, "region", "Vertex AI has no europe-wset1. Did you mean 'europe-west1'?"),
-        ("resources:\n  __default__: {cpu: 128}", {}, "resources", "step 'clean' asks for cpu 128, memory 2Gi; Vertex AI gives a step at most 96 CPUs and 624G."),
-        ("resources:\n  split: {memory: 700Gi}", {}, "resources", "step 'split' asks for cpu 1, memory 700Gi"),
+        ("", {"region": "europe"}, "region", "region: europe is not the name of a region, such as europe-west1."),
+        ("resources:\n  split: {gpu: 1}", {}, "resources", "step 'split' asks for 1 GPU and names no gpu_type."),
         ("resources:\n  split: {memory: 4 GB}", {}, "configuration", "key 'run_config.resources.split.memory'"),
         ("schedules:\n  penguins: {cron_expression: hourly}", {}, "schedules", "'hourly' is not a schedule"),
         ("schedules:\n  penguin: {cron_expression: 0 6 * * *}", {}, "schedules", "Did you mean 'penguins'?"),
@@ -129,6 +126,72 @@ def test_what_can_be_found_without_a_network_is(bake, doctor, iap, run_config, k
     done = doctor(project, "--offline", "--format", "json")
     assert done.returncode == 1
     assert sentence in failed(done)[check]
+
+
+@pytest.mark.parametrize(
+    ("run_config", "keys", "check", "sentence"),
+    [
+        ("", {"region": "europe-wset1"}, "region", "europe-wset1 is not a region that this project knows. Did you mean 'europe-west1'?"),
+        ("", {"region": "mars-north1"}, "region", "mars-north1 is not a region that this project knows."),
+        ("resources:\n  __default__: {cpu: 128}", {}, "resources", "step 'clean' asks for cpu 128, memory 2Gi; the largest machine that this project knows has 96 CPUs and 624G."),
+        ("resources:\n  split: {memory: 700Gi}", {}, "resources", "step 'split' asks for cpu 1, memory 700Gi"),
+        ("resources:\n  split: {gpu_type: NVIDIA_R200}", {}, "resources", "GPU type NVIDIA_R200, which this project does not know."),
+    ],
+)  # fmt: skip
+def test_what_is_newer_than_this_project_is_a_warning_and_can_be_launched(
+    bake, doctor, iap, run_config, keys, check, sentence
+):
+    project = bake(**answers(iap))
+    settings = project / "conf/cloud/vertexai.yml"
+    settings.write_text(
+        "".join(line for line in settings.read_text().splitlines(True) if line.split(":")[0] not in keys)
+    )
+    configure(project, run_config, **keys)
+    done = doctor(project, "--offline")
+    assert done.returncode == 0, done.stdout
+    assert re.search(rf"^! {check} +.*{re.escape(sentence)}", done.stdout, re.MULTILINE)
+    launched = run(BIN / "kedro", "vertexai", "-e", "cloud", "run-once", "--dry-run", cwd=project)
+    assert launched.returncode == 0
+    assert sentence in launched.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["list-pipelines"], ["status", "j"], ["logs", "j"], ["cancel", "j"], ["ui"], ["schedule", "--prune"]]
+)
+def test_every_command_that_needs_the_cloud_names_placeholders_alike(bake, command):
+    done = run(BIN / "kedro", "vertexai", "-e", "cloud", *command, cwd=bake())
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: Not filled in yet: conf/cloud/globals.yml: project_id: <")
+    assert "conf/cloud/globals.yml: region: <gcp-region>" in done.stderr
+
+
+def test_a_root_without_a_scheme_is_a_bucket_unless_the_project_has_such_a_folder(bake, doctor, iap):
+    project = bake(**answers(iap))
+    settings = project / "conf/cloud/vertexai.yml"
+    text = settings.read_text()
+    settings.write_text(re.sub("root: .*", "root: bucket/prefix", text))
+    done = doctor(project, "--offline")
+    assert done.returncode == 0
+    assert "run_config.root: bucket/prefix is read as the bucket gs://bucket/prefix. Write it with gs://" in done.stdout
+    settings.write_text(re.sub("root: .*", "root: data/out", text))
+    done = doctor(project, "--offline")
+    assert done.returncode == 1
+    assert "run_config.root: data/out: is this a bucket, or the folder 'data' of this project?" in done.stdout
+
+
+def test_asking_for_the_mlflow_store_leaves_the_environment_alone(bake):
+    script = """
+import os
+from pathlib import Path
+from test_project.vertexai.project import Project
+before = dict(os.environ)
+store = Project(Path.cwd()).shared_mlflow()
+assert dict(os.environ) == before, set(os.environ) ^ set(before)
+print(store)
+"""
+    project = bake()
+    done = run(BIN / "python", "-c", script, cwd=project, PYTHONPATH=str(project / "src"))
+    assert done.stdout.strip() == f"sqlite:///{project}/mlflow.db", done.stderr
 
 
 def test_versions_and_a_missing_dockerfile_are_named(bake, doctor):

@@ -138,8 +138,8 @@ def write(text, deep, empty, listed):
     script = """
 import json
 from pathlib import Path
-from test_project.vertexai.local import run_spec
-from test_project.vertexai.params import encode
+from test_project.vertexai.contract import encode
+from test_project.vertexai.local.scheduler import run_spec
 spec = json.loads(Path("pipeline.json").read_text())
 given = json.loads(Path("given.json").read_text())
 job = run_spec(spec, folder=Path(".vertexai"), cwd=Path.cwd(), parameters={"params": encode(given)})

@@ -116,6 +116,27 @@ def test_nothing_is_cached_that_was_not_asked_for():
     assert not any(task["cachingOptions"].get("enableCache") for task in inner.values())
 
 
+def test_a_step_that_could_be_told_more_than_fits_into_an_argument_is_refused():
+    names = [f"forecast_of_store_number_{number:03d}" for number in range(900)]
+    nodes = (Node(same, "raw", names, name="forecast"), Node(same, names, "total", name="add_up"))
+    with pytest.raises(UserError, match=r"Step 'forecast' takes 1 datasets and makes 900\..* fewer datasets"):
+        compiled(*nodes)
+    assert compiled(Node(same, "raw", names[:150], name="forecast"), Node(same, names[:150], "total", name="add_up"))
+
+
+def test_metrics_are_counted_with_all_the_metadata_they_may_have():
+    metrics = {
+        f"m{number}": Entry("kedro_mlflow.io.metrics.MlflowMetricsHistoryDataset", artifact_type="system.Metrics")
+        for number in range(50)
+    }
+    run_config = RunConfig(image="x")
+    plan = make_plan(
+        "p", Pipeline([Node(same, "raw", list(metrics), name="score")]), run_config, {"raw": Entry("x"), **metrics}.get
+    )
+    with pytest.raises(UserError, match="Step 'score'"):
+        compile_plan(plan, run_config, "p")
+
+
 def test_the_same_plan_compiles_to_the_same_bytes():
     assert json.dumps(compiled(*NODES)) == json.dumps(compiled(*NODES))
 

@@ -64,7 +64,10 @@ def test_the_most_specific_resources_win_field_by_field():
         Node(same, "x", "y", name="big", tags="heavy"),
         resources={"__default__": {"cpu": 1, "memory": "1Gi"}, "heavy": {"memory": "8Gi"}, "big": {"cpu": 4}},
     )
-    assert [step.resources for step in plan.steps] == [Resources(cpu="1", memory="1Gi"), Resources(cpu="4", memory="8Gi")]
+    assert [step.resources for step in plan.steps] == [
+        Resources(cpu="1", memory="1Gi"),
+        Resources(cpu="4", memory="8Gi"),
+    ]
 
 
 def test_the_graph_shows_the_datasets_on_its_edges():

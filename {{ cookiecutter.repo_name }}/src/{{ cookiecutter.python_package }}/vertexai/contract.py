@@ -30,10 +30,11 @@ RUNNING_NODE_TAG = "running_node."  # and the task's name; only while the task r
 REVISION_VARIABLE = "IMAGE_REVISION"
 
 # Sizes in bytes. An artifact's metadata comes back in the executor input of the next task, which is one argument of a
-# command, and Linux allows an argument 128 KiB. Metadata is cut at the first limit; a step whose executor input could
-# exceed the second one is refused when it is compiled.
+# command, and Linux allows an argument 128 KiB. Metadata is cut at the first limit; a step whose artifacts could exceed
+# the second one, or its artifacts and parameters the third, is refused when it is compiled.
 MAX_METADATA = 2 * 1024
-MAX_EXECUTOR_INPUT = 96 * 1024
+MAX_ARTIFACTS = 96 * 1024
+MAX_EXECUTOR_INPUT = 127 * 1024
 
 # https://www.kubeflow.org/docs/components/pipelines/user-guides/components/additional-functionality/#placeholders
 EXECUTOR_INPUT_PLACEHOLDER = "{{$}}"

@@ -153,18 +153,19 @@ def _lineage(artifact: Artifact) -> dict[str, Any]:
 
 def _refuse_what_does_not_fit(plan: Plan, params: Any, root: str | None) -> None:
     size = _ARTIFACT_SIZE if root is None or contract.is_local(root) else _REMOTE_ARTIFACT_SIZE
+    parameters = len(json.dumps(params, ensure_ascii=False).encode())
     for step in plan.steps:
-        total = len(json.dumps(params))
-        for dataset in (*step.inputs, *step.outputs):
-            if artifact := plan.artifacts.get(dataset):
-                metadata = contract.MAX_METADATA if artifact.is_metrics else len(json.dumps(dict(artifact.metadata)))
-                total += size + 3 * len(artifact.key) + min(metadata, contract.MAX_METADATA)
-        if total > contract.MAX_EXECUTOR_INPUT:
+        artifacts = 0
+        for artifact in (plan.artifacts[name] for name in (*step.inputs, *step.outputs) if name in plan.artifacts):
+            metadata = contract.MAX_METADATA if artifact.is_metrics else len(json.dumps(dict(artifact.metadata)))
+            artifacts += size + 3 * len(artifact.key) + min(metadata, contract.MAX_METADATA)
+        if artifacts > contract.MAX_ARTIFACTS or artifacts + parameters > contract.MAX_EXECUTOR_INPUT:
             raise UserError(
                 f"Step '{step.name}' takes {len(step.inputs)} datasets and makes {len(step.outputs)}. What it is told "
-                f"about them and its parameters can take {total // 1024} KiB, and an argument has room for "
-                f"{contract.MAX_EXECUTOR_INPUT // 1024} KiB. Let its nodes exchange fewer datasets, for instance one "
-                "dictionary, or group them with the nodes that they exchange data with (run_config.grouping)."
+                f"about them can take {artifacts // 1024} KiB, and its parameters take {parameters // 1024} KiB. "
+                f"That does not fit into an argument: {contract.MAX_ARTIFACTS // 1024} KiB are for datasets, "
+                f"{contract.MAX_EXECUTOR_INPUT // 1024} KiB in all. Let its nodes exchange fewer datasets, for instance "
+                "one dictionary, or group them with the nodes that they exchange data with (run_config.grouping)."
             )
 
 
@@ -186,6 +187,7 @@ def _ask_for(task: dsl.PipelineTask, resources: Resources) -> None:
 
 def _in_run_order(spec: dict[str, Any], steps: tuple[Step, ...]) -> dict[str, Any]:
     """Protobuf maps have no order. People who read the file, and files that must not differ, need one."""
+    spec = json.loads(json.dumps(spec, sort_keys=True))
     order = {name: number for number, name in enumerate([contract.START_TASK, *(step.name for step in steps)])}
 
     def by_order(items: dict[str, Any], prefix: str = "") -> dict[str, Any]:
