@@ -1,13 +1,24 @@
 """Kedro settings: where configuration is found and how environments are merged."""
 
 import warnings
+from typing import Any
 
 from omegaconf.resolvers import oc
 
 from .auth import resolvers
 
-# OmegaConf to Kedro, at every command; nobody here can mend it.
+# OmegaConf says this to Kedro at every command, and only Kedro can change it.
 warnings.filterwarnings("ignore", message=r"register_new_resolver\(\) is deprecated")
+_show_warning = warnings.showwarning
+
+
+def _without_kedro_mlflows(message: Any, category: Any, filename: str, *rest: Any, **more: Any) -> None:
+    """Leave out what MLflow says about a class of kedro-mlflow whenever that is imported. It ignores filters there."""
+    if not ("mlflow" in filename and "Add type hints to the `predict` method" in str(message)):
+        _show_warning(message, category, filename, *rest, **more)
+
+
+warnings.showwarning = _without_kedro_mlflows
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

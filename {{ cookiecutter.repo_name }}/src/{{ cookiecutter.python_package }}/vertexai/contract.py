@@ -26,6 +26,9 @@ JOB_NAME_TAG, JOB_ID_TAG, JOB_URL_TAG = "vertexai_job_name", "vertexai_run_id", 
 IMAGE_TAG, LATEST_NODE_TAG, FAILED_NODE_TAG, ERROR_TAG = "vertexai_image", "latest_node", "failed_node", "error"
 RUNNING_NODE_TAG = "running_node."  # and the task's name; only while the task runs
 
+# Begins the line of a step's log that tells where its time went, as JSON: part → seconds.
+TIMING = "step timing: "
+
 # Set in the image to the commit that it was built from.
 REVISION_VARIABLE = "IMAGE_REVISION"
 

@@ -1,16 +1,24 @@
 """``kedro vertexai run-local``"""
 
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 from .. import image as images
 from .. import tracking
 from ..compile.spec import Spec, read_spec, with_params
 from ..job import PipelineJob, State
 from ..local.containers import Containers
+from ..local.preloaded import Preloaded
+from ..local.processes import environment
 from ..local.scheduler import run_spec
 from ..project import tracking_uri
+from ..show import tables
 from ..show.progress import progress
 from . import options
 
@@ -24,10 +32,18 @@ _EXIT_CODES: dict[str, int] = {State.SUCCEEDED: 0, State.FAILED: 1, State.CANCEL
     help="Run this compiled spec instead of compiling one.",
 )  # fmt: skip
 @click.option("--docker", is_flag=True, help="Run each step in its image, in a container, instead of a process.")
+@click.option("--cold", is_flag=True, help="Start Python anew for each step, as a container does.")
+@click.option("--profile", is_flag=True, help="At the end, show where the time of each step went.")
 @options.image
 @options.pass_chosen
 def command(
-    chosen: options.Chosen, max_workers: int | None, file: Path | None, docker: bool, image: str | None
+    chosen: options.Chosen,
+    max_workers: int | None,
+    file: Path | None,
+    docker: bool,
+    cold: bool,
+    profile: bool,
+    image: str | None,
 ) -> None:
     """Run the compiled pipeline on this machine, each step in a process or container of its own."""
     if file and chosen.selection:
@@ -36,15 +52,39 @@ def command(
         raise click.UsageError("--image goes with --docker, and not with --spec, which names its images.")
     project = chosen.project
     project.refuse_placeholders("mlflow")
-    spec = with_params(read_spec(file), project.params) if file else chosen.compile(image)
-    containers = _containers(chosen, spec) if docker else None
     folder = project.path / ".vertexai"
-    with progress() as show:
+    started = time.monotonic()
+    with _preloaded(chosen, folder, cold or docker) as preloaded, progress() as show:
+        # The interpreter imports while this compiles.
+        spec = with_params(read_spec(file), project.params) if file else chosen.compile(image)
         job = run_spec(
-            spec, folder=folder, cwd=project.path, max_workers=max_workers, containers=containers, on_change=show
+            spec,
+            folder=folder,
+            cwd=project.path,
+            max_workers=max_workers,
+            containers=_containers(chosen, spec) if docker else None,
+            preloaded=preloaded,
+            on_change=show,
         )
-    _tell(job, folder / job.name)
+    if profile:
+        Console().print(tables.profile_as_table(job))
+    _tell(job, folder / job.name, time.monotonic() - started)
     click.get_current_context().exit(_EXIT_CODES[job.state])
+
+
+@contextmanager
+def _preloaded(chosen: options.Chosen, folder: Path, cold: bool) -> Iterator[Preloaded | None]:
+    """An interpreter whose forks are the steps, where forking is safe."""
+    if cold or sys.platform != "linux":
+        yield None
+        return
+    preloaded = Preloaded(chosen.project.path, folder / ".preloaded.json", environment())
+    try:
+        yield preloaded
+    finally:
+        preloaded.close()
+        if preloaded.why_not:
+            chosen.environment.warn([f"Each step has started Python anew: {preloaded.why_not}."])
 
 
 def _containers(chosen: options.Chosen, spec: Spec) -> Containers:
@@ -62,7 +102,7 @@ def _containers(chosen: options.Chosen, spec: Spec) -> Containers:
     return Containers(project.path, {"MLFLOW_TRACKING_URI": store})
 
 
-def _tell(job: PipelineJob, folder: Path) -> None:
+def _tell(job: PipelineJob, folder: Path, seconds: float) -> None:
     """Print how a job has ended, and where to look."""
     for task in job.failed_tasks:
         log = Path(task.log)
@@ -71,6 +111,7 @@ def _tell(job: PipelineJob, folder: Path) -> None:
     if job.mlflow_run:
         click.echo(f"MLflow: {job.mlflow_run}")
     click.echo(f"Logs and artifacts: {_shown(folder)}")
+    click.echo(f"Took {seconds:.1f} s")
     click.secho(f"{job.name}: {job.state}", fg="green" if job.succeeded else "red")
 
 

@@ -163,9 +163,10 @@ def _refuse_what_does_not_fit(plan: Plan, params: Any, root: str | None) -> None
             raise UserError(
                 f"Step '{step.name}' takes {len(step.inputs)} datasets and makes {len(step.outputs)}. What it is told "
                 f"about them can take {artifacts // 1024} KiB, and its parameters take {parameters // 1024} KiB. "
-                f"That does not fit into an argument: {contract.MAX_ARTIFACTS // 1024} KiB are for datasets, "
-                f"{contract.MAX_EXECUTOR_INPUT // 1024} KiB in all. Let its nodes exchange fewer datasets, for instance "
-                "one dictionary, or group them with the nodes that they exchange data with (run_config.grouping)."
+                f"That does not fit into an argument: {contract.MAX_ARTIFACTS // 1024} KiB are for datasets, and "
+                f"{contract.MAX_EXECUTOR_INPUT // 1024} KiB in all. Let its nodes exchange fewer datasets, for "
+                "instance one dictionary, or group them with the nodes that they exchange data with "
+                "(run_config.grouping)."
             )
 
 

@@ -1,11 +1,49 @@
-"""Processes of tasks on this machine: interrupting them, and what their exit codes mean."""
+"""Processes of tasks on this machine: starting and interrupting them, and what their exit codes mean."""
 
 import os
 import signal
 import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .preloaded import Fork, Preloaded
+
+Process = subprocess.Popen[bytes] | Fork
+
+
+def environment() -> dict[str, str]:
+    """The environment variables of tasks. A container finds its own Python; here it is the one that runs this."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, "PATH": path}
+
+
+def start(
+    argv: Sequence[str], cwd: Path, variables: Mapping[str, str], log: int, preloaded: Preloaded | None
+) -> Process:
+    """Start a task's process, warm if that can be done.
+
+    It has a session of its own: Ctrl-C reaches this process, which then decides what to do about the task.
+
+    Args:
+        argv: the command.
+        cwd: its working directory.
+        variables: its environment variables.
+        log: file descriptor that it prints to.
+        preloaded: an interpreter that may fork it.
+
+    Raises:
+        OSError: when it cannot be started.
+    """
+    if preloaded and Preloaded.can_run(argv):
+        with suppress(OSError):  # the interpreter was killed, and a task can do without it
+            return preloaded.start(argv, cwd, variables, log)
+    return subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=cwd, env=variables,
+        start_new_session=True,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -23,7 +61,7 @@ def interrupts(handle: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def signal_group(process: Process, number: signal.Signals) -> None:
     """Send a signal to a process and all that it has started."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, number)

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -21,7 +20,8 @@ from ..job import ENDED, PipelineJob, State, TaskRun, new_job_name
 from .cache import Cache
 from .containers import Containers
 from .kfp_protocol import command_line, executor_input, executor_output
-from .processes import interrupts, meaning, signal_group
+from .preloaded import Preloaded
+from .processes import Process, environment, interrupts, meaning, signal_group, start
 
 # Between asking a process to end and making it end, in seconds: Kubernetes' default grace period is 30.
 _GRACE = 10.0
@@ -37,6 +37,7 @@ def run_spec(
     name: str | None = None,
     resource_name: str | None = None,
     containers: Containers | None = None,
+    preloaded: Preloaded | None = None,
     on_change: Callable[[TaskRun], None] = lambda run: None,
 ) -> PipelineJob:
     """Execute a compiled pipeline.
@@ -51,6 +52,7 @@ def run_spec(
         name: name of the job, unique in the folder; None makes one.
         resource_name: what tasks are told about where the job is; None is the URL of its folder.
         containers: runs the tasks in their images; None runs them as processes of this machine.
+        preloaded: starts the tasks that it can; the others, or all if it is None, start cold.
         on_change: called with each change of a task's state, from several threads.
 
     Returns:
@@ -60,7 +62,7 @@ def run_spec(
         UserError: when the spec has something that cannot be executed here; nothing has run then.
     """
     name = name or new_job_name(spec["pipelineInfo"]["name"])
-    scheduler = _Scheduler(spec, folder / name, cwd, parameters or {}, resource_name, containers, on_change)
+    scheduler = _Scheduler(spec, folder / name, cwd, parameters or {}, resource_name, containers, preloaded, on_change)
     return scheduler.run(max_workers or os.cpu_count() or 1)
 
 
@@ -75,6 +77,7 @@ class _Scheduler:
         parameters: Mapping[str, Any],
         resource_name: str | None,
         containers: Containers | None,
+        preloaded: Preloaded | None,
         on_change: Callable[[TaskRun], None],
     ) -> None:
         self._parameters = pipeline_parameters(spec, parameters)
@@ -83,9 +86,10 @@ class _Scheduler:
         self._folder = folder.resolve()
         self._cwd = cwd
         self._containers = containers
+        self._preloaded = preloaded
         self._on_change = on_change
         self._runs = {name: TaskRun(name, str(self._folder / name / "log.txt")) for name in self._tasks}
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, Process] = {}
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
         caching = any(task.cached for task in self._tasks.values())
@@ -100,6 +104,8 @@ class _Scheduler:
 
     def run(self, max_workers: int) -> PipelineJob:
         running: set[Future[None]] = set()
+        if self._preloaded and self._preloaded.why_not:
+            self._preloaded = None
         with interrupts(self._cancel), ThreadPoolExecutor(max_workers, thread_name_prefix="task") as pool:
             while True:
                 running |= {pool.submit(self._execute, task) for task in self._triggered()}
@@ -177,24 +183,21 @@ class _Scheduler:
         container = f"{self._name}-{task.name}"
         if self._containers:
             argv = self._containers.argv(container, task.container, argv)
-        # A container finds its own python; here it is the one that runs this.
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-        environment |= {item["name"]: item.get("value", "") for item in task.container.get("env", [])}
+        own = {item["name"]: item.get("value", "") for item in task.container.get("env", [])}
+        # Variables of the task's own may be read by an import.
+        preloaded = None if own or self._containers else self._preloaded
         try:
             with Path(self._runs[task.name].log).open("ab") as log, self._lock:
                 if self._cancelled.is_set() and not task.always:
                     return "cancelled", {}
-                # A session of its own: Ctrl-C reaches this process, which then decides what to do about the task.
-                process = subprocess.Popen(
-                    argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                    cwd=self._cwd, env=environment, start_new_session=True,
-                )  # fmt: skip
+                process = start(argv, self._cwd, {**environment(), **own}, log.fileno(), preloaded)
                 self._processes[task.name] = process
         except OSError as error:
             return f"{argv[0]} could not be started: {error.strerror}", {}
         code = process.wait()
         with self._lock:
             del self._processes[task.name]
+        signal_group(process, signal.SIGKILL)  # what it has left behind ends with it, as in a container
         said = self._containers.remove(container) if self._containers else ""
         if code:
             return said or meaning(code), {}

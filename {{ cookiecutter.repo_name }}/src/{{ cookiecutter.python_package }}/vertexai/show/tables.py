@@ -69,6 +69,19 @@ def job_as_table(job: PipelineJob) -> Table:
     return table
 
 
+def profile_as_table(job: PipelineJob) -> Table:
+    """Where the seconds of each step went. Nodes in one group share what start and session take."""
+    table = Table(title="Seconds of each step", title_justify="left")
+    for column in ("Step", "Start", "Session", "Data", "Nodes", "MLflow", "Total"):
+        table.add_column(column, justify="left" if column == "Step" else "right")
+    for task in job.tasks.values():
+        parts = task.parts()
+        spent = [parts.get(part, 0.0) for part in ("session", "data", "nodes", "mlflow")]
+        start = max(0.0, task.seconds - sum(spent)) if parts else 0.0
+        table.add_row(task.name, *(f"{seconds:.1f}" for seconds in (start, *spent, task.seconds)))
+    return table
+
+
 def jobs_as_table(jobs: Iterable[PipelineJob], runs: Mapping[str, MlflowRun]) -> Table:
     """One row per job.
 

@@ -7,7 +7,7 @@ a Kedro session. The first and the last task of a job, which start and end its M
 import json
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,12 @@ from .deadline import deadline
 from .lineage import Lineage
 from .run_tags import attached
 from .runner import StepRunner
+from .timing import Timing
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one task; an exception is the task's failure."""
+    timing = Timing()
     args, executor_input, platform = parse_step_arguments(argv)
     if args.host_aliases:
         hosts.alias(args.host_aliases)
@@ -43,17 +45,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         job = _identity(platform)
         output: dict[str, Any] = {}
         if args.task == contract.START_TASK:
-            run = tracking.start(job, args.image) if tracked else "tracking is switched off"
+            with timing.of("mlflow"):
+                run = tracking.start(job, args.image) if tracked else "tracking is switched off"
             output = {"parameterValues": {contract.MLFLOW_RUN: run}}
         elif args.task == contract.FINISH_TASK:
             _finish(args, job, given[contract.STATUS], params, tracked)
         else:
-            output = {"artifacts": _run_nodes(args, job, session, executor_input, tracked)}
+            output = {"artifacts": _run_nodes(args, job, session, executor_input, tracked, timing)}
     _write_output(executor_input, output)
+    timing.tell()
 
 
 def _run_nodes(
-    args: StepArguments, job: JobIdentity, session: KedroSession, executor_input: Mapping[str, Any], tracked: bool
+    args: StepArguments,
+    job: JobIdentity,
+    session: KedroSession,
+    executor_input: Mapping[str, Any],
+    tracked: bool,
+    timing: Timing,
 ) -> dict[str, Any]:
     """Run a step's nodes.
 
@@ -65,9 +74,12 @@ def _run_nodes(
     artifacts = {name: ArtifactDataset(uris[key]) for name, key in args.artifacts.items()}
     lineage = Lineage(args.lineage, artifacts)
     nodes = list(args.nodes)
-    with attached(job, args.task, nodes) if tracked else nullcontext() as tags:
-        runner = StepRunner(artifacts, [lineage, *([tags] if tags else [])])
-        session.run(pipeline_names=[args.pipeline], node_names=nodes, runner=runner)
+    with ExitStack() as stack:
+        with timing.of("mlflow"):
+            tags = [stack.enter_context(attached(job, args.task, nodes))] if tracked else []
+        session.run(
+            pipeline_names=[args.pipeline], node_names=nodes, runner=StepRunner(artifacts, [lineage, timing, *tags])
+        )
     return lineage.executor_output(outputs)
 
 

@@ -1,0 +1,159 @@
+"""An interpreter that has imported other people's modules and forks for each task: ``python fork_server.py CONTROL``.
+
+It is run as a file, so nothing of the project's own package is imported here: every task imports that anew. It opens
+nothing, starts no thread and reads no configuration. Orders come from ``preloaded`` over a socket. A fork becomes the
+task's process, with the arguments, environment, working directory, log, session and process group that the task would
+have had if Python had been started for it, and it ends as Python ends.
+"""
+
+import contextlib
+import gc
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import sys
+import sysconfig
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+_INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+def main() -> None:
+    """Import, say how that went, and serve; in a fork, run the task's module as ``python -m`` does."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    sys.path[0] = str(Path.cwd())  # as `python -m` has it; so far it is the folder of this file
+    told = receive(control) or sys.exit()
+    started = time.monotonic()
+    reason = next((reason for name in told["modules"] if (reason := _preload(name, told["own"]))), "")
+    if threads := threading.active_count() - 1:
+        reason = reason or f"the imports have started {threads} threads, which a fork would not have"
+    with contextlib.suppress(OSError):
+        send(control, {"reason": reason, "seconds": time.monotonic() - started})
+    if reason:
+        return
+    inspect.stack()  # Kedro's settings ask for it, and the first answer looks up the file of every module
+    gc.freeze()  # what is there now stays shared with the forks
+    before = set(sys.modules)
+    order, report = _serve(control)
+    os.chdir(order["cwd"])
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    sys.argv, sys.path[0] = order["argv"], order["cwd"]
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()  # all forks would draw the same numbers; Python's own generator takes care of that itself
+    try:
+        runpy.run_module(order["argv"][0], run_name="__main__", alter_sys=True)
+    finally:
+        learned = [name for name in sys.modules if name not in before and _is_installed(name, told["own"])]
+        with contextlib.suppress(OSError):
+            send(report, {"modules": learned})
+
+
+def send(to: socket.socket, message: Any) -> None:
+    """Send a message: its length in four bytes, then JSON."""
+    text = json.dumps(message).encode()
+    to.sendall(len(text).to_bytes(4, "big") + text)
+
+
+def receive(connection: socket.socket) -> Any:
+    """The next message; None when the other side has hung up."""
+    text = b""
+    for length in (4, None):
+        size = length or int.from_bytes(text, "big")
+        text = b""
+        while len(text) < size:
+            if not (part := connection.recv(size - len(text))):
+                return None
+            text += part
+    return json.loads(text)
+
+
+def _preload(name: str, own: list[str]) -> str:
+    """Import a module that is not the project's own.
+
+    Returns:
+        Why it could not be imported. What is not installed is no reason: a task may do without it.
+    """
+    try:
+        if _is_installed(name, own):
+            importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        return "" if name.startswith(str(error.name)) else f"{name} cannot be imported ({error})"
+    except BaseException as error:
+        return f"{name} cannot be imported ({type(error).__name__}: {error})"
+    return ""
+
+
+def _is_installed(name: str, own: list[str]) -> bool:
+    """Whether a module belongs to Python or an installed package, and so does not change while tasks run."""
+    top = name.partition(".")[0]
+    if top in own or top == "__main__":
+        return False
+    spec = getattr(sys.modules.get(top), "__spec__", None) or importlib.util.find_spec(top)
+    places = [spec.origin, *(spec.submodule_search_locations or [])] if spec else [""]
+    return all(place is None or place in ("built-in", "frozen") or place.startswith(_INSTALLED) for place in places)
+
+
+def _serve(control: socket.socket) -> tuple[dict[str, Any], socket.socket]:
+    """Fork for each order and report how each fork has ended, until the other side hangs up.
+
+    Returns:
+        In a fork: its order, and the socket for its report.
+    """
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    reports: dict[int, socket.socket] = {}
+    selector = selectors.DefaultSelector()
+    selector.register(control, selectors.EVENT_READ)
+    selector.register(woken, selectors.EVENT_READ)
+    while True:
+        ready = [key.fileobj for key, _events in selector.select()]
+        if woken in ready:
+            os.read(woken, 4096)
+            _reap(reports)
+        if control not in ready:
+            continue
+        _, descriptors, _, _ = socket.recv_fds(control, 1, 2)
+        if not descriptors or (order := receive(control)) is None:
+            os._exit(0)
+        report, log = socket.socket(fileno=descriptors[0]), descriptors[1]
+        if pid := os.fork():
+            os.close(log)
+            reports[pid] = report
+            continue
+        os.setsid()
+        send(report, {"pid": os.getpid()})
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        selector.close()
+        for other in (control, *reports.values()):
+            other.close()
+        for number in (1, 2):
+            os.dup2(log, number)
+        for descriptor in (woken, wake, log):
+            os.close(descriptor)
+        return order, report
+
+
+def _reap(reports: dict[int, socket.socket]) -> None:
+    while reports:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        with contextlib.suppress(OSError), reports.pop(pid) as report:
+            send(report, {"code": os.waitstatus_to_exitcode(status)})
+
+
+if __name__ == "__main__":
+    main()

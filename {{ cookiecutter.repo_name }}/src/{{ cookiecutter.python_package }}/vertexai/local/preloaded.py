@@ -1,0 +1,175 @@
+"""Tasks as forks of one preloaded interpreter, which saves each of them the seconds that importing takes.
+
+What is imported beforehand is what the project's modules import of other packages, and what the tasks of the last run
+had imported in the end. ``fork_server`` is the interpreter's half.
+"""
+
+import ast
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from . import fork_server
+from .fork_server import receive, send
+
+# What every task imports, also before anything is known about the last run.
+_ALWAYS = (
+    "kedro.framework.session", "kedro.framework.startup", "kedro.runner", "kedro_datasets",
+    "kedro_mlflow.framework.hooks", "mlflow.store.tracking.sqlalchemy_store", "cloudpickle",
+)  # fmt: skip
+
+
+class Preloaded:
+    """A preloaded interpreter, which is started at once and imports while other things are done.
+
+    Args:
+        project: root of the project; the modules below ``src`` say what is imported.
+        memory: file that remembers for the next run what tasks have imported.
+        environment: environment variables of the interpreter.
+    """
+
+    def __init__(self, project: Path, memory: Path, environment: Mapping[str, str]) -> None:
+        self._memory = memory
+        self._lock = threading.Lock()
+        self._answer: dict[str, Any] | None = None
+        self._imports = sorted(set(_imports(project / "src")))
+        self._modules = dict.fromkeys(self._remembered())
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, fork_server.__file__, str(theirs.fileno())], cwd=project, env=environment,
+                pass_fds=[theirs.fileno()], start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+        own = [path.stem for path in (project / "src").iterdir()]
+        send(self._control, {"modules": [*_ALWAYS, *self._imports, *self._modules], "own": own})
+
+    @property
+    def why_not(self) -> str:
+        """Why tasks cannot be forked; empty if they can. Waits for the imports."""
+        with self._lock:
+            if self._answer is None:
+                with suppress(OSError):
+                    self._answer = receive(self._control)
+                self._answer = self._answer or {"reason": "the preloaded interpreter has ended", "seconds": 0.0}
+            return str(self._answer["reason"])
+
+    @staticmethod
+    def can_run(argv: Sequence[str]) -> bool:
+        """Whether a command is one that a fork can become: Python with a module."""
+        return list(argv[:2]) == ["python", "-m"]
+
+    def start(self, argv: Sequence[str], cwd: Path, environment: Mapping[str, str], log: int) -> "Fork":
+        """Start a task.
+
+        Args:
+            argv: ``python -m module arguments``.
+            cwd: its working directory.
+            environment: its environment variables.
+            log: file descriptor that it prints to.
+
+        Raises:
+            OSError: when the interpreter has ended.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs, self._lock:
+            socket.send_fds(self._control, [b"+"], [theirs.fileno(), log])
+            send(self._control, {"argv": list(argv[2:]), "cwd": str(cwd), "environment": dict(environment)})
+        return Fork(ours, lambda modules: self._modules.update(dict.fromkeys(modules)))
+
+    def close(self) -> None:
+        """End the interpreter, and remember what the tasks have imported."""
+        self._control.close()
+        if self._answer is None:  # it is still importing
+            self._process.kill()
+        self._process.wait()
+        self._memory.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._memory.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps({"imports": self._imports, "modules": list(self._modules)}), encoding="utf-8")
+        partial.replace(self._memory)
+
+    def _remembered(self) -> list[str]:
+        """What tasks have imported since the project's own imports changed last."""
+        try:
+            remembered = json.loads(self._memory.read_text(encoding="utf-8"))
+            return remembered["modules"] if remembered["imports"] == self._imports else []
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
+
+
+class Fork:
+    """A task's process, with as much of ``subprocess.Popen`` as the scheduler uses.
+
+    Args:
+        report: where the interpreter and the fork tell how it goes.
+        learn: gets the names of the modules that the task has imported besides.
+
+    Raises:
+        OSError: when the interpreter has ended.
+    """
+
+    def __init__(self, report: socket.socket, learn: Callable[[Sequence[str]], None]) -> None:
+        self._report, self._learn = report, learn
+        self._reading = threading.Lock()
+        self.returncode: int | None = None
+        self.pid = 0
+        while not self.pid and self.returncode is None:
+            self._read()
+        if not self.pid:
+            raise OSError("the preloaded interpreter has ended")
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until the process has ended.
+
+        Returns:
+            Its exit code; the negative number of the signal that killed it.
+
+        Raises:
+            subprocess.TimeoutExpired: when it has not ended after so many seconds.
+        """
+        if not self._reading.acquire(timeout=-1 if timeout is None else timeout):
+            raise subprocess.TimeoutExpired("python", timeout or 0.0)
+        try:
+            while self.returncode is None:
+                self._read()
+            return self.returncode
+        finally:
+            self._reading.release()
+
+    def _read(self) -> None:
+        message = receive(self._report)
+        if message is None:  # the interpreter has ended, and nobody would hear how this process ends
+            if self.pid:
+                with suppress(ProcessLookupError):
+                    os.killpg(self.pid, signal.SIGKILL)
+            message = {"code": -signal.SIGKILL}
+        self._learn(message.get("modules", ()))
+        self.pid = message.get("pid", self.pid)
+        self.returncode = message.get("code")
+
+
+def _imports(source: Path) -> Iterator[str]:
+    """What the project's modules import of other packages, outside of functions; without the platform's modules."""
+    platform = {Path(__file__).parents[1].name, "auth"}
+    for path in source.rglob("*.py"):
+        if platform.isdisjoint(path.relative_to(source).parts):
+            with suppress(SyntaxError, UnicodeDecodeError):  # the task will say so
+                yield from _imported(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and child.module and not child.level:
+            yield child.module
+        elif not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from _imported(child)

@@ -1,0 +1,65 @@
+"""Where the time of a step goes, in seconds: the last line of its log tells ``run-local --profile``."""
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kedro.framework.hooks import hook_impl
+
+from .. import contract
+
+
+class Timing:
+    """A stopwatch for the parts of a step, and Kedro hooks that start and stop it for nodes and datasets."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._parts: dict[str, float] = defaultdict(float)
+        self._since = 0.0
+
+    @contextmanager
+    def of(self, part: str) -> Iterator[None]:
+        """Count the time inside to a part."""
+        since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._parts[part] += time.monotonic() - since
+
+    def tell(self) -> None:
+        """Print the line; what no part has counted is Kedro's session."""
+        total = time.monotonic() - self._started
+        parts = {**self._parts, "session": total - sum(self._parts.values())}
+        print(contract.TIMING + json.dumps({name: round(seconds, 2) for name, seconds in parts.items()}), flush=True)
+
+    @hook_impl
+    def before_node_run(self) -> None:
+        """A node begins."""
+        self._since = time.monotonic()
+
+    @hook_impl
+    def after_node_run(self) -> None:
+        """A node has ended."""
+        self._parts["nodes"] += time.monotonic() - self._since
+
+    @hook_impl
+    def before_dataset_loaded(self) -> None:
+        """A dataset is about to be loaded."""
+        self._since = time.monotonic()
+
+    @hook_impl
+    def after_dataset_loaded(self) -> None:
+        """A dataset has been loaded."""
+        self._parts["data"] += time.monotonic() - self._since
+
+    @hook_impl
+    def before_dataset_saved(self) -> None:
+        """A dataset is about to be saved."""
+        self._since = time.monotonic()
+
+    @hook_impl
+    def after_dataset_saved(self) -> None:
+        """A dataset has been saved."""
+        self._parts["data"] += time.monotonic() - self._since
