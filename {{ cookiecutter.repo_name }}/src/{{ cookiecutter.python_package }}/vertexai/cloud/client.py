@@ -3,10 +3,9 @@
 It uses Google's generated clients over REST. Each method makes the call it is named after, and no other.
 """
 
-import re
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from google.api_core.client_options import ClientOptions
@@ -51,8 +50,11 @@ class Vertex:
         self._target = target
         self._parent = f"projects/{target.project_id}/locations/{target.region}"
         self._patience = patience
-        options = ClientOptions(api_endpoint=target.api_endpoint)
-        self._options: dict[str, Any] = {"transport": "rest", "client_options": options, "credentials": ambient()}
+        endpoint = ClientOptions(api_endpoint=target.api_endpoint)
+        options: dict[str, Any] = {"transport": "rest", "client_options": endpoint, "credentials": ambient()}
+        self._pipelines = PipelineServiceClient(**options)
+        self._schedules = ScheduleServiceClient(**options)
+        self._metadata = MetadataServiceClient(**options)
 
     def submit(self, request: Request, job_id: str) -> tuple[PipelineJob, bool]:
         """Ask for a pipeline job.
@@ -84,13 +86,18 @@ class Vertex:
         # After a connection that was dropped, the job may be this command's own.
         return there, not tries
 
-    def get(self, job_id: str) -> PipelineJob:
-        """A job with its tasks.
+    def get(self, job_id: str, **retry: Any) -> PipelineJob:
+        """Look up a job with its tasks.
+
+        Args:
+            job_id: the job.
+            retry: arguments of ``google.api_core.retry.Retry`` that differ from this client's.
 
         Raises:
-            UserError: when there is none of that id.
+            UserError: when there is no job with this id, or Vertex AI refuses.
         """
-        return self._get(job_id)
+        with explained(self._target, f"job {job_id}"):
+            return job_of(self._pipelines.get_pipeline_job(name=self._job_name(job_id), **self._calling(**retry)))
 
     def follow(
         self, job_id: str, on_change: Callable[[TaskRun], None], on_trouble: Callable[[str], None]
@@ -111,7 +118,7 @@ class Vertex:
         seen: dict[str, tuple[str, int]] = {}
         pause = _PAUSE
         while True:
-            job = self._get(job_id, timeout=_LONG_PATIENCE, on_error=lambda error: on_trouble(brief(error)))
+            job = self.get(job_id, timeout=_LONG_PATIENCE, on_error=lambda error: on_trouble(brief(error)))
             for task in job.tasks.values():
                 if seen.get(task.name) != (task.state, task.attempt):
                     seen[task.name] = (task.state, task.attempt)
@@ -131,13 +138,9 @@ class Vertex:
             order_by="create_time desc",
             read_mask=FieldMask(paths=["name", "state", "create_time", "start_time", "end_time", "labels", "error"]),
         )
-        found = []
         with explained(self._target):
-            for job in self._pipelines.list_pipeline_jobs(request, **self._calling()):
-                found.append(job_of(job))
-                if len(found) == limit:
-                    break
-        return found
+            found = self._pipelines.list_pipeline_jobs(request, **self._calling())
+            return [job_of(job) for job in islice(found, limit)]
 
     def cancel(self, job_id: str) -> None:
         """Ask a job to stop; it takes a while to do so."""
@@ -192,7 +195,8 @@ class Vertex:
 
     def update_schedule(self, name: str, schedule: Request, fields: list[str]) -> None:
         """Change some fields of a schedule, in the API's camel case; what it has launched goes on."""
-        mask = FieldMask(paths=[re.sub("[A-Z]", lambda upper: f"_{upper[0].lower()}", field) for field in fields])
+        mask = FieldMask()
+        mask.FromJsonString(",".join(fields))
         with explained(self._target, name):
             whole = self._with_parent({**schedule, "name": name})
             self._schedules.update_schedule(schedule=whole, update_mask=mask, **self._calling())
@@ -202,28 +206,12 @@ class Vertex:
         with explained(self._target, name):
             self._schedules.delete_schedule(name=name, **self._calling()).result(timeout=_TIMEOUT)
 
-    @cached_property
-    def _pipelines(self) -> PipelineServiceClient:
-        return PipelineServiceClient(**self._options)
-
-    @cached_property
-    def _schedules(self) -> ScheduleServiceClient:
-        return ScheduleServiceClient(**self._options)
-
-    @cached_property
-    def _metadata(self) -> MetadataServiceClient:
-        return MetadataServiceClient(**self._options)
-
     def _with_parent(self, schedule: Request) -> types.Schedule:
         launch = {**schedule["createPipelineJobRequest"], "parent": self._parent}
         return _parsed(types.Schedule, {**schedule, "createPipelineJobRequest": launch})
 
     def _job_name(self, job_id: str) -> str:
         return f"{self._parent}/pipelineJobs/{job_id}"
-
-    def _get(self, job_id: str, **retry: Any) -> PipelineJob:
-        with explained(self._target, f"job {job_id}"):
-            return job_of(self._pipelines.get_pipeline_job(name=self._job_name(job_id), **self._calling(**retry)))
 
     def _calling(self, **retry: Any) -> dict[str, Any]:
         """How a call is made: retried on 429, 500, 503 and dropped connections, and nothing else."""
