@@ -69,9 +69,9 @@ def session(service_account: str | None = None) -> AuthorizedSession:
         service_account: whom to impersonate.
 
     Raises:
-        AuthorizationError: when there are no credentials.
+        GoogleAuthError: when there are no credentials.
     """
-    credentials = ambient()
+    credentials = default()
     if service_account:
         credentials = impersonated_credentials.Credentials(credentials, service_account, target_scopes=[SCOPE])
     return AuthorizedSession(credentials)
@@ -90,10 +90,9 @@ def whoami() -> str:
     """The e-mail of the ambient identity, or its kind if Google does not tell.
 
     Raises:
-        AuthorizationError: when there are no credentials.
-        GoogleAuthError: when they get no token.
+        GoogleAuthError: when there are no credentials, or they get no token.
     """
-    credentials = ambient()
+    credentials = default()
     credentials.refresh(Request())
     email = getattr(credentials, "service_account_email", "") or getattr(credentials, "account", "")
     if email:

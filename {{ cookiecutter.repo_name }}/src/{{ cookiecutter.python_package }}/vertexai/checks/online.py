@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ...errors import UserError
 from .. import tracking
 from ..cloud.client import Vertex
-from ..cloud.rest import call, impersonate, unexpected, whoami
+from ..cloud.rest import call, impersonate, whoami
 from ..project import Project
 from .check import Check, check
 
@@ -58,11 +58,8 @@ def _vertex(project: Project) -> str:
 
 def _may_act_as(account: str) -> str:
     url = f"https://iam.googleapis.com/v1/projects/-/serviceAccounts/{account}:testIamPermissions"
-    answer = call("POST", url, json={"permissions": [_ACT_AS]})
-    if answer.status_code == 404:
-        raise UserError(f"There is no service account {account}; correct run_config.service_account.")
-    if not answer.ok:
-        raise unexpected(answer)
+    refusals = {404: f"There is no service account {account}; correct run_config.service_account."}
+    answer = call("POST", url, refusals, json={"permissions": [_ACT_AS]})
     if _ACT_AS not in answer.json().get("permissions", []):
         raise UserError(f"Grant this identity roles/iam.serviceAccountUser on {account}.")
     return account
@@ -72,15 +69,16 @@ def _bucket(root: str, account: str | None) -> str:
     """Whether the steps' service account, or else this identity, may read and write there."""
     bucket = root.removeprefix("gs://").partition("/")[0]
     url = f"https://storage.googleapis.com/storage/v1/b/{bucket}/iam/testPermissions"
-    answer = call("GET", url, account, params={"permissions": _STORAGE})
-    if answer.status_code == 404:
-        raise UserError(f"There is no bucket gs://{bucket}: gcloud storage buckets create gs://{bucket}")
-    if not answer.ok and answer.status_code != 403:
-        raise unexpected(answer)
     who = account or "this identity"
-    missing = sorted(set(_STORAGE) - set(answer.json().get("permissions", []) if answer.ok else []))
+    cure = f"Grant {who} roles/storage.objectUser on gs://{bucket}: it lacks "
+    refusals = {
+        403: f"{cure}{', '.join(_STORAGE)}.",
+        404: f"There is no bucket gs://{bucket}: gcloud storage buckets create gs://{bucket}",
+    }
+    answer = call("GET", url, refusals, account, params={"permissions": _STORAGE})
+    missing = sorted(set(_STORAGE) - set(answer.json().get("permissions", [])))
     if missing:
-        raise UserError(f"Grant {who} roles/storage.objectUser on gs://{bucket}: it lacks {', '.join(missing)}.")
+        raise UserError(f"{cure}{', '.join(missing)}.")
     return f"{who} may read and write gs://{bucket}"
 
 
@@ -90,13 +88,9 @@ def _image_pushed(image: str) -> str:
         return f"{image} is not in one of Google's registries, so it was not looked for"
     name, _, reference = path.partition("@") if "@" in path else path.partition(":")
     url = f"https://{host}/v2/{name}/manifests/{reference or 'latest'}"
-    answer = call("HEAD", url, headers={"Accept": _MANIFESTS})
-    if answer.status_code == 404:
-        raise UserError(f"{image} is not there yet: kedro docker build --image {image} && docker push {image}")
-    if answer.status_code in (401, 403):
-        raise UserError(f"Grant this identity roles/artifactregistry.reader on the repository of {image}.")
-    if not answer.ok:
-        raise unexpected(answer)
+    cure = f"Grant this identity roles/artifactregistry.reader on the repository of {image}."
+    absent = f"{image} is not there yet: kedro docker build --image {image} && docker push {image}"
+    answer = call("HEAD", url, {401: cure, 403: cure, 404: absent}, headers={"Accept": _MANIFESTS})
     return answer.headers.get("Docker-Content-Digest", image)
 
 
