@@ -26,6 +26,7 @@ _FIELDS = (
     "displayName", "cron", "startTime", "endTime", "maxRunCount", "maxConcurrentRunCount", "allowQueueing",
 )  # fmt: skip
 _JOB = "createPipelineJobRequest"
+_PATH = f"{_JOB}.pipelineJob"
 
 
 @dataclass(frozen=True)
@@ -150,9 +151,7 @@ def changes(
         prune: whether schedules of entries that it has no more are deleted.
     """
     ours = [schedule for schedule in there if labels.items() <= _labels(schedule).items()]
-    first: dict[str, Request] = {}
-    for schedule in ours:
-        first.setdefault(_pipeline(schedule), schedule)
+    first = {_pipeline(schedule): schedule for schedule in reversed(ours)}  # the oldest one is set last and stays
     found = [_change(schedule, first.get(_pipeline(schedule))) for schedule in wanted]
     changed, entries = {change.pipeline for change in found}, set(entries)
     for schedule in ours:
@@ -185,24 +184,22 @@ def _change(wanted: Request, there: Request | None) -> Change:
 
 def _job_differences(there: Request, wanted: Request) -> dict[str, tuple[Any, Any]]:
     """Which parts of the job differ; a spec is too long to be shown."""
-    prefix = f"{_JOB}.pipelineJob"
     before, after = (_parts(schedule) for schedule in (there, wanted))
     found = {
         part: (before.get(part), after.get(part))
         for part in sorted({*before, *after})
         if before.get(part) != after.get(part)
     }
-    if f"{prefix}.pipelineSpec" in found:
-        found[f"{prefix}.pipelineSpec"] = ("another", "this one")
-    return found or {f"{prefix}.labels": (_labels(there), _labels(wanted))}
+    if f"{_PATH}.pipelineSpec" in found:
+        found[f"{_PATH}.pipelineSpec"] = ("another", "this one")
+    return found or {f"{_PATH}.labels": (_labels(there), _labels(wanted))}
 
 
 def _parts(schedule: Request) -> dict[str, Any]:
     """The parts of a schedule's job by their dotted names; without names and labels, and with the spec as one part."""
-    job = dict(schedule[_JOB]["pipelineJob"])
-    spec = {f"{_JOB}.pipelineJob.pipelineSpec": job.pop("pipelineSpec", None)}
-    rest = {key: value for key, value in job.items() if key not in ("displayName", "labels")}
-    return spec | dict(leaves(rest, f"{_JOB}.pipelineJob"))
+    job = schedule[_JOB]["pipelineJob"]
+    rest = {key: value for key, value in job.items() if key not in ("displayName", "labels", "pipelineSpec")}
+    return {f"{_PATH}.pipelineSpec": job.get("pipelineSpec"), **dict(leaves(rest, _PATH))}
 
 
 def _pipeline(schedule: Request) -> str:

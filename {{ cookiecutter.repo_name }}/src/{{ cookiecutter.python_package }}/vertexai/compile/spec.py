@@ -25,10 +25,10 @@ Spec = Mapping[str, Any]
 class Retry:
     """A task's retry policy; waits in seconds."""
 
-    count: int = 0
-    wait: float = 0.0
-    factor: float = 2.0
-    longest_wait: float = 3600.0
+    count: int
+    wait: float
+    factor: float
+    longest_wait: float
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,13 @@ def read_spec(path: Path) -> Spec:
     cure = "Make one with: kedro vertexai compile"
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--spec {path}: cannot be read ({error}). {cure}") from None
-    try:
         spec = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise UserError(f"--spec {path}: neither JSON nor YAML ({str(error).splitlines()[0]}). {cure}") from None
-    try:
         _ = spec["pipelineInfo"]["name"], spec["deploymentSpec"]["executors"], spec["components"]
         _ = spec["root"]["dag"]["tasks"]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--spec {path}: cannot be read ({error}). {cure}") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise UserError(f"--spec {path}: neither JSON nor YAML ({str(error).splitlines()[0]}). {cure}") from None
     except (KeyError, TypeError):
         raise UserError(f"--spec {path}: not a compiled pipeline spec. {cure}") from None
     return spec
@@ -245,14 +243,11 @@ def _refuse_unsupported(key: str, task: Spec) -> None:
 
 
 def _retry(policy: Spec) -> Retry:
-    def seconds(name: str, default: float) -> float:
-        return float(policy[name].removesuffix("s")) if name in policy else default
-
     return Retry(
         count=int(policy.get("maxRetryCount", 0)),
-        wait=seconds("backoffDuration", 0.0),
+        wait=float(policy.get("backoffDuration", "0s").removesuffix("s")),
         factor=float(policy.get("backoffFactor", 2.0)),
-        longest_wait=seconds("backoffMaxDuration", 3600.0),
+        longest_wait=float(policy.get("backoffMaxDuration", "3600s").removesuffix("s")),
     )
 
 

@@ -17,9 +17,8 @@ _NO_RUN = MlflowRun("", "")
 
 def as_table(plan: Plan) -> Table:
     """One row per step; artifacts are marked, the other datasets are kept by the catalog."""
-    table = Table(title=f"Pipeline {plan.pipeline}: {len(plan.steps)} steps", title_justify="left")
-    for column in ("Step", "Nodes", "Inputs", "Outputs", "Resources"):
-        table.add_column(column, overflow="fold")
+    title = f"Pipeline {plan.pipeline}: {len(plan.steps)} steps"
+    table = _table(title, "Step", "Nodes", "Inputs", "Outputs", "Resources")
     for step in plan.steps:
         table.add_row(
             step.name,
@@ -60,9 +59,7 @@ def as_mermaid(plan: Plan) -> str:
 
 def job_as_table(job: PipelineJob) -> Table:
     """One row per task."""
-    table = Table(title=f"Job {job.name}: {job.state}", title_justify="left")
-    for column in ("Step", "State", "Attempt", "Seconds", "Error"):
-        table.add_column(column, overflow="fold")
+    table = _table(f"Job {job.name}: {job.state}", "Step", "State", "Attempt", "Seconds", "Error")
     for task in job.tasks.values():
         seconds = f"{task.seconds:.0f}" if task.seconds else ""
         table.add_row(task.name, task.state, str(task.attempt or ""), seconds, task.error)
@@ -76,9 +73,8 @@ def jobs_as_table(jobs: Iterable[PipelineJob], runs: Mapping[str, MlflowRun]) ->
         jobs: the jobs.
         runs: job name → its MLflow run.
     """
-    table = Table(title="Pipeline jobs, newest first", title_justify="left")
-    for column in ("Job", "Pipeline", "State", "Started", "Duration", "MLflow run"):
-        table.add_column(column, overflow="fold", no_wrap=column == "Job")
+    title = "Pipeline jobs, newest first"
+    table = _table(title, "Job", "Pipeline", "State", "Started", "Duration", "MLflow run")
     for job in jobs:
         started = f"{job.started.astimezone():%Y-%m-%d %H:%M}" if job.started else ""
         run = runs.get(job.name, _NO_RUN)
@@ -124,6 +120,14 @@ def job_as_annotations(job: PipelineJob, run: MlflowRun | None) -> str:
     links += [(f"Log of {task.name}: {task.error}", task.log) for task in job.failed_tasks]
     shown = [{"external_link": {"label": _cell(label), "url": url}} for label, url in links if url.startswith("http")]
     return json.dumps({"Pipeline": shown}, indent=2)
+
+
+def _table(title: str, *columns: str) -> Table:
+    """An empty table. Long cells are folded, except the name of a job, which people copy."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column == "Job")
+    return table
 
 
 def _cell(text: str) -> str:
