@@ -190,8 +190,8 @@ def test_an_endpoint_that_is_down_for_a_while_is_waited_for(google, monkeypatch)
     ("status", "cure"),
     [
         (403, f"Grant this identity roles/iam.serviceAccountTokenCreator on {ACCOUNT}"),
-        (404, f"There is no service account {ACCOUNT}"),
-        (400, f"Google does not take the audience {CLIENT_ID}; correct client_id"),
+        (404, f"There is no service account {ACCOUNT}. Correct it in globals.yml"),
+        (400, f"Google does not accept the audience {CLIENT_ID}. Correct client_id"),
         (500, "Google answered with an error"),
     ],
 )
@@ -200,7 +200,7 @@ def test_a_final_failure_says_what_to_grant_and_mlflow_cannot_swallow_it(google,
     before = list(registry._registry)
     registry.register(lambda: gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM))
     try:
-        with pytest.raises(AuthorizationError, match=r"No ID token from Google\.") as error:
+        with pytest.raises(AuthorizationError, match=r"Google gave no ID token\.") as error:
             resolve_request_headers()
     finally:
         registry._registry[:] = before

@@ -6,7 +6,7 @@ from omegaconf.resolvers import oc
 
 from .auth import resolvers
 
-# OmegaConf to Kedro, at every command; nobody here can mend it.
+# Kedro causes this warning of OmegaConf in every command, and a project can do nothing about it.
 warnings.filterwarnings("ignore", message=r"register_new_resolver\(\) is deprecated")
 
 CONFIG_LOADER_ARGS = {
