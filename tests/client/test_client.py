@@ -182,10 +182,10 @@ def test_nobody_there_is_a_sentence(service):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"enabled": False}, "The Vertex AI API is not enabled: gcloud services enable aiplatform.googleapis.com --project project-42"),
+        ({"enabled": False}, "The Vertex AI API is not enabled. Enable it: gcloud services enable aiplatform.googleapis.com --project project-42"),
         ({"denied": {"aiplatform.pipelineJobs.create"}}, "Grant this identity roles/aiplatform.user in project project-42"),
         ({"denied": {"iam.serviceAccounts.actAs"}}, "Grant this identity roles/iam.serviceAccountUser on run_config.service_account."),
-        ({"token": "another"}, "Google does not take these credentials: gcloud auth application-default login"),
+        ({"token": "another"}, "Google does not accept these credentials. Log in: gcloud auth application-default login"),
         ({"project": "other"}, "Grant this identity roles/aiplatform.user in project project-42, or correct project_id."),
     ],
 )  # fmt: skip

@@ -68,7 +68,9 @@ def test_labels_fit_google_and_stay_apart():
 
 @pytest.mark.parametrize("root", ["file:///tmp", None])
 def test_a_pipeline_root_that_is_not_in_cloud_storage_is_refused(root):
-    with pytest.raises(UserError, match=r"^f: run_config.root: .* must be in Cloud Storage, gs://bucket/folder"):
+    with pytest.raises(
+        UserError, match=rf"^f: run_config.root must be in Cloud Storage \(gs://bucket/path\), not {root}\."
+    ):
         request(root=root)
 
 

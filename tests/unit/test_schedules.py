@@ -142,21 +142,21 @@ def test_a_pipeline_goes_by_its_own_entry_or_by_the_default():
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"cron_expression": "61 * * * *"}, ".cron_expression: '61 * * * *' is not a schedule (Bad minute)"),
-        ({"cron_expression": "0 6 * *"}, "is not a schedule (it takes five fields"),
-        ({"cron_expression": "0 0 6 * * *"}, "is not a schedule (it takes five fields"),
-        ({"cron_expression": "0 0 L * *"}, "is not a schedule"),
-        ({"cron_expression": "0 0 30 2 *"}, "is not a schedule (Bad day-of-month)"),
+        ({"cron_expression": "61 * * * *"}, ".cron_expression: '61 * * * *' is not a cron expression (Bad minute)"),
+        ({"cron_expression": "0 6 * *"}, "is not a cron expression (it takes five fields"),
+        ({"cron_expression": "0 0 6 * * *"}, "is not a cron expression (it takes five fields"),
+        ({"cron_expression": "0 0 L * *"}, "is not a cron expression"),
+        ({"cron_expression": "0 0 30 2 *"}, "is not a cron expression (Bad day-of-month)"),
         ({"timezone": "Europe/Berlim"}, ".timezone: Europe/Berlim is not a time zone. Did you mean 'Europe/Berlin'?"),
-        ({"timezone": "CEST"}, ".timezone: CEST is not a time zone. It takes a name of the IANA time zone database"),
+        ({"timezone": "CEST"}, ".timezone: CEST is not a time zone. Use a name from the IANA time zone database"),
         ({"timezone": "../etc/passwd"}, ".timezone: ../etc/passwd is not a time zone."),
         (
             {"end_time": "2020-01-01T00:00:00Z"},
-            ".end_time: 2020-01-01T00:00:00+00:00 is over before the schedule begins.",
+            ".end_time: 2020-01-01T00:00:00+00:00 is before the schedule begins.",
         ),
         (
             {"start_time": "2030-01-02T00:00:00Z", "end_time": "2030-01-01T00:00:00Z"},
-            ".end_time: 2030-01-01T00:00:00+00:00 is over before the schedule begins.",
+            ".end_time: 2030-01-01T00:00:00+00:00 is before the schedule begins.",
         ),
     ],
 )

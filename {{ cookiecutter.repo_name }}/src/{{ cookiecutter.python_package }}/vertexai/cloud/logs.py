@@ -30,12 +30,12 @@ class Line:
 
 
 def read_logs(project_id: str, job: PipelineJob, step: str | None = None) -> Iterator[Line]:
-    """The log lines of a job's tasks, all attempts, oldest first.
+    """Read the log lines of all attempts of a job's tasks, oldest first.
 
     Args:
         project_id: Google Cloud project.
         job: the job, with its tasks.
-        step: name of a task; None is all of them.
+        step: name of a task, or None for all tasks.
 
     Raises:
         UserError: when there is no such task, or Cloud Logging refuses.
@@ -48,7 +48,7 @@ def read_logs(project_id: str, job: PipelineJob, step: str | None = None) -> Ite
     if not tasks:
         return
     ids = " OR ".join(f'"{number}"' for number in tasks)
-    # Without a time, Cloud Logging looks at the last day only.
+    # Without a start time, Cloud Logging searches the last day only.
     since = f'timestamp>="{job.created.isoformat()}"' if job.created else ""
     order: dict[str, Any] = {
         "resourceNames": [f"projects/{project_id}"],

@@ -1,4 +1,4 @@
-"""Calls of Google's REST APIs that need no generated client, and who makes them; every failure is a message."""
+"""Calls of Google's REST APIs without a generated client. Every failure becomes a message for the user."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -36,14 +36,14 @@ def call(
     except GoogleAuthError as error:
         raise UserError(advice_for(error)) from None
     except requests.RequestException as error:
-        raise UserError(f"{host} cannot be reached: {type(error).__name__}") from None
+        raise UserError(f"{host} cannot be reached ({type(error).__name__}). Check network and proxy.") from None
     if not answer.ok:
         raise UserError(refusals.get(answer.status_code, f"{host} answers {answer.status_code}: {answer.text[:300]}"))
     return answer
 
 
 def whoami() -> str:
-    """The e-mail of the ambient identity.
+    """Ask Google for the e-mail address of the ambient identity.
 
     Raises:
         UserError: when there are no credentials, or Google refuses them.
@@ -55,7 +55,7 @@ def whoami() -> str:
 
 
 def impersonate(account: str) -> str:
-    """Get a token of a service account, as the IAM header provider does, and throw it away.
+    """Try to impersonate a service account, as the IAM header provider does, by getting a token for it.
 
     Returns:
         The account.
