@@ -84,9 +84,9 @@ class Overlap:
     ("cls", "params", "sentence"),
     [
         ("TagNodeGroper", {}, "there is no such grouper. Did you mean 'TagNodeGrouper'?"),
-        ("nowhere.Grouper", {}, "run_config.grouping.cls: nowhere.Grouper: cannot be imported"),
-        ("TagNodeGrouper", {"prefix": "x"}, "run_config.grouping.params: "),
-        (f"{__name__}.Overlap", {}, "node 'one' is in 'a' and in 'b'"),
+        ("nowhere.Grouper", {}, "run_config.grouping.cls: nowhere.Grouper cannot be imported"),
+        ("TagNodeGrouper", {"prefix": "x"}, "run_config.grouping.params: TagNodeGrouper does not accept them ("),
+        (f"{__name__}.Overlap", {}, "node 'one' is in both 'a' and 'b'"),
     ],
 )
 def test_a_wrong_grouper_is_a_sentence(cls, params, sentence):

@@ -215,7 +215,7 @@ def test_what_only_vertex_can_run_is_refused_before_anything_runs(tmp_path):
         with dsl.ParallelFor([1, 2]):
             sh("each", "true")
 
-    with pytest.raises(UserError, match="parameterIterator; loops are run by Vertex AI only"):
+    with pytest.raises(UserError, match=r"parameterIterator\. Only Vertex AI can run loops"):
         execute(spec_of(pipeline), tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""Changes of tasks' states → lines on the terminal as they come."""
+"""Changes of tasks' states → lines on the terminal, as the changes happen."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +33,6 @@ def progress() -> Iterator[Callable[[TaskRun], None]]:
                 error = "taken from an earlier run" if run.state == State.SKIPPED else error
                 line = f"[{_COLOURS[run.state]}]{run.state:<13}[/] {name} {seconds} {error}".rstrip()
                 console.print(line, soft_wrap=True)
-            status.update("running: " + ", ".join(list(running)))
+            status.update("running: " + ", ".join(running))
 
         yield show
