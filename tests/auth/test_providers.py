@@ -1,4 +1,4 @@
-"""The header providers with google-auth unpatched, against token endpoints that sign with a test key."""
+"""The header providers with the real google-auth, against token endpoints that sign with a test key."""
 
 import importlib
 import json
@@ -27,13 +27,13 @@ IAM = {"client_id": CLIENT_ID, "service_account": ACCOUNT}
 
 
 def context(**config: dict) -> SimpleNamespace:
-    """As much of a Kedro context as a provider looks at."""
+    """The part of a Kedro context that a provider uses."""
     return SimpleNamespace(config_loader=config, env="cloud")
 
 
 @pytest.fixture(scope="module")
 def endpoints(tmp_path_factory) -> Iterator[Google]:
-    """Google's endpoints; google-auth reads where the metadata server is when it is imported, so it is once more."""
+    """Google's endpoints. google-auth reads the metadata server's address on import, so it is imported again."""
     with google_identity(tmp_path_factory.mktemp("google")) as google, pytest.MonkeyPatch.context() as patch:
         patch.setenv("GCE_METADATA_HOST", google.environment["GCE_METADATA_HOST"])
         importlib.reload(_metadata)
@@ -43,7 +43,7 @@ def endpoints(tmp_path_factory) -> Iterator[Google]:
 
 @pytest.fixture
 def google(endpoints, tmp_path, monkeypatch) -> Iterator[Google]:
-    """This process's google-auth talking to the endpoints, which are in their best mood."""
+    """Make google-auth in this process talk to the endpoints, which answer without failures until a test says so."""
     for name, value in endpoints.environment.items():
         monkeypatch.setenv(name, value)
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT"):
@@ -95,7 +95,7 @@ def test_oauth_sends_a_token_of_a_service_account_key(google, key_file):
     assert (said["aud"], said["email"]) == (CLIENT_ID, "key@project.iam.gserviceaccount.com")
 
 
-def test_a_key_that_was_revoked_is_a_final_failure(google, key_file):
+def test_a_revoked_key_is_explained_and_not_tried_again(google, key_file):
     google.failures = [400] * 10
     with pytest.raises(AuthorizationError, match=r"expired or were revoked"):
         gcp.MLFlowGoogleOauthRequestHeaderProvider(context(), client_id=CLIENT_ID).request_headers()
@@ -107,7 +107,7 @@ def test_another_header_carries_the_token_if_the_server_uses_authorization_itsel
     assert list(provider.request_headers()) == ["Proxy-Authorization"]
 
 
-def test_vertexai_yml_may_name_the_values(google):
+def test_the_parameters_may_be_in_vertexai_yml_and_must_agree_with_mlflow_yml(google):
     config = {"vertexai": {"run_config": {"mlflow": {"request_header_provider_params": IAM}}}}
     assert claims(gcp.MLFlowGoogleIAMRequestHeaderProvider(context(**config)))["email"] == ACCOUNT
     assert claims(gcp.MLFlowGoogleIAMRequestHeaderProvider(context(**config), **IAM))["email"] == ACCOUNT
@@ -145,7 +145,7 @@ def test_a_token_is_renewed_before_it_ends_whatever_this_machines_clock_says(goo
     assert google.requests == 2
 
 
-def test_two_contexts_send_one_header_with_one_token(google):
+def test_two_kedro_contexts_send_one_header_with_one_token(google):
     before = list(registry._registry)
     try:
         for _ in range(2):
@@ -156,7 +156,7 @@ def test_two_contexts_send_one_header_with_one_token(google):
         registry._registry[:] = before
 
 
-def test_a_fork_goes_on_with_the_token_it_has(google):
+def test_a_forked_process_goes_on_with_the_token_of_its_parent(google):
     provider = gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM)
     token = bearer(provider)
     gcp._impersonated(CLIENT_ID, ACCOUNT)._lock.acquire()  # as if another thread were renewing it at the fork
@@ -179,7 +179,7 @@ def test_a_passing_failure_is_tried_again(google, failures):
     assert google.requests == len(failures) + 1
 
 
-def test_an_endpoint_that_is_down_for_a_while_is_waited_for(google, monkeypatch):
+def test_a_step_waits_for_an_endpoint_that_is_down_for_a_while(google, monkeypatch):
     monkeypatch.setattr(gcp, "_BACKOFF", (0.5,) * 20)
     google.down = True
     threading.Timer(1, lambda: setattr(google, "down", False)).start()
@@ -190,8 +190,8 @@ def test_an_endpoint_that_is_down_for_a_while_is_waited_for(google, monkeypatch)
     ("status", "cure"),
     [
         (403, f"Grant this identity roles/iam.serviceAccountTokenCreator on {ACCOUNT}"),
-        (404, f"There is no service account {ACCOUNT}"),
-        (400, f"Google does not take the audience {CLIENT_ID}; correct client_id"),
+        (404, f"There is no service account {ACCOUNT}. Correct it in globals.yml"),
+        (400, f"Google does not accept the audience {CLIENT_ID}. Correct client_id"),
         (500, "Google answered with an error"),
     ],
 )
@@ -200,7 +200,7 @@ def test_a_final_failure_says_what_to_grant_and_mlflow_cannot_swallow_it(google,
     before = list(registry._registry)
     registry.register(lambda: gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM))
     try:
-        with pytest.raises(AuthorizationError, match=r"No ID token from Google\.") as error:
+        with pytest.raises(AuthorizationError, match=r"Google gave no ID token\.") as error:
             resolve_request_headers()
     finally:
         registry._registry[:] = before
@@ -208,7 +208,7 @@ def test_a_final_failure_says_what_to_grant_and_mlflow_cannot_swallow_it(google,
     assert google.requests == (4 if status == 500 else 1)
 
 
-def test_a_revoked_grant_ends_the_run_when_the_token_does(google):
+def test_a_revoked_grant_ends_the_run_when_the_token_expires(google):
     google.lifetime = 2
     provider = gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM)
     bearer(provider)
@@ -219,11 +219,12 @@ def test_a_revoked_grant_ends_the_run_when_the_token_does(google):
         bearer(provider)
 
 
-def test_user_credentials_are_sent_to_the_iam_provider(google, tmp_path, monkeypatch):
+def test_a_user_with_user_credentials_is_told_to_use_the_iam_provider(google, tmp_path, monkeypatch):
     user = {"type": "authorized_user", "client_id": "x", "client_secret": "y", "refresh_token": "z"}
     (tmp_path / "adc.json").write_text(json.dumps(user))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "adc.json"))
-    monkeypatch.setattr("google.auth.compute_engine._metadata.ping", lambda *_, **__: False)  # a laptop has none
+    # A laptop has no metadata server.
+    monkeypatch.setattr("google.auth.compute_engine._metadata.ping", lambda *_, **__: False)
     provider = gcp.MLFlowGoogleOauthRequestHeaderProvider(context(), client_id=CLIENT_ID)
     with pytest.raises(AuthorizationError, match=r"user credentials cannot mint ID tokens.*IAM"):
         provider.request_headers()
@@ -247,7 +248,7 @@ def test_no_token_shows_in_logs_or_representations(google, caplog):
         ("https://mlflow.example.com", "https://registry.example.com", {}, "would go to both"),
     ],
 )
-def test_a_token_is_not_sent_in_clear_nor_to_another_host(
+def test_a_token_is_sent_neither_unencrypted_nor_to_another_host(
     google, monkeypatch, tracking, registry_uri, params, sentence
 ):
     mlflow.set_tracking_uri(tracking)
@@ -259,7 +260,7 @@ def test_a_token_is_not_sent_in_clear_nor_to_another_host(
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:5000", "http://localhost:5000", "http://[::1]:5000"])
-def test_loopback_may_be_plain(google, uri):
+def test_a_server_on_this_machine_may_use_plain_http(google, uri):
     mlflow.set_tracking_uri(uri)
     assert bearer(gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM))
 
@@ -269,7 +270,7 @@ def test_plain_http_can_be_allowed_by_name(google):
     assert bearer(gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM, allow_http="mlflow.internal"))
 
 
-def test_placeholders_are_named_before_any_request(google):
+def test_placeholders_are_named_before_google_is_asked(google):
     config = {"mlflow": {"server": {"mlflow_tracking_uri": "<https://mlflow.example.com>"}}}
     with pytest.raises(AuthorizationError) as error:
         gcp.MLFlowGoogleIAMRequestHeaderProvider(
@@ -282,13 +283,13 @@ def test_placeholders_are_named_before_any_request(google):
     assert google.requests == 0
 
 
-def test_a_missing_value_is_named(google):
+def test_a_missing_parameter_is_named(google):
     with pytest.raises(AuthorizationError, match=r"init_kwargs.service_account is missing"):
         gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), client_id=CLIENT_ID).request_headers()
 
 
 def test_the_documented_custom_provider_works_and_its_failure_stops_the_process(google):
-    """The example of the document that describes the system, its import prefix changed."""
+    """The example of the documentation, with another import prefix."""
 
     def obtain_your_token_here() -> str:
         if fail:
@@ -315,8 +316,8 @@ def test_the_documented_custom_provider_works_and_its_failure_stops_the_process(
         provider.request_headers()
 
 
-def test_the_google_of_these_tests_is_strict(google: Google):
-    """A stand-in that took anything would prove nothing."""
+def test_the_stand_in_for_google_refuses_a_wrong_token(google: Google):
+    """A stand-in that accepted anything would prove nothing."""
     url = f"https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{ACCOUNT}:generateIdToken"
     refused = requests.post(
         url, json={"audience": CLIENT_ID, "includeEmail": True}, headers={"Authorization": "Bearer x"}

@@ -1,4 +1,4 @@
-"""The client with Google's real libraries, against a stand-in for Vertex AI that reads requests as the service does."""
+"""The client with Google's real libraries, against a stand-in that reads requests as Vertex AI does."""
 
 import importlib
 import time
@@ -58,7 +58,7 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Google]:
         for name, value in {**google.environment, "CLOUDSDK_CONFIG": str(folder / "gcloud")}.items():
             patch.setenv(name, value)
         patch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
-        # google-auth reads where the metadata server is when it is imported.
+        # google-auth reads the address of the metadata server when it is imported.
         importlib.reload(_metadata)
         yield google
     importlib.reload(_metadata)
@@ -92,7 +92,7 @@ def test_a_job_is_submitted_runs_and_is_followed_to_its_end(vertex, service):
     changed: list[TaskRun] = []
     done = vertex.follow("one", changed.append, pytest.fail)
     assert done.state == "SUCCEEDED"
-    assert set(done.tasks) == {"say", "last"}  # the graphs around them are no tasks
+    assert set(done.tasks) == {"say", "last"}  # the job and its exit handler are not listed as tasks
     assert [(task.name, task.state) for task in changed][-1] == ("last", "SUCCEEDED")
     number = done.tasks["say"].containers[0].rpartition("/")[2]
     assert service.logs[number].read_text() == "hello"
@@ -112,7 +112,7 @@ def test_a_failed_job_says_which_task_and_why(vertex):
     assert "The failed tasks are: [fail]." in done.error
 
 
-def test_the_request_is_the_one_call_and_has_everything_in_it(vertex, service):
+def test_a_launch_is_one_call_that_has_all_settings_in_it(vertex, service):
     service.execute = False
     vertex.submit(
         request(
@@ -144,8 +144,8 @@ def test_the_same_job_id_starts_no_second_job(vertex, service):
 
 
 @pytest.mark.parametrize("failures", [[503], [429, 500], [0], [-1], [-1, 503]])
-def test_what_fails_for_the_moment_is_tried_again_and_starts_one_job(vertex, service, failures):
-    """0 drops the connection before the work, -1 after it: then the second attempt finds the job of the first."""
+def test_a_launch_that_fails_for_the_moment_is_tried_again_and_starts_one_job(vertex, service, failures):
+    """0 drops the connection before the job starts. -1 drops it afterwards, and the next attempt finds the job."""
     service.execute = False
     service.failures = list(failures)
     job, was_there = vertex.submit(request(), "again")
@@ -162,7 +162,7 @@ def test_a_refusal_is_not_tried_again(vertex, service, status):
     assert posts(service) == 1
 
 
-def test_an_api_that_never_answers_is_a_sentence_in_the_end(service):
+def test_the_user_is_told_when_vertex_fails_at_every_attempt(service):
     service.failures = [503] * 50
     started = time.monotonic()
     with pytest.raises(
@@ -173,7 +173,7 @@ def test_an_api_that_never_answers_is_a_sentence_in_the_end(service):
     assert time.monotonic() - started < 10
 
 
-def test_nobody_there_is_a_sentence(service):
+def test_the_user_is_told_when_vertex_cannot_be_reached(service):
     target = Target("project-42", "europe-west1", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"^http://127.0.0.1:9 does not answer"):
         Vertex(target, patience=1).get("x")
@@ -182,10 +182,10 @@ def test_nobody_there_is_a_sentence(service):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"enabled": False}, "The Vertex AI API is not enabled: gcloud services enable aiplatform.googleapis.com --project project-42"),
+        ({"enabled": False}, "The Vertex AI API is not enabled. Enable it: gcloud services enable aiplatform.googleapis.com --project project-42"),
         ({"denied": {"aiplatform.pipelineJobs.create"}}, "Grant this identity roles/aiplatform.user in project project-42"),
         ({"denied": {"iam.serviceAccounts.actAs"}}, "Grant this identity roles/iam.serviceAccountUser on run_config.service_account."),
-        ({"token": "another"}, "Google does not take these credentials: gcloud auth application-default login"),
+        ({"token": "another"}, "Google does not accept these credentials. Log in: gcloud auth application-default login"),
         ({"project": "other"}, "Grant this identity roles/aiplatform.user in project project-42, or correct project_id."),
     ],
 )  # fmt: skip
@@ -195,7 +195,7 @@ def test_a_refusal_says_what_to_do(vertex, service, change, sentence):
     with pytest.raises(UserError) as error:
         vertex.submit(request(), "refused")
     assert str(error.value).startswith(sentence)
-    assert "http" not in str(error.value)  # what Google's client puts in front of Google's words
+    assert "http" not in str(error.value)  # Google's client puts a URL in front of Google's message
     assert not service.jobs
 
 
@@ -206,14 +206,14 @@ def test_a_refusal_says_what_to_do(vertex, service, change, sentence):
         ({"encryption_spec_key_name": "projects/p/locations/us/keyRings/r/cryptoKeys/k"}, "The key must be in region europe-west1"),
     ],
 )  # fmt: skip
-def test_what_vertex_finds_wrong_is_told_in_its_words(vertex, wrong, sentence):
+def test_a_request_that_vertex_finds_wrong_is_explained_in_its_own_words(vertex, wrong, sentence):
     with pytest.raises(UserError) as error:
         vertex.submit(request(**wrong), "wrong")
     assert str(error.value).startswith(f"Vertex AI refuses the request: {sentence}")
 
 
-def test_the_service_refuses_a_field_that_it_does_not_know(vertex, service):
-    """The stand-in's own honesty: an unknown field and a broken spec do not pass."""
+def test_the_stand_in_refuses_a_field_that_it_does_not_know(vertex, service):
+    """The stand-in is as strict as Vertex AI: it refuses an unknown field and a broken spec."""
     import requests as http
 
     url = f"{service.url}/v1/{service.parent}/pipelineJobs?pipelineJobId=x"
@@ -227,7 +227,7 @@ def test_the_service_refuses_a_field_that_it_does_not_know(vertex, service):
     assert not service.jobs
 
 
-def test_a_poll_that_fails_for_a_while_ends_nothing(vertex, service):
+def test_following_goes_on_when_vertex_fails_for_a_while(vertex, service):
     vertex.submit(request(), "bumpy")
     service.failures = [503, 0, 429]
     troubles: list[str] = []
@@ -240,7 +240,7 @@ def test_a_poll_that_fails_for_a_while_ends_nothing(vertex, service):
     ]
 
 
-def test_a_job_that_is_not_there_is_named(vertex):
+def test_a_job_that_does_not_exist_is_named(vertex):
     with pytest.raises(UserError, match=r"^There is no job nope in project project-42, region europe-west1."):
         vertex.get("nope")
 
@@ -258,7 +258,7 @@ def test_jobs_are_listed_newest_first_page_by_page_without_their_tasks(vertex, s
     assert len(vertex.jobs({}, limit=100)) == 8
 
 
-def test_an_experiment_is_made_when_missing_and_has_the_job(vertex, service):
+def test_a_job_joins_its_experiment_which_is_created_when_missing(vertex, service):
     vertex.submit(request(), "with-experiment")
     vertex.join_experiment("with-experiment", "birds", "All about birds")
     vertex.follow("with-experiment", lambda task: None, pytest.fail)
@@ -278,7 +278,7 @@ def schedule(**values: Any) -> dict[str, Any]:
 
 
 def test_a_schedule_is_read_back_as_it_was_asked_for(vertex, service):
-    """What decides between changed and unchanged is the service's own answer."""
+    """The answer of Vertex AI decides whether a schedule has changed."""
     wanted = schedule(
         timezone="Europe/Berlin", start_time="2030-01-01T00:00:00+01:00", end_time="2031-01-01T00:00:00Z",
         max_run_count=5, max_concurrent_run_count=2, allow_queueing=True,
@@ -298,7 +298,7 @@ def test_a_schedule_is_changed_in_place_and_deleted(vertex, service):
     assert vertex.schedules() == []
 
 
-def test_a_schedule_that_takes_a_paused_ones_place_is_paused(vertex):
+def test_a_schedule_that_replaces_a_paused_one_is_paused(vertex):
     vertex.create_schedule(schedule(), paused=True)
     assert [found["state"] for found in vertex.schedules()] == ["PAUSED"]
 

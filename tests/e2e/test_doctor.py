@@ -76,7 +76,8 @@ def test_each_thing_that_google_would_refuse_later_is_found_now(bake, launchable
         == "Grant this identity roles/storage.objectUser on gs://bucket: it lacks storage.objects.create."
     )
     assert (
-        found["image pushed"] == f"{image} is not there yet: kedro docker build --image {image} && docker push {image}"
+        found["image pushed"]
+        == f"{image} is not in the registry yet. Push it: kedro docker build --image {image} && docker push {image}"
     )
     assert f"Grant this identity roles/iam.serviceAccountTokenCreator on {ACCOUNT}." in found["MLflow"]
 
@@ -87,8 +88,8 @@ def test_what_is_not_there_at_all_is_named(bake, launchable, doctor, cloud, iap)
     cloud.buckets.clear()
     cloud.denied = {(AMBIENT, "artifactregistry.repositories.downloadArtifacts")}
     found = failed(doctor(project, "--format", "json"))
-    assert found["may act as"] == f"There is no service account {ACCOUNT}; correct run_config.service_account."
-    assert found["bucket"] == "There is no bucket gs://bucket: gcloud storage buckets create gs://bucket"
+    assert found["may act as"] == f"There is no service account {ACCOUNT}. Correct run_config.service_account."
+    assert found["bucket"] == "There is no bucket gs://bucket. Create it: gcloud storage buckets create gs://bucket"
     assert found["image pushed"].startswith("Grant this identity roles/artifactregistry.reader")
 
 
@@ -111,7 +112,7 @@ def test_a_refusal_by_iap_is_told_from_mlflows_own(bake, launchable, doctor, goo
         ("", {"region": "europe"}, "region", "region: europe is not the name of a region, such as europe-west1."),
         ("resources:\n  split: {gpu: 1}", {}, "resources", "step 'split' asks for 1 GPU and names no gpu_type."),
         ("resources:\n  split: {memory: 4 GB}", {}, "configuration", "key 'run_config.resources.split.memory'"),
-        ("schedules:\n  penguins: {cron_expression: hourly}", {}, "schedules", "'hourly' is not a schedule"),
+        ("schedules:\n  penguins: {cron_expression: hourly}", {}, "schedules", "'hourly' is not a cron expression"),
         ("schedules:\n  penguin: {cron_expression: 0 6 * * *}", {}, "schedules", "Did you mean 'penguins'?"),
         ("experimnt_name: x", {}, "configuration", "unknown key 'run_config.experimnt_name'. Did you mean 'experiment_name'?"),
     ],

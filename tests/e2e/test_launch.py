@@ -264,7 +264,7 @@ def test_an_image_that_cannot_be_built_launches_nothing(bake, launchable, google
     ("variables", "sentence"),
     [
         ({"PATH": str(BIN)}, "There is no docker command here"),
-        ({"NO_GCE_CHECK": "true", "HOME": "/nonexistent"}, "There are no Google credentials here: gcloud auth"),
+        ({"NO_GCE_CHECK": "true", "HOME": "/nonexistent"}, "There are no Google credentials here. Log in: gcloud auth"),
     ],
 )
 def test_docker_login_says_what_is_missing(variables, sentence, bake, google, iap):

@@ -292,8 +292,8 @@ MISSING = 'Node(print, "nowhere", None, name="lost")'
         (["compile", "--params", "forest"], 2, "must contain a key and a value separated by `=`"),
         (["run-local", "--max-workers", "0"], 2, "0 is not in the range x>=1"),
         (["compile", "-o", "/nowhere/pipeline.json"], 1, "/nowhere/pipeline.json: No such file or directory."),
-        (["run-local", "--spec", "absent.json"], 1, "absent.json: cannot be read"),
-        (["run-local", "--spec", "conf/base/catalog.yml"], 1, "conf/base/catalog.yml: not a compiled pipeline spec."),
+        (["run-local", "--spec", "absent.json"], 1, "absent.json cannot be read"),
+        (["run-local", "--spec", "conf/base/catalog.yml"], 1, "conf/base/catalog.yml is not a compiled pipeline spec."),
     ],
 )
 def test_a_mistake_is_a_sentence_and_leaves_nothing(bake, arguments, code, sentence):

@@ -1,17 +1,17 @@
-"""Kedro pipelines as data, for hypothesis to make and for a project to build: shapes, names, groups and datasets."""
+"""Kedro pipelines as data, with all kinds of shapes, names, groups and datasets. Hypothesis makes them up."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import strategies as st
 
-# Letters that Kedro takes in names, and those that only dataset names may have.
+# Names with all characters that Kedro allows. Dataset names may have more of them than node names.
 _NODE_NAMES = st.sampled_from(["train", "a_b", "a-b", "a.b", "A", "X_9", "z-"])
 _DATASET_NAMES = st.sampled_from(["x", "ns.x", "a:b", "a#b", "Ümläut", "two words", "x_y", "x-y", "it's"])
-# What a node returns: a number, something only cloudpickle can write, a table, a generator's chunks.
+# What a node returns: a text, a lambda, which only cloudpickle can write, a table, or the chunks of a generator.
 _KINDS = st.sampled_from(["value", "value", "value", "lambda", "frame", "generator"])
-# Where a dataset is kept: nowhere, in a file, in a file of a new version each time, in memory by the catalog's word,
-# in a file that is read as another dataset, in a file by a dataset factory.
+# How the catalog keeps a dataset: not at all, in a file, in a versioned file, in memory, transcoded, by a dataset
+# factory, or in a file with a cache.
 _PLACES = st.sampled_from(["", "", "", "", "file", "versioned", "memory", "transcoded", "factory", "cached"])
 GROUPERS = ["IdentityNodeGrouper", "TagNodeGrouper", "NamespaceNodeGrouper", "ChainNodeGrouper"]
 
@@ -33,7 +33,7 @@ class Graph:
 
 @st.composite
 def graphs(draw: st.DrawFn, most: int = 7) -> Graph:
-    """A pipeline of up to so many nodes; each node takes what those before it made."""
+    """Make up a pipeline of at most ``most`` nodes. Each node takes outputs of the nodes before it."""
     graph = Graph(grouper=draw(st.sampled_from(GROUPERS)))
     graph.catalog["{layer}!{name}"] = _file("factory/{layer}-{name}.pkl")
     available: list[str] = []
@@ -61,10 +61,10 @@ def graphs(draw: st.DrawFn, most: int = 7) -> Graph:
 
 
 def _kept(catalog: dict[str, Any], base: str, place: str) -> tuple[str, str]:
-    """Give a dataset its place.
+    """Write a dataset into the catalog.
 
     Returns:
-        The name by which it is made, and the one by which it is taken.
+        The name of the dataset as an output, and its name as an input.
     """
     file = f"{sum(map(ord, base))}-{len(catalog)}.pkl"
     if place == "transcoded":
@@ -87,8 +87,8 @@ def _file(name: str) -> dict[str, Any]:
     return {"type": "pickle.PickleDataset", "filepath": f"data/{name}", "backend": "cloudpickle"}
 
 
-# The module of a project's pipeline, which builds the graph that lies in its folder. A node's outputs are a digest of
-# its name, its parameters and its inputs, and are written down beside: what two runs wrote can be compared.
+# The pipeline module of a project, which builds the graph from graph.json. The outputs of a node are a digest of its
+# name, its parameters and its inputs. Each node also writes them into the folder RECORD, so two runs can be compared.
 SOURCE = '''
 import hashlib
 import json
@@ -100,7 +100,7 @@ from kedro.pipeline import Node, Pipeline
 
 
 def seen(value):
-    """An input as text: what a lambda returns, what a frame has in it."""
+    """An input as text: what a lambda returns, or what is in a data frame."""
     if callable(value):
         value = value()
     return value["value"].iloc[0] if isinstance(value, pd.DataFrame) else str(value)

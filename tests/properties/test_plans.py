@@ -1,4 +1,4 @@
-"""Whatever the pipeline: a plan is a partition of its nodes, has no cycle, loses no dataset, and is always the same."""
+"""For any pipeline, a plan has each node once, has no cycle, loses no dataset, and is always the same."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def built(graph: Graph) -> Pipeline:
 
 
 def planned(graph: Graph) -> Plan:
-    """The graph's plan; a grouping that has a cycle is no example."""
+    """Plan a graph. A graph whose groups wait for each other is not used as an example."""
     run_config = RunConfig(image="x", grouping={"cls": graph.grouper}, caching=True)
     try:
         return make_plan("p", built(graph), run_config, Catalog(graph.catalog, "catalog.yml").entry)
@@ -40,7 +40,7 @@ def planned(graph: Graph) -> Plan:
 
 @steady
 @given(graphs())
-def test_every_node_is_in_one_step_and_every_step_after_those_it_needs(graph):
+def test_every_node_is_in_one_step_and_every_step_runs_after_those_it_needs(graph):
     plan = planned(graph)
     pipeline = built(graph)
     placed = [node for step in plan.steps for node in step.nodes]
@@ -58,7 +58,7 @@ def test_every_node_is_in_one_step_and_every_step_after_those_it_needs(graph):
 
 @steady
 @given(graphs())
-def test_every_dataset_that_crosses_a_step_has_one_way_to_do_so(graph):
+def test_every_dataset_between_two_steps_is_in_the_catalog_or_travels_as_an_artifact(graph):
     plan = planned(graph)
     entry = Catalog(graph.catalog, "catalog.yml").entry
     for step in plan.steps:

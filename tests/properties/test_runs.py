@@ -1,4 +1,4 @@
-"""Whatever the pipeline: compiled and executed it gives what ``kedro run`` gives, dataset by dataset."""
+"""Any pipeline gives the same datasets when it is compiled and executed as with ``kedro run``."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def python(tmp_path_factory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def both(python, tmp_path_factory) -> Callable[[Graph], tuple[dict[str, str], dict[str, str]]]:
-    """Run a graph with ``kedro run`` and as compiled; what each of its nodes wrote down, both ways."""
+    """Run a graph with ``kedro run`` and as a compiled spec. Return what each node recorded, both times."""
     folder = tmp_path_factory.mktemp("both")
     answers = ["project_name=Test Project", "example=no"]
     done = run(BIN / "cookiecutter", Path(__file__).parents[2], "--no-input", "-o", folder, *answers, cwd=folder)
@@ -46,7 +46,7 @@ def both(python, tmp_path_factory) -> Callable[[Graph], tuple[dict[str, str], di
     package = project / "src/test_project/pipelines/under_test"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(SOURCE)
-    # Values are what is compared here; with MLflow a step takes seconds.
+    # MLflow is switched off, because a step with it takes seconds and only values are compared here.
     settings = project / "src/test_project/settings.py"
     settings.write_text(settings.read_text() + '\nDISABLE_HOOKS_FOR_PLUGINS = ("kedro-mlflow",)\n')
     (project / "conf/base/parameters.yml").write_text("salt: plain\n")
@@ -98,7 +98,7 @@ def both(python, tmp_path_factory) -> Callable[[Graph], tuple[dict[str, str], di
     phases=[hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate],
 )  # fmt: skip
 @given(graph=graphs())
-def test_compiled_and_executed_it_gives_what_kedro_run_gives(both, graph):
+def test_a_compiled_pipeline_gives_what_kedro_run_gives(both, graph):
     as_kedro, as_compiled = both(graph)
     assert len(as_kedro) == len(graph.nodes)
     assert as_compiled == as_kedro

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = Path(__file__).parents[1] / "in_place/starter"
 TREES = {path.relative_to(PACKAGE): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
 
-# What each room, a folder or a module beside the folders, may import. One line is one rule.
+# A room is a folder, or a module beside the folders. Each line is a rule: what a room may import.
 MAY_IMPORT = {
     "errors": set(),
     "auth": {"errors"},
@@ -38,7 +38,7 @@ MAY_IMPORT = {
         "errors", "auth", "contract", "job", "tracking", "image", "project", "compile", "local", "cloud", "show", "checks",
     },
 }  # fmt: skip
-# By which rooms a library may enter.
+# The rooms that may import a library.
 DOORS = {
     "click": {"cli", "vertexai.cli", "vertexai.commands"},
     "cloudpickle": {"vertexai.step"},
@@ -56,7 +56,7 @@ DOORS = {
     "rich": {"vertexai.commands", "vertexai.show"},
     "subprocess": {"vertexai.image", "vertexai.local"},
 }
-# Kedro's own files, which import nothing of the platform or are the user's.
+# These modules belong to Kedro or to the user, and no rule is about them.
 THE_USERS = ("__init__", "__main__", "pipeline_registry", "pipelines")
 
 
@@ -68,7 +68,7 @@ def room_of(path: Path) -> str:
 
 
 def imported(tree: ast.AST) -> set[str]:
-    """The modules of other packages that a module names."""
+    """The modules of other packages that a module imports."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -109,11 +109,11 @@ def test_a_room_imports_only_what_its_rule_allows(room):
     assert ARROWS[room] <= allowed
 
 
-def test_nothing_imports_the_step():
+def test_no_room_imports_the_step():
     assert [room for room in ROOMS if "vertexai.step" in ARROWS[room]] == []
 
 
-def test_there_is_no_circle():
+def test_rooms_do_not_import_each_other_in_a_circle():
     done: list[str] = []
     while left := [room for room in ROOMS if room not in done]:
         free = [room for room in left if ARROWS[room] <= set(done)]
@@ -122,7 +122,7 @@ def test_there_is_no_circle():
 
 
 @pytest.mark.parametrize("library", sorted(DOORS))
-def test_a_library_enters_by_its_door_only(library):
+def test_a_library_is_imported_by_its_rooms_only(library):
     users = {
         room_of(path)
         for path, tree in TREES.items()
@@ -132,7 +132,7 @@ def test_a_library_enters_by_its_door_only(library):
     assert users == DOORS[library]
 
 
-def test_the_step_needs_nothing_of_the_launcher():
+def test_a_step_runs_without_the_launchers_modules():
     reached, todo = set(), {"vertexai.step"}
     while todo:
         room = todo.pop()
@@ -141,8 +141,8 @@ def test_the_step_needs_nothing_of_the_launcher():
     assert reached == {"vertexai.step", "vertexai.contract", "vertexai.tracking", "vertexai.job", "errors"}
 
 
-def test_a_reader_finds_their_way():
-    """The house has few rooms and few arrows, no folder is crowded and no module long."""
+def test_the_package_stays_small_enough_to_find_ones_way():
+    """There are few rooms and few imports between them, no folder has many modules, and no module is long."""
     assert len(ROOMS) <= 22
     assert sum(len(arrows) for arrows in ARROWS.values()) <= 50
     for folder in {path.parent for path in TREES}:
@@ -165,7 +165,7 @@ def test_the_picture_in_the_docs_is_the_tree():
     assert shown == expected
 
 
-def test_no_python_of_the_template_has_jinja_in_it():
+def test_no_python_file_of_the_template_has_jinja_in_it():
     for path in (ROOT / "{{ cookiecutter.repo_name }}").rglob("*.py"):
         text = path.read_text()
         ast.parse(text)

@@ -16,7 +16,7 @@ def test_an_object_comes_back_from_any_file_system(place, tmp_path):
     assert dataset.load()["square"](3) == 9
 
 
-def test_a_failed_save_leaves_nothing_and_the_next_one_is_whole(tmp_path):
+def test_a_failed_save_leaves_no_file_and_the_next_save_works(tmp_path):
     dataset = ArtifactDataset(f"{tmp_path}/x")
     with pytest.raises(DatasetError, match="generator"):
         dataset.save([b"x" * 100_000, (number for number in range(3))])
@@ -34,7 +34,7 @@ def test_an_overwrite_replaces_the_old_object_only_when_it_is_complete(tmp_path)
     assert dataset.load() == "old"
 
 
-def test_what_is_not_there_is_named(tmp_path):
+def test_loading_an_artifact_that_does_not_exist_names_it(tmp_path):
     with pytest.raises(DatasetError, match="nowhere"):
         ArtifactDataset(f"{tmp_path}/nowhere").load()
     assert fsspec.filesystem("file").ls(tmp_path) == []

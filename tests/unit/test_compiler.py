@@ -25,7 +25,7 @@ def compiled(*nodes: Node, env: str | None = None, params: dict | None = None, *
 
 
 def told(spec: dict, task: str) -> StepArguments:
-    """What a task's container is told, its placeholders replaced as the platform would."""
+    """The arguments of a task's container, with placeholders replaced as the platform replaces them."""
     args = [
         {"{{$}}": "{}"}.get(item, item)
         for item in spec["deploymentSpec"]["executors"][f"exec-{task}"]["container"]["args"]
@@ -41,14 +41,14 @@ NODES = (
 )
 
 
-def test_the_spec_is_one_that_the_sdk_accepts():
+def test_the_kfp_sdk_can_parse_a_compiled_spec():
     spec = compiled(*NODES, root="gs://bucket/root")
     message = json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
     assert message.pipeline_info.name == "my-project"
     assert message.default_pipeline_root == "gs://bucket/root"
 
 
-def test_start_is_first_and_finish_is_told_how_everything_ended():
+def test_the_start_task_runs_first_and_the_finish_task_gets_the_final_status():
     found = {task.name: task for task in tasks(compiled(*NODES))}
     assert next(iter(found)) == "mlflow-start-run"
     assert found["mlflow-start-run"].upstream == frozenset()
@@ -61,7 +61,7 @@ def test_start_is_first_and_finish_is_told_how_everything_ended():
     assert finish.parameters["status"].status_of == ("exit-handler-1", finish.upstream)
 
 
-def test_a_step_is_an_argv_that_no_shell_reads():
+def test_no_shell_reads_the_arguments_of_a_step():
     spec = compiled(*NODES, env="it's $(here)")
     container = spec["deploymentSpec"]["executors"]["exec-cut"]["container"]
     assert container["image"] == "registry/x@sha256:1"
@@ -71,12 +71,12 @@ def test_a_step_is_an_argv_that_no_shell_reads():
     assert (told(spec, "cut").nodes, told(spec, "cut").env) == (["cut"], "it's $(here)")
 
 
-def test_resources_are_what_vertex_reads():
+def test_resources_are_in_the_units_that_vertex_reads():
     resources = compiled(*NODES)["deploymentSpec"]["executors"]["exec-cut"]["container"]["resources"]
     assert (resources["cpuLimit"], resources["memoryLimit"]) == (0.5, pytest.approx(2.147483648))
 
 
-def test_gpu_retries_timeout_and_image_of_a_step():
+def test_a_step_gets_its_gpu_retries_timeout_and_image():
     of_cut = {"gpu_type": "NVIDIA_L4", "retries": 2, "timeout": "5m", "image": "registry/cuda:1"}
     spec = compiled(*NODES, resources={"cut": of_cut})
     container = spec["deploymentSpec"]["executors"]["exec-cut"]["container"]
@@ -97,7 +97,7 @@ def test_host_aliases_reach_every_task():
         assert told(spec, executor.removeprefix("exec-")).host_aliases == {"mlflow.internal": "10.0.0.4"}
 
 
-def test_a_cached_step_has_nothing_of_its_run_in_what_the_key_covers():
+def test_the_cache_key_of_a_step_does_not_depend_on_the_run():
     spec = compiled(*NODES, caching=True)
     found = {task.name: task for task in tasks(spec)}
     assert {name for name, task in found.items() if task.cached} == {"cut", "left-branch", "right-branch", "join"}
@@ -110,7 +110,7 @@ def test_a_cached_step_has_nothing_of_its_run_in_what_the_key_covers():
             }  # fmt: skip
 
 
-def test_nothing_is_cached_that_was_not_asked_for():
+def test_no_step_is_cached_unless_the_settings_say_so():
     spec = compiled(*NODES)
     inner = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]
     assert not any(task["cachingOptions"].get("enableCache") for task in inner.values())
@@ -146,14 +146,14 @@ def test_a_pipeline_without_nodes_still_starts_and_finishes():
 
 
 @pytest.mark.parametrize("name", ["spec.json", "spec.yaml"])
-def test_a_written_spec_reads_back(name, tmp_path):
+def test_a_spec_that_was_written_can_be_read_back(name, tmp_path):
     spec = compiled(*NODES, params={"a": 1.0, "b": {"c": "ü"}})
     write_spec(spec, tmp_path / name)
     assert read_spec(tmp_path / name) == spec
     assert spec["root"]["inputDefinitions"]["parameters"]["params"]["defaultValue"]["b"] == {"c": "ü"}
 
 
-def test_a_spec_that_cannot_be_written_leaves_the_old_one(tmp_path):
+def test_a_failure_to_write_a_spec_leaves_what_was_there(tmp_path):
     target = tmp_path / "spec.json"
     target.mkdir()
     with pytest.raises(UserError, match="Name a file in a folder"):

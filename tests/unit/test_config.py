@@ -5,7 +5,7 @@ from starter.vertexai.settings.models import parse_settings
 WHERE = "conf/base/vertexai.yml"
 
 
-def test_numbers_are_quantities_too():
+def test_resources_may_be_written_as_plain_numbers():
     settings = parse_settings({"run_config": {"image": "x", "resources": {"__default__": {"cpu": 2}}}}, WHERE)
     assert settings.run_config.resources["__default__"].cpu == "2"
 

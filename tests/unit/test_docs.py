@@ -1,4 +1,4 @@
-"""The reference pages have every command, option and key, and nothing that is not there."""
+"""The reference pages explain every command, option and key, and none that does not exist."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ REFERENCE = Path(__file__).parents[2] / "docs/reference"
 
 
 def keys(model: type[BaseModel], prefix: str = "") -> set[str]:
-    """The dotted keys of a settings model; ``*`` stands for names that the user chooses."""
+    """The dotted keys of a settings model. ``*`` stands for a name that the user chooses."""
     found: set[str] = set()
     for name, field in model.model_fields.items():
         inner = inner_model(field.annotation)
@@ -62,12 +62,12 @@ def test_every_command_and_option_is_explained_once_and_no_other():
 
 
 def rows(text: str) -> set[str]:
-    """The options that a page's tables are about."""
+    """The options in the first column of a page's tables."""
     first = "".join(re.findall(r"^\|([^|]+)\|", text, re.MULTILINE))
     return set(re.findall(r"`(--?[a-z][a-z-]*)`", first))
 
 
-def test_the_listing_has_the_first_paragraph_of_each_commands_help():
+def test_the_list_of_commands_shows_the_first_paragraph_of_each_commands_help():
     context = click.Context(vertexai)
     for name, line in COMMANDS.items():
         assert (vertexai.get_command(context, name).help or "").split("\n\n")[0] == line

@@ -14,7 +14,7 @@ other: a#b
 """
 
 
-def test_what_is_open_is_filled_in_and_all_else_stays(tmp_path):
+def test_bootstrap_fills_in_missing_facts_and_changes_nothing_else(tmp_path):
     path = tmp_path / "globals.yml"
     path.write_text(TEXT)
     assert facts.read(path) == {

@@ -1,4 +1,4 @@
-"""Which CI jobs the federation provider lets in, by a real evaluator of its condition's language."""
+"""Which CI jobs may get Google credentials: the provider's condition, run by a real evaluator of its language."""
 
 import pytest
 from fakes.federation import evaluate
@@ -6,7 +6,7 @@ from wanted import Host
 
 GITHUB = Host("github", "https://token.actions.githubusercontent.com", "acme/penguins", "main", "cloud")
 GITLAB = Host("gitlab", "https://gitlab.com", "acme/sub/penguins", "main", "cloud", audience="https://gitlab.com")
-# What the hosts say of a job of the main branch:
+# The claims in the ID token of a job on the main branch:
 # https://docs.github.com/en/actions/reference/security/oidc, https://docs.gitlab.com/ci/secrets/id_token_authentication
 OF_GITHUB = {
     "repository": "acme/penguins", "repository_id": "1296269", "ref": "refs/heads/main", "event_name": "push",
@@ -39,7 +39,7 @@ OF_GITLAB = {
         (GITLAB, OF_GITLAB | {"environment": "prod"}, False),
     ],
 )
-def test_only_jobs_of_the_repositorys_branch_are_let_in(host, claims, allowed):
+def test_only_ci_jobs_of_the_repositorys_main_branch_get_credentials(host, claims, allowed):
     assert bool(evaluate(host.condition, claims)) is allowed
     mapped = {name: evaluate(source, claims) for name, source in host.mapping.items()}
     assert len(mapped["google.subject"]) < 127

@@ -50,18 +50,18 @@ def test_nodes_of_a_namespace_run_together():
     assert steps(*nodes, cls="NamespaceNodeGrouper") == {"ns": ("ns.one", "ns.deep.two"), "alone": ("alone",)}
 
 
-def test_tags_group_and_the_prefix_can_be_chosen():
+def test_nodes_with_the_same_group_tag_run_together_and_the_prefix_can_be_chosen():
     nodes = Node(same, "raw", "a", name="one", tags=["job.x", "other"]), Node(same, "a", "b", name="two", tags="job.x")
     assert steps(*nodes, cls="TagNodeGrouper", params={"tag_prefix": "job."}) == {"x": ("one", "two")}
 
 
-def test_kedro_vertexais_name_of_a_grouper_is_known():
+def test_a_grouper_may_be_named_as_in_kedro_vertexai():
     nodes = Node(same, "raw", "a", name="one", tags="group.g"), Node(same, "a", "b", name="two", tags="group.g")
     assert steps(*nodes, cls="kedro_vertexai.grouping.TagNodeGrouper") == {"g": ("one", "two")}
 
 
 class Halves:
-    """A grouper of one's own, by its path."""
+    """A grouper that the user has written, and names by its path."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -70,7 +70,7 @@ class Halves:
         return {"first": pipeline.nodes[: self._count]}
 
 
-def test_a_grouper_of_ones_own_and_what_it_leaves_out_stands_alone():
+def test_a_node_that_the_users_own_grouper_leaves_out_is_a_step_of_its_own():
     nodes = CHAIN[:3]
     assert steps(*nodes, cls=f"{__name__}.Halves", params={"count": 2}) == {"first": ("one", "two"), "fork": ("fork",)}
 
@@ -84,18 +84,18 @@ class Overlap:
     ("cls", "params", "sentence"),
     [
         ("TagNodeGroper", {}, "there is no such grouper. Did you mean 'TagNodeGrouper'?"),
-        ("nowhere.Grouper", {}, "run_config.grouping.cls: nowhere.Grouper: cannot be imported"),
-        ("TagNodeGrouper", {"prefix": "x"}, "run_config.grouping.params: "),
-        (f"{__name__}.Overlap", {}, "node 'one' is in 'a' and in 'b'"),
+        ("nowhere.Grouper", {}, "run_config.grouping.cls: nowhere.Grouper cannot be imported"),
+        ("TagNodeGrouper", {"prefix": "x"}, "run_config.grouping.params: TagNodeGrouper does not accept them ("),
+        (f"{__name__}.Overlap", {}, "node 'one' is in both 'a' and 'b'"),
     ],
 )
-def test_a_wrong_grouper_is_a_sentence(cls, params, sentence):
+def test_a_mistake_in_the_grouper_is_explained(cls, params, sentence):
     with pytest.raises(UserError) as error:
         steps(*CHAIN, cls=cls, params=params)
     assert sentence in str(error.value)
 
 
-def test_groups_that_wait_for_each_other_are_shown():
+def test_the_message_shows_which_groups_wait_for_each_other():
     nodes = (
         Node(same, "raw", "a", name="one", tags="group.x"),
         Node(same, "a", "b", name="two", tags="group.y"),
@@ -105,6 +105,6 @@ def test_groups_that_wait_for_each_other_are_shown():
         steps(*nodes, cls="TagNodeGrouper")
 
 
-def test_two_group_tags_on_a_node_are_named_with_it():
+def test_a_node_with_two_group_tags_is_named_with_its_tags():
     with pytest.raises(UserError, match=r"Node 'one' has 2 group tags: group\.x, group\.y"):
         steps(Node(same, "raw", "a", name="one", tags=["group.y", "group.x"]), cls="TagNodeGrouper")

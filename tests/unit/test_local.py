@@ -1,4 +1,4 @@
-"""The executor on specs that the KFP SDK compiled, whose containers are plain commands of this machine."""
+"""``run-local`` on specs that the KFP SDK compiled. Their containers are plain commands of this machine."""
 
 import functools
 import json
@@ -22,7 +22,7 @@ from starter.vertexai.local import scheduler as local
 
 
 def sh(name: str, script: str, **arguments: Any):
-    """A task that runs a shell script; its arguments are those of ``dsl.container_component``."""
+    """Make a task that runs a shell script. ``arguments`` are those of ``dsl.container_component``."""
 
     def task() -> None:
         return dsl.ContainerSpec(image="x", command=["sh", "-c", script, name], args=["{{$}}"])
@@ -122,7 +122,7 @@ def test_a_failed_task_stops_what_depends_on_it_and_nothing_else(tmp_path):
     assert "The failed tasks are: [bad]." in status["error"]["message"]
 
 
-def test_a_task_that_may_run_however_others_ended_does(tmp_path):
+def test_a_task_that_ignores_upstream_failures_runs_after_a_failed_task(tmp_path):
     def pipeline():
         sh("whatever", "true").after(sh("bad", "exit 1")).ignore_upstream_failure()
 
@@ -142,12 +142,12 @@ def test_a_retry_succeeds_where_the_first_attempt_failed(tmp_path):
     assert json.loads(printed(job, "report"))["state"] == "SUCCEEDED"
 
 
-def test_retries_end(tmp_path):
+def test_a_task_fails_when_its_retries_are_used_up(tmp_path):
     job = execute(spec_of(lambda: sh("bad", "exit 1").set_retry(2, backoff_duration="0s")), tmp_path)
     assert (job.tasks["bad"].state, job.tasks["bad"].attempt) == ("FAILED", 3)
 
 
-def test_a_killed_task_says_so(tmp_path):
+def test_the_error_of_a_killed_task_names_the_signal(tmp_path):
     job = execute(spec_of(lambda: sh("hungry", "kill -9 $$")), tmp_path)
     assert job.tasks["hungry"].error == "killed by SIGKILL, perhaps for lack of memory"
 
@@ -162,7 +162,7 @@ def test_a_command_that_does_not_exist_is_named(tmp_path):
 
 
 def test_two_branches_run_side_by_side_and_one_worker_runs_one_at_a_time(tmp_path):
-    """Each branch waits for the other's file: alone, neither could end."""
+    """Each branch waits for the other's file, so neither can succeed alone."""
 
     def pipeline():
         for mine, other in (("a", "b"), ("b", "a")):
@@ -215,12 +215,12 @@ def test_what_only_vertex_can_run_is_refused_before_anything_runs(tmp_path):
         with dsl.ParallelFor([1, 2]):
             sh("each", "true")
 
-    with pytest.raises(UserError, match="parameterIterator; loops are run by Vertex AI only"):
+    with pytest.raises(UserError, match=r"parameterIterator\. Only Vertex AI can run loops"):
         execute(spec_of(pipeline), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_tasks_of_one_name_in_two_graphs_are_told_apart():
+def test_tasks_with_the_same_name_in_two_graphs_get_different_names():
     def pipeline():
         for number in range(2):
             with dsl.ExitHandler(sh(f"exit-{number}", "true")):
@@ -236,14 +236,14 @@ def test_tasks_of_one_name_in_two_graphs_are_told_apart():
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"pipelineInfo": {}}', "{", "a: [", "\x00"])
-def test_a_file_that_is_no_spec_is_refused_with_the_cure(content, tmp_path):
+def test_a_file_that_is_not_a_spec_is_refused_and_the_message_says_how_to_make_one(content, tmp_path):
     for name in ("x.json", "x.yaml"):
         (tmp_path / name).write_text(content)
         with pytest.raises(UserError, match=r"Make one with: kedro vertexai compile"):
             read_spec(tmp_path / name)
 
 
-def test_python_in_a_container_is_this_python(tmp_path):
+def test_a_local_step_runs_with_the_same_python_as_kedro(tmp_path):
     @dsl.container_component
     def which():
         return dsl.ContainerSpec(image="x", command=["python", "-c", "import sys; print(sys.executable)"])
@@ -253,7 +253,7 @@ def test_python_in_a_container_is_this_python(tmp_path):
 
 
 def make_and_show(text: str):
-    """A task that makes something and one that shows it, both cached, as KFP does unless told otherwise."""
+    """A task that makes an artifact and one that shows it. Both are cached, which is KFP's default."""
 
     def pipeline():
         made = write(text=text)
@@ -272,7 +272,7 @@ def test_a_cached_task_is_taken_from_an_earlier_run(tmp_path):
     assert states(execute(make_and_show("other"), tmp_path)) == states(first)
 
 
-def test_a_failed_run_started_again_resumes_where_it_failed(tmp_path):
+def test_a_run_that_failed_resumes_where_it_failed_when_it_is_started_again(tmp_path):
     def pipeline():
         sh("good", "true")
         sh("bad", f"test -e {tmp_path}/mended").after(sh("before", "true"))
@@ -288,7 +288,7 @@ def test_a_cached_result_whose_artifact_is_gone_is_made_again(tmp_path):
     assert states(execute(make_and_show("hello"), tmp_path)) == {"write": "SUCCEEDED", "show": "SUCCEEDED"}
 
 
-def test_a_change_of_the_code_makes_cached_results_anew(tmp_path):
+def test_a_change_of_the_code_makes_cached_tasks_run_again(tmp_path):
     (tmp_path / "src").mkdir()
     (tmp_path / "src/nodes.py").write_text("one")
     execute(make_and_show("hello"), tmp_path)

@@ -9,7 +9,7 @@ from starter.vertexai.contract import decode, encode
 
 
 def through_a_struct(params: dict) -> dict:
-    """What the platform does to a STRUCT: protobuf Struct and back, numbers becoming doubles."""
+    """Send parameters through a protobuf ``Struct``, as the platform does. It turns numbers into doubles."""
     struct = json_format.Parse(json.dumps(encode(params)), struct_pb2.Struct())
     return decode(json.loads(json_format.MessageToJson(struct)))
 
@@ -19,7 +19,7 @@ def through_a_struct(params: dict) -> dict:
     [0, 1, -7, 2**53, 2**53 + 1, -(2**70), 1.0, -0.0, 0.1, 1e300, math.inf, True, False, None, "", "1", "a'b\"c$(d)`e`\n{{$}}ü",
      [], {}, [1, 1.0, [True]], {"a": {"b": [{"c": 2.0}]}}],
 )  # fmt: skip
-def test_a_value_arrives_with_its_type(value):
+def test_a_runtime_parameter_reaches_the_step_with_its_type(value):
     arrived = through_a_struct({"x": value})["x"]
     assert repr(arrived) == repr(value)
 
@@ -31,7 +31,7 @@ CONSUMED = {"forest", "alpha", "open"}
 @pytest.mark.parametrize(
     "params", [{"alpha": 2}, {"forest": {"n_estimators": 3}}, {"open": {"any": 1}}, {"date": "x"}, {}]
 )
-def test_a_parameter_that_is_used_passes(params):
+def test_a_parameter_that_a_node_uses_is_accepted(params):
     check_known(params, DECLARED, CONSUMED, {"date"}, "p")
 
 
@@ -49,5 +49,5 @@ def test_a_typo_is_named_with_the_nearest_parameter(params, sentence):
     assert sentence in str(error.value)
 
 
-def test_a_node_that_takes_all_parameters_takes_each():
+def test_every_parameter_is_accepted_if_a_node_takes_them_all():
     check_known({"unused": 1}, DECLARED, {""}, set(), "p")

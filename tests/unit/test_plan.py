@@ -21,7 +21,7 @@ def planned(*nodes: Node, catalog: tuple[str, ...] | dict = ("raw",), **run_conf
     return make_plan("p", Pipeline(nodes), RunConfig(image="x", **run_config), Catalog(config, "catalog.yml").entry)
 
 
-def test_a_step_per_node_with_what_flows_between_them():
+def test_each_node_becomes_a_step_with_its_inputs_and_outputs():
     plan = planned(
         Node(same, ["raw", "params:a"], "made", name="First"),
         Node(same, ["made", "parameters"], "kept", name="second"),
@@ -36,24 +36,24 @@ def test_a_step_per_node_with_what_flows_between_them():
     assert plan.artifacts == {"made": Artifact("data_made")}
 
 
-def test_datasets_that_sanitise_alike_keep_artifacts_of_their_own():
+def test_datasets_whose_names_sanitise_alike_get_artifacts_of_their_own():
     plan = planned(Node(same, "raw", ["a#b", "a:b"], name="one"), Node(same, ["a#b", "a:b"], "end", name="two"))
     assert {name: artifact.key for name, artifact in plan.artifacts.items()} == {"a#b": "data_a_b", "a:b": "data_a_b_2"}
 
 
 @pytest.mark.parametrize("other", ["a-b", "a.b", "A_b"])
-def test_two_names_that_become_one_task_are_both_named(other):
+def test_two_nodes_that_would_become_the_same_task_are_both_named(other):
     with pytest.raises(UserError, match=r"'a_b'.*both become the task 'a-b'") as error:
         planned(Node(same, "raw", "x", name="a_b"), Node(same, "raw", "y", name=other))
     assert f"'{other}'" in str(error.value)
 
 
-def test_a_node_cannot_take_a_task_name_of_mlflow():
+def test_a_node_cannot_have_the_name_of_a_task_that_mlflow_needs():
     with pytest.raises(UserError, match="reserved for MLflow"):
         planned(Node(same, "raw", "x", name="mlflow_start_run"))
 
 
-def test_a_dataset_from_nowhere_is_named_with_its_node_and_the_cure():
+def test_a_dataset_that_nothing_provides_is_named_with_its_node_and_the_cure():
     with pytest.raises(UserError, match=r"'missing' \(input of node 'lost' of pipeline 'p'\).*conf/base/catalog.yml"):
         planned(Node(same, "missing", "x", name="lost"))
 
@@ -84,7 +84,7 @@ def test_the_graph_shows_the_datasets_on_its_edges():
     ]
 
 
-def test_a_dataset_taken_inside_and_outside_its_group_travels():
+def test_a_dataset_that_is_used_inside_and_outside_its_group_travels_as_an_artifact():
     plan = planned(
         Node(same, "raw", "x", name="make", tags="group.g"),
         Node(same, "x", "y", name="inside", tags="group.g"),
@@ -108,14 +108,14 @@ def test_a_dataset_taken_inside_and_outside_its_group_travels():
         (REMOTE, False),
     ],
 )
-def test_what_the_catalog_only_remembers_travels(config, travels):
+def test_a_dataset_that_the_catalog_keeps_in_memory_travels_as_an_artifact(config, travels):
     plan = planned(
         Node(same, "raw", "x", name="a"), Node(same, "x", "y", name="b"), catalog={"raw": REMOTE, "x": config}
     )
     assert ("x" in plan.artifacts and plan.artifacts["x"].travels) is travels
 
 
-def test_a_dataset_factory_is_a_place():
+def test_a_dataset_of_a_factory_is_kept_by_the_catalog():
     plan = planned(
         Node(same, "raw", "ns.x", name="a"), Node(same, "ns.x", "y", name="b"),
         catalog={"raw": REMOTE, "{namespace}.{name}": {"type": "pandas.CSVDataset", "filepath": "gs://b/{name}.csv"}},
@@ -123,7 +123,7 @@ def test_a_dataset_factory_is_a_place():
     assert plan.artifacts == {}
 
 
-def test_transcoded_datasets_are_one_dataset_with_one_place():
+def test_a_transcoded_dataset_needs_a_catalog_entry_for_each_of_its_names():
     nodes = Node(same, "raw", "a@pandas", name="write"), Node(same, "a@spark", "end", name="read")
     plan = planned(*nodes, catalog={"raw": REMOTE, "a@pandas": REMOTE, "a@spark": REMOTE})
     assert plan.steps[1].after == ("write",)
@@ -137,7 +137,7 @@ def test_transcoded_datasets_are_one_dataset_with_one_place():
 LEADING = Node(same, "raw", "x", name="make"), Node(same, "x", "y", name="take")
 
 
-def test_a_place_on_a_containers_own_disk_is_no_place():
+def test_two_steps_cannot_exchange_a_dataset_on_a_containers_own_disk():
     catalog = {"raw": REMOTE, "x": LOCAL}
     with pytest.raises(UserError) as error:
         planned(*LEADING, catalog=catalog, root="gs://bucket")
@@ -145,18 +145,19 @@ def test_a_place_on_a_containers_own_disk_is_no_place():
     assert "'x' is made in step 'make' and taken in step 'take', but data/x.csv is on a container's own disk" in said
     assert "Take it out of the catalog" in said
     assert "give it a remote path" in said
-    assert planned(*LEADING, catalog=catalog).artifacts == {}  # here, all steps have one disk
+    # Without a root, all steps run on this machine and share its disk.
+    assert planned(*LEADING, catalog=catalog).artifacts == {}
     together = {"grouping": {"cls": "ChainNodeGrouper"}}
     assert len(planned(*LEADING, catalog=catalog, root="gs://bucket", **together).steps) == 1
 
 
-def test_transcoding_hides_no_place_on_a_containers_own_disk():
+def test_two_steps_cannot_exchange_a_transcoded_dataset_on_a_containers_own_disk():
     nodes = Node(same, "raw", "a@pandas", name="write"), Node(same, "a@spark", "end", name="read")
     with pytest.raises(UserError, match="made in step 'write' and taken in step 'read'"):
         planned(*nodes, catalog={"raw": REMOTE, "a@pandas": LOCAL, "a@spark": LOCAL}, root="gs://bucket")
 
 
-def test_what_is_only_written_to_a_containers_disk_is_warned_of_and_what_is_only_read_is_named():
+def test_the_user_is_warned_of_files_that_are_lost_and_told_of_files_that_the_image_needs():
     plot = {"type": "kedro_mlflow.io.artifacts.MlflowArtifactDataset", "dataset": LOCAL}
     plan = planned(*LEADING, catalog={"raw": LOCAL, "y": {**LOCAL, "filepath": "data/y.csv"}}, root="gs://bucket")
     assert plan.read_from_image == ("data/x.csv",)
@@ -166,17 +167,17 @@ def test_what_is_only_written_to_a_containers_disk_is_warned_of_and_what_is_only
 
 
 @pytest.mark.parametrize("path", ["gs://b/x", "s3a://b/x", "dbfs:/x", "abfs://b/x", "/gcs/b/x", "https://h/x"])
-def test_remote_paths_are_places(path):
+def test_steps_can_exchange_a_dataset_at_a_remote_path(path):
     assert planned(*LEADING, catalog={"raw": REMOTE, "x": {**LOCAL, "filepath": path}}, root="gs://b").warnings == ()
 
 
 @pytest.mark.parametrize("path", ["data/x", "/data/x", "file:///data/x", "~/x"])
-def test_local_paths_are_not(path):
+def test_steps_cannot_exchange_a_dataset_at_a_local_path(path):
     with pytest.raises(UserError, match="own disk"):
         planned(*LEADING, catalog={"raw": REMOTE, "x": {**LOCAL, "filepath": path}}, root="gs://b")
 
 
-def test_lineage_is_told_what_the_catalog_says():
+def test_lineage_gets_types_and_metadata_from_the_catalog():
     plan = planned(
         Node(same, "raw", ["model", "scores", "table", "seen"], name="make"),
         Node(same, ["seen", "model"], None, name="take"),
@@ -203,7 +204,7 @@ def test_lineage_is_told_what_the_catalog_says():
         ("Model", "takes 'type' and 'metadata', got 'Model'"),
     ],
 )
-def test_a_mistake_in_lineage_is_named(said, sentence):
+def test_a_mistake_in_the_lineage_of_a_dataset_is_explained(said, sentence):
     with pytest.raises(UserError) as error:
         planned(*LEADING, catalog={"raw": REMOTE, "x": {**REMOTE, "metadata": {"vertexai": said}}})
     assert sentence in str(error.value)

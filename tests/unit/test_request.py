@@ -1,4 +1,4 @@
-"""What Vertex AI is asked for, as data."""
+"""The request for a pipeline job, as data."""
 
 import pytest
 from starter.errors import UserError
@@ -20,7 +20,7 @@ def request(params: dict | None = None, name: str = "demo-1", **run_config: obje
     )
 
 
-def test_a_job_has_what_the_settings_say():
+def test_the_settings_are_in_the_request():
     asked = request(
         {"n": 1.0},
         service_account="pipeline@p.iam.gserviceaccount.com",
@@ -44,13 +44,13 @@ def test_a_job_has_what_the_settings_say():
     }
 
 
-def test_what_is_not_set_is_not_asked_for():
+def test_the_request_leaves_out_what_is_not_set():
     asked = request()
     assert set(asked) == {"displayName", "pipelineSpec", "runtimeConfig", "labels"}
     assert asked["runtimeConfig"]["parameterValues"] == {}
 
 
-def test_the_fingerprint_is_of_the_content_and_not_of_the_name():
+def test_the_fingerprint_depends_on_the_content_and_not_on_the_name():
     def fingerprint(**values: object) -> str:
         return request(**values)["labels"]["kedro_fingerprint"]
 
@@ -59,7 +59,7 @@ def test_the_fingerprint_is_of_the_content_and_not_of_the_name():
     assert len({fingerprint(**other) for other in [{}, *others]}) == 4
 
 
-def test_labels_fit_google_and_stay_apart():
+def test_labels_are_valid_and_different_texts_get_different_labels():
     assert label_value("__default__") == "__default__"
     values = {label_value(text) for text in ("train.all", "train-all", "Train-All", "t" * 80, "t" * 81)}
     assert len(values) == 5
@@ -68,7 +68,9 @@ def test_labels_fit_google_and_stay_apart():
 
 @pytest.mark.parametrize("root", ["file:///tmp", None])
 def test_a_pipeline_root_that_is_not_in_cloud_storage_is_refused(root):
-    with pytest.raises(UserError, match=r"^f: run_config.root: .* must be in Cloud Storage, gs://bucket/folder"):
+    with pytest.raises(
+        UserError, match=rf"^f: run_config.root must be in Cloud Storage \(gs://bucket/path\), not {root}\."
+    ):
         request(root=root)
 
 
@@ -84,13 +86,13 @@ def test_a_pipeline_root_that_is_not_in_cloud_storage_is_refused(root):
         ),
     ],
 )
-def test_without_a_cloud_there_is_a_sentence(values, sentence):
+def test_an_environment_without_a_cloud_is_explained(values, sentence):
     with pytest.raises(UserError) as error:
         settings(**values).target("f")
     assert sentence in str(error.value)
 
 
-def test_the_endpoint_is_the_regions_unless_said_otherwise():
+def test_the_endpoint_is_that_of_the_region_unless_the_settings_name_another():
     assert settings().target("f").api_endpoint == "https://europe-west1-aiplatform.googleapis.com"
     assert settings(api_endpoint="https://psc.example.com").target("f").api_endpoint == "https://psc.example.com"
 

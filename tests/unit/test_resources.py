@@ -26,7 +26,7 @@ TWO = Node(same, "a", "b", name="two", tags="group.g")
 BY_TAG = {"cls": "TagNodeGrouper"}
 
 
-def test_group_goes_before_node_before_tag_before_default():
+def test_an_entry_for_a_group_wins_over_one_for_a_node_then_a_tag_then_the_default():
     entries = {"__default__": {"cpu": 1, "memory": "1Gi"}, "big": {"cpu": 2}, "one": {"cpu": 3}}
     assert [found.cpu for found in resources(ONE, TWO, resources=entries)] == ["3", "1"]
     assert [found.cpu for found in resources(ONE, TWO, resources={**entries, "g": {"cpu": 4}}, grouping=BY_TAG)] == [
@@ -44,12 +44,12 @@ def test_a_group_asks_for_the_most_that_a_node_asks_for_and_for_the_time_of_all(
     ]
 
 
-def test_an_image_and_a_gpu_for_some_steps():
+def test_some_steps_can_have_another_image_and_a_gpu():
     entries = {"big": {"image": "cuda", "gpu_type": "NVIDIA_L4"}}
     assert resources(ONE, TWO, resources=entries) == [Resources(image="cuda", gpu=1, gpu_type="NVIDIA_L4"), Resources()]
 
 
-def test_node_selectors_are_kedro_vertexais_way_to_name_a_gpu():
+def test_a_gpu_may_be_named_by_node_selectors_as_in_kedro_vertexai():
     selectors = {"big": {"cloud.google.com/gke-accelerator": "NVIDIA_TESLA_T4"}}
     entries = {"big": {"gpu": "2"}}
     assert resources(ONE, resources=entries, node_selectors=selectors) == [Resources(gpu=2, gpu_type="NVIDIA_TESLA_T4")]
@@ -63,13 +63,13 @@ def test_node_selectors_are_kedro_vertexais_way_to_name_a_gpu():
         ({"one": {"image": "cuda"}}, "nodes of step 'g' ask for different values of 'image' (None, cuda)"),
     ],
 )  # fmt: skip
-def test_what_contradicts_itself_is_named(entries, sentence):
+def test_entries_that_contradict_each_other_are_named(entries, sentence):
     with pytest.raises(UserError) as error:
         resources(ONE, TWO, resources=entries, grouping=BY_TAG)
     assert sentence in str(error.value)
 
 
-def test_two_tags_that_agree_are_no_tie():
+def test_two_tags_may_say_the_same():
     assert resources(ONE, resources={"big": {"cpu": 2}, "group.g": {"cpu": 2}})[0].cpu == "2"
 
 
@@ -80,7 +80,7 @@ def cached(*nodes: Node, **run_config) -> list[str]:
 KEEPS = Node(same, "b", "kept", name="keeps", tags="big")
 
 
-def test_nothing_is_cached_until_asked_for():
+def test_no_step_is_cached_unless_the_settings_say_so():
     assert cached(ONE, TWO, KEEPS) == []
     assert cached(ONE, TWO, KEEPS, caching={"big": True}) == ["one"]
     assert cached(ONE, TWO, KEEPS, caching={"__default__": True, "one": False}) == ["two"]
@@ -91,7 +91,7 @@ def test_a_step_that_writes_the_catalog_is_cached_only_by_its_own_name():
     assert cached(ONE, TWO, KEEPS, caching={"keeps": True}) == ["keeps"]
 
 
-def test_a_group_is_cached_if_all_of_it_is():
+def test_a_group_is_cached_if_all_of_its_nodes_are():
     assert cached(ONE, TWO, caching={"one": True}, grouping=BY_TAG) == []
     assert cached(ONE, TWO, caching={"one": True, "two": True}, grouping=BY_TAG) == ["g"]
     assert cached(ONE, TWO, caching={"g": True}, grouping=BY_TAG) == ["g"]

@@ -1,4 +1,4 @@
-"""What has to be done so that the schedules there are become those of the file."""
+"""Which changes make the schedules on Vertex AI agree with those of the file."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def job(
 
 
 def there(schedule: dict, number: int = 1, state: str = "ACTIVE") -> dict:
-    """The schedule as the service shows it: named, with a start time, without what is false."""
+    """The schedule as Vertex AI returns it: with a name and a start time, and without fields that are false."""
     shown = {key: value for key, value in schedule.items() if value is not False}
     return {"startTime": "2026-01-01T00:00:00.123Z", **shown, "name": f"schedules/{number}", "state": state}
 
@@ -45,7 +45,7 @@ def test_a_schedule_is_created_once_and_then_unchanged():
     assert actions(changes([wanted], [there(wanted)], OURS, ["train"], prune=True)) == [("train", "unchanged")]
 
 
-def test_a_start_time_is_the_same_however_it_is_written():
+def test_a_start_time_may_be_written_in_another_time_zone():
     wanted = make_schedule(entry(start_time="2027-01-01T02:00:00+02:00"), job(), WHERE)
     shown = {**there(wanted), "startTime": "2027-01-01T00:00:00.000000Z"}
     assert actions(changes([wanted], [shown], OURS, ["train"], prune=False)) == [("train", "unchanged")]
@@ -88,7 +88,7 @@ def test_a_changed_spec_is_named_and_not_printed():
     assert change.differences == {"createPipelineJobRequest.pipelineJob.pipelineSpec": ("another", "this one")}
 
 
-def test_what_cannot_be_unset_is_replaced():
+def test_a_schedule_is_replaced_if_a_field_has_to_be_unset():
     before = there(make_schedule(entry(max_run_count=3), job(), WHERE))
     (change,) = changes([make_schedule(entry(), job(), WHERE)], [before], OURS, ["train"], prune=False)
     assert change.action == "replaced"
@@ -102,20 +102,20 @@ def test_a_completed_schedule_is_replaced_when_it_changes_and_not_before():
     assert actions(changes([more], [done], OURS, ["train"], prune=False)) == [("train", "replaced")]
 
 
-def test_a_schedule_that_the_file_has_no_more_is_deleted_only_when_asked_for():
+def test_a_schedule_that_has_left_the_file_is_deleted_only_with_prune():
     old = there(make_schedule(entry(), job("old"), WHERE))
     assert actions(changes([], [old], OURS, ["train"], prune=False)) == [("old", "left")]
     assert actions(changes([], [old], OURS, ["train"], prune=True)) == [("old", "deleted")]
 
 
-def test_a_schedule_of_the_file_that_is_not_asked_for_is_left_alone():
+def test_a_schedule_of_a_pipeline_that_was_not_chosen_is_left_alone():
     other = there(make_schedule(entry(), job("other"), WHERE))
     wanted = make_schedule(entry(), job(), WHERE)
     assert actions(changes([wanted], [other], OURS, ["train", "other"], prune=True)) == [("train", "created")]
 
 
 @pytest.mark.parametrize("stranger", [job(env="prod"), job(project="another"), {"displayName": "train", "labels": {}}])
-def test_nobody_elses_schedule_is_touched_though_it_has_the_same_display_name(stranger):
+def test_a_schedule_of_somebody_else_is_not_touched_even_with_the_same_display_name(stranger):
     wanted = make_schedule(entry(), job(), WHERE)
     others = there({**make_schedule(entry(), job(), WHERE), "createPipelineJobRequest": {"pipelineJob": stranger}})
     assert actions(changes([wanted], [others], OURS, ["train"], prune=True)) == [("train", "created")]
@@ -128,7 +128,7 @@ def test_of_two_schedules_of_one_pipeline_the_older_one_stays():
     assert found[1].there["name"] == "schedules/2"
 
 
-def test_a_pipeline_goes_by_its_own_entry_or_by_the_default():
+def test_a_pipeline_uses_its_own_entry_or_else_the_default():
     entries = {"default_schedule": entry(), "train": entry()}
     assert entry_for("train", entries, "f") == "train"
     assert entry_for("other", entries, "f") == "default_schedule"
@@ -142,25 +142,25 @@ def test_a_pipeline_goes_by_its_own_entry_or_by_the_default():
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"cron_expression": "61 * * * *"}, ".cron_expression: '61 * * * *' is not a schedule (Bad minute)"),
-        ({"cron_expression": "0 6 * *"}, "is not a schedule (it takes five fields"),
-        ({"cron_expression": "0 0 6 * * *"}, "is not a schedule (it takes five fields"),
-        ({"cron_expression": "0 0 L * *"}, "is not a schedule"),
-        ({"cron_expression": "0 0 30 2 *"}, "is not a schedule (Bad day-of-month)"),
+        ({"cron_expression": "61 * * * *"}, ".cron_expression: '61 * * * *' is not a cron expression (Bad minute)"),
+        ({"cron_expression": "0 6 * *"}, "is not a cron expression (it takes five fields"),
+        ({"cron_expression": "0 0 6 * * *"}, "is not a cron expression (it takes five fields"),
+        ({"cron_expression": "0 0 L * *"}, "is not a cron expression"),
+        ({"cron_expression": "0 0 30 2 *"}, "is not a cron expression (Bad day-of-month)"),
         ({"timezone": "Europe/Berlim"}, ".timezone: Europe/Berlim is not a time zone. Did you mean 'Europe/Berlin'?"),
-        ({"timezone": "CEST"}, ".timezone: CEST is not a time zone. It takes a name of the IANA time zone database"),
+        ({"timezone": "CEST"}, ".timezone: CEST is not a time zone. Use a name from the IANA time zone database"),
         ({"timezone": "../etc/passwd"}, ".timezone: ../etc/passwd is not a time zone."),
         (
             {"end_time": "2020-01-01T00:00:00Z"},
-            ".end_time: 2020-01-01T00:00:00+00:00 is over before the schedule begins.",
+            ".end_time: 2020-01-01T00:00:00+00:00 is before the schedule begins.",
         ),
         (
             {"start_time": "2030-01-02T00:00:00Z", "end_time": "2030-01-01T00:00:00Z"},
-            ".end_time: 2030-01-01T00:00:00+00:00 is over before the schedule begins.",
+            ".end_time: 2030-01-01T00:00:00+00:00 is before the schedule begins.",
         ),
     ],
 )
-def test_what_vertex_would_refuse_is_refused_here(values, sentence):
+def test_a_schedule_that_vertex_would_refuse_is_refused_before_it_is_sent(values, sentence):
     with pytest.raises(UserError) as error:
         validate(entry(**values), WHERE)
     assert str(error.value).startswith(WHERE)

@@ -1,4 +1,4 @@
-"""Pieces of a step that need no pipeline: its timeout, its host names, what it says of what it made."""
+"""Parts of a step that need no pipeline: its timeout, its host aliases, and the metadata of its artifacts."""
 
 import http.server
 import json
@@ -18,20 +18,20 @@ from starter.vertexai.step.lineage import Lineage, numbers_of, shape_of, within_
 from starter.vertexai.step.runner import StepRunner
 
 
-def test_a_step_that_is_in_time_is_left_alone():
+def test_a_step_that_ends_in_time_is_not_stopped():
     with deadline(1):
         time.sleep(0.01)
     time.sleep(1.1)
 
 
-def test_a_step_that_takes_too_long_is_stopped_with_a_sentence():
+def test_a_step_that_takes_too_long_is_stopped_and_its_error_names_the_timeout():
     started = time.monotonic()
     with pytest.raises(StepTimeout, match="longer than its timeout of 1 s"), deadline(1):
         time.sleep(30)
     assert time.monotonic() - started < 5
 
 
-def test_an_aliased_host_is_found(monkeypatch):
+def test_a_host_is_reached_by_its_alias(monkeypatch):
     monkeypatch.setattr("socket.getaddrinfo", __import__("socket").getaddrinfo)
     server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
     threading.Thread(target=server.handle_request, daemon=True).start()
@@ -51,7 +51,7 @@ def test_an_aliased_host_is_found(monkeypatch):
         ("text", {}),
     ],
 )
-def test_lineage_describes_tables(data, said):
+def test_lineage_has_the_shape_of_tables(data, said):
     assert shape_of(data) == said
 
 
@@ -64,7 +64,7 @@ def test_lineage_describes_tables(data, said):
         ({"r2": float("nan"), "loss": float("inf"), "f1": 1}, {"f1": 1.0}),
     ],
 )  # fmt: skip
-def test_lineage_has_the_numbers_of_metrics_as_far_as_json_knows_them(metrics, said):
+def test_lineage_has_the_numbers_of_metrics_except_those_that_json_cannot_write(metrics, said):
     assert numbers_of(metrics) == said
 
 
@@ -75,7 +75,7 @@ def test_metadata_never_exceeds_its_limit():
     assert len(json.dumps(kept)) <= 2048
 
 
-def test_a_dictionary_of_numbers_that_is_no_metric_stays_out_of_the_metadata(tmp_path):
+def test_numbers_that_are_not_metrics_stay_out_of_the_metadata(tmp_path):
     artifacts = {"vocabulary": ArtifactDataset(f"{tmp_path}/vocabulary")}
     told = {"vocabulary": {"key": "data_vocabulary", "uri": None, "metadata": {}, "numbers": False}}
     lineage = Lineage(told, artifacts)
@@ -95,7 +95,7 @@ def run(node: Node, artifacts: dict[str, ArtifactDataset], *hooks: object) -> No
     StepRunner(artifacts, hooks).run(Pipeline([node]), DataCatalog(), _create_hook_manager())
 
 
-def test_what_was_made_is_in_the_executor_output(tmp_path):
+def test_the_executor_output_describes_every_artifact_of_the_step(tmp_path):
     artifacts = {"table": ArtifactDataset(f"{tmp_path}/table")}
     told = {
         "table": {"key": "data_table", "uri": None, "metadata": {"owner": "me"}, "numbers": False},

@@ -2,21 +2,21 @@ import pytest
 from starter.vertexai.job import JobIdentity
 from starter.vertexai.tracking import failure_tags
 
-# As Vertex AI words it.
+# Vertex AI's own wording.
 MESSAGE = (
     "The DAG failed because some tasks failed. The failed tasks are: [train-forest].; Job (project_id = p, job_id = 1) "
     "is failed due to the above error."
 )
 
 
-def test_the_jobs_page_is_in_the_console():
+def test_the_url_of_a_job_on_vertex_is_its_page_in_the_console():
     job = JobIdentity("demo-1", "7", "projects/42/locations/europe-west1/pipelineJobs/demo-1")
     assert job.url == (
         "https://console.cloud.google.com/vertex-ai/locations/europe-west1/pipelines/runs/demo-1?project=42"
     )
 
 
-def test_a_job_elsewhere_has_the_url_it_says():
+def test_the_url_of_a_local_job_is_its_resource_name():
     assert JobIdentity("demo-1", "7", "file:///somewhere/demo-1").url == "file:///somewhere/demo-1"
 
 
@@ -56,5 +56,5 @@ def test_a_job_elsewhere_has_the_url_it_says():
         ),
     ],
 )
-def test_the_failed_node_is_named_by_whoever_knows_it(tags, message, expected):
+def test_the_failed_node_and_its_error_come_from_the_step_or_else_from_the_platform(tags, message, expected):
     assert failure_tags(tags, message) == expected

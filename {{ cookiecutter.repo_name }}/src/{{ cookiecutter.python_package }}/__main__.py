@@ -1,4 +1,4 @@
-"""``python -m <package>`` is ``kedro run`` for this project."""
+"""``python -m <package>`` does what ``kedro run`` does in this project."""
 
 from pathlib import Path
 

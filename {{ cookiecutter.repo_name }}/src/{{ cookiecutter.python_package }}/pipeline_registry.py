@@ -5,7 +5,7 @@ from kedro.pipeline import Pipeline
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Find every pipeline below ``pipelines/``; ``__default__`` is all of them together."""
+    """Find every pipeline below ``pipelines/``. ``__default__`` is all of them together."""
     pipelines = find_pipelines(raise_errors=True)
     pipelines["__default__"] = sum(pipelines.values(), start=Pipeline([]))
     return pipelines

@@ -7,7 +7,7 @@ from omegaconf.resolvers import oc
 
 from .auth import resolvers
 
-# OmegaConf says this to Kedro at every command, and only Kedro can change it.
+# Kedro causes this warning of OmegaConf in every command, and a project can do nothing about it.
 warnings.filterwarnings("ignore", message=r"register_new_resolver\(\) is deprecated")
 _show_warning = warnings.showwarning
 

@@ -1,4 +1,4 @@
-"""google-auth's ambient credentials, for Google's APIs; and what to do when they fail."""
+"""The ambient Google credentials, as google-auth finds them, and advice for when they fail."""
 
 import logging
 import re
@@ -20,24 +20,24 @@ __all__ = [
 
 _TOKEN_INFO = "https://oauth2.googleapis.com/tokeninfo"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-# It warns that no project is set; here every request names its own.
+# google-auth warns when no default project is set. Every request here names its project, so nobody needs the warning.
 logging.getLogger("google.auth._default").setLevel(logging.ERROR)
 
 
 def default() -> Any:
-    """google-auth's application default credentials, for all of Google's APIs.
+    """Find google-auth's application default credentials, with the scope for all of Google Cloud's APIs.
 
     Raises:
         GoogleAuthError: when there are none, or they cannot be read.
     """
-    # If it were asked with the scope, google-auth would look up a project's name for a federated identity, which nobody
-    # needs here.
+    # When the scope is passed to this function, google-auth also looks up the project of a federated identity. That
+    # takes a request, and the project is not used here.
     credentials, _project = google.auth.default()
     return with_scopes_if_required(credentials, [SCOPE])
 
 
 def ambient() -> Any:
-    """The credentials that google-auth finds here: a login, a service account, a federated identity.
+    """Find the credentials of this process: a user's login, a service account, or a federated identity.
 
     Raises:
         AuthorizationError: when there are none.
@@ -49,10 +49,10 @@ def ambient() -> Any:
 
 
 def access_token() -> str:
-    """An access token of the ambient identity, for Google's APIs and registries.
+    """Get an access token of the ambient identity, for Google's APIs and registries.
 
     Raises:
-        AuthorizationError: when there is none to be had, with the reason and the cure.
+        AuthorizationError: when Google gives no token; the message has the reason and the cure.
     """
     credentials = ambient()
     try:
@@ -63,57 +63,56 @@ def access_token() -> str:
 
 
 def session(service_account: str | None = None) -> AuthorizedSession:
-    """A ``requests`` session that calls Google's REST APIs as the ambient identity.
+    """Make a ``requests`` session that calls Google's REST APIs as the ambient identity.
 
     Args:
-        service_account: whom to impersonate.
+        service_account: service account to impersonate; None calls as the ambient identity itself.
 
     Raises:
-        AuthorizationError: when there are no credentials.
+        GoogleAuthError: when there are no credentials.
     """
-    credentials = ambient()
+    credentials = default()
     if service_account:
         credentials = impersonated_credentials.Credentials(credentials, service_account, target_scopes=[SCOPE])
     return AuthorizedSession(credentials)
 
 
 def may_impersonate(service_account: str) -> None:
-    """Get an access token of a service account, and throw it away.
+    """Try whether the ambient identity may impersonate a service account, by getting an access token for it.
 
     Raises:
-        GoogleAuthError: when there is none for the ambient identity.
+        GoogleAuthError: when it may not, or Google gives no token for another reason.
     """
     session(service_account).credentials.refresh(Request())
 
 
 def whoami() -> str:
-    """The e-mail of the ambient identity, or its kind if Google does not tell.
+    """Ask who the ambient identity is: its e-mail address, or the type of its credentials if Google knows no address.
 
     Raises:
-        AuthorizationError: when there are no credentials.
-        GoogleAuthError: when they get no token.
+        GoogleAuthError: when there are no credentials, or Google gives no token for them.
     """
-    credentials = ambient()
+    credentials = default()
     credentials.refresh(Request())
     email = getattr(credentials, "service_account_email", "") or getattr(credentials, "account", "")
     if email:
         return str(email)
-    # In the body: a URL would be logged.
+    # The token goes into the body, because URLs are logged.
     answer = requests.post(_TOKEN_INFO, data={"access_token": credentials.token}, timeout=30)
     return str(answer.json().get("email") or type(credentials).__name__)
 
 
 def is_switched_off(said: str) -> bool:
-    """Whether an answer of Google's says that the API is not enabled in the project."""
+    """Whether Google's answer says that the API is not enabled in the project."""
     return bool(re.search("SERVICE_DISABLED|has not been used|is disabled", said))
 
 
 def advice_for(error: Exception) -> str:
-    """What to do about a failure to get a token."""
+    """Say why there is no token, and what the user can do about it."""
     if isinstance(error, DefaultCredentialsError):
-        return "There are no Google credentials here: gcloud auth application-default login"
+        return "There are no Google credentials here. Log in: gcloud auth application-default login"
     if isinstance(error, RefreshError) and re.search("invalid_grant|reauth", str(error), re.IGNORECASE):
-        return "The credentials have expired or were revoked: gcloud auth application-default login"
+        return "Google's credentials expired or were revoked. Log in again: gcloud auth application-default login"
     if isinstance(error, TransportError | OSError):
-        return "Google could not be reached for half a minute. Try again."
+        return "Google could not be reached. Check the network and the proxy, and try again."
     return "Google answered with an error."

@@ -1,7 +1,7 @@
 """Google ID tokens for an MLflow server behind Identity-Aware Proxy: OAuth client id in, ``Authorization`` header out.
 
-google-auth gets the tokens; here they are kept until shortly before they end, renewed once for all threads, and a
-failure to get one is told with what to grant.
+google-auth gets the tokens. This module keeps each token until shortly before it expires, renews it once for all
+threads, and explains a failure: which role to grant, or which key to correct.
 """
 
 import functools
@@ -23,19 +23,20 @@ from ..errors import AuthorizationError
 from .credentials import SCOPE, advice_for, default, is_switched_off
 from .mlflow_request_header_provider import RequestHeaderProviderWithKedroContext
 
-# A token is renewed this long before its end, in seconds, or after nine tenths of a short life.
+# A token is renewed this many seconds before it expires, or after nine tenths of its lifetime if that is short.
 _MARGIN = 60.0
-# Waits between attempts, in seconds: about half a minute in all.
+# Seconds to wait between the attempts to get a token: about half a minute in all.
 _BACKOFF = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 _STATUS = re.compile(r"['\"]?code['\"]?: (\d{3})|\b([45]\d\d)\b")
 
 
 class IdToken:
-    """An ID token for one audience, shared by everything in the process that asks for it.
+    """An ID token for one audience, which everything in this process shares.
 
     Args:
-        make_credentials: google-auth credentials whose ``refresh`` gets the token.
-        advice: what to do about a failure, by the HTTP status of Google's answer; None if there was no answer.
+        make_credentials: makes google-auth credentials whose ``refresh`` gets the token.
+        advice: says what to do about a failure, given the HTTP status of Google's answer (None if Google did not
+            answer) and the exception.
     """
 
     def __init__(self, make_credentials: Callable[[], Any], advice: Callable[[int | None, Exception], str]) -> None:
@@ -48,15 +49,15 @@ class IdToken:
         os.register_at_fork(after_in_child=self._new_lock)
 
     def get(self) -> str:
-        """The token, renewed if it is about to end.
+        """The token, which is renewed first if it is about to expire.
 
         Raises:
-            AuthorizationError: when there is none to be had, with the reason and the cure.
+            AuthorizationError: when Google gives no token; the message has the reason and the cure.
         """
         if time.monotonic() < self._renew_at:
             return self._token
         with self._lock:
-            if time.monotonic() >= self._renew_at:  # no other thread has done it meanwhile
+            if time.monotonic() >= self._renew_at:  # another thread may have renewed it in the meantime
                 self._renew()
         return self._token
 
@@ -72,19 +73,20 @@ class IdToken:
             except (GoogleAuthError, OSError, ValueError) as error:
                 status = _status(error)
                 if not _is_transient(status, error) or wait is None:
-                    # What google-auth says of an answer it cannot read may quote the token in it.
+                    # If google-auth cannot read an answer, its exception quotes the answer, and the token may be in it.
+                    # The first argument is google-auth's own message.
                     said = str(error.args[0]) if isinstance(error, GoogleAuthError) and error.args else ""
                     reason = f"({type(error).__name__}: {said})".replace(": )", ")")
                     advice = self._advice(status, error)
-                    raise AuthorizationError(f"No ID token from Google. {advice} {reason}") from None
-                if time.monotonic() < self._ends_at:  # the old one will do a little longer
+                    raise AuthorizationError(f"Google gave no ID token. {advice} {reason}") from None
+                if time.monotonic() < self._ends_at:  # the old token is still valid
                     return
                 time.sleep(wait * random.uniform(0.8, 1.2))
 
     def _keep(self, token: str, started: float) -> None:
-        """A token's life is counted from now, by its own length: this machine's clock may be wrong."""
+        """Keep a token for as long as its claims say, counted from the request: this machine's clock may be wrong."""
         claims = jwt.decode(token, verify=False)
-        lifetime = claims["exp"] - claims["iat"] - 1  # both are whole seconds, the first one rounded down
+        lifetime = claims["exp"] - claims["iat"] - 1  # iat is rounded down, so up to a second has gone by
         self._token = token
         self._ends_at = started + lifetime
         self._renew_at = self._ends_at - min(_MARGIN, lifetime / 10)
@@ -95,16 +97,16 @@ class IdToken:
 
 class _GoogleProvider(RequestHeaderProviderWithKedroContext):
     def in_context(self) -> bool:
-        """There is always a header to send."""
+        """A Google provider always sends a header."""
         return True
 
     def request_headers(self) -> dict[str, str]:
-        """The header, ``Authorization`` unless ``header`` names another."""
+        """The header with the token: ``Authorization``, unless ``init_kwargs`` has another name as ``header``."""
         return {self.params.get("header", "Authorization"): f"Bearer {self._id_token().get()}"}
 
     @abstractmethod
     def _id_token(self) -> IdToken:
-        """Whose token it is."""
+        """The token that the header carries."""
 
     def _param(self, name: str) -> str:
         value = self.params.get(name)
@@ -114,14 +116,14 @@ class _GoogleProvider(RequestHeaderProviderWithKedroContext):
 
 
 class MLFlowGoogleIAMRequestHeaderProvider(_GoogleProvider):
-    """ID token of a service account that the ambient identity impersonates: ``client_id``, ``service_account``."""
+    """Sends an ID token of ``service_account``, which the ambient identity impersonates, for ``client_id``."""
 
     def _id_token(self) -> IdToken:
         return _impersonated(self._param("client_id"), self._param("service_account"))
 
 
 class MLFlowGoogleOauthRequestHeaderProvider(_GoogleProvider):
-    """ID token of the ambient identity itself (metadata server, service account key): ``client_id``."""
+    """Sends an ID token of the ambient identity itself (metadata server, service account key) for ``client_id``."""
 
     def _id_token(self) -> IdToken:
         return _ambient(self._param("client_id"))
@@ -139,9 +141,9 @@ def _impersonated(audience: str, service_account: str) -> IdToken:
         if status == 403:
             return f"Grant this identity roles/iam.serviceAccountTokenCreator on {service_account}."
         if status == 404:
-            return f"There is no service account {service_account}; correct service_account."
+            return f"There is no service account {service_account}. Correct it in globals.yml or mlflow.yml."
         if status == 400:
-            return f"Google does not take the audience {audience}; correct client_id."
+            return f"Google does not accept the audience {audience}. Correct client_id in globals.yml or mlflow.yml."
         return advice_for(error)
 
     return IdToken(make, advice)
@@ -155,21 +157,21 @@ def _ambient(audience: str) -> IdToken:
     def advice(status: int | None, error: Exception) -> str:
         if isinstance(error, DefaultCredentialsError):
             return (
-                "This identity has no ID tokens of its own (user credentials cannot mint ID tokens): use the provider "
-                "MLFlowGoogleIAMRequestHeaderProvider with a service_account."
+                "This identity gets no ID tokens of its own, because user credentials cannot mint ID tokens. Use the "
+                "provider MLFlowGoogleIAMRequestHeaderProvider and name a service_account to impersonate."
             )
         if status in (400, 404):
-            return f"The metadata server does not give one for the audience {audience}; correct client_id."
+            return f"The metadata server gives no token for the audience {audience}. Correct client_id in mlflow.yml."
         return advice_for(error)
 
     return IdToken(make, advice)
 
 
 def ambient_id_token(audience: str) -> str:
-    """An ID token of the ambient identity for a service that is called by it.
+    """Get an ID token of the ambient identity, to call the service that has this audience.
 
     Raises:
-        AuthorizationError: when there is none to be had, with the reason and the cure.
+        AuthorizationError: when Google gives no token; the message has the reason and the cure.
     """
     return _ambient(audience).get()
 

@@ -1,7 +1,7 @@
 """Base class of the header providers that ``mlflow.yml`` names: Kedro context and ``init_kwargs`` in, headers out.
 
-MLflow swallows what a provider raises and sends the request without its header. Kedro registers a provider again with
-each context, and MLflow then joins the headers of all of them. This class makes sure that neither happens.
+MLflow swallows what a provider raises, and sends the request without its header. kedro-mlflow registers a provider
+again with each Kedro context, and MLflow then joins the headers of all of them. This class prevents both.
 """
 
 import functools
@@ -19,18 +19,18 @@ from ..errors import PLACEHOLDER, AuthorizationError, not_filled_in
 
 
 class RequestHeaderProviderWithKedroContext(RequestHeaderProvider):
-    """Override ``in_context()`` (is there a header to send?) and ``request_headers()`` (which?).
+    """Override ``in_context()``, whether there are headers to send, and ``request_headers()``, which returns them.
 
     Args:
         kedro_context: passed by kedro-mlflow when ``pass_context`` is true.
-        init_kwargs: ``server.request_header_provider.init_kwargs`` of ``mlflow.yml``, kept as ``self.params``, with
-            those of ``run_config.mlflow.request_header_provider_params`` of ``vertexai.yml``.
+        init_kwargs: ``server.request_header_provider.init_kwargs`` of ``mlflow.yml``. ``self.params`` has them
+            together with ``run_config.mlflow.request_header_provider_params`` of ``vertexai.yml``.
 
     Raises:
-        AuthorizationError: when the two files disagree, or a placeholder has not been filled in.
+        AuthorizationError: when the two files contradict each other, or a placeholder has not been filled in.
     """
 
-    # Each context registers one more; only the provider of the newest context speaks.
+    # Each Kedro context registers one more provider. Only the one of the newest context sends headers.
     _newest: ClassVar["RequestHeaderProviderWithKedroContext | None"] = None
 
     def __init__(self, kedro_context: KedroContext, **init_kwargs: Any) -> None:
@@ -47,7 +47,7 @@ class RequestHeaderProviderWithKedroContext(RequestHeaderProvider):
 
 
 def _guarded(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A provider's method that is silent for all but the newest provider and whose failure nobody can swallow."""
+    """Wrap a provider's method: only the newest provider sends headers, and a failure ends the process."""
 
     @functools.wraps(method)
     def guarded(self: RequestHeaderProviderWithKedroContext) -> Any:
@@ -56,7 +56,7 @@ def _guarded(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
         try:
             result = method(self)
         except Exception as error:
-            # Without the cause: its traceback could show a token.
+            # The cause is left out, because its traceback could show a token.
             where = f"{type(self).__name__}.{method.__name__}"
             raise AuthorizationError(f"{where}: {type(error).__name__}: {error}") from None
         if method.__name__ == "request_headers" and result:
@@ -67,18 +67,18 @@ def _guarded(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _refuse_unsafe_server(provider: RequestHeaderProviderWithKedroContext) -> None:
-    """A header is for the tracking server alone, and is not sent in clear to another machine."""
+    """Refuse to send the header to any server but the tracking server, or unencrypted to another machine."""
     server, registry = (urlsplit(uri) for uri in (mlflow.get_tracking_uri(), mlflow.get_registry_uri()))
     if registry.scheme in ("http", "https") and registry.netloc != server.netloc:
         raise AuthorizationError(
             f"mlflow.yml: server.mlflow_registry_uri is at {registry.netloc}, the tracking server at {server.netloc}, "
-            "and the authorization header would go to both. Remove mlflow_registry_uri."
+            "so the authorization header would go to both. Remove mlflow_registry_uri."
         )
     host = server.hostname or ""
     if server.scheme == "http" and not _is_loopback(host) and provider.params.get("allow_http") != host:
         raise AuthorizationError(
-            f"mlflow.yml: server.mlflow_tracking_uri is plain http to {host}, and the authorization header would be "
-            f"readable on the way. Use https, or allow it by name: init_kwargs.allow_http: {host}"
+            f"mlflow.yml: server.mlflow_tracking_uri is plain http to {host}, so anybody on the way could read the "
+            f"authorization header. Use https, or allow it by name: init_kwargs.allow_http: {host}"
         )
 
 
@@ -90,14 +90,14 @@ def _is_loopback(host: str) -> bool:
 
 
 def _agreed(init_kwargs: dict[str, Any], context: KedroContext) -> dict[str, Any]:
-    """What ``mlflow.yml`` and ``vertexai.yml`` say, which must not be two things."""
+    """Join the parameters of ``mlflow.yml`` and ``vertexai.yml``, which must not contradict each other."""
     run_config = _config(context, "vertexai").get("run_config") or {}
     others = (run_config.get("mlflow") or {}).get("request_header_provider_params") or {}
     for name, value in others.items():
         if init_kwargs.get(name, value) != value:
             raise AuthorizationError(
                 f"'{name}' is '{init_kwargs[name]}' in mlflow.yml (server.request_header_provider.init_kwargs) but "
-                f"'{value}' in vertexai.yml (run_config.mlflow.request_header_provider_params). State it once."
+                f"'{value}' in vertexai.yml (run_config.mlflow.request_header_provider_params). Remove one of them."
             )
     return {**others, **init_kwargs}
 

@@ -1,8 +1,8 @@
 """Kedro pipeline → groups of nodes; each group runs as one step.
 
-A grouper is any object with ``group(pipeline, resources)``: the pipeline, and a function that tells what a node asks of
-its machine, in; group name → its nodes, out. Nodes that no group has are steps of their own. Its constructor gets
-``run_config.grouping.params``.
+A grouper is any class with a method ``group(pipeline, resources)``. The method gets the Kedro pipeline and a function
+that returns the resources of a node; it returns group name → nodes. A node that is in no group becomes a step of its
+own. The constructor gets ``run_config.grouping.params``.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,10 +22,10 @@ ResourcesOf = Callable[[Node], Resources]
 
 
 class IdentityNodeGrouper:
-    """A step per node."""
+    """Each node runs as a step of its own."""
 
     def group(self, pipeline: Pipeline, _resources: ResourcesOf) -> Groups:
-        """Each node alone."""
+        """Put each node into a group of its own."""
         return {node.name: [node] for node in pipeline.nodes}
 
 
@@ -33,23 +33,23 @@ class TagNodeGrouper:
     """Nodes with the same tag ``<tag_prefix><name>`` run together as ``name``.
 
     Args:
-        tag_prefix: what group tags begin with; Kedro 1 takes no ``group:``, kedro-vertexai's default.
+        tag_prefix: how group tags begin. Kedro 1 does not allow kedro-vertexai's default, ``group:``.
     """
 
     def __init__(self, tag_prefix: str = "group.") -> None:
         self._prefix = tag_prefix
 
     def group(self, pipeline: Pipeline, _resources: ResourcesOf) -> Groups:
-        """By tag.
+        """Group nodes by their group tags.
 
         Raises:
-            UserError: naming a node that two groups claim.
+            UserError: when a node has more than one group tag.
         """
         groups: Groups = {}
         for node in pipeline.nodes:
             tags = sorted(tag for tag in node.tags if tag.startswith(self._prefix))
             if len(tags) > 1:
-                raise UserError(f"Node '{node.name}' has {len(tags)} group tags: {', '.join(tags)}. Leave it one.")
+                raise UserError(f"Node '{node.name}' has {len(tags)} group tags: {', '.join(tags)}. Keep one.")
             for tag in tags:
                 groups.setdefault(tag.removeprefix(self._prefix), []).append(node)
         return groups
@@ -59,22 +59,22 @@ class NamespaceNodeGrouper:
     """Nodes of one top-level namespace run together."""
 
     def group(self, pipeline: Pipeline, _resources: ResourcesOf) -> Groups:
-        """As ``Pipeline.group_nodes_by("namespace")`` does it."""
+        """Group nodes as ``Pipeline.group_nodes_by("namespace")`` does."""
         nodes = {node.name: node for node in pipeline.nodes}
         return {group.name: [nodes[name] for name in group.nodes] for group in pipeline.group_nodes_by("namespace")}
 
 
 class ChainNodeGrouper:
-    """Straight chains of nodes that ask for equal resources run together: each step costs a minute of start-up."""
+    """Straight chains of nodes with equal resources run together, because each step takes a minute to start."""
 
     def group(self, pipeline: Pipeline, resources: ResourcesOf) -> Groups:
-        """A node joins the one before it if neither has another neighbour on that side."""
+        """Put a node into its parent's group, if it has no other parent and the parent has no other child."""
         parents = pipeline.node_dependencies
         children: dict[Node, list[Node]] = {node: [] for node in parents}
         for node, before in parents.items():
             for parent in before:
                 children[parent].append(node)
-        chains: dict[Node, list[Node]] = {}  # by last node
+        chains: dict[Node, list[Node]] = {}  # keys are the last nodes of the chains
         for node in pipeline.nodes:
             (parent,) = parents[node] if len(parents[node]) == 1 else (None,)
             joins = parent in chains and len(children[parent]) == 1 and resources(parent) == resources(node)
@@ -90,26 +90,26 @@ def group_nodes(
     Args:
         pipeline: the Kedro pipeline.
         grouping: ``run_config.grouping``.
-        resources: what a node asks for.
+        resources: returns the resources that a node asks for.
 
     Returns:
-        Group name → its nodes, and the groups that must have run before.
+        Group name → its nodes, and the groups that must run before it.
 
     Raises:
-        UserError: when there is no such grouper, or what it returns is no partition or has a cycle.
+        UserError: when there is no such grouper, a node is in two groups, or groups wait for each other.
     """
     found: Mapping[str, Any] = _grouper(grouping).group(pipeline, resources)
     group_of: dict[Node, str] = {}
     for name, nodes in found.items():
         for node in nodes:
             if node in group_of:
-                raise UserError(f"run_config.grouping: node '{node.name}' is in '{group_of[node]}' and in '{name}'.")
+                raise UserError(f"run_config.grouping: node '{node.name}' is in both '{group_of[node]}' and '{name}'.")
             group_of[node] = name
     parents = pipeline.node_dependencies
     if strangers := sorted(node.name for node in group_of if node not in parents):
-        raise UserError(f"run_config.grouping: '{strangers[0]}' is no node of the pipeline.")
+        raise UserError(f"run_config.grouping: '{strangers[0]}' is in a group, but is not a node of the pipeline.")
     groups: Groups = {}
-    for node in pipeline.nodes:  # the order in which they can run
+    for node in pipeline.nodes:  # Kedro lists them in an order in which they can run
         groups.setdefault(group_of.setdefault(node, node.name), []).append(node)
     before = {
         name: sorted({group_of[parent] for node in nodes for parent in parents[node]} - {name})
@@ -129,7 +129,7 @@ def _in_order(before: Mapping[str, list[str]]) -> list[str]:
 
 
 def _grouper(grouping: GroupingConfig) -> Any:
-    """The grouper by its name here, kedro-vertexai's name for it, or the path of one's own class."""
+    """Make a grouper from its name here, its name in kedro-vertexai, or the path of a class of the user's."""
     where = f"run_config.grouping.cls: {grouping.cls}"
     module, _, name = grouping.cls.rpartition(".")
     if module in ("", "kedro_vertexai.grouping"):
@@ -141,11 +141,11 @@ def _grouper(grouping: GroupingConfig) -> Any:
         try:
             cls = getattr(import_module(module), name)
         except (ImportError, AttributeError) as error:
-            raise UserError(f"{where}: cannot be imported ({error}).") from None
+            raise UserError(f"{where} cannot be imported ({error}).") from None
     try:
         return cls(**grouping.params)
     except TypeError as error:
-        raise UserError(f"run_config.grouping.params: {error}") from None
+        raise UserError(f"run_config.grouping.params: {grouping.cls} does not accept them ({error}).") from None
 
 
 def _name(chain: list[Node]) -> str:

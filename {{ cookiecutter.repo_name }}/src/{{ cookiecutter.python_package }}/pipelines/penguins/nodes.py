@@ -1,4 +1,4 @@
-"""Plain functions of the penguins pipeline: data frames in, data frames, models and figures out."""
+"""The functions of the penguins pipeline's nodes: data frames in; data frames, models and figures out."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ def choose_model(
 
 
 def plot_confusion(predictions: pd.DataFrame) -> Figure:
-    """Draw which species are taken for which."""
+    """Draw the confusion matrix: which species the model takes for which."""
     figure = Figure(figsize=(5, 4), layout="constrained")
     ConfusionMatrixDisplay.from_predictions(
         predictions["actual"], predictions["predicted"], ax=figure.subplots(), cmap="Blues"

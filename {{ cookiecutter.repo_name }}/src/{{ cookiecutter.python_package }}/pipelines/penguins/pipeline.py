@@ -1,4 +1,4 @@
-"""The penguins pipeline: which species is it, by its measurements?"""
+"""The penguins pipeline predicts a penguin's species from its measurements."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,7 +6,7 @@ from . import nodes
 
 
 def create_pipeline(**_kwargs: object) -> Pipeline:
-    """Clean and split, train two models side by side, choose one, plot where it errs."""
+    """Clean and split the data, train two models side by side, keep the better one, and plot its mistakes."""
     return Pipeline(
         [
             Node(nodes.clean_penguins, "raw_penguins", "penguins", name="clean"),

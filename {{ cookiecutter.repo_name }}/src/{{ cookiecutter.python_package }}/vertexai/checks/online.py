@@ -1,6 +1,6 @@
-"""The second part of doctor's checklist: what Google and MLflow say before anything is launched.
+"""The second part of doctor's checklist: what Google and MLflow answer before anything is launched.
 
-Nothing is created or changed. ``testIamPermissions`` is how Google tells what an identity may do.
+The checks create and change nothing. They ask Google by ``testIamPermissions`` what an identity may do.
 """
 
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from ...errors import UserError
 from .. import tracking
 from ..cloud.client import Vertex
-from ..cloud.rest import call, impersonate, unexpected, whoami
+from ..cloud.rest import call, impersonate, whoami
 from ..project import Project
 from .check import Check, check
 
-# Seconds for an answer of Vertex AI in spite of failures: somebody waits at a terminal.
+# Seconds for which a failing call is tried again. They are few, because somebody waits at a terminal.
 _PATIENCE = 10.0
 _ACT_AS = "iam.serviceAccounts.actAs"
 _STORAGE = ["storage.objects.create", "storage.objects.get", "storage.objects.list"]
@@ -26,7 +26,7 @@ _MANIFESTS = ", ".join(
 
 
 def online(project: Project) -> Iterator[Check]:
-    """The checks that ask: Google, if this environment launches on Vertex AI, and MLflow."""
+    """Run the checks that need a network: of Google, if this environment launches on Vertex AI, and of MLflow."""
     if project.settings.project_id:
         yield from _google(project)
     yield check("MLflow", lambda: _mlflow(project))
@@ -58,45 +58,39 @@ def _vertex(project: Project) -> str:
 
 def _may_act_as(account: str) -> str:
     url = f"https://iam.googleapis.com/v1/projects/-/serviceAccounts/{account}:testIamPermissions"
-    answer = call("POST", url, json={"permissions": [_ACT_AS]})
-    if answer.status_code == 404:
-        raise UserError(f"There is no service account {account}; correct run_config.service_account.")
-    if not answer.ok:
-        raise unexpected(answer)
+    refusals = {404: f"There is no service account {account}. Correct run_config.service_account."}
+    answer = call("POST", url, refusals, json={"permissions": [_ACT_AS]})
     if _ACT_AS not in answer.json().get("permissions", []):
         raise UserError(f"Grant this identity roles/iam.serviceAccountUser on {account}.")
     return account
 
 
 def _bucket(root: str, account: str | None) -> str:
-    """Whether the steps' service account, or else this identity, may read and write there."""
+    """Check that the steps' service account, or else this identity, may read and write the pipeline root."""
     bucket = root.removeprefix("gs://").partition("/")[0]
     url = f"https://storage.googleapis.com/storage/v1/b/{bucket}/iam/testPermissions"
-    answer = call("GET", url, account, params={"permissions": _STORAGE})
-    if answer.status_code == 404:
-        raise UserError(f"There is no bucket gs://{bucket}: gcloud storage buckets create gs://{bucket}")
-    if not answer.ok and answer.status_code != 403:
-        raise unexpected(answer)
     who = account or "this identity"
-    missing = sorted(set(_STORAGE) - set(answer.json().get("permissions", []) if answer.ok else []))
+    cure = f"Grant {who} roles/storage.objectUser on gs://{bucket}: it lacks "
+    refusals = {
+        403: f"{cure}{', '.join(_STORAGE)}.",
+        404: f"There is no bucket gs://{bucket}. Create it: gcloud storage buckets create gs://{bucket}",
+    }
+    answer = call("GET", url, refusals, account, params={"permissions": _STORAGE})
+    missing = sorted(set(_STORAGE) - set(answer.json().get("permissions", [])))
     if missing:
-        raise UserError(f"Grant {who} roles/storage.objectUser on gs://{bucket}: it lacks {', '.join(missing)}.")
+        raise UserError(f"{cure}{', '.join(missing)}.")
     return f"{who} may read and write gs://{bucket}"
 
 
 def _image_pushed(image: str) -> str:
     host, _, path = image.partition("/")
     if not host.endswith((".pkg.dev", "gcr.io")):
-        return f"{image} is not in one of Google's registries, so it was not looked for"
+        return f"{image} is not in a registry of Google's, so doctor did not look for it"
     name, _, reference = path.partition("@") if "@" in path else path.partition(":")
     url = f"https://{host}/v2/{name}/manifests/{reference or 'latest'}"
-    answer = call("HEAD", url, headers={"Accept": _MANIFESTS})
-    if answer.status_code == 404:
-        raise UserError(f"{image} is not there yet: kedro docker build --image {image} && docker push {image}")
-    if answer.status_code in (401, 403):
-        raise UserError(f"Grant this identity roles/artifactregistry.reader on the repository of {image}.")
-    if not answer.ok:
-        raise unexpected(answer)
+    cure = f"Grant this identity roles/artifactregistry.reader on the repository of {image}."
+    absent = f"{image} is not in the registry yet. Push it: kedro docker build --image {image} && docker push {image}"
+    answer = call("HEAD", url, {401: cure, 403: cure, 404: absent}, headers={"Accept": _MANIFESTS})
     return answer.headers.get("Docker-Content-Digest", image)
 
 
@@ -105,10 +99,10 @@ def _mlflow(project: Project) -> str:
         with tracking.connected(project.path, project.env):
             return f"{tracking.ask()} answers"
     except UserError as error:
-        # What MLflow and Identity-Aware Proxy refuse reaches us in their own words only.
+        # Only the text of the error tells whether MLflow or Identity-Aware Proxy has refused, and why.
         said, cause = str(error), str(error.__cause__)
     if "Invalid Host header" in cause:
-        cure = "MLflow refuses the host name that it is called by: start it with mlflow server --allowed-hosts …"
+        cure = "MLflow refuses the host name in its address. Start it with: mlflow server --allowed-hosts …"
     elif "IAP" in cause or "code 401" in cause or "code 403" in cause:
         cure = (
             "Identity-Aware Proxy refuses the token: client_id must be that of the IAP resource, and the service "

@@ -1,4 +1,4 @@
-"""The API's message of a pipeline job → ``PipelineJob`` with its tasks."""
+"""Vertex AI's message about a pipeline job → ``PipelineJob`` with its tasks."""
 
 import re
 
@@ -9,9 +9,9 @@ from .request import PIPELINE
 
 
 def job_of(job: types.PipelineJob) -> PipelineJob:
-    """The job as this project knows it; without its tasks, if it comes from a list."""
+    """Translate a pipeline job of the API. A job that comes from a list has no tasks."""
     details = job.job_detail.task_details
-    # The exit handler, by the name that KFP gives it, and the job itself are graphs of tasks, listed among them.
+    # The API lists two graphs among the tasks: the job itself, and the exit handler, which KFP has named.
     graphs = {detail.parent_task_id for detail in details}
     graphs |= {detail.task_id for detail in details if re.fullmatch(r"exit-handler-\d+", detail.task_name)}
     tasks = [_task(detail) for detail in details if detail.task_id not in graphs]
@@ -36,7 +36,7 @@ def _task(detail: types.PipelineTaskDetail) -> TaskRun:
     containers += [*executor.custom_job_detail.failed_jobs, executor.custom_job_detail.job]
     containers = [name for name in containers if name]
     seconds = (detail.end_time - detail.start_time).total_seconds() if detail.end_time and detail.start_time else 0.0
-    # What a component gives back as parameters is kept as metadata of its execution.
+    # Vertex AI keeps the output parameters of a task in the metadata of its execution.
     outputs = {
         key.removeprefix("output:"): value
         for key, value in dict(detail.execution.metadata or {}).items()

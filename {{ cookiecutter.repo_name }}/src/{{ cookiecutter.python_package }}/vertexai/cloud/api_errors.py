@@ -15,14 +15,14 @@ from ..settings.models import Target
 
 @contextmanager
 def explained(target: Target, what: str = "") -> Iterator[None]:
-    """Around calls of the Vertex AI API.
+    """Wrap calls of the Vertex AI API, and turn what they raise into a message for the user.
 
     Args:
         target: project, region and endpoint.
-        what: what is asked about, ``job x``.
+        what: what the calls are about, such as ``job x``.
 
     Raises:
-        UserError: for whatever Google, or the way to it, refuses.
+        UserError: when Google refuses a call, or cannot be reached.
     """
     try:
         yield
@@ -36,30 +36,30 @@ def explained(target: Target, what: str = "") -> Iterator[None]:
     except GoogleAuthError as error:
         raise UserError(f"{advice_for(error)} ({brief(error)})") from None
     except requests.RequestException as error:
-        raise UserError(f"{target.api_endpoint} cannot be reached. ({brief(error)})") from None
+        raise UserError(f"{target.api_endpoint} is unreachable. Check network and region. ({brief(error)})") from None
 
 
 def brief(error: Any) -> str:
-    """The first line of what an exception says."""
+    """The type of an exception and the first line of its message, at most 300 characters."""
     said = str(error).splitlines() or [""]
     return f"{type(error).__name__}: {said[0]}"[:300]
 
 
 def _refusal(error: GoogleAPICallError, target: Target, what: str) -> str:
-    # Google's client puts the request's method and URL in front.
+    # Google's client puts the method and the URL of the request in front of the message.
     said = re.sub(r"^[A-Z]+ https?://\S+: ", "", str(error.message))
     project = target.project_id
     if error.code == 400:
         return f"Vertex AI refuses the request: {said}"
     if error.code == 401:
-        return f"Google does not take these credentials: gcloud auth application-default login ({said})"
+        return f"Google does not accept these credentials. Log in: gcloud auth application-default login ({said})"
     if error.code == 403 and is_switched_off(f"{said} {error.reason}"):
         cure = f"gcloud services enable aiplatform.googleapis.com --project {project}"
-        return f"The Vertex AI API is not enabled: {cure} ({said})"
+        return f"The Vertex AI API is not enabled. Enable it: {cure} ({said})"
     if error.code == 403 and "actAs" in said:
         return f"Grant this identity roles/iam.serviceAccountUser on run_config.service_account. ({said})"
     if error.code == 403:
         return f"Grant this identity roles/aiplatform.user in project {project}, or correct project_id. ({said})"
     if error.code == 404:
         return f"There is no {what or 'such resource'} in project {project}, region {target.region}. ({said})"
-    return f"Vertex AI answers {error.code}: {said}"
+    return f"Vertex AI answers with HTTP status {error.code}: {said}"

@@ -1,12 +1,12 @@
 """The Vertex AI API of one project and region: submit, follow, list and cancel pipeline jobs, and change schedules.
 
-It uses Google's generated clients over REST. Each method makes the call it is named after, and no other.
+It uses Google's generated clients over REST. A method makes only the calls that its name promises and looks up nothing
+else, so a launcher needs few permissions.
 """
 
-import re
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from google.api_core.client_options import ClientOptions
@@ -27,16 +27,15 @@ from .answers import job_of
 from .api_errors import brief, explained
 from .request import FINGERPRINT, Request
 
-# Seconds: for one answer; for an answer in spite of failures; for one while a job is followed, which has time.
-_TIMEOUT = 60.0
-_PATIENCE = 90.0
-_LONG_PATIENCE = 1800.0
-# Between two looks at a job, in seconds: at first, and at most.
+_TIMEOUT = 60.0  # seconds to wait for one answer
+_PATIENCE = 90.0  # seconds for which a call that fails is tried again
+_LONG_PATIENCE = 1800.0  # the same while a job is followed: the job goes on, so there is time
+# Seconds between two looks at a job: the first pause, and the longest one.
 _PAUSE, _LONGEST_PAUSE = 1.0, 10.0
 
 
 class Vertex:
-    """The API.
+    """Vertex AI in one project and region.
 
     Args:
         target: project, region and endpoint.
@@ -51,21 +50,24 @@ class Vertex:
         self._target = target
         self._parent = f"projects/{target.project_id}/locations/{target.region}"
         self._patience = patience
-        options = ClientOptions(api_endpoint=target.api_endpoint)
-        self._options: dict[str, Any] = {"transport": "rest", "client_options": options, "credentials": ambient()}
+        endpoint = ClientOptions(api_endpoint=target.api_endpoint)
+        options: dict[str, Any] = {"transport": "rest", "client_options": endpoint, "credentials": ambient()}
+        self._pipelines = PipelineServiceClient(**options)
+        self._schedules = ScheduleServiceClient(**options)
+        self._metadata = MetadataServiceClient(**options)
 
     def submit(self, request: Request, job_id: str) -> tuple[PipelineJob, bool]:
-        """Ask for a pipeline job.
+        """Start a pipeline job.
 
         Args:
-            request: a ``PipelineJob``, see ``request``.
+            request: the pipeline job, made by ``request.make_request``.
             job_id: its id. Asking again with the same id starts no second job.
 
         Returns:
             The job, and whether it was there before this command.
 
         Raises:
-            UserError: when Vertex AI refuses, or the id is taken by a job of other content.
+            UserError: when Vertex AI refuses, or a job with other content has this id already.
         """
         tries: list[Exception] = []
         with explained(self._target):
@@ -81,26 +83,31 @@ class Vertex:
                 there = self.get(job_id)
         if there.labels.get(FINGERPRINT) != request["labels"][FINGERPRINT]:
             raise UserError(f"--job-id {job_id}: this id belongs to another job ({there.state}). Choose another id.")
-        # After a connection that was dropped, the job may be this command's own.
+        # If the connection was dropped in an earlier attempt, that attempt may have started this very job.
         return there, not tries
 
-    def get(self, job_id: str) -> PipelineJob:
-        """A job with its tasks.
+    def get(self, job_id: str, **retry: Any) -> PipelineJob:
+        """Look up a job with its tasks.
+
+        Args:
+            job_id: the job.
+            retry: arguments of ``google.api_core.retry.Retry`` that differ from this client's.
 
         Raises:
-            UserError: when there is none of that id.
+            UserError: when there is no job with this id, or Vertex AI refuses.
         """
-        return self._get(job_id)
+        with explained(self._target, f"job {job_id}"):
+            return job_of(self._pipelines.get_pipeline_job(name=self._job_name(job_id), **self._calling(**retry)))
 
     def follow(
         self, job_id: str, on_change: Callable[[TaskRun], None], on_trouble: Callable[[str], None]
     ) -> PipelineJob:
-        """Look at a job until it has ended.
+        """Follow a job until it has ended.
 
         Args:
             job_id: the job.
             on_change: called with each change of a task's state.
-            on_trouble: called with a message when looking fails for the moment; following goes on.
+            on_trouble: called with a message when Vertex AI fails to answer for the moment. Following goes on.
 
         Returns:
             The job as it ended.
@@ -111,7 +118,7 @@ class Vertex:
         seen: dict[str, tuple[str, int]] = {}
         pause = _PAUSE
         while True:
-            job = self._get(job_id, timeout=_LONG_PATIENCE, on_error=lambda error: on_trouble(brief(error)))
+            job = self.get(job_id, timeout=_LONG_PATIENCE, on_error=lambda error: on_trouble(brief(error)))
             for task in job.tasks.values():
                 if seen.get(task.name) != (task.state, task.attempt):
                     seen[task.name] = (task.state, task.attempt)
@@ -122,7 +129,7 @@ class Vertex:
             pause = min(pause * 1.2, _LONGEST_PAUSE)
 
     def jobs(self, labels: Mapping[str, str], limit: int) -> list[PipelineJob]:
-        """The newest jobs with these labels, newest first, without their tasks."""
+        """List the newest jobs with these labels, newest first, without their tasks."""
         filter_ = " AND ".join(f'labels.{name}="{value}"' for name, value in labels.items())
         request = types.ListPipelineJobsRequest(
             parent=self._parent,
@@ -131,16 +138,12 @@ class Vertex:
             order_by="create_time desc",
             read_mask=FieldMask(paths=["name", "state", "create_time", "start_time", "end_time", "labels", "error"]),
         )
-        found = []
         with explained(self._target):
-            for job in self._pipelines.list_pipeline_jobs(request, **self._calling()):
-                found.append(job_of(job))
-                if len(found) == limit:
-                    break
-        return found
+            found = self._pipelines.list_pipeline_jobs(request, **self._calling())
+            return [job_of(job) for job in islice(found, limit)]
 
     def cancel(self, job_id: str) -> None:
-        """Ask a job to stop; it takes a while to do so."""
+        """Ask Vertex AI to cancel a job, which takes a while."""
         with explained(self._target, f"job {job_id}"):
             self._pipelines.cancel_pipeline_job(name=self._job_name(job_id), **self._calling())
 
@@ -148,16 +151,20 @@ class Vertex:
         """Associate a job with a Vertex AI experiment, as ``aiplatform.PipelineJob.submit(experiment=…)`` does.
 
         Args:
-            job_id: the job; waits, at most the client's patience, until Vertex AI has made its metadata context.
-            name: the experiment, made when missing.
-            description: its description when it is made.
+            job_id: the job. Vertex AI makes a metadata context for it only after a while, and this method waits for
+                that, at most as long as this client's patience.
+            name: the experiment, which is created if there is none of this name.
+            description: description of the experiment when it is created.
+
+        Raises:
+            UserError: when the job gets no metadata context, or Vertex AI refuses.
         """
         store = f"{self._parent}/metadataStores/default"
         experiment = f"{store}/contexts/{name}"
         deadline = time.monotonic() + self._patience
         while not (job := self.get(job_id)).run_context:
             if job.has_ended or time.monotonic() > deadline:
-                raise UserError(f"Job {job_id} has no metadata context, so it is not in experiment {name}.")
+                raise UserError(f"Job {job_id} got no metadata context, so it is not in experiment {name}.")
             time.sleep(_PAUSE)
         with explained(self._target, f"experiment {name}"):
             try:
@@ -174,7 +181,7 @@ class Vertex:
             self._metadata.add_context_children(context=experiment, child_contexts=[job.run_context], **self._calling())
 
     def schedules(self) -> list[Request]:
-        """All schedules that launch pipeline jobs in the project and region, oldest first."""
+        """List all schedules that launch pipeline jobs in the project and region, oldest first."""
         request = types.ListSchedulesRequest(
             parent=self._parent, filter="create_pipeline_job_request:*", order_by="create_time"
         )
@@ -183,7 +190,7 @@ class Vertex:
             return [json_format.MessageToDict(types.Schedule.pb(schedule)) for schedule in found]
 
     def create_schedule(self, schedule: Request, paused: bool = False) -> None:
-        """Make a schedule. Not tried again when the connection drops: that could make two."""
+        """Create a schedule. The call is tried only once, because a second attempt could create a second schedule."""
         with explained(self._target):
             whole = self._with_parent(schedule)
             made = self._schedules.create_schedule(parent=self._parent, schedule=whole, timeout=_TIMEOUT, retry=None)
@@ -191,28 +198,17 @@ class Vertex:
                 self._schedules.pause_schedule(name=made.name, **self._calling())
 
     def update_schedule(self, name: str, schedule: Request, fields: list[str]) -> None:
-        """Change some fields of a schedule, in the API's camel case; what it has launched goes on."""
-        mask = FieldMask(paths=[re.sub("[A-Z]", lambda upper: f"_{upper[0].lower()}", field) for field in fields])
+        """Change some fields of a schedule, named in the API's camel case. Jobs that it has launched go on."""
+        mask = FieldMask()
+        mask.FromJsonString(",".join(fields))
         with explained(self._target, name):
             whole = self._with_parent({**schedule, "name": name})
             self._schedules.update_schedule(schedule=whole, update_mask=mask, **self._calling())
 
     def delete_schedule(self, name: str) -> None:
-        """Delete a schedule; what it has launched goes on."""
+        """Delete a schedule. Jobs that it has launched go on."""
         with explained(self._target, name):
             self._schedules.delete_schedule(name=name, **self._calling()).result(timeout=_TIMEOUT)
-
-    @cached_property
-    def _pipelines(self) -> PipelineServiceClient:
-        return PipelineServiceClient(**self._options)
-
-    @cached_property
-    def _schedules(self) -> ScheduleServiceClient:
-        return ScheduleServiceClient(**self._options)
-
-    @cached_property
-    def _metadata(self) -> MetadataServiceClient:
-        return MetadataServiceClient(**self._options)
 
     def _with_parent(self, schedule: Request) -> types.Schedule:
         launch = {**schedule["createPipelineJobRequest"], "parent": self._parent}
@@ -221,12 +217,8 @@ class Vertex:
     def _job_name(self, job_id: str) -> str:
         return f"{self._parent}/pipelineJobs/{job_id}"
 
-    def _get(self, job_id: str, **retry: Any) -> PipelineJob:
-        with explained(self._target, f"job {job_id}"):
-            return job_of(self._pipelines.get_pipeline_job(name=self._job_name(job_id), **self._calling(**retry)))
-
     def _calling(self, **retry: Any) -> dict[str, Any]:
-        """How a call is made: retried on 429, 500, 503 and dropped connections, and nothing else."""
+        """Timeout and retry of a call. It is tried again after 429, 500, 503 and dropped connections only."""
         return {"timeout": _TIMEOUT, "retry": Retry(**{"maximum": 20.0, "timeout": self._patience, **retry})}
 
 

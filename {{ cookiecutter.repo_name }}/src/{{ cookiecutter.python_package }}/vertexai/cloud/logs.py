@@ -6,7 +6,7 @@ from typing import Any
 
 from ...errors import UserError, did_you_mean
 from ..job import PipelineJob
-from .rest import call, unexpected
+from .rest import call
 
 # https://cloud.google.com/logging/docs/reference/v2/rest/v2/entries/list
 _URL = "https://logging.googleapis.com/v2/entries:list"
@@ -30,12 +30,12 @@ class Line:
 
 
 def read_logs(project_id: str, job: PipelineJob, step: str | None = None) -> Iterator[Line]:
-    """The log lines of a job's tasks, all attempts, oldest first.
+    """Read the log lines of all attempts of a job's tasks, oldest first.
 
     Args:
         project_id: Google Cloud project.
         job: the job, with its tasks.
-        step: name of a task; None is all of them.
+        step: name of a task, or None for all tasks.
 
     Raises:
         UserError: when there is no such task, or Cloud Logging refuses.
@@ -48,7 +48,7 @@ def read_logs(project_id: str, job: PipelineJob, step: str | None = None) -> Ite
     if not tasks:
         return
     ids = " OR ".join(f'"{number}"' for number in tasks)
-    # Without a time, Cloud Logging looks at the last day only.
+    # Without a start time, Cloud Logging searches the last day only.
     since = f'timestamp>="{job.created.isoformat()}"' if job.created else ""
     order: dict[str, Any] = {
         "resourceNames": [f"projects/{project_id}"],
@@ -56,13 +56,9 @@ def read_logs(project_id: str, job: PipelineJob, step: str | None = None) -> Ite
         "orderBy": "timestamp asc",
         "pageSize": 1000,
     }
+    refusals = {403: f"Cloud Logging refuses. Grant this identity roles/logging.viewer in project {project_id}."}
     while True:
-        answer = call("POST", _URL, json=order)
-        if answer.status_code == 403:
-            raise UserError(f"Cloud Logging refuses. Grant this identity roles/logging.viewer in project {project_id}.")
-        if not answer.ok:
-            raise unexpected(answer)
-        page = answer.json()
+        page = call("POST", _URL, refusals, json=order).json()
         for entry in page.get("entries", []):
             text = entry.get("textPayload") or entry.get("jsonPayload", {}).get("message", "")
             task = tasks.get(entry["resource"]["labels"]["job_id"], "")

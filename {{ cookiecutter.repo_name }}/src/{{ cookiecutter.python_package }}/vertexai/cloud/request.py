@@ -1,4 +1,4 @@
-"""Compiled spec and settings → the pipeline job that Vertex AI is asked for, in the JSON of its REST API.
+"""Compiled spec and settings → the request for a pipeline job, in the JSON of Vertex AI's REST API.
 
 What ``run-once --dry-run`` prints is exactly what is sent.
 https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.pipelineJobs
@@ -32,15 +32,15 @@ def make_request(
     labels: Mapping[str, str],
     where: str,
 ) -> Request:
-    """The pipeline job to ask for.
+    """Make the request for a pipeline job.
 
     Args:
         spec: compiled spec.
         run_config: ``run_config`` of ``vertexai.yml``.
         name: display name.
-        params: runtime parameters, nested.
+        params: runtime parameters, as a nested dictionary.
         labels: by which the job is found again.
-        where: the file of the settings, for the message.
+        where: path of the settings file, for the message.
 
     Returns:
         A ``PipelineJob`` whose label ``kedro_fingerprint`` covers everything but its names and labels.
@@ -49,7 +49,7 @@ def make_request(
         UserError: when there is no pipeline root, or it is not in Cloud Storage.
     """
     if not run_config.root or not run_config.root.startswith("gs://"):
-        raise UserError(f"{where}: run_config.root: {run_config.root} must be in Cloud Storage, gs://bucket/folder.")
+        raise UserError(f"{where}: run_config.root must be in Cloud Storage (gs://bucket/path), not {run_config.root}.")
     request: Request = {
         "pipelineSpec": dict(spec),
         "runtimeConfig": {
@@ -77,7 +77,7 @@ def labels_of(project: str, env: str | None, pipeline: str | None = None) -> dic
     Args:
         project: name of the Kedro project.
         env: its configuration environment.
-        pipeline: name of the Kedro pipeline; None is any.
+        pipeline: name of the Kedro pipeline, or None for any pipeline.
     """
     labels = {PROJECT: label_value(project), ENV: label_value(env or "base")}
     return labels | ({PIPELINE: label_value(pipeline)} if pipeline else {})
@@ -87,16 +87,16 @@ def check_job_id(job_id: str) -> None:
     """Refuse a job id that Vertex AI would refuse.
 
     Raises:
-        UserError: with the rule.
+        UserError: when the id breaks Vertex AI's rule; the message states the rule.
     """
     if not _JOB_ID.fullmatch(job_id):
         raise UserError(
-            f"--job-id {job_id}: an id has at most 127 lower-case letters, digits and hyphens, a letter first."
+            f"--job-id {job_id}: use at most 127 lower-case letters, digits and hyphens, and begin with a letter."
         )
 
 
 def label_value(text: str) -> str:
-    """A text as a label may have it. A hash makes up for what that loses, so that no two texts become one label."""
+    """Turn a text into a valid label value. A changed text gets a hash, so that no two texts become one label."""
     value = re.sub(r"[^a-z0-9_-]", "-", text.lower())[:63]
     if value == text:
         return value

@@ -1,55 +1,61 @@
-"""Calls of Google's REST APIs that need no generated client, and who makes them; every failure is a message."""
+"""Calls of Google's REST APIs without a generated client. Every failure becomes a message for the user."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import requests
 
 from ...auth import credentials
 from ...auth.credentials import GoogleAuthError, advice_for
-from ...errors import AuthorizationError, UserError
+from ...errors import UserError
 
 _TIMEOUT = 60.0
 
 
-def call(method: str, url: str, account: str | None = None, **request: Any) -> requests.Response:
+def call(
+    method: str, url: str, refusals: Mapping[int, str], account: str | None = None, **request: Any
+) -> requests.Response:
     """Call an API as Google's ambient identity.
 
     Args:
         method: HTTP method.
         url: address of the API.
-        account: service account to impersonate.
+        refusals: HTTP status → what to tell the user when Google answers with it.
+        account: service account to impersonate; None calls as the ambient identity itself.
         request: further arguments of ``requests.request``.
 
     Returns:
-        The answer, whatever its status.
+        The answer, whose status is below 400.
 
     Raises:
-        UserError: when there is no token, or Google cannot be reached.
+        UserError: when there is no token, Google cannot be reached, or it refuses.
     """
+    host = url.split("/")[2]
     try:
-        return credentials.session(account).request(method, url, timeout=_TIMEOUT, **request)
+        answer = credentials.session(account).request(method, url, timeout=_TIMEOUT, **request)
     except GoogleAuthError as error:
         raise UserError(advice_for(error)) from None
     except requests.RequestException as error:
-        raise UserError(f"{url.split('/')[2]} cannot be reached: {type(error).__name__}") from None
+        raise UserError(f"{host} cannot be reached ({type(error).__name__}). Check network and proxy.") from None
+    if not answer.ok:
+        raise UserError(refusals.get(answer.status_code, f"{host} answers {answer.status_code}: {answer.text[:300]}"))
+    return answer
 
 
 def whoami() -> str:
-    """The e-mail of the ambient identity.
+    """Ask Google for the e-mail address of the ambient identity.
 
     Raises:
         UserError: when there are no credentials, or Google refuses them.
     """
     try:
         return credentials.whoami()
-    except AuthorizationError as error:
-        raise UserError(str(error)) from None
     except GoogleAuthError as error:
         raise UserError(advice_for(error)) from None
 
 
 def impersonate(account: str) -> str:
-    """Get a token of a service account, as the IAM header provider does, and throw it away.
+    """Try to impersonate a service account, as the IAM header provider does, by getting a token for it.
 
     Returns:
         The account.
@@ -64,8 +70,3 @@ def impersonate(account: str) -> str:
             raise UserError(f"Grant this identity roles/iam.serviceAccountTokenCreator on {account}.") from None
         raise UserError(f"{advice_for(error)} ({type(error).__name__})") from None
     return account
-
-
-def unexpected(answer: requests.Response) -> UserError:
-    """What to say about an answer that nobody expected."""
-    return UserError(f"{answer.url.split('/')[2]} answers {answer.status_code}: {answer.text[:300]}")

@@ -1,7 +1,7 @@
-"""``run_config.schedules`` and the schedules that there are → what has to be done so that the two agree.
+"""``run_config.schedules`` and the schedules on Vertex AI → the changes after which the two agree.
 
-Pure: ``client`` does it. Schedules are in the JSON of the REST API, and are found again by the labels of the jobs they
-launch: another project's, environment's or person's schedule is never looked at twice.
+These functions only compare; ``client`` makes the changes. Schedules are in the JSON of the REST API. Our own schedules
+are recognised by the labels of the jobs that they launch, so those of another project or environment are never touched.
 https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.schedules
 """
 
@@ -21,24 +21,25 @@ from .request import ENTRY, PIPELINE, Request
 
 DEFAULT_ENTRY = "default_schedule"
 
-# What can be changed in place; the rest is in the job, which has a fingerprint.
+# The fields that can be changed in place. The rest is in the job, which is compared by its fingerprint.
 _FIELDS = (
     "displayName", "cron", "startTime", "endTime", "maxRunCount", "maxConcurrentRunCount", "allowQueueing",
 )  # fmt: skip
 _JOB = "createPipelineJobRequest"
+_PATH = f"{_JOB}.pipelineJob"
 
 
 @dataclass(frozen=True)
 class Change:
-    """What has to be done about one schedule.
+    """What has to be done with one schedule.
 
     Args:
-        action: created, updated, replaced, deleted, unchanged, or left: it is in the file no more, but nobody said
-            that such schedules are to be deleted.
+        action: created, updated, replaced, deleted, unchanged or left. A schedule is left if the file has no entry
+            for it any more, but the user did not ask for such schedules to be deleted.
         pipeline: label of the pipeline that it launches.
-        wanted: the schedule by the file.
-        there: the schedule that there is.
-        differences: field → what it is and what it is to be, for people.
+        wanted: the schedule that the file describes, if any.
+        there: the schedule on Vertex AI, if any.
+        differences: field → its value on Vertex AI and its value in the file, to show to the user.
     """
 
     action: str
@@ -49,7 +50,7 @@ class Change:
 
 
 def entry_for(pipeline: str, schedules: Mapping[str, ScheduleConfig], where: str) -> str:
-    """The entry of ``run_config.schedules`` that a pipeline goes by: its own, else ``default_schedule``.
+    """Find the entry of ``run_config.schedules`` for a pipeline: its own, or else ``default_schedule``.
 
     Raises:
         UserError: when there is neither.
@@ -64,16 +65,16 @@ def entry_for(pipeline: str, schedules: Mapping[str, ScheduleConfig], where: str
 
 
 def scheduled_pipelines(schedules: Mapping[str, ScheduleConfig]) -> list[str]:
-    """The pipelines that the file schedules: those it names, and ``__default__`` by ``default_schedule``."""
+    """List the pipelines that the file schedules: those it names, and ``__default__`` by ``default_schedule``."""
     named = [entry for entry in schedules if entry != DEFAULT_ENTRY]
     return named + (["__default__"] if DEFAULT_ENTRY in schedules and "__default__" not in schedules else [])
 
 
 def validate(entry: ScheduleConfig, where: str) -> None:
-    """Refuse what Vertex AI would refuse.
+    """Refuse an entry that Vertex AI would refuse.
 
     Args:
-        entry: of ``run_config.schedules``.
+        entry: an entry of ``run_config.schedules``.
         where: its file and key, for the message.
 
     Raises:
@@ -83,7 +84,7 @@ def validate(entry: ScheduleConfig, where: str) -> None:
         ZoneInfo(entry.timezone)
     except (ZoneInfoNotFoundError, ValueError):
         hint = did_you_mean(entry.timezone, available_timezones()) if "/" in entry.timezone else ""
-        cure = hint or " It takes a name of the IANA time zone database, e.g. Europe/Berlin."
+        cure = hint or " Use a name from the IANA time zone database, such as Europe/Berlin."
         raise UserError(f"{where}.timezone: {entry.timezone} is not a time zone.{cure}") from None
     cron = entry.cron_expression
     try:
@@ -92,18 +93,18 @@ def validate(entry: ScheduleConfig, where: str) -> None:
         next_run(entry)
     except CronSimError as error:
         raise UserError(
-            f"{where}.cron_expression: '{cron}' is not a schedule ({error}); '0 6 * * MON-FRI' would be one."
+            f"{where}.cron_expression: '{cron}' is not a cron expression ({error}). An example is '0 6 * * MON-FRI'."
         ) from None
     if entry.end_time and entry.end_time <= (entry.start_time or datetime.now(UTC)):
-        raise UserError(f"{where}.end_time: {entry.end_time.isoformat()} is over before the schedule begins.")
+        raise UserError(f"{where}.end_time: {entry.end_time.isoformat()} is before the schedule begins.")
 
 
 def make_schedule(entry: ScheduleConfig, job: Request, where: str) -> Request:
-    """The schedule to have.
+    """Make the schedule that an entry describes.
 
     Args:
-        entry: of ``run_config.schedules``.
-        job: the pipeline job that it launches, see ``request``.
+        entry: an entry of ``run_config.schedules``.
+        job: the pipeline job that it launches, made by ``request.make_request``.
         where: the entry's file and key, for the message.
 
     Raises:
@@ -127,7 +128,7 @@ def make_schedule(entry: ScheduleConfig, job: Request, where: str) -> Request:
 
 
 def next_run(entry: ScheduleConfig) -> datetime:
-    """When a schedule launches its next run."""
+    """When a schedule launches its next pipeline job, in the schedule's time zone."""
     zone = ZoneInfo(entry.timezone)
     now = datetime.now(zone)
     return next(CronSim(entry.cron_expression, max(now, (entry.start_time or now).astimezone(zone))))
@@ -140,23 +141,21 @@ def changes(
     entries: Iterable[str],
     prune: bool,
 ) -> list[Change]:
-    """Compare the schedules to have with those that there are.
+    """Compare the schedules that the file describes with those on Vertex AI.
 
     Args:
-        wanted: the former.
-        there: the latter, oldest first, whoever's they are.
-        labels: project and environment, by which our own are told from others'.
+        wanted: the schedules that the file describes.
+        there: all schedules on Vertex AI, oldest first, including those of other projects and people.
+        labels: labels of this project and environment, by which our own schedules are recognised.
         entries: labels of the entries that the file has now.
-        prune: whether schedules of entries that it has no more are deleted.
+        prune: whether to delete our schedules whose entries the file has no more.
     """
     ours = [schedule for schedule in there if labels.items() <= _labels(schedule).items()]
-    first: dict[str, Request] = {}
-    for schedule in ours:
-        first.setdefault(_pipeline(schedule), schedule)
+    first = {_pipeline(schedule): schedule for schedule in reversed(ours)}  # the oldest one wins
     found = [_change(schedule, first.get(_pipeline(schedule))) for schedule in wanted]
     changed, entries = {change.pipeline for change in found}, set(entries)
     for schedule in ours:
-        # A second schedule of one pipeline is nobody's wish: two commands ran side by side.
+        # If a pipeline has two schedules, two commands have run at the same time. Only the older one is kept.
         second = _pipeline(schedule) in changed and schedule is not first[_pipeline(schedule)]
         if second or _labels(schedule).get(ENTRY) not in entries | {None}:
             found.append(Change("deleted" if prune else "left", _pipeline(schedule), there=schedule))
@@ -170,39 +169,37 @@ def _change(wanted: Request, there: Request | None) -> Change:
     differences = {
         field: (there.get(field), wanted.get(field))
         for field in _FIELDS
-        # The service sets the start time itself when it is not given.
+        # Vertex AI sets the start time itself when none is given.
         if not _equal(there.get(field), wanted.get(field)) and (field != "startTime" or field in wanted)
     }
-    if _labels(there) != _labels(wanted):  # one of them is the fingerprint of the job
+    if _labels(there) != _labels(wanted):  # one of the labels is the fingerprint of the job
         differences |= _job_differences(there, wanted)
     if not differences:
         return Change("unchanged", pipeline, wanted, there)
-    # What is set cannot be unset, and what is completed not be changed: the service says so.
+    # Vertex AI can neither remove the value of a field nor change a schedule that is completed.
     unset = any(after is None for _before, after in differences.values())
     action = "replaced" if unset or there.get("state") == "COMPLETED" else "updated"
     return Change(action, pipeline, wanted, there, differences)
 
 
 def _job_differences(there: Request, wanted: Request) -> dict[str, tuple[Any, Any]]:
-    """Which parts of the job differ; a spec is too long to be shown."""
-    prefix = f"{_JOB}.pipelineJob"
+    """Find out which parts of the job differ. A spec is too long to be shown, so it is only named."""
     before, after = (_parts(schedule) for schedule in (there, wanted))
     found = {
         part: (before.get(part), after.get(part))
         for part in sorted({*before, *after})
         if before.get(part) != after.get(part)
     }
-    if f"{prefix}.pipelineSpec" in found:
-        found[f"{prefix}.pipelineSpec"] = ("another", "this one")
-    return found or {f"{prefix}.labels": (_labels(there), _labels(wanted))}
+    if f"{_PATH}.pipelineSpec" in found:
+        found[f"{_PATH}.pipelineSpec"] = ("another", "this one")
+    return found or {f"{_PATH}.labels": (_labels(there), _labels(wanted))}
 
 
 def _parts(schedule: Request) -> dict[str, Any]:
-    """The parts of a schedule's job by their dotted names; without names and labels, and with the spec as one part."""
-    job = dict(schedule[_JOB]["pipelineJob"])
-    spec = {f"{_JOB}.pipelineJob.pipelineSpec": job.pop("pipelineSpec", None)}
-    rest = {key: value for key, value in job.items() if key not in ("displayName", "labels")}
-    return spec | dict(leaves(rest, f"{_JOB}.pipelineJob"))
+    """Dotted name → value of each part of a schedule's job, except its name and labels. The spec is one part."""
+    job = schedule[_JOB]["pipelineJob"]
+    rest = {key: value for key, value in job.items() if key not in ("displayName", "labels", "pipelineSpec")}
+    return {f"{_PATH}.pipelineSpec": job.get("pipelineSpec"), **dict(leaves(rest, _PATH))}
 
 
 def _pipeline(schedule: Request) -> str:
@@ -216,7 +213,7 @@ def _labels(schedule: Request) -> dict[str, str]:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    if one == other or {one, other} == {None, False}:  # JSON leaves out what is false
+    if one == other or {one, other} == {None, False}:  # the API leaves out fields that are false
         return True
     try:
         return datetime.fromisoformat(one) == datetime.fromisoformat(other)

@@ -1,7 +1,7 @@
-"""Pipeline spec ↔ its file; and a spec's tasks, with where each task's inputs come from.
+"""Pipeline spec ↔ its file, and pipeline spec → its tasks, with the source of each of their inputs.
 
 Except for reading and writing, these are pure functions over the JSON that the KFP SDK writes (``schemaVersion``
-2.1.0). A dependency or a trigger means here what Vertex AI means by it. Field names:
+2.1.0). Dependencies and trigger policies mean the same as on Vertex AI. Field names:
 https://github.com/kubeflow/pipelines/blob/master/api/v2alpha1/pipeline_spec.proto
 """
 
@@ -23,17 +23,17 @@ Spec = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Retry:
-    """A task's retry policy; waits in seconds."""
+    """A task's retry policy. Waits are in seconds."""
 
-    count: int = 0
-    wait: float = 0.0
-    factor: float = 2.0
-    longest_wait: float = 3600.0
+    count: int
+    wait: float
+    factor: float
+    longest_wait: float
 
 
 @dataclass(frozen=True)
 class Task:
-    """One container task, wherever in the nested graphs of the spec it stands.
+    """A container task in any of the nested graphs of a spec.
 
     Args:
         name: unique in the spec.
@@ -41,10 +41,10 @@ class Task:
         container: its ``PipelineContainerSpec``.
         parameters: input parameter → where its value comes from.
         artifacts: input artifact → the task and the output key that it comes from.
-        upstream: tasks that must have ended before.
-        always: whether it runs however those ended.
+        upstream: tasks that must end before this one starts.
+        always: whether it runs even if one of those has failed.
         retry: what to do when it fails.
-        cached: whether the result of an earlier run may be taken.
+        cached: whether the result of an earlier run may be reused.
     """
 
     name: str
@@ -73,27 +73,25 @@ def read_spec(path: Path) -> Spec:
     """Read a compiled spec, JSON or YAML.
 
     Raises:
-        UserError: when it is not there or is not a pipeline spec.
+        UserError: when the file cannot be read, or is not a pipeline spec.
     """
     cure = "Make one with: kedro vertexai compile"
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--spec {path}: cannot be read ({error}). {cure}") from None
-    try:
         spec = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise UserError(f"--spec {path}: neither JSON nor YAML ({str(error).splitlines()[0]}). {cure}") from None
-    try:
         _ = spec["pipelineInfo"]["name"], spec["deploymentSpec"]["executors"], spec["components"]
         _ = spec["root"]["dag"]["tasks"]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--spec {path} cannot be read ({error}). {cure}") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise UserError(f"--spec {path} is neither JSON nor YAML ({str(error).splitlines()[0]}). {cure}") from None
     except (KeyError, TypeError):
-        raise UserError(f"--spec {path}: not a compiled pipeline spec. {cure}") from None
+        raise UserError(f"--spec {path} is not a compiled pipeline spec. {cure}") from None
     return spec
 
 
 def write_spec(spec: Mapping[str, Any], path: Path) -> None:
-    """Write the spec as JSON, or as YAML if the file's name says so; whole or not at all.
+    """Write a spec as JSON, or as YAML if the file's name ends like that. A failure leaves an old file as it was.
 
     Raises:
         UserError: when the file cannot be written.
@@ -111,40 +109,40 @@ def write_spec(spec: Mapping[str, Any], path: Path) -> None:
 
 
 def with_params(spec: Spec, params: Mapping[str, Any]) -> Spec:
-    """A spec whose ``params`` default to these runtime parameters, if there are any.
+    """Copy a spec, and make these runtime parameters the default of its ``params``.
 
     Args:
         spec: a compiled spec.
-        params: runtime parameters, nested.
+        params: runtime parameters, as a nested dictionary. If there are none, the spec is returned as it is.
 
     Raises:
-        UserError: when the pipeline of the spec takes none.
+        UserError: when the pipeline of the spec takes no runtime parameters.
     """
     if not params:
         return spec
     changed = json.loads(json.dumps(spec))
     known = definitions(changed["root"], "input", "parameters")
     if PARAMS not in known:
-        raise UserError(f"--params: the pipeline of this spec has no parameter '{PARAMS}'.")
+        raise UserError(f"--params: the pipeline of this spec has no parameter '{PARAMS}'. Leave out --params.")
     known[PARAMS]["defaultValue"] = encode(params)
     return changed
 
 
 def tasks(spec: Spec) -> list[Task]:
-    """All container tasks of a spec, sub-graphs flattened.
+    """List all container tasks of a spec, including those in nested graphs.
 
     Raises:
-        UserError: naming the first thing in it that is not executed on this machine.
+        UserError: when the spec needs something that only Vertex AI can run; the message names it.
     """
     parameters = {name: Source(pipeline_parameter=name) for name in definitions(spec["root"], "input", "parameters")}
     return list(_Graphs(spec).tasks(spec["root"]["dag"], parameters, {}))
 
 
 def pipeline_parameters(spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec's defaults, replaced by what is given.
+    """The values of the pipeline's parameters: the given ones, and the spec's defaults for the others.
 
     Raises:
-        UserError: for a parameter the pipeline does not have, or one without a value.
+        UserError: when a given parameter does not exist, or a parameter has no value.
     """
     known = definitions(spec["root"], "input", "parameters")
     for name in given:
@@ -158,7 +156,7 @@ def pipeline_parameters(spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Graphs:
-    """Flattens the nested graphs of a spec; an exit handler's inside is a graph of its own."""
+    """Flattens the nested graphs of a spec, such as the one inside an exit handler."""
 
     def __init__(self, spec: Spec) -> None:
         self._components = spec["components"]
@@ -197,7 +195,7 @@ class _Graphs:
             executor = self._executors[component["executorLabel"]]
             if "container" not in executor:
                 kinds = ", ".join(executor)
-                raise UserError(f"Task '{key}' is no container task ({kinds}); only Vertex AI can run it.")
+                raise UserError(f"Task '{key}' is not a container task ({kinds}). Only Vertex AI can run it.")
             yield Task(
                 name=self._name(key, prefix),
                 component=component,
@@ -218,7 +216,7 @@ class _Graphs:
         return frozenset[str]().union(*(self._leaves(name, task, f"{prefix}{key}.") for name, task in inner))
 
     def _name(self, key: str, prefix: str) -> str:
-        """The graphs around a task are part of its name only where another graph has a task of that name."""
+        """A task's key. The graphs around it are put in front if another graph has a task with the same key."""
         return key if self._counts[key] == 1 else prefix + key
 
 
@@ -233,26 +231,23 @@ def _source(task: str, source: Spec, scope: Mapping[str, Source], leaves: Mappin
         return Source(task=producer, output=value.get("outputParameterKey") or value["outputArtifactKey"])
     if kind == "taskFinalStatus":
         return Source(status_of=(value["producerTask"], leaves[value["producerTask"]]))
-    raise UserError(f"Task '{task}': an input of kind {' with '.join(source)} is not understood on this machine.")
+    raise UserError(f"Task '{task}' has an input of kind {' with '.join(source)}, which only Vertex AI understands.")
 
 
 def _refuse_unsupported(key: str, task: Spec) -> None:
     for feature in ("parameterIterator", "artifactIterator"):
         if feature in task:
-            raise UserError(f"Task '{key}' has a {feature}; loops are run by Vertex AI only.")
+            raise UserError(f"Task '{key}' has a {feature}. Only Vertex AI can run loops.")
     if "condition" in task.get("triggerPolicy", {}):
-        raise UserError(f"Task '{key}' has a condition; conditions are run by Vertex AI only.")
+        raise UserError(f"Task '{key}' has a condition. Only Vertex AI can run conditions.")
 
 
 def _retry(policy: Spec) -> Retry:
-    def seconds(name: str, default: float) -> float:
-        return float(policy[name].removesuffix("s")) if name in policy else default
-
     return Retry(
         count=int(policy.get("maxRetryCount", 0)),
-        wait=seconds("backoffDuration", 0.0),
+        wait=float(policy.get("backoffDuration", "0s").removesuffix("s")),
         factor=float(policy.get("backoffFactor", 2.0)),
-        longest_wait=seconds("backoffMaxDuration", 3600.0),
+        longest_wait=float(policy.get("backoffMaxDuration", "3600s").removesuffix("s")),
     )
 
 

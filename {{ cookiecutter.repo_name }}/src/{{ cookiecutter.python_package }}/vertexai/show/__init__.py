@@ -1,1 +1,1 @@
-"""Plans, jobs and progress as people look at them: tables, graphs, pages."""
+"""Shows plans, jobs and progress to people: as tables, graphs and summaries for CI."""

@@ -43,9 +43,8 @@ def progress() -> Iterator[Callable[[TaskRun], None]]:
             running.since.pop(run.name, None)
             seconds = f"{run.seconds:6.1f} s" if run.attempt else ""
             error = "taken from an earlier run" if run.state == State.SKIPPED else error
-            console.print(
-                f"[{_COLOURS[run.state]}]{run.state:<13}[/] {name} {seconds} {error}".rstrip(), soft_wrap=True
-            )
+            line = f"[{_COLOURS[run.state]}]{run.state:<13}[/] {name} {seconds} {error}"
+            console.print(line.rstrip(), soft_wrap=True)
 
     with console.status(running):
         yield show

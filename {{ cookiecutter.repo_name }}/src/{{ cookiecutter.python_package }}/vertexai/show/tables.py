@@ -1,4 +1,4 @@
-"""Plans and jobs → what people look at: tables, a Mermaid graph, a page of CI, JSON."""
+"""Plans and jobs → tables, a Mermaid graph, summaries for CI, and JSON."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -16,10 +16,9 @@ _NO_RUN = MlflowRun("", "")
 
 
 def as_table(plan: Plan) -> Table:
-    """One row per step; artifacts are marked, the other datasets are kept by the catalog."""
-    table = Table(title=f"Pipeline {plan.pipeline}: {len(plan.steps)} steps", title_justify="left")
-    for column in ("Step", "Nodes", "Inputs", "Outputs", "Resources"):
-        table.add_column(column, overflow="fold")
+    """One row for each step. Datasets that travel as artifacts are marked; the catalog keeps the others."""
+    title = f"Pipeline {plan.pipeline}: {len(plan.steps)} steps"
+    table = _table(title, "Step", "Nodes", "Inputs", "Outputs", "Resources")
     for step in plan.steps:
         table.add_row(
             step.name,
@@ -34,12 +33,12 @@ def as_table(plan: Plan) -> Table:
 
 
 def as_json(plan: Plan) -> str:
-    """The plan's fields as they are."""
+    """The plan as JSON, with the fields that it has in Python."""
     return json.dumps(asdict(plan), indent=2, default=lambda model: model.model_dump())
 
 
 def as_mermaid(plan: Plan) -> str:
-    """The job's graph; an edge says which datasets flow along it. https://mermaid.js.org/syntax/flowchart.html"""
+    """The job's graph, with the datasets on its edges. Syntax: https://mermaid.js.org/syntax/flowchart.html"""
     number = {step.name: f"s{index}" for index, step in enumerate(plan.steps)}
     maker = {dataset: step.name for step in plan.steps for dataset in step.outputs}
     lines = ["flowchart TD", f"    start([{plan.start_task}])"]
@@ -59,10 +58,8 @@ def as_mermaid(plan: Plan) -> str:
 
 
 def job_as_table(job: PipelineJob) -> Table:
-    """One row per task."""
-    table = Table(title=f"Job {job.name}: {job.state}", title_justify="left")
-    for column in ("Step", "State", "Attempt", "Seconds", "Error"):
-        table.add_column(column, overflow="fold")
+    """One row for each task."""
+    table = _table(f"Job {job.name}: {job.state}", "Step", "State", "Attempt", "Seconds", "Error")
     for task in job.tasks.values():
         seconds = f"{task.seconds:.0f}" if task.seconds else ""
         table.add_row(task.name, task.state, str(task.attempt or ""), seconds, task.error)
@@ -83,15 +80,14 @@ def profile_as_table(job: PipelineJob) -> Table:
 
 
 def jobs_as_table(jobs: Iterable[PipelineJob], runs: Mapping[str, MlflowRun]) -> Table:
-    """One row per job.
+    """One row for each job.
 
     Args:
         jobs: the jobs.
         runs: job name → its MLflow run.
     """
-    table = Table(title="Pipeline jobs, newest first", title_justify="left")
-    for column in ("Job", "Pipeline", "State", "Started", "Duration", "MLflow run"):
-        table.add_column(column, overflow="fold", no_wrap=column == "Job")
+    title = "Pipeline jobs, newest first"
+    table = _table(title, "Job", "Pipeline", "State", "Started", "Duration", "MLflow run")
     for job in jobs:
         started = f"{job.started.astimezone():%Y-%m-%d %H:%M}" if job.started else ""
         run = runs.get(job.name, _NO_RUN)
@@ -101,7 +97,7 @@ def jobs_as_table(jobs: Iterable[PipelineJob], runs: Mapping[str, MlflowRun]) ->
 
 
 def job_as_dict(job: PipelineJob, run: MlflowRun | None = None) -> dict[str, Any]:
-    """A job for a program to read: times as RFC 3339.
+    """A job as data for a program, with times in RFC 3339.
 
     Args:
         job: the job.
@@ -117,7 +113,7 @@ def job_as_dict(job: PipelineJob, run: MlflowRun | None = None) -> dict[str, Any
 
 
 def job_as_markdown(job: PipelineJob, run: MlflowRun | None) -> str:
-    """A job for a page that links to it: how it ended, and where to look."""
+    """A job as a Markdown table for a CI page: how it ended, and where to look further."""
     rows = [("job", f"[{job.name}]({job.url})"), ("state", job.state), ("duration", _duration(job))]
     if run:
         rows += [("MLflow run", f"[{run.status}]({run.url})" if run.url.startswith("http") else run.status)]
@@ -130,7 +126,7 @@ def job_as_markdown(job: PipelineJob, run: MlflowRun | None) -> str:
 
 
 def job_as_annotations(job: PipelineJob, run: MlflowRun | None) -> str:
-    """A job for GitLab's page of the CI job: links. https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsannotations"""
+    """Links to a job, for GitLab's page of a CI job. https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsannotations"""
     links = [(f"Vertex AI job {job.name}: {job.state}", job.url)]
     if run:
         links.append((f"MLflow run: {run.status}", run.url))
@@ -139,13 +135,21 @@ def job_as_annotations(job: PipelineJob, run: MlflowRun | None) -> str:
     return json.dumps({"Pipeline": shown}, indent=2)
 
 
+def _table(title: str, *columns: str) -> Table:
+    """An empty table. Long cells are folded, except the name of a job, which people copy."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column == "Job")
+    return table
+
+
 def _cell(text: str) -> str:
-    """In one line of a table."""
+    """Make a text fit into one cell of a Markdown table."""
     return " ".join(text.replace("|", "\\|").split())
 
 
 def _duration(job: PipelineJob) -> str:
-    """``1:02:03``, until now if it still runs."""
+    """How long a job took, or has taken so far, as ``1:02:03``."""
     if not job.started:
         return ""
     return str((job.ended or datetime.now(UTC)) - job.started).split(".")[0]
