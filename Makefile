@@ -1,4 +1,5 @@
-# The starter's menu; `make` alone prints it. The generated project has commands of its own: see its README.
+# The commands of this repository; `make` without arguments lists them. A generated project has commands of its own: see its
+# README.
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
@@ -7,17 +8,17 @@ VENV := .venv
 UV := $(VENV)/bin/uv
 BIN := $(CURDIR)/$(VENV)/bin
 PROJECT := {{ cookiecutter.repo_name }}
-# Both lists of dependencies: when one changes, the environment is brought up to date.
+# A checksum of both lists of dependencies: when one of them changes, the environment is updated.
 PINS := $(shell cat pyproject.toml '$(PROJECT)/pyproject.toml' | cksum | cut -d' ' -f1)
 READY := $(VENV)/.dev-$(PINS)-$(GITLAB_CI_LOCAL_VERSION)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint format bench pictures lock newest clean
 
-help: ## print this menu
+help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(VENV)/.generate ## generate a project into build/demo, compile its pipeline and run it here
+demo: $(VENV)/.generate ## generate a project in build/demo, compile its pipeline and run it on this machine
 	rm -rf build/demo && mkdir -p build
 	cd build && $(BIN)/kedro new --starter=.. --name=demo --telemetry=no </dev/null
 	$(UV) venv -q --python $(BIN)/python build/demo/.venv
@@ -29,42 +30,42 @@ demo: $(VENV)/.generate ## generate a project into build/demo, compile its pipel
 	@echo "The project:      build/demo"
 	@echo "Its MLflow pages: cd build/demo && .venv/bin/kedro mlflow ui"
 
-test: $(READY) lint ## check everything: linters, types, units, generated projects, whole pipeline runs
+test: $(READY) lint ## check everything: linters, types, unit tests, generated projects, whole pipeline runs
 	$(BIN)/pytest -n auto --dist worksteal --ignore tests/docker --ignore tests/ci
-	$(BIN)/pytest tests/docker  # one engine, whose containers are counted: one test at a time
+	$(BIN)/pytest tests/docker  # one test at a time, because the tests count the containers of a single engine
 	$(BIN)/pytest -n auto --dist worksteal tests/ci
 
-test-fast: $(READY) ## the unit tests, in less than a minute
+test-fast: $(READY) ## run the unit tests, in less than a minute
 	$(BIN)/pytest -n auto -m 'not slow'
 
-lint: $(READY) ## ruff and mypy over the template where it lies
+lint: $(READY) ## run ruff and mypy on the template itself, without generating a project
 	$(BIN)/ruff check --force-exclude --config pyproject.toml .
 	$(BIN)/ruff format --check --config pyproject.toml .
 	$(BIN)/mypy --package starter
 	$(BIN)/mypy --module bootstrap
 
-format: $(READY) ## let ruff mend what it can
+format: $(READY) ## let ruff format the code and fix what it can
 	$(BIN)/ruff check --fix --config pyproject.toml .
 	$(BIN)/ruff format --config pyproject.toml .
 
-bench: $(READY) ## measure, also against kedro-vertexai, and write benchmarks/RESULTS.md (a quarter of an hour)
+bench: $(READY) ## run the benchmarks, some of them against kedro-vertexai, and write benchmarks/RESULTS.md (takes 15 minutes)
 	$(BIN)/python benchmarks/run.py
 
-pictures: $(READY) ## make the README's pictures from build/demo
+pictures: $(READY) ## write the output of real runs in build/demo into README and docs
 	$(BIN)/python docs/pictures.py
 
-lock: $(READY) ## resolve the requirements.lock of generated projects anew
+lock: $(READY) ## renew the requirements.lock that generated projects get
 	rm -rf build/lock && mkdir -p build/lock
 	$(BIN)/cookiecutter . --no-input --output-dir build/lock >/dev/null
 	$(MAKE) -C build/lock/new-kedro-project lock PATH="$(BIN):$$PATH"
 	cp build/lock/new-kedro-project/requirements.lock '$(PROJECT)/requirements.lock'
 
-newest: ## leave out upper bounds and pins, here and in the template, and resolve the lock anew
+newest: ## remove upper bounds and pins, here and in the template, and renew the lock
 	sed -i -E 's/^(    "[^"]+>=[0-9.]+),<[0-9.]+"/\1"/' '$(PROJECT)/pyproject.toml'
 	sed -i -E 's/^(    "[a-z-]+)==/\1>=/' pyproject.toml
 	$(MAKE) lock
 
-clean: ## remove everything that was made
+clean: ## remove everything that these commands have made
 	rm -rf build $(VENV)
 
 $(UV):
@@ -76,7 +77,7 @@ $(VENV)/.generate: pyproject.toml | $(UV)
 	$(UV) pip install -q --python $(BIN)/python --compile-bytecode --group generate
 	touch $@
 
-# The tests run generated projects in this environment, so it has what a project needs as well.
+# The tests run generated projects in this environment, so it also has the dependencies of a project.
 $(READY): | $(VENV)/.generate
 	rm -rf build/dependencies && mkdir -p build/dependencies
 	$(BIN)/cookiecutter . --no-input --output-dir build/dependencies >/dev/null

@@ -1,9 +1,9 @@
-"""Put what a real run looks like into README and docs: what commands print, the plan, and the run's page in MLflow.
+"""Write the output of a real run into README and docs: what commands print, the plan, and the run's page in MLflow.
 
     make demo && make pictures
 
-What is launched on Vertex AI is launched on the stand-in that the tests have, and really runs there. Needs Chromium
-(``apt-get install chromium``) for the page.
+Jobs for Vertex AI are launched on the stand-in that the tests use, and it really runs them. The picture of the page
+needs Chromium (``apt-get install chromium``).
 """
 
 import os
@@ -42,7 +42,7 @@ ENVIRONMENT = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "
 
 
 def main() -> None:
-    """Run the demo's spec once more, where the path says nothing of this machine, and write down what is seen."""
+    """Run the demo's spec again, in a folder whose path says nothing about this machine, and write down the output."""
     if not (DEMO / "pipeline.json").exists():
         sys.exit("build/demo is missing. Make it with: make demo")
     SHOWN.mkdir()
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def bootstrap() -> None:
-    """Plan a project's cloud with the real gcloud, for a stand-in of Google's control plane."""
+    """Run ``make bootstrap --dry-run`` with the real gcloud, against a stand-in for Google's control plane."""
     for command in (["init", "-q"], ["remote", "add", "origin", "git@github.com:acme/demo.git"]):
         subprocess.run(["git", *command], cwd=SHOWN, check=True)
     globals_ = SHOWN / "conf/cloud/globals.yml"
@@ -78,7 +78,7 @@ def bootstrap() -> None:
 
 
 def launch() -> None:
-    """Run the commands that need a cloud, in the cloud of the tests."""
+    """Run the commands that need a cloud, against the stand-ins of the tests."""
     commands, scheduling = "docs/reference/commands.md", "docs/how-to/schedule.md"
     show(commands, "doctor-fresh", "-e cloud doctor", exit_code=1)
     with ExitStack() as stack:
@@ -115,9 +115,9 @@ def launch() -> None:
 
 
 def show(file: str, name: str, command: str, exit_code: int = 0) -> str:
-    """Run ``kedro vertexai …`` and put what it prints between a file's markers of that name."""
+    """Run ``kedro vertexai …`` and put its output between the markers of that name in a file."""
     done = kedro("vertexai", *command.split(), exit_code=exit_code)
-    # Where this machine keeps its programs is nobody's business.
+    # The docs should not show where this machine keeps its programs.
     text = "\n".join(line.rstrip() for line in done.stdout.replace(f"{ROOT}/", "…/").splitlines())
     replace(file, name, f"```console\n$ kedro vertexai {command}\n{text}\n```")
     return done.stdout
@@ -133,17 +133,17 @@ def kedro(*arguments: str, exit_code: int = 0) -> subprocess.CompletedProcess[st
 
 
 def replace(file: str, name: str, text: str) -> None:
-    """Put text between a file's markers of that name."""
+    """Put text between the markers of that name in a file."""
     path = ROOT / file
     pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
     changed, count = pattern.subn(lambda match: f"{match[1]}{text}\n{match[2]}", path.read_text())
     if count != 1:
-        sys.exit(f"{file} has {count} places for {name}.")
+        sys.exit(f"{file} must have the markers for {name} once, and has them {count} times.")
     path.write_text(changed)
 
 
 def screenshot(run_id: str, picture: Path) -> None:
-    """Photograph the run's page on a real MLflow server."""
+    """Take a picture of the run's page on a real MLflow server."""
     chromium = shutil.which("chromium") or sys.exit("Chromium is missing: apt-get install chromium")
     picture.parent.mkdir(exist_ok=True)
     quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]

@@ -1,4 +1,4 @@
-"""Drop what was not chosen: the files of the other CI systems and, if not wanted, the example."""
+"""Remove what the answers did not choose: the files of the other CI systems and, with ``example=no``, the example."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ EXAMPLE_FILES = [f"src/{ANSWERS['python_package']}/pipelines/penguins", "tests/t
 
 
 def main() -> None:
-    """Remove the unchosen files and folders of the project that is the working directory."""
+    """Remove those files and folders from the generated project, which is the working directory of this hook."""
     unwanted = [path for ci, paths in CI_FILES.items() if ci != ANSWERS["ci"] for path in paths]
     if ANSWERS["example"] == "no":
         unwanted += EXAMPLE_FILES

@@ -1,4 +1,4 @@
-"""Validate the answers before a file is written; a wrong one ends the generation with a sentence and an example."""
+"""Check the answers before any file is written. A wrong one gets a message with what is allowed and an example."""
 
 import json
 import keyword
@@ -7,7 +7,7 @@ import sys
 
 ANSWERS = json.loads(r"""{{ cookiecutter | jsonify }}""")
 
-# Import names of what a generated project depends on, and folders of its own: a package of that name would hide them.
+# Import names of a project's dependencies, and names of its folders. A package with such a name would hide them.
 TAKEN = {
     "agentplatform", "cloudpickle", "click", "conf", "cronsim", "data", "fsspec", "gcsfs", "google", "kedro",
     "kedro_datasets", "kedro_datasets_benchmarks", "kedro_datasets_experimental", "kedro_docker", "kedro_mlflow", "kfp",
@@ -15,11 +15,12 @@ TAKEN = {
     "ruff", "sklearn", "tests", "tzdata", "uv", "vertex_ray", "vertexai", "yaml",
 }  # fmt: skip
 
-# Answer → what it must look like, in a pattern and in words with an example. <placeholders> are filled in later.
+# Answer → the pattern that it must match, and a description with an example. A <placeholder> is allowed as well: it is
+# filled in later.
 RULES = {
     "repo_name": (
         r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?",
-        "lower-case letters, digits, '-', '_' and '.', e.g. penguin-species",
+        "made of lower-case letters, digits, '-', '_' and '.', e.g. penguin-species",
     ),
     "gcp_project_id": (
         r"[a-z][a-z0-9-]{4,28}[a-z0-9]",
@@ -44,37 +45,37 @@ RULES = {
         "a service account's e-mail, e.g. pipeline@penguins-prod-42.iam.gserviceaccount.com",
     ),
 }
-# As in cookiecutter.json.
+# Placeholders look like those in cookiecutter.json.
 PLACEHOLDER = re.compile(r"<[a-z:./ -]+>")
 
 
 def main() -> None:
-    """Print every wrong answer and exit with 1 if there is one."""
+    """Print a message for every wrong answer, and exit with 1 if there is one."""
     wrong = [
-        f"{name}: '{ANSWERS[name]}' is wrong; it takes {words}."
+        f"{name}: '{ANSWERS[name]}' is not valid. It must be {words}."
         for name, (pattern, words) in RULES.items()
         if not re.fullmatch(pattern, ANSWERS[name]) and not PLACEHOLDER.fullmatch(ANSWERS[name])
     ]
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9 _-]+", ANSWERS["project_name"]):
         wrong.append(
-            f"project_name: '{ANSWERS['project_name']}' must be letters, digits, spaces, hyphens and underscores, "
-            "starting with a letter, at least 2 of them, e.g. Penguin Species."
+            f"project_name: '{ANSWERS['project_name']}' is not valid. It must start with a letter, have at least 2 "
+            "characters, and contain only letters, digits, spaces, hyphens and underscores, e.g. Penguin Species."
         )
     if reason := package_problem(ANSWERS["python_package"]):
-        wrong.append(f"python_package: '{ANSWERS['python_package']}' {reason}; choose another, e.g. penguin_species.")
+        wrong.append(f"python_package: '{ANSWERS['python_package']}' {reason}. Choose another, e.g. penguin_species.")
     if wrong:
         sys.exit("\n".join(wrong))
 
 
 def package_problem(package: str) -> str:
-    """Why a name cannot be the project's Python package; empty if it can."""
+    """Return why a name cannot be the project's Python package, or nothing if it can."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", package):
-        return "is not a Python package name: lower-case letters, digits and underscores, starting with a letter"
+        return "must start with a letter and contain only lower-case letters, digits and underscores"
     if keyword.iskeyword(package) or keyword.issoftkeyword(package):
-        return "is a keyword of Python"
+        return "is a Python keyword"
     if package in sys.stdlib_module_names:
-        return "is a module of Python's standard library"
-    return "is the name of something the project depends on" if package in TAKEN else ""
+        return "is the name of a module in Python's standard library"
+    return "is the name of a dependency or a folder of the project" if package in TAKEN else ""
 
 
 if __name__ == "__main__":

@@ -205,9 +205,9 @@ def test_without_the_example_the_project_is_lean_and_still_works(bake):
         ("repo_name", "../up", "penguin-species"),
         ("project_name", "3 Penguins", "Penguin Species"),
         ("project_name", 'a"""', "Penguin Species"),
-        ("python_package", "class", "keyword of Python"),
+        ("python_package", "class", "Python keyword"),
         ("python_package", "json", "standard library"),
-        ("python_package", "mlflow", "the project depends on"),
+        ("python_package", "mlflow", "is the name of a dependency"),
         ("python_package", "My-Package", "penguin_species"),
     ],
 )

@@ -111,7 +111,7 @@ def test_an_empty_project_gets_what_is_needed_and_a_second_time_changes_nothing(
         "ci_service_account": LAUNCHER,
         "workload_identity_provider": f"{POOL}/test-project-ci/providers/github",
     }
-    assert "Still to fill in, conf/cloud/globals.yml: mlflow_tracking_uri, client_id" in done.stdout
+    assert "Not filled in yet: conf/cloud/globals.yml: mlflow_tracking_uri, client_id\n" in done.stdout
     assert re.findall("^#.*", (made / "conf/cloud/globals.yml").read_text(), re.MULTILINE) == comments
 
     before, text = list(plane.changes), (made / "conf/cloud/globals.yml").read_text()
@@ -123,7 +123,7 @@ def test_an_empty_project_gets_what_is_needed_and_a_second_time_changes_nothing(
     provider["attributeCondition"] = "true"
     again = bootstrap(made, "--mlflow backend-services:mlflow")
     assert again.returncode == 2
-    assert "federation provider github is there, and is not what lets in jobs of acme/penguins" in again.stderr
+    assert "federation provider github exists, but it is not one that lets in jobs of acme/penguins" in again.stderr
     assert "gcloud iam workload-identity-pools providers update-oidc github" in again.stderr
     assert plane.changes == before
 
@@ -181,16 +181,16 @@ def test_a_refusal_is_told_by_gcloud_and_what_was_made_is_found_the_next_time(pl
         (
             "/srv/git/penguins",
             "--repository penguins",
-            "--repository: whose CI may launch? 'penguins' is not like owner/name",
+            "--repository: 'penguins' does not have the form owner/name. Name the repository whose CI may launch",
         ),
-        ("git@work:a/b.git", "", "--server: whose CI may launch? 'work' is no host's name"),
-        ("git@github.com:a/b.git", "--branch x'y", "--branch: 'x'y' is no branch's name"),
+        ("git@work:a/b.git", "", "--server: 'work' is not a host name. Name the git host whose CI may launch"),
+        ("git@github.com:a/b.git", "--branch x'y", "--branch: 'x'y' cannot be put into the federation's condition."),
         (
             "git@github.com:a/b.git",
             "--branch trunk",
-            "--branch trunk: ci.yml runs on pushes to another",
+            "--branch trunk: ci.yml runs on pushes to another branch. Change it there first.",
         ),
-        ("git@github.com:a/b.git", "--mlflow vm:x", "--mlflow vm:x: it takes cloud-run:SERVICE"),
+        ("git@github.com:a/b.git", "--mlflow vm:x", "--mlflow vm:x: this must be cloud-run:SERVICE"),
     ],
 )
 def test_a_mistake_is_a_sentence_before_anything_is_made(origin, arguments, sentence, plane, project, bootstrap):
@@ -234,7 +234,9 @@ def test_a_deleted_pool_is_named(plane, project, bootstrap):
     plane.resources["projects/project-42/locations/global/workloadIdentityPools/test-project-ci"] = {"state": "DELETED"}
     done = bootstrap(project())
     assert done.returncode == 2
-    assert "federation pool test-project-ci was deleted, and its name is taken for 30 days" in done.stderr
+    assert "federation pool test-project-ci was deleted, and its name cannot be used again for 30 days" in done.stderr
+    undelete = "gcloud iam workload-identity-pools undelete test-project-ci --location=global --project=project-42"
+    assert undelete in done.stderr
 
 
 def test_every_role_that_is_granted_is_in_the_readme_and_no_other():

@@ -1,6 +1,6 @@
-"""Make what the project needs in Google Cloud, grant what it may do there, and fill in the facts: `make bootstrap`.
+"""Create what the project needs in Google Cloud, grant its roles there, and fill in globals.yml: `make bootstrap`.
 
-It can be run again at any time: what is there stays, what is missing is made. --dry-run only prints the plan.
+It can be run again at any time: it creates what is missing and leaves what exists. --dry-run only prints the plan.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import gcloud
 from wanted import APIS, Cloud, Grant, Host, Thing, grants, things
 
 PROJECT = Path(__file__).resolve().parents[1]
-# https://host:port/owner/name.git, ssh://git@host:port/owner/name, git@host:owner/name; the port of ssh is not wanted.
+# https://host:port/owner/name.git, ssh://git@host:port/owner/name, git@host:owner/name; the port of ssh is left out.
 _ORIGIN = re.compile(
     r"^(?:https?://(?:[^@/]*@)?(?P<web>[^/]+)|(?:ssh://)?(?:[^@/]*@)?(?P<ssh>[^:/]+)(?::\d+(?=/))?)[:/]"
     r"(?P<repository>[^/].*?)(?:\.git)?/?$"
@@ -25,23 +25,27 @@ _GITHUB_ISSUER = "https://token.actions.githubusercontent.com"
 
 
 class Refusal(Exception):
-    """A mistake of whoever runs this, in a sentence."""
+    """A mistake that whoever runs this can correct. The message says what is wrong and what to do."""
 
 
 def main() -> None:
-    """Parse the command line, and exit with 1 and a sentence if something is in the way."""
+    """Parse the command line and do the work. If that is not possible, exit with 1 and a message that says why."""
     parser = argparse.ArgumentParser(prog="make bootstrap", description=__doc__)
-    parser.add_argument("-e", "--env", default="cloud", help="folder below conf  [cloud]")
-    parser.add_argument("--server", help="the git host, e.g. gitlab.example.com  [that of git's remote origin]")
-    parser.add_argument("--repository", help="owner/name there, as the host spells it  [that of git's remote origin]")
-    parser.add_argument("--branch", default="main", help="the only branch whose CI may launch  [main]")
+    parser.add_argument(
+        "-e", "--env", default="cloud", help="configuration environment: a folder below conf  [default: cloud]"
+    )
+    parser.add_argument("--server", help="git host, e.g. gitlab.example.com  [default: that of git's remote origin]")
+    parser.add_argument(
+        "--repository", help="owner/name on that host, as the host spells it  [default: that of git's remote origin]"
+    )
+    parser.add_argument("--branch", default="main", help="the only branch whose CI may launch  [default: main]")
     parser.add_argument(
         "--mlflow",
         default="",
         metavar="KIND[:SERVICE]",
-        help="what Identity-Aware Proxy guards: cloud-run:SERVICE, backend-services:SERVICE or app-engine",
+        help="resource that Identity-Aware Proxy guards: cloud-run:SERVICE, backend-services:SERVICE or app-engine",
     )
-    parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
     arguments = parser.parse_args()
     try:
         bootstrap(arguments)
@@ -50,13 +54,14 @@ def main() -> None:
 
 
 def bootstrap(arguments: argparse.Namespace) -> None:
-    """Compare what is wanted with what there is, and make up the difference."""
+    """Compare what the project needs with what exists, and create what is missing."""
     path = PROJECT / "conf" / arguments.env / "globals.yml"
     if not re.fullmatch(r"[\w-]+", arguments.env) or not path.is_file():
         raise Refusal(f"--env {arguments.env}: there is no file {path.relative_to(PROJECT)}.")
     cloud = _cloud(arguments, path)
     dry = arguments.dry_run
-    print(f"Project {cloud.project} ({cloud.number}), region {cloud.region}{', nothing is changed' if dry else ''}")
+    marked = "This is a dry run: what has a + would be created." if dry else "What has a + is created now."
+    print(f"Project {cloud.project} ({cloud.number}), region {cloud.region}. {marked}")
     _enable_apis(cloud, dry)
     for thing in things(cloud):
         _make(thing, dry)
@@ -65,22 +70,22 @@ def bootstrap(arguments: argparse.Namespace) -> None:
         _grant(grant, policy(grant.group, grant.target), dry)
     _fill_in(path, cloud, dry)
     if not cloud.mlflow:
-        print("To let the pipeline through to an MLflow behind Identity-Aware Proxy: --mlflow cloud-run:SERVICE")
+        print("To let the pipeline through to an MLflow behind Identity-Aware Proxy, add: --mlflow cloud-run:SERVICE")
 
 
 def _cloud(arguments: argparse.Namespace, path: Path) -> Cloud:
-    """The facts that are filled in, and a name made of the project's for each that is not."""
+    """The facts that are filled in, and for each of the others a name that is made from the project's name."""
     known, where = facts.read(path), path.relative_to(PROJECT)
     if missing := [name for name in ("project_id", "region") if not known.get(name)]:
-        raise Refusal(f"{where}: fill in {' and '.join(missing)} first; everything else can be made of them.")
+        raise Refusal(f"{where}: fill in {' and '.join(missing)} first. All other names can be made from them.")
     project, region = known["project_id"], known["region"]
     described = gcloud.read("projects", "describe", project)
     if described is None:
-        raise Refusal(f"{where}: project_id: there is no project {project}, or you may not see it.")
+        raise Refusal(f"{where}: project_id: there is no project {project}, or your gcloud account may not see it.")
     number = str(described["projectNumber"])
     host = _host(arguments)
     package = next((PROJECT / "src").glob("*/settings.py")).parent.name
-    # An environment of its own has things of its own; they may be in one project.
+    # Each environment has names of its own, because several environments may share one Google Cloud project.
     slug = package.replace("_", "-").strip("-") + ("" if arguments.env == "cloud" else f"-{arguments.env}")
     bucket = known.get("bucket") or f"gs://{project}-{_short(slug, 30)}"
     pools = f"projects/{number}/locations/global/workloadIdentityPools"
@@ -104,19 +109,19 @@ def _cloud(arguments: argparse.Namespace, path: Path) -> Cloud:
     }
     if strange := [name for name, is_own in own.items() if not is_own]:
         raise Refusal(
-            f"{where}: {', '.join(strange)}: not in project {project} ({number}). Put <a placeholder> there, and "
-            "one is made; or set it up by hand where it is."
+            f"{where}: {', '.join(strange)}: not in project {project} ({number}). To have a new one created, put a "
+            "<placeholder> in its place. To keep it, set it up by hand in the project that it belongs to."
         )
     return cloud
 
 
 def _short(slug: str, length: int) -> str:
-    """A name's start, which ends as names in Google Cloud must."""
+    """The first letters of a name. A name in Google Cloud must not end with a hyphen."""
     return slug[:length].rstrip("-")
 
 
 def _host(arguments: argparse.Namespace) -> Host | None:
-    """The git host that git's remote names and whose CI file the project has; None without such a file."""
+    """The git host whose CI launches, as git's remote names it; None if the project has no file of a CI system."""
     name = "github" if (PROJECT / ".github").is_dir() else "gitlab" if (PROJECT / ".gitlab-ci.yml").is_file() else ""
     if not name:
         return None
@@ -124,20 +129,30 @@ def _host(arguments: argparse.Namespace) -> Host | None:
     remote = _ORIGIN.match(origin.stdout.strip())
     repository = arguments.repository or (remote["repository"] if remote else "")
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)+", repository):
-        raise Refusal(f"--repository: whose CI may launch? '{repository}' is not like owner/name, e.g. acme/penguins.")
+        raise Refusal(
+            f"--repository: '{repository}' does not have the form owner/name. Name the repository whose CI may launch, "
+            "e.g. acme/penguins."
+        )
     if not re.fullmatch(r"[\w./-]+", arguments.branch):
-        raise Refusal(f"--branch: '{arguments.branch}' is no branch's name that this can put into a condition.")
+        raise Refusal(
+            f"--branch: '{arguments.branch}' cannot be put into the federation's condition. A branch's name may have "
+            "letters, digits, '.', '_', '-' and '/'."
+        )
     server = arguments.server or (remote["web"] or remote["ssh"] if remote else f"{name}.com")
-    # Where ssh goes through port 443.
+    # The hosts that ssh uses when it goes through port 443.
     server = {"ssh.github.com": "github.com", "altssh.gitlab.com": "gitlab.com"}.get(server, server)
     if not re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d+)?", server):
-        raise Refusal(f"--server: whose CI may launch? '{server}' is no host's name, e.g. {name}.com.")
+        raise Refusal(
+            f"--server: '{server}' is not a host name. Name the git host whose CI may launch, e.g. {name}.com."
+        )
     if name == "gitlab":
         url = f"https://{server}"
         return Host(name, url, repository, arguments.branch, arguments.env, audience=url)
     workflow = PROJECT / ".github/workflows/ci.yml"
     if f"branches: [{arguments.branch}]" not in workflow.read_text(encoding="utf-8"):
-        raise Refusal(f"--branch {arguments.branch}: {workflow.name} runs on pushes to another; change it there.")
+        raise Refusal(
+            f"--branch {arguments.branch}: {workflow.name} runs on pushes to another branch. Change it there first."
+        )
     issuer = _GITHUB_ISSUER if server == "github.com" else f"https://{server}/_services/token"
     return Host(name, issuer, repository, arguments.branch, arguments.env)
 
@@ -149,7 +164,7 @@ def _iap_resource(text: str, region: str) -> tuple[str, ...]:
     if kind == "app-engine" and not service:
         return ("--resource-type=app-engine",)
     if kind not in ("cloud-run", "backend-services") or not service:
-        raise Refusal(f"--mlflow {text}: it takes cloud-run:SERVICE, backend-services:SERVICE or app-engine.")
+        raise Refusal(f"--mlflow {text}: this must be cloud-run:SERVICE, backend-services:SERVICE or app-engine.")
     return (f"--resource-type={kind}", f"--service={service}", *([f"--region={region}"] if kind == "cloud-run" else []))
 
 
@@ -168,25 +183,29 @@ def _make(thing: Thing, dry: bool) -> None:
         _say(False, thing.name, thing.reason)
         _change(thing.create, dry)
     elif found.get("state") == "DELETED":
-        raise Refusal(f"{thing.name} was deleted, and its name is taken for 30 days: gcloud … undelete brings it back.")
+        undelete = ["undelete" if word == "describe" else word for word in thing.describe]
+        raise Refusal(
+            f"{thing.name} was deleted, and its name cannot be used again for 30 days. Bring it back with: "
+            f"gcloud {shlex.join(undelete)}"
+        )
     elif all(_has(found.get(name), value) for name, value in thing.settings.items()):
         _say(True, thing.name, thing.reason)
     else:
         raise Refusal(
-            f"{thing.name} is there, and is not what {thing.reason}. It may be somebody else's. If it is this "
-            f"project's, put it right with: gcloud {shlex.join(thing.update)}"
+            f"{thing.name} exists, but it is not one that {thing.reason}. It may belong to somebody else, so it was "
+            f"not changed. If it belongs to this project, correct it with: gcloud {shlex.join(thing.update)}"
         )
 
 
 def _has(found: object, wanted: object) -> bool:
-    """Whether a setting is as it should be; what Google adds to it does not matter."""
+    """Whether a setting has the wanted value. Fields that Google adds to it do not matter."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         return wanted.items() <= found.items()
     return found == wanted
 
 
 def _policy(group: tuple[str, ...], target: tuple[str, ...]) -> set[tuple[str, str]]:
-    """Who has which role there without a condition; nobody on a thing that is still to be made."""
+    """Who has which role there without a condition. Nobody has one on something that does not exist yet."""
     policy = gcloud.read(*group, "get-iam-policy", *target) or {}
     unconditional = [item for item in policy.get("bindings", []) if "condition" not in item]
     return {(member, item["role"]) for item in unconditional for member in item["members"]}
@@ -202,7 +221,7 @@ def _grant(grant: Grant, policy: set[tuple[str, str]], dry: bool) -> None:
 
 
 def _fill_in(path: Path, cloud: Cloud, dry: bool) -> None:
-    """Facts that were left open; with the number of the project, which nobody knows by heart."""
+    """Fill in the facts that are still missing, and name those that only the user knows."""
     made = {
         "bucket": cloud.bucket,
         "artifact_registry": cloud.registry,
@@ -214,7 +233,7 @@ def _fill_in(path: Path, cloud: Cloud, dry: bool) -> None:
     for name in facts.missing(path, made) if dry else facts.fill_in(path, made):
         print(f"{'would fill in' if dry else 'filled in'} {where}: {name}: {made[name]}")
     if left := [name for name, value in known.items() if not value and name not in made]:
-        print(f"Still to fill in, {where}: {', '.join(left)}")
+        print(f"Not filled in yet: {where}: {', '.join(left)}")
 
 
 def _say(there: bool, name: str, reason: str) -> None:

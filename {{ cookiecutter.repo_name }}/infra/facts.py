@@ -1,4 +1,4 @@
-"""The facts about the cloud in ``conf/<environment>/globals.yml``: read, and filled in where nothing is said yet."""
+"""Read the facts about the cloud in ``conf/<environment>/globals.yml``, and fill in those that have no value yet."""
 
 import re
 from collections.abc import Mapping
@@ -9,22 +9,24 @@ _PLACEHOLDER = re.compile(r"<[^<>]*>")
 
 
 def read(path: Path) -> dict[str, str]:
-    """Name → value; a placeholder counts as no value, so it is empty."""
+    """Name → value. A placeholder counts as no value, so it becomes an empty string."""
     found = {name: value for name, _, value, _ in _LINE.findall(path.read_text(encoding="utf-8"))}
     return {name: "" if _PLACEHOLDER.search(value) else value for name, value in found.items()}
 
 
 def missing(path: Path, facts: Mapping[str, str]) -> dict[str, str]:
-    """Those of the facts that the file has no value for."""
+    """The facts for which the file has no value."""
     known = read(path)
     return {name: fact for name, fact in facts.items() if not known.get(name)}
 
 
 def fill_in(path: Path, facts: Mapping[str, str]) -> list[str]:
-    """Put facts where the file has a placeholder, or nothing; all else stays as it is. Written whole or not at all.
+    """Fill in facts where the file has a placeholder or no value, and leave the rest of the file as it is.
+
+    The file is written whole or not at all.
 
     Returns:
-        The names that were filled in.
+        The names of the facts that were filled in.
     """
     known, new = read(path), missing(path, facts)
 

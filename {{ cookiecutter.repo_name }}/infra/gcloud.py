@@ -1,4 +1,4 @@
-"""The gcloud command: what is there, and making it otherwise."""
+"""The gcloud command: read what exists in Google Cloud, and change it."""
 
 import json
 import os
@@ -9,28 +9,28 @@ from pathlib import Path
 from typing import Any
 
 _PROJECT = Path(__file__).resolve().parents[1]
-# Nobody is asked anything: looking would otherwise offer to enable an API.
+# gcloud must not ask questions. Otherwise it would, for instance, offer to enable an API when a resource is read.
 _UNATTENDED = {"CLOUDSDK_CORE_DISABLE_PROMPTS": "1", "CLOUDSDK_CORE_SHOULD_PROMPT_TO_ENABLE_API": "0"}
-# What gcloud says of a thing that is not there, or whose API is not enabled.
+# What gcloud prints about a resource that does not exist, or whose API is not enabled.
 _DISABLED = "SERVICE_DISABLED|has not been used in project"
 _ABSENT = re.compile(rf"NOT_FOUND|not found|\b404\b|{_DISABLED}", re.IGNORECASE)
-# New accounts and newly enabled APIs are known everywhere after a minute or so.
+# It takes a minute or so until a new account or a newly enabled API is known everywhere.
 _NOT_YET = re.compile(rf"does not exist|Unknown service account|{_DISABLED}", re.IGNORECASE)
 _PAUSES = (1, 2, 4, 8, 16, 32, 64)  # seconds
 
 
 class GcloudError(Exception):
-    """A command that failed, and what it said."""
+    """A gcloud command that failed. The message has the command and what it printed."""
 
 
 def read(*arguments: str) -> Any:
-    """What a command prints as JSON.
+    """Run a command that reads something, and parse the JSON that it prints.
 
     Returns:
-        None for a thing that is not there.
+        What it printed; None for a resource that does not exist.
 
     Raises:
-        GcloudError: when Google says anything else than that.
+        GcloudError: when the command fails for any other reason.
     """
     done = _call(*arguments, "--format=json")
     if not done.returncode:
@@ -41,7 +41,7 @@ def read(*arguments: str) -> Any:
 
 
 def change(*arguments: str) -> None:
-    """Run a command that changes something; patiently, where it needs what was made a moment ago.
+    """Run a command that changes something. It is tried again if it needs something that was created a moment ago.
 
     Raises:
         GcloudError: when it fails.
@@ -62,8 +62,8 @@ def _call(*arguments: str) -> subprocess.CompletedProcess[str]:
             capture_output=True, text=True,
         )  # fmt: skip
     except FileNotFoundError:
-        raise GcloudError("There is no gcloud command here: https://cloud.google.com/sdk/docs/install") from None
+        raise GcloudError("gcloud is not installed here. See https://cloud.google.com/sdk/docs/install") from None
 
 
 def _failure(arguments: tuple[str, ...], done: subprocess.CompletedProcess[str]) -> GcloudError:
-    return GcloudError(f"gcloud {' '.join(arguments)}\n{done.stderr.strip()}")
+    return GcloudError(f"gcloud {' '.join(arguments)} failed:\n{done.stderr.strip()}")

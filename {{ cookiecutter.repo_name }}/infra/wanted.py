@@ -1,6 +1,6 @@
 """What the project needs in Google Cloud, and why: the file to review before `make bootstrap` runs.
 
-Nothing here is done; ``bootstrap.py`` compares it with what there is.
+This file changes nothing itself: ``bootstrap.py`` compares it with what exists and creates what is missing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,12 +10,12 @@ APIS = {
     "aiplatform.googleapis.com": "runs the pipeline",
     "artifactregistry.googleapis.com": "keeps the image of the steps",
     "cloudresourcemanager.googleapis.com": "grants roles on the project",
-    "iam.googleapis.com": "service accounts and the federation",
+    "iam.googleapis.com": "manages the service accounts and the federation",
     "iamcredentials.googleapis.com": "mints the tokens for Identity-Aware Proxy",
     "iap.googleapis.com": "lets the pipeline through to MLflow",
     "logging.googleapis.com": "keeps what the steps print",
-    "storage.googleapis.com": "keeps what travels between steps",
-    "sts.googleapis.com": "exchanges the CI job's identity",
+    "storage.googleapis.com": "keeps the artifacts between steps",
+    "sts.googleapis.com": "exchanges the CI job's identity for a Google identity",
 }
 
 
@@ -25,11 +25,11 @@ class Host:
 
     Args:
         name: ``github`` or ``gitlab``.
-        issuer: who signs the tokens of its jobs.
-        repository: ``owner/name`` there.
-        branch: the only one whose jobs may launch.
-        environment: the environment there, with its approvals, that the launching job goes through.
-        audience: whom its tokens are for; empty for what Google expects of itself.
+        issuer: URL of the issuer that signs the tokens of its jobs.
+        repository: ``owner/name`` on that host.
+        branch: the only branch whose jobs may launch.
+        environment: the environment on the git host, with its approvals, that the job which launches goes through.
+        audience: the audience of its tokens; empty for the one that Google expects by default.
     """
 
     name: str
@@ -41,17 +41,17 @@ class Host:
 
     @property
     def mapping(self) -> dict[str, str]:
-        """Google's attributes of a job, by the claims of its token; a subject has at most 127 bytes."""
+        """Google's attribute → the claim of a job's token that gives its value. A subject has at most 127 bytes."""
         if self.name == "github":
             return {"google.subject": "assertion.repository_id", "attribute.repository": "assertion.repository"}
         return {"google.subject": "assertion.project_id", "attribute.repository": "assertion.project_path"}
 
     @property
     def condition(self) -> str:
-        """Which jobs are let in: those that launch, of the repository's branch, in the environment.
+        """Which jobs are let in: those that launch from the repository's branch, in the environment.
 
-        Not of a fork, nor of a pull or merge request; on GitHub not of another workflow either, which may be started by
-        strangers (``pull_request_target``).
+        Jobs of a fork and of a pull or merge request are not let in. On GitHub, jobs of other workflows are not let in
+        either, because strangers may be able to start those (``pull_request_target``).
         """
         if self.name == "github":
             ref = f"refs/heads/{self.branch}"
@@ -67,19 +67,19 @@ class Host:
 
 @dataclass(frozen=True)
 class Cloud:
-    """The facts of ``globals.yml`` that have to do with what is made.
+    """The facts of ``globals.yml`` about what is created in Google Cloud.
 
     Args:
         project: id of the project.
         number: its number.
-        region: where bucket and registry are.
+        region: where the bucket and the registry are.
         bucket: ``gs://…``, without a path.
         registry: ``region-docker.pkg.dev/project/repository``
         pipeline: e-mail of the account that the steps run as.
-        launcher: e-mail of CI's account.
+        launcher: e-mail of the account that CI launches as.
         provider: resource name of the federation's provider.
-        host: whose CI it is; None without CI.
-        mlflow: IAP resource in front of MLflow as gcloud names it: arguments of ``gcloud iap web``; empty if unknown.
+        host: the git host whose CI launches; None without CI.
+        mlflow: the arguments by which ``gcloud iap web`` names the IAP resource in front of MLflow; empty if unknown.
     """
 
     project: str
@@ -101,15 +101,15 @@ class Cloud:
 
 @dataclass(frozen=True)
 class Thing:
-    """Something to make.
+    """Something in Google Cloud that the project needs.
 
     Args:
-        name: for people.
+        name: its name as it is printed.
         reason: why the project needs it.
-        describe: gcloud's arguments that tell whether it is there.
-        create: those that make it.
-        settings: what ``describe`` should say, at least.
-        update: gcloud's arguments that would make it so; that is for a person to decide.
+        describe: arguments of the gcloud command that tells whether it exists.
+        create: arguments of the gcloud command that creates it.
+        settings: fields that ``describe`` must show, with their values.
+        update: arguments of the gcloud command that corrects these fields. A person has to decide to run it.
     """
 
     name: str
@@ -122,15 +122,15 @@ class Thing:
 
 @dataclass(frozen=True)
 class Grant:
-    """A role, for somebody, on something.
+    """A role that a member gets on a resource.
 
     Args:
-        member: IAM's name of who gets it.
+        member: who gets the role, as IAM names members.
         role: the role.
-        on: on what, for people.
-        reason: why.
-        group: gcloud's command group for that kind of thing.
-        target: its arguments that say which.
+        on: the resource, as it is printed.
+        reason: why the member needs the role.
+        group: gcloud's command group for this kind of resource.
+        target: the arguments that name the resource in that group.
     """
 
     member: str
@@ -142,10 +142,10 @@ class Grant:
 
 
 def things(cloud: Cloud) -> Iterator[Thing]:
-    """What there shall be, in the order in which it can be made."""
+    """Everything that the project needs, in the order in which it can be created."""
     yield Thing(
         f"bucket {cloud.bucket}",
-        "artifacts between steps; infra/lifecycle.json says when those of old runs are deleted",
+        "keeps the artifacts between steps; infra/lifecycle.json says when those of old runs are deleted",
         ("storage", "buckets", "describe", cloud.bucket),
         (
             "storage", "buckets", "create", cloud.bucket, f"--project={cloud.project}", f"--location={cloud.region}",
@@ -155,20 +155,20 @@ def things(cloud: Cloud) -> Iterator[Thing]:
     repository = _repository(cloud)
     yield Thing(
         f"registry {cloud.registry}",
-        "images of the steps",
+        "keeps the images of the steps",
         ("artifacts", "repositories", "describe", *repository),
         ("artifacts", "repositories", "create", *repository, "--repository-format=docker"),
     )
-    yield _account(cloud, cloud.pipeline, "the steps run as it")
+    yield _account(cloud, cloud.pipeline, "the steps run as this account")
     if cloud.host is None:
         return
-    yield _account(cloud, cloud.launcher, "CI launches as it, without a key")
+    yield _account(cloud, cloud.launcher, "CI launches as this account, without a key")
     pool, provider = cloud.pool.rpartition("/")[2], cloud.provider.rpartition("/")[2]
     at = ("--location=global", f"--project={cloud.project}")
     pools = ("iam", "workload-identity-pools")
     yield Thing(
         f"federation pool {pool}",
-        f"identities of {cloud.host.issuer}",
+        f"holds the identities of CI jobs, signed by {cloud.host.issuer}",
         (*pools, "describe", pool, *at),
         (*pools, "create", pool, *at),
     )
@@ -192,7 +192,7 @@ def things(cloud: Cloud) -> Iterator[Thing]:
 
 
 def grants(cloud: Cloud) -> Iterator[Grant]:
-    """Every role that is granted, and why. There are no others."""
+    """All roles that are granted, with the reason for each."""
     pipeline, launcher = f"serviceAccount:{cloud.pipeline}", f"serviceAccount:{cloud.launcher}"
     project = (f"project {cloud.project}", ("projects",), (cloud.project,))
     bucket = (f"bucket {cloud.bucket}", ("storage", "buckets"), (cloud.bucket,))
@@ -214,10 +214,20 @@ def grants(cloud: Cloud) -> Iterator[Grant]:
     if cloud.host:
         jobs = f"principalSet://iam.googleapis.com/{cloud.pool}/attribute.repository/{cloud.host.repository}"
         wanted += [
-            (jobs, "roles/iam.workloadIdentityUser", account(cloud.launcher), "CI jobs become it, without a key"),
+            (
+                jobs,
+                "roles/iam.workloadIdentityUser",
+                account(cloud.launcher),
+                "lets CI jobs act as the launcher, without a key",
+            ),
             (launcher, "roles/artifactregistry.writer", registry, "pushes the image"),
             (launcher, "roles/aiplatform.user", project, "launches jobs, follows them, applies schedules"),
-            (launcher, "roles/iam.serviceAccountUser", account(cloud.pipeline), "launches jobs that run as it"),
+            (
+                launcher,
+                "roles/iam.serviceAccountUser",
+                account(cloud.pipeline),
+                "launches jobs that run as the pipeline's account",
+            ),
             (
                 launcher,
                 "roles/iam.serviceAccountOpenIdTokenCreator",
