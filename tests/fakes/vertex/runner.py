@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "in_place"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "in_place"))
 
 from starter.vertexai.docker import Containers
 from starter.vertexai.job import TaskRun
