@@ -12,7 +12,7 @@ import pytest
 import yaml
 from graphs import SOURCE, Graph, graphs
 from hypothesis import HealthCheck, given
-from running import BIN, environment, run
+from running import environment
 from starter.vertexai.local import run_spec
 from warm_python import warm_python
 
@@ -36,13 +36,10 @@ def python(tmp_path_factory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def both(python, tmp_path_factory) -> Callable[[Graph], tuple[dict[str, str], dict[str, str]]]:
+def both(python, baked, tmp_path_factory) -> Callable[[Graph], tuple[dict[str, str], dict[str, str]]]:
     """Run a graph with ``kedro run`` and as compiled; what each of its nodes wrote down, both ways."""
     folder = tmp_path_factory.mktemp("both")
-    answers = ["project_name=Test Project", "example=no"]
-    done = run(BIN / "cookiecutter", Path(__file__).parents[2], "--no-input", "-o", folder, *answers, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    project = folder / "test-project"
+    project = shutil.copytree(baked(project_name="Test Project", example="no"), folder / "test-project")
     package = project / "src/test_project/pipelines/under_test"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(SOURCE)
