@@ -20,11 +20,13 @@ pytestmark = pytest.mark.slow
 
 MODULES = [
     "kedro.framework.cli.cli",
+    "kedro.framework.context",
     "kedro.framework.session",
     "kedro.runner",
+    "kedro_mlflow.framework.hooks",
     "kfp",
     "pandas",
-    "mlflow",
+    "mlflow.store.tracking.sqlalchemy_store",
     "rich.table",
 ]
 
