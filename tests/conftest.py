@@ -1,30 +1,42 @@
 """What tests of generated projects share: baking one, and the small cloud that it is launched in."""
 
+import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+from cookiecutter.main import cookiecutter
 from fakes.google_apis import Cloud
 from fakes.google_identity import Google, google_identity
 from fakes.iap import Iap, identity_aware_proxy
 from fakes.vertex import Vertex, vertex_ai
 from mlflow_server import mlflow_server
-from running import BIN, ROOT, environment, run
+from running import BIN, ROOT, environment
 from small_cloud import ACCOUNT, CLIENT_ID, REGISTRY, configure, name_experiment
 
 pytest_plugins = ["docker_engine"]
 
 
+@pytest.fixture(scope="session")
+def baked(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Generate a project with plain cookiecutter, once for the same answers; it is there to be copied."""
+
+    @cache
+    def baked(**answers: str) -> Path:
+        folder = str(tmp_path_factory.mktemp("baked"))
+        return Path(cookiecutter(str(ROOT), no_input=True, output_dir=folder, extra_context=answers))
+
+    return baked
+
+
 @pytest.fixture
-def bake(tmp_path: Path) -> Callable[..., Path]:
-    """Generate a project with plain cookiecutter and these answers."""
+def bake(baked: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """Generate a project of the test's own with these answers."""
 
     def bake(**answers: str) -> Path:
-        answers = {"project_name": "Test Project", **answers}
-        extra = [f"{name}={value}" for name, value in answers.items()]
-        done = run(BIN / "cookiecutter", ROOT, "--no-input", "--output-dir", tmp_path, *extra, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        return tmp_path / answers["project_name"].lower().replace(" ", "-")
+        project = baked(**{"project_name": "Test Project", **answers})
+        return shutil.copytree(project, tmp_path / project.name)
 
     return bake
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from running import BIN, ROOT, commit, environment, run
+from running import BIN, commit, environment, run
 from small_cloud import name_experiment
 
 BASE = "python:3.11-slim"
@@ -71,18 +71,14 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess
 
 
 @pytest.fixture(scope="session")
-def make_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def make_project(baked: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Generate a project and make it a git repository with one commit."""
 
     def make_project(**answers: str) -> Path:
-        folder = tmp_path_factory.mktemp("project")
-        answers = {"project_name": "Test Project", **answers}
-        extra = [f"{name}={value}" for name, value in answers.items()]
-        done = run(BIN / "cookiecutter", ROOT, "--no-input", "-o", folder, *extra, cwd=folder)
-        assert done.returncode == 0, done.stderr
-        project = folder / "test-project"
-        commit(project)
-        return project
+        project = baked(**{"project_name": "Test Project", **answers})
+        copy = shutil.copytree(project, tmp_path_factory.mktemp("project") / project.name)
+        commit(copy)
+        return copy
 
     return make_project
 

@@ -34,6 +34,8 @@ def mlflow_server(
     url = f"http://127.0.0.1:{port}"
     argv = [mlflow, "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     argv += ["--backend-store-uri", store, "--artifacts-destination", "artifacts"]
+    # Nobody here submits a job to MLflow, and each of the processes that wait for one would import MLflow anew.
+    environment = {**environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
             argv, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True

@@ -1,6 +1,7 @@
 """What the executed CI pipelines share: an environment, a project to push, the git host, and the cloud it launches in."""
 
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -170,3 +171,27 @@ def run_of(mlflow_url, request) -> Callable[[str], list[Run]]:
         return client.search_runs([experiment.experiment_id], f"tags.`mlflow.source.git.commit` = '{commit}'")
 
     return run_of
+
+
+@pytest.fixture
+def finished_run(run_of, vertex, iap) -> Callable[[str, str], tuple[str, str]]:
+    """A commit's one run, which finished by the image's digest, and of which the pipeline says so in what it printed."""
+
+    def finished_run(commit: str, printed: str) -> tuple[str, str]:
+        (found,) = run_of(commit)
+        assert found.info.status == "FINISHED"
+        (job,) = vertex.jobs.values()
+        name, image = found.data.tags["vertexai_job_name"], found.data.tags["vertexai_image"]
+        assert name == job["name"].rpartition("/")[2]
+        assert re.fullmatch(r"127\.0\.0\.1:\d+/project-42/images/test-project@sha256:[0-9a-f]{64}", image)
+        executors = job["pipelineSpec"]["deploymentSpec"]["executors"].values()
+        assert {executor["container"]["image"] for executor in executors} == {image}
+        assert f"commit {commit}, image {image}" in printed
+        assert re.search(rf"\| job \| \[{name}\]\(https://console", printed)
+        page = f"{iap.url}/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}"
+        assert f"| MLflow run | [FINISHED]({page})" in printed
+        assert "access-token-of" not in printed
+        assert iap.refused == []
+        return name, page
+
+    return finished_run

@@ -47,28 +47,13 @@ def pipeline(docker, pipeline_environment, git_host) -> Iterator[Callable[..., l
         yield pipeline
 
 
-def test_a_push_ends_in_a_finished_run_that_names_commit_and_digest(launchable_project, push, run_of, vertex, iap):
+def test_a_push_ends_in_a_finished_run_that_names_commit_and_digest(launchable_project, push, finished_run):
     head = run("git", "rev-parse", "HEAD", cwd=launchable_project).stdout.strip()
     done = push(launchable_project)
     printed = done.stdout + done.stderr
     print(printed)
-    (found,) = run_of(head)
-    assert found.info.status == "FINISHED"
-    (job,) = vertex.jobs.values()
-    assert found.data.tags["vertexai_job_name"] == job["name"].rpartition("/")[2]
-    image = found.data.tags["vertexai_image"]
-    assert re.fullmatch(r"127\.0\.0\.1:\d+/project-42/images/test-project@sha256:[0-9a-f]{64}", image)
-    executors = job["pipelineSpec"]["deploymentSpec"]["executors"].values()
-    assert {executor["container"]["image"] for executor in executors} == {image}
-    assert re.search(rf"commit {head}, image {image}", printed)
-    assert re.search(rf"\| job \| \[{found.data.tags['vertexai_job_name']}\]\(https://console", printed)
-    assert (
-        f"| MLflow run | [FINISHED]({iap.url}/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id})"
-        in printed
-    )
+    finished_run(head, printed)
     assert printed.count("🏁  Job succeeded") == 2
-    assert "access-token-of" not in printed
-    assert iap.refused == []
 
 
 def test_a_manual_run_of_a_failing_node_is_red_and_the_node_is_in_the_summary(
@@ -95,17 +80,6 @@ def test_a_manual_run_of_a_failing_node_is_red_and_the_node_is_in_the_summary(
     (job,) = vertex.jobs.values()
     assert (job["labels"]["kedro_env"], job["labels"]["kedro_pipeline"]) == ("staging", "penguins")
     assert not any("/schedules" in request for request in vertex.requests)
-
-
-def test_a_failing_test_stops_before_the_build(launchable_project, push, vertex):
-    (launchable_project / "tests/test_planted.py").write_text('def test_planted():\n    assert len("ab") == 3\n')
-    commit(launchable_project)
-    printed = push(launchable_project).stderr
-    print(printed)
-    assert "Failure - Main make check" in printed
-    assert "AssertionError: assert 2 == 3" in printed
-    assert "[ci/launch]" not in printed
-    assert vertex.requests == []
 
 
 def test_a_denied_push_says_which_role(launchable_project, push, vertex):

@@ -11,6 +11,7 @@ import mlflow
 import pytest
 from docker_engine import kedro
 from fakes.iap import Iap
+from fakes.read_only_registry import read_only_registry
 from running import BIN, commit, environment
 from small_cloud import answers, configure, name_experiment
 
@@ -150,15 +151,18 @@ def test_auto_build_pushes_and_launches_by_digest(docker, make_project, registry
     assert docker("run", "--rm", digest, "python", "-m", "test_project.vertexai.step", "--help").returncode == 0
 
 
-def test_a_registry_that_refuses_launches_nothing(docker, built, google, vertex, iap, make_project):
+def test_a_denied_push_names_the_role_and_launches_nothing(docker, built, google, vertex, iap, make_project):
     project = make_project(**answers(iap))
     configure(project, api_endpoint=vertex.url)
-    done = kedro(
-        project, "vertexai", "-e", "cloud", "run-once", "--auto-build", "--yes", "-i", "127.0.0.1:9/x/y:1",
-        **google.environment,
-    )  # fmt: skip
+    with read_only_registry() as address:
+        done = kedro(
+            project, "vertexai", "-e", "cloud", "run-once", "--auto-build", "--yes", "-i", f"{address}/x/y:1",
+            **google.environment,
+        )  # fmt: skip
     assert done.returncode == 1
+    assert "denied: Permission" in done.stderr
     assert "docker push failed with exit code 1, see above. Not logged in?" in done.stderr
+    assert f"Whoever pushes needs roles/artifactregistry.writer on {address}/x" in done.stderr
     assert vertex.jobs == {}
 
 

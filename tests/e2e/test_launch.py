@@ -121,6 +121,9 @@ def test_a_failing_step_is_named_with_its_error_and_its_log(with_pipeline, launc
     status = kedro(project, "status", "doomed")
     assert status.returncode == 0
     assert re.search(r"bad +│ FAILED +│ 1 .*exit code 1", status.stdout)
+    page = json.loads(kedro(project, "status", "doomed", "--format", "annotations").stdout)
+    labels = [link["external_link"]["label"] for link in page["Pipeline"]]
+    assert labels == ["Vertex AI job doomed: FAILED", "MLflow run: FAILED", "Log of bad: exit code 1"]
     cloud.page = 3
     logs = kedro(project, "logs", "doomed", "--step", "bad")
     assert re.search(r"^2026-11-24T\S+ INFO +bad: ValueError: a planted failure$", logs.stdout, re.MULTILINE)

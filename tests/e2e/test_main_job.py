@@ -233,8 +233,8 @@ def write(text, number):
     assert not (project / "hacked").exists()
 
 
-def test_a_pipeline_without_tracking_runs_and_makes_no_run(bake):
-    project = bake()
+def test_a_pipeline_without_tracking_runs_and_makes_no_run(with_pipeline):
+    project = with_pipeline(source('Node(lambda: 1, None, "x", name="one")', ""))
     config = project / "conf/base/mlflow.yml"
     config.write_text(
         config.read_text().replace("tracking:\n", "tracking:\n  disable_tracking:\n    pipelines: [__default__]\n")

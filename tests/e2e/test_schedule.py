@@ -8,19 +8,28 @@ from small_cloud import answers
 
 pytestmark = pytest.mark.slow
 
+# What is scheduled is not run, so it is small.
+HOURLY = """
+from kedro.pipeline import Node, Pipeline
+
+
+def create_pipeline(**_kwargs):
+    return Pipeline([Node(print, "params:table", "x", name="one")])
+"""
 SCHEDULES = """
 schedules:
   default_schedule:
     cron_expression: "0 6 * * MON-FRI"
     timezone: Europe/Berlin
-  penguins:
+  under_test:
     cron_expression: "0 * * * *"
-    params: {forest: {n_estimators: 5}}
+    params: {table: {rows: 5}}
 """
 
 
-def test_schedules_become_those_of_the_file_and_stay(bake, launchable, google, vertex, iap):
-    project = launchable(bake(**answers(iap)), SCHEDULES.strip())
+def test_schedules_become_those_of_the_file_and_stay(with_pipeline, launchable, google, vertex, iap):
+    project = launchable(with_pipeline(HOURLY, **answers(iap)), SCHEDULES.strip())
+    (project / "conf/base/parameters.yml").write_text("table: {rows: 1}\n")
     settings = project / "conf/cloud/vertexai.yml"
 
     def schedule(*arguments: str) -> dict[str, str]:
@@ -32,16 +41,15 @@ def test_schedules_become_those_of_the_file_and_stay(bake, launchable, google, v
     def writes() -> int:
         return sum(not asked.startswith("GET") for asked in vertex.requests)
 
-    assert schedule("--dry-run") == {"penguins": "would be created", "__default__": "would be created"}
+    assert schedule("--dry-run") == {"under_test": "would be created", "__default__": "would be created"}
     assert writes() == 0
-    assert schedule() == {"penguins": "created", "__default__": "created"}
-    assert schedule() == {"penguins": "unchanged", "__default__": "unchanged"}
-    assert schedule() == {"penguins": "unchanged", "__default__": "unchanged"}
+    assert schedule() == {"under_test": "created", "__default__": "created"}
+    assert schedule() == {"under_test": "unchanged", "__default__": "unchanged"}
     assert writes() == 2
     by_cron = {item["cron"]: item for item in vertex.schedules.values()}
     hourly = by_cron["TZ=Etc/UTC 0 * * * *"]["createPipelineJobRequest"]["pipelineJob"]
-    assert hourly["runtimeConfig"]["parameterValues"] == {"params": {"forest": {"n_estimators": 5}}}
-    assert hourly["pipelineSpec"]["pipelineInfo"]["name"] == "test-project-penguins"
+    assert hourly["runtimeConfig"]["parameterValues"] == {"params": {"table": {"rows": 5}}}
+    assert hourly["pipelineSpec"]["pipelineInfo"]["name"] == "test-project-under-test"
 
     # Another team's schedule of the same name, in the same project and region.
     name = f"{vertex.parent}/schedules/1"
@@ -50,28 +58,26 @@ def test_schedules_become_those_of_the_file_and_stay(bake, launchable, google, v
         "pipelineJob": {**hourly, "labels": {"kedro_project": "theirs"}}
     }
 
-    settings.write_text(
-        settings.read_text().replace("0 6 * * MON-FRI", "30 6 * * *").replace("n_estimators: 5", "n_estimators: 6")
-    )
-    assert schedule("--dry-run") == {"penguins": "would be updated", "__default__": "would be updated"}
+    settings.write_text(settings.read_text().replace("0 6 * * MON-FRI", "30 6 * * *").replace("rows: 5", "rows: 6"))
+    assert schedule("--dry-run") == {"under_test": "would be updated", "__default__": "would be updated"}
     names = set(vertex.schedules)
-    assert schedule("-p", "penguins") == {"penguins": "updated"}
-    assert schedule() == {"penguins": "unchanged", "__default__": "updated"}
+    assert schedule("-p", "under_test") == {"under_test": "updated"}
+    assert schedule() == {"under_test": "unchanged", "__default__": "updated"}
     assert set(vertex.schedules) == names
 
     text = settings.read_text()
-    settings.write_text(text[: text.index("    penguins:")] + text[text.index("api_endpoint:") :])
+    settings.write_text(text[: text.index("    under_test:")] + text[text.index("api_endpoint:") :])
     assert schedule() == {
         "__default__": "unchanged",
-        "penguins": "left, though it is in the file no more (--prune deletes it)",
+        "under_test": "left, though it is in the file no more (--prune deletes it)",
     }
-    assert schedule("--prune") == {"__default__": "unchanged", "penguins": "deleted"}
+    assert schedule("--prune") == {"__default__": "unchanged", "under_test": "deleted"}
     assert schedule("--prune") == {"__default__": "unchanged"}
     assert name in vertex.schedules
 
 
-def test_a_file_without_schedules_says_so_and_can_still_prune(bake, launchable, google, vertex, iap):
-    project = launchable(bake(**answers(iap)))
+def test_a_file_without_schedules_says_so_and_can_still_prune(with_pipeline, launchable, google, vertex, iap):
+    project = launchable(with_pipeline(HOURLY, **answers(iap)))
     done = run(BIN / "kedro", "vertexai", "-e", "cloud", "schedule", cwd=project, **google.environment)
     assert done.returncode == 1
     assert "run_config.schedules is empty. To delete the schedules that there are: --prune" in done.stderr

@@ -13,6 +13,8 @@ _KINDS = st.sampled_from(["value", "value", "value", "lambda", "frame", "generat
 # How the catalog keeps a dataset: not at all, in a file, in a versioned file, in memory, transcoded, by a dataset
 # factory, or in a file with a cache.
 _PLACES = st.sampled_from(["", "", "", "", "file", "versioned", "memory", "transcoded", "factory", "cached"])
+# Kedro saves each chunk of a generator by itself, and it saves no version twice.
+_PLACES_OF_CHUNKS = _PLACES.filter(lambda place: place != "versioned")
 GROUPERS = ["IdentityNodeGrouper", "TagNodeGrouper", "NamespaceNodeGrouper", "ChainNodeGrouper"]
 
 
@@ -43,7 +45,7 @@ def graphs(draw: st.DrawFn, most: int = 7) -> Graph:
         outputs = []
         for index in range(1 if kind == "generator" else draw(st.integers(1, 2))):
             base = f"{draw(_DATASET_NAMES)}{number}{index}"
-            made, taken = _kept(graph.catalog, base, draw(_PLACES))
+            made, taken = _kept(graph.catalog, base, draw(_PLACES if kind != "generator" else _PLACES_OF_CHUNKS))
             outputs.append(made)
             available.append(taken)
         tags = draw(st.lists(st.sampled_from(["group.one", "group.two"]), max_size=1))

@@ -1,9 +1,8 @@
-"""Any pipeline gives the same datasets when it is compiled and executed as with ``kedro run``."""
+"""Whatever the pipeline: compiled and executed it gives what ``kedro run`` gives, dataset by dataset."""
 
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,44 +11,54 @@ import pytest
 import yaml
 from graphs import SOURCE, Graph, graphs
 from hypothesis import HealthCheck, given
-from running import BIN, environment, run
+from running import environment
+from starter.vertexai.local.preloaded import Preloaded
 from starter.vertexai.local.scheduler import run_spec
-from warm_python import warm_python
 
 pytestmark = pytest.mark.slow
 
-MODULES = [
-    "kedro.framework.cli.cli",
-    "kedro.framework.session",
-    "kedro.runner",
-    "kfp",
-    "pandas",
-    "mlflow",
-    "rich.table",
-]
-
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory) -> Iterator[Path]:
-    with warm_python(tmp_path_factory.mktemp("warm"), MODULES, environment()) as python:
-        yield python
-
-
-@pytest.fixture(scope="module")
-def both(python, tmp_path_factory) -> Callable[[Graph], tuple[dict[str, str], dict[str, str]]]:
-    """Run a graph with ``kedro run`` and as a compiled spec. Return what each node recorded, both times."""
-    folder = tmp_path_factory.mktemp("both")
-    answers = ["project_name=Test Project", "example=no"]
-    done = run(BIN / "cookiecutter", Path(__file__).parents[2], "--no-input", "-o", folder, *answers, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    project = folder / "test-project"
+def project(baked, tmp_path_factory) -> Path:
+    """A project whose pipeline is drawn: ``graph.json`` says what its nodes are."""
+    project = shutil.copytree(
+        baked(project_name="Test Project", example="no"), tmp_path_factory.mktemp("both") / "test-project"
+    )
     package = project / "src/test_project/pipelines/under_test"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(SOURCE)
-    # MLflow is switched off, because a step with it takes seconds and only values are compared here.
+    # Values are what is compared here, and MLflow would only cost time.
     settings = project / "src/test_project/settings.py"
     settings.write_text(settings.read_text() + '\nDISABLE_HOOKS_FOR_PLUGINS = ("kedro-mlflow",)\n')
     (project / "conf/base/parameters.yml").write_text("salt: plain\n")
+    return project
+
+
+@pytest.fixture(scope="module")
+def preloaded(project) -> Iterator[Preloaded]:
+    """The interpreter by which run-local starts its steps warm; here it starts Kedro's commands as well."""
+    memory = project.parent / "preloaded.json"
+    learning = Preloaded(project, memory, environment())
+    for command in (("run", "--help"), ("vertexai", "compile", "--help")):
+        kedro(learning, project, environment(), *command)
+    learning.close()
+    preloaded = Preloaded(project, memory, environment())
+    assert preloaded.why_not == ""
+    yield preloaded
+    preloaded.close()
+
+
+def kedro(preloaded: Preloaded, project: Path, variables: dict[str, str], *arguments: str) -> tuple[int, str]:
+    """Run a Kedro command in a fork; returns its exit code and what it printed."""
+    with (project.parent / "printed").open("w+b") as log:
+        code = preloaded.start(["python", "-m", "kedro", *arguments], project, variables, log.fileno()).wait()
+        log.seek(0)
+        return code, log.read().decode()
+
+
+@pytest.fixture(scope="module")
+def both(project, preloaded) -> Callable[[Graph], tuple[dict[str, str], dict[str, str]]]:
+    """Run a graph with ``kedro run`` and as a compiled spec. Return what each node recorded, both times."""
 
     def both(graph: Graph) -> tuple[dict[str, str], dict[str, str]]:
         (project / "graph.json").write_text(json.dumps({"nodes": graph.nodes}))
@@ -57,34 +66,26 @@ def both(python, tmp_path_factory) -> Callable[[Graph], tuple[dict[str, str], di
         (project / "conf/base/vertexai.yml").write_text(
             yaml.safe_dump({"run_config": {"image": "x", "grouping": {"cls": graph.grouper}}})
         )
-        records = []
-        for name in ("kedro", "compiled"):
-            for left in ("data", ".vertexai"):
-                shutil.rmtree(project / left, ignore_errors=True)
-            record = folder / name
+        records = [project.parent / name for name in ("kedro", "compiled")]
+        for record in records:
             shutil.rmtree(record, ignore_errors=True)
             record.mkdir()
-            records.append(record)
+        for left in ("data", ".vertexai"):
+            shutil.rmtree(project / left, ignore_errors=True)
         variables = environment(RECORD=str(records[0]))
-
-        def kedro(*arguments: str) -> subprocess.CompletedProcess[str]:
-            argv = [python, "-m", "kedro", *arguments]
-            return subprocess.run(argv, cwd=project, env=variables, capture_output=True, text=True, timeout=120)
-
-        compiled = kedro("vertexai", "compile")
-        hypothesis.assume("wait for each other" not in compiled.stderr)
-        assert compiled.returncode == 0, compiled.stderr
-        done = kedro("run", "--params", "salt=it's $(salt)")
-        assert done.returncode == 0, done.stdout + done.stderr
+        code, printed = kedro(preloaded, project, variables, "vertexai", "compile")
+        hypothesis.assume("wait for each other" not in printed)
+        assert code == 0, printed
+        code, printed = kedro(preloaded, project, variables, "run", "--params", "salt=it's $(salt)")
+        assert code == 0, printed
         shutil.rmtree(project / "data", ignore_errors=True)
         spec = json.loads((project / "pipeline.json").read_text())
-        for executor in spec["deploymentSpec"]["executors"].values():
-            executor["container"]["command"][0] = str(python)
-            executor["container"]["env"] = [
-                {"name": "RECORD", "value": str(records[1])}, {"name": "PYTHONPATH", "value": str(project / "src")},
-            ]  # fmt: skip
-        job = run_spec(spec, folder=project / ".vertexai", cwd=project, parameters={"params": {"salt": "it's $(salt)"}})
-        logs = "".join(Path(task.log).read_text() for task in job.tasks.values() if task.state == "FAILED")
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment(RECORD=str(records[1]), PYTHONPATH=str(project / "src")).items():
+                patch.setenv(name, value)
+            parameters = {"params": {"salt": "it's $(salt)"}}
+            job = run_spec(spec, folder=project / ".vertexai", cwd=project, parameters=parameters, preloaded=preloaded)
+        logs = "".join(Path(task.log).read_text() for task in job.failed_tasks)
         assert job.state == "SUCCEEDED", logs
         as_kedro, as_compiled = ({path.name: path.read_text() for path in record.iterdir()} for record in records)
         return as_kedro, as_compiled
@@ -98,7 +99,7 @@ def both(python, tmp_path_factory) -> Callable[[Graph], tuple[dict[str, str], di
     phases=[hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate],
 )  # fmt: skip
 @given(graph=graphs())
-def test_a_compiled_pipeline_gives_what_kedro_run_gives(both, graph):
+def test_compiled_and_executed_it_gives_what_kedro_run_gives(both, graph):
     as_kedro, as_compiled = both(graph)
     assert len(as_kedro) == len(graph.nodes)
     assert as_compiled == as_kedro

@@ -45,9 +45,10 @@ def main() -> None:
     before = set(sys.modules)
     order, report = _serve(control)
     os.chdir(order["cwd"])
+    paths = len(_python_path())
     os.environ.clear()
     os.environ.update(order["environment"])
-    sys.argv, sys.path[0] = order["argv"], order["cwd"]
+    sys.argv, sys.path[: 1 + paths] = order["argv"], [order["cwd"], *_python_path()]
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()  # all forks would draw the same numbers; Python's own generator takes care of that itself
     try:
@@ -56,6 +57,10 @@ def main() -> None:
         learned = [name for name in sys.modules if name not in before and _is_installed(name, told["own"])]
         with contextlib.suppress(OSError):
             send(report, {"modules": learned})
+
+
+def _python_path() -> list[str]:
+    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
 
 
 def send(to: socket.socket, message: Any) -> None:

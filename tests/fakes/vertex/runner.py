@@ -4,10 +4,12 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "in_place"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "in_place"))
 
 from starter.vertexai.job import TaskRun
 from starter.vertexai.local.containers import Containers
+from starter.vertexai.local.preloaded import Preloaded
+from starter.vertexai.local.processes import environment
 from starter.vertexai.local.scheduler import run_spec
 
 
@@ -20,6 +22,8 @@ def tell(run: TaskRun) -> None:
 
 order = json.load(sys.stdin)
 where = order["containers"]
+# Containers start cold; without them, the steps' start is not what a test of launching is about.
+preloaded = None if where else Preloaded(Path(order["cwd"]), Path(order["folder"]) / "preloaded.json", environment())
 done = run_spec(
     order["spec"],
     folder=Path(order["folder"]),
@@ -28,6 +32,9 @@ done = run_spec(
     name=order["name"],
     resource_name=order["resource_name"],
     containers=Containers(Path(where["mount"]), where["environment"]) if where else None,
+    preloaded=preloaded,
     on_change=tell,
 )
+if preloaded:
+    preloaded.close()
 print(json.dumps({"job": done.state}), flush=True)

@@ -1,0 +1,120 @@
+"""The Vertex AI API on loopback: pipeline jobs, schedules, metadata contexts.
+
+Requests are read by Google's own messages and refused as the service refuses them; a job that is taken is really
+executed, by the project's local executor in a process of its own. ``server.py`` speaks HTTP; ``jobs.py``,
+``schedules.py`` and ``contexts.py`` answer for their part of the API; ``runner.py`` is the process of a job.
+"""
+
+import re
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..google_identity import served
+from . import contexts, jobs, schedules
+from .server import Json, Refusal, handler
+
+__all__ = ["Refusal", "Vertex", "vertex_ai"]
+
+
+@dataclass
+class Vertex:
+    """What the service has been told, and how it behaves; a test reads the former and changes the latter.
+
+    Args:
+        project, region: the only ones that there are.
+        cwd: working directory of the tasks: the project that the image would have in it.
+        folder: where jobs keep their logs and artifacts.
+        environment: environment variables of the tasks.
+        token: the access token that is taken.
+        failures: HTTP statuses to answer the next requests with; 0 drops the connection, -1 does so after the work.
+        denied: permissions that the caller lacks.
+        enabled: whether the API is switched on.
+        execute: whether jobs run at all; they stay pending if not.
+        mount: if given, tasks run in containers of their images, which see this folder.
+        inside: environment variables of these containers.
+        requests: method and path of all requests.
+        jobs, schedules, contexts: by resource name.
+        logs: what a custom job printed, by its number.
+    """
+
+    project: str
+    region: str
+    cwd: Path
+    folder: Path
+    environment: Mapping[str, str]
+    token: str = "ambient-access-token"
+    failures: list[int] = field(default_factory=list)
+    denied: set[str] = field(default_factory=set)
+    enabled: bool = True
+    execute: bool = True
+    mount: Path | None = None
+    inside: Mapping[str, str] = field(default_factory=dict)
+    requests: list[str] = field(default_factory=list)
+    jobs: dict[str, Json] = field(default_factory=dict)
+    schedules: dict[str, Json] = field(default_factory=dict)
+    contexts: dict[str, Json] = field(default_factory=dict)
+    logs: dict[str, Path] = field(default_factory=dict)
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        self.lock = threading.RLock()
+        self.processes: dict[str, subprocess.Popen[str]] = {}
+        self.threads: list[threading.Thread] = []
+
+    @property
+    def parent(self) -> str:
+        return f"projects/{self.project}/locations/{self.region}"
+
+    def answer(self, method: str, path: str, query: Mapping[str, str], body: Json) -> Json:
+        """One request, as the REST API's reference has it."""
+        if not self.enabled:
+            message = f"Vertex AI API has not been used in project {self.project} before or it is disabled."
+            raise Refusal(403, message, "SERVICE_DISABLED")
+        match = re.fullmatch(r"/v1/(projects/[^/]+/locations/[^/]+)/(.+)", path)
+        if not match:
+            raise Refusal(404, f"no such method: {path}")
+        if match[1] != self.parent:
+            raise Refusal(403, f"Permission denied on resource project {match[1]} (or it may not exist).")
+        rest, _, verb = match[2].partition(":")
+        kind, *names = rest.split("/")
+        with self.lock:
+            if kind == "pipelineJobs":
+                return jobs.answer(self, method, names, verb, query, body)
+            if kind == "schedules":
+                return schedules.answer(self, method, names, verb, query, body)
+            if kind == "metadataStores":
+                return contexts.answer(self, method, names[2:], verb, query, body)
+        raise Refusal(404, f"no such method: {method} {path}")
+
+    def stop(self) -> None:
+        """Cancel what still runs."""
+        for name in list(self.processes):
+            jobs.cancel(self, name)
+        for thread in self.threads:
+            thread.join(30)
+
+    def allow(self, permission: str) -> None:
+        """Refuse the request if the caller lacks this permission."""
+        if permission in self.denied:
+            raise Refusal(
+                403,
+                f"Permission '{permission}' denied on resource '//aiplatform.googleapis.com/{self.parent}' (or it may not exist).",
+            )
+
+
+@contextmanager
+def vertex_ai(
+    *, project: str, region: str, cwd: Path, folder: Path, environment: Mapping[str, str]
+) -> Iterator[Vertex]:
+    """Run the stand-in; its ``url`` is the API's endpoint."""
+    vertex = Vertex(project, region, cwd, folder, environment)
+    with served(handler(vertex)) as address:
+        vertex.url = f"http://{address}"
+        try:
+            yield vertex
+        finally:
+            vertex.stop()

@@ -1,0 +1,195 @@
+"""Pipeline jobs: which ones the service takes, and what becomes of them."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from google.cloud.aiplatform_v1 import types
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from .server import NUMBER, Json, Refusal, now, parse
+
+if TYPE_CHECKING:
+    from . import Vertex
+
+_RUNNER = Path(__file__).with_name("runner.py")
+_LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}=[a-z0-9_-]{0,63}")
+
+
+def answer(vertex: "Vertex", method: str, names: list[str], verb: str, query: Mapping[str, str], body: Json) -> Json:
+    if method == "POST" and not names:
+        vertex.allow("aiplatform.pipelineJobs.create")
+        return _create(vertex, query.get("pipelineJobId", ""), body)
+    if method == "GET" and not names:
+        vertex.allow("aiplatform.pipelineJobs.list")
+        return _listed(vertex, query)
+    name = f"{vertex.parent}/pipelineJobs/{names[0]}"
+    if name not in vertex.jobs:
+        raise Refusal(404, f"The PipelineJob does not exist: {name}")
+    if method == "POST" and verb == "cancel":
+        vertex.allow("aiplatform.pipelineJobs.cancel")
+        if vertex.jobs[name]["state"] in ("PIPELINE_STATE_PENDING", "PIPELINE_STATE_RUNNING"):
+            vertex.jobs[name]["state"] = "PIPELINE_STATE_CANCELLING"
+            cancel(vertex, name)
+        return {}
+    vertex.allow("aiplatform.pipelineJobs.get")
+    return vertex.jobs[name]
+
+
+def _create(vertex: "Vertex", job_id: str, body: Json) -> Json:
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,126}", job_id):
+        raise Refusal(400, f"pipeline_job_id '{job_id}' must match [a-z][-a-z0-9]{{0,126}}")
+    name = f"{vertex.parent}/pipelineJobs/{job_id}"
+    if name in vertex.jobs:
+        raise Refusal(409, f"The PipelineJob already exists: {name}")
+    job = checked(vertex, body)
+    if job.get("serviceAccount") and "iam.serviceAccounts.actAs" in vertex.denied:
+        raise Refusal(
+            403,
+            f"You do not have permission to act as service account: {job['serviceAccount']} (iam.serviceAccounts.actAs).",
+        )
+    job |= {"name": name, "state": "PIPELINE_STATE_PENDING", "createTime": now(), "jobDetail": {}}
+    vertex.jobs[name] = job
+    if vertex.execute:
+        thread = threading.Thread(target=_run, args=(vertex, name), daemon=True)
+        vertex.threads.append(thread)
+        thread.start()
+    return job
+
+
+def checked(vertex: "Vertex", body: Json) -> Json:
+    """The job of a request, if the service would take it; a schedule's job is asked about as well."""
+    message = types.PipelineJob.pb()()
+    parse(body, message)
+    root = message.runtime_config.gcs_output_directory
+    if not root.startswith("gs://"):
+        raise Refusal(400, f"runtime_config.gcs_output_directory '{root}' is not a Cloud Storage path")
+    for key, value in message.labels.items():
+        if not _LABEL.fullmatch(f"{key}={value}"):
+            raise Refusal(400, f"label {key}: {value} is not valid")
+    if message.network and not re.fullmatch(r"projects/\d+/global/networks/[a-z0-9-]+", message.network):
+        raise Refusal(400, f"network '{message.network}' must be projects/<number>/global/networks/<name>")
+    key_name = message.encryption_spec.kms_key_name
+    if key_name and not key_name.startswith(f"projects/{vertex.project}/locations/{vertex.region}/keyRings/"):
+        raise Refusal(400, f"The key must be in region {vertex.region}: {key_name}")
+    spec = json_format.MessageToDict(message.pipeline_spec)
+    parse(spec, pipeline_spec_pb2.PipelineSpec())
+    known = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    for parameter in message.runtime_config.parameter_values:
+        if parameter not in known:
+            raise Refusal(400, f"'{parameter}' is not an input of the pipeline")
+    return json_format.MessageToDict(message)
+
+
+def _listed(vertex: "Vertex", query: Mapping[str, str]) -> Json:
+    wanted = dict(re.findall(r'labels\.([a-z0-9_-]+)="([^"]*)"', query.get("filter", "")))
+    found = [job for job in vertex.jobs.values() if wanted.items() <= job.get("labels", {}).items()]
+    if query.get("orderBy") == "create_time desc":
+        found = found[::-1]
+    # No job detail in a list, whatever the mask says.
+    paths = [re.sub("_([a-z])", lambda m: m[1].upper(), path) for path in query["readMask"].split(",")]
+    size, start = int(query.get("pageSize", 50)), int(query.get("pageToken") or 0)
+    page = [{key: job[key] for key in paths if key in job} for job in found[start : start + size]]
+    more = {"nextPageToken": str(start + size)} if start + size < len(found) else {}
+    return {"pipelineJobs": page, **more}
+
+
+def _run(vertex: "Vertex", name: str) -> None:
+    """Execute a job and write down what its process says of the tasks."""
+    job = vertex.jobs[name]
+    values = job.get("runtimeConfig", {}).get("parameterValues", {})
+    job_id = name.rpartition("/")[2]
+    order = {
+        "spec": job["pipelineSpec"], "parameters": values, "folder": str(vertex.folder), "cwd": str(vertex.cwd),
+        "name": job_id, "resource_name": name,
+        "containers": {"mount": str(vertex.mount), "environment": dict(vertex.inside)} if vertex.mount else None,
+    }  # fmt: skip
+    # In the image the package is installed.
+    environment = {**vertex.environment, "PYTHONPATH": str(vertex.cwd / "src")}
+    process = subprocess.Popen(
+        [sys.executable, _RUNNER], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdin and process.stdout
+    process.stdin.write(json.dumps(order))
+    process.stdin.close()
+    with vertex.lock:
+        vertex.processes[name] = process
+        job["startTime"] = now()
+        if job["state"] == "PIPELINE_STATE_PENDING":
+            job["state"] = "PIPELINE_STATE_RUNNING"
+        job["jobDetail"] = {
+            "pipelineRunContext": {"name": f"{vertex.parent}/metadataStores/default/contexts/{job_id}"},
+            "taskDetails": list(_graphs(job_id)),
+        }
+    state = "FAILED"
+    for line in process.stdout:
+        said = json.loads(line)
+        if "job" in said:
+            state = said["job"]
+            continue
+        with vertex.lock:
+            _note(vertex, job, said)
+    process.wait()
+    with vertex.lock:
+        del vertex.processes[name]
+        if job["state"] == "PIPELINE_STATE_CANCELLING":
+            state = "CANCELLED"
+        failed = [task["taskName"] for task in job["jobDetail"]["taskDetails"] if task["state"] == "FAILED"]
+        if state == "FAILED":
+            message = f"The DAG failed because some tasks failed. The failed tasks are: [{', '.join(failed)}]."
+            job["error"] = {"code": 9, "message": message}
+        job |= {"state": f"PIPELINE_STATE_{state}", "endTime": now()}
+
+
+def _graphs(job_id: str) -> Iterator[Json]:
+    """The job and its exit handler, which are listed among the tasks."""
+    yield {"taskId": "1", "taskName": job_id, "state": "RUNNING"}
+    yield {"taskId": "2", "parentTaskId": "1", "taskName": "exit-handler-1", "state": "RUNNING"}
+
+
+def _note(vertex: "Vertex", job: Json, said: Json) -> None:
+    details = job["jobDetail"]["taskDetails"]
+    task = next((item for item in details if item["taskName"] == said["name"]), None)
+    if task is None:
+        task = {
+            "taskId": str(next(NUMBER)), "taskName": said["name"], "createTime": now(),
+            "parentTaskId": "1" if said["name"] == "mlflow-finish-run" else "2",
+        }  # fmt: skip
+        details.append(task)
+    if said["attempt"]:
+        container = task.setdefault("executorDetail", {}).setdefault("containerDetail", {})
+        attempts = container.get("failedMainJobs", [])
+        if "mainJob" in container and len(attempts) + 1 < said["attempt"]:
+            container["failedMainJobs"] = [*attempts, container.pop("mainJob")]
+        container.setdefault("mainJob", f"projects/1234567/locations/{vertex.region}/customJobs/{next(NUMBER)}")
+        vertex.logs[container["mainJob"].rpartition("/")[2]] = Path(said["log"])
+    if said["state"] == "RUNNING":
+        task["startTime"] = now()
+    else:
+        task["endTime"] = now()
+    if said["error"]:
+        task["error"] = {"code": 9, "message": said["error"]}
+    task["state"] = said["state"]
+    outputs = (said["outputs"] or {}).get("parameters", {})
+    task["execution"] = {"metadata": {f"output:{key}": value for key, value in outputs.items()}}
+
+
+def cancel(vertex: "Vertex", name: str) -> None:
+    """Stop a job and its exit task too: after a cancellation Vertex AI need not run it."""
+
+    def insist() -> None:
+        while (process := vertex.processes.get(name)) and process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            threading.Event().wait(0.2)
+
+    thread = threading.Thread(target=insist, daemon=True)
+    vertex.threads.append(thread)
+    thread.start()

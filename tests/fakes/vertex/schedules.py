@@ -1,0 +1,71 @@
+"""Schedules of pipeline jobs."""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from google.cloud.aiplatform_v1 import types
+from google.protobuf import json_format
+
+from . import jobs
+from .server import NUMBER, Json, Refusal, now, parse
+
+if TYPE_CHECKING:
+    from . import Vertex
+
+
+def answer(vertex: "Vertex", method: str, names: list[str], verb: str, query: Mapping[str, str], body: Json) -> Json:
+    if method == "GET" and not names:
+        vertex.allow("aiplatform.schedules.list")
+        return {"schedules": list(vertex.schedules.values())}
+    if method == "POST" and not names:
+        vertex.allow("aiplatform.schedules.create")
+        schedule = _checked(vertex, body)
+        name = f"{vertex.parent}/schedules/{next(NUMBER)}"
+        vertex.schedules[name] = {
+            **schedule,
+            "name": name,
+            "state": "ACTIVE",
+            "createTime": now(),
+            "updateTime": now(),
+        }
+        return vertex.schedules[name]
+    name = f"{vertex.parent}/schedules/{names[0]}"
+    if name not in vertex.schedules:
+        raise Refusal(404, f"The Schedule does not exist: {name}")
+    there = vertex.schedules[name]
+    if method == "POST":
+        vertex.allow("aiplatform.schedules.update")
+        there["state"] = {"pause": "PAUSED", "resume": "ACTIVE"}[verb]
+        return {}
+    if method == "DELETE":
+        vertex.allow("aiplatform.schedules.delete")
+        del vertex.schedules[name]
+        return {
+            "name": f"{vertex.parent}/operations/{next(NUMBER)}",
+            "done": True,
+            "response": {"@type": "type.googleapis.com/google.protobuf.Empty"},
+        }
+    vertex.allow("aiplatform.schedules.update")
+    if there["state"] == "COMPLETED":
+        raise Refusal(400, "A completed schedule cannot be updated")
+    schedule = _checked(vertex, body)
+    for path in query["updateMask"].split(","):
+        if path not in schedule:
+            raise Refusal(400, f"{path}: a field that is set cannot be unset")
+        there[path] = schedule[path]
+    there["updateTime"] = now()
+    return there
+
+
+def _checked(vertex: "Vertex", body: Json) -> Json:
+    message = types.Schedule.pb()()
+    parse(body, message)
+    if not message.display_name or not message.cron or message.max_concurrent_run_count < 1:
+        raise Refusal(400, "display_name, cron and max_concurrent_run_count are required")
+    if not re.fullmatch(r"((CRON_)?TZ=\S+ )?\S+( \S+){4}", message.cron):
+        raise Refusal(400, f"cron '{message.cron}' is not valid")
+    if message.create_pipeline_job_request.parent != vertex.parent:
+        raise Refusal(400, "create_pipeline_job_request.parent is not the schedule's")
+    jobs.checked(vertex, body["createPipelineJobRequest"]["pipelineJob"])
+    return json_format.MessageToDict(message)
