@@ -81,10 +81,10 @@ def _preloaded(chosen: options.Chosen, folder: Path, cold: bool) -> Iterator[Pre
     preloaded = Preloaded(chosen.project.path, folder / ".preloaded.json", environment())
     try:
         yield preloaded
-    finally:
-        preloaded.close()
         if preloaded.why_not:
             chosen.environment.warn([f"Each step has started Python anew: {preloaded.why_not}."])
+    finally:
+        preloaded.close()
 
 
 def _containers(chosen: options.Chosen, spec: Spec) -> Containers:

@@ -7,6 +7,7 @@ have had if Python had been started for it, and it ends as Python ends.
 """
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import importlib.util
@@ -24,6 +25,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+_PR_SET_PDEATHSIG = 1  # https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
@@ -138,6 +140,7 @@ def _serve(control: socket.socket) -> tuple[dict[str, Any], socket.socket]:
             reports[pid] = report
             continue
         os.setsid()
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # nobody else would hear how it ends
         send(report, {"pid": os.getpid()})
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

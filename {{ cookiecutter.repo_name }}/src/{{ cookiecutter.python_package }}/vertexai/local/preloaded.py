@@ -146,7 +146,7 @@ class Fork:
 
     def _read(self) -> None:
         message = receive(self._report)
-        if message is None:  # the interpreter has ended, and nobody would hear how this process ends
+        if message is None:  # the interpreter was killed, and the process with it; here goes what it has started
             if self.pid:
                 with suppress(ProcessLookupError):
                     os.killpg(self.pid, signal.SIGKILL)
