@@ -8,9 +8,9 @@ from graphs import Graph, graphs
 from hypothesis import given
 from kedro.pipeline import Node, Pipeline
 from starter.errors import UserError
-from starter.vertexai.compile.catalog import Catalog
 from starter.vertexai.compile.compiler import compile_plan
 from starter.vertexai.compile.plan import Plan, make_plan
+from starter.vertexai.contract.catalog import Catalog
 from starter.vertexai.settings.models import RunConfig
 
 steady = hypothesis.settings(deadline=None, derandomize=os.environ.get("CI") == "true")

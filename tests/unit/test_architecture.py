@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "settings": {"auth"},
     "cli": {"vertexai.cli"},
     "vertexai.cli": {"errors"},
-    "vertexai.contract": set(),
+    "vertexai.contract": {"errors"},
     "vertexai.job": {"contract"},
     "vertexai.settings": {"errors"},
     "vertexai.image": {"errors"},
@@ -144,7 +144,7 @@ def test_a_step_runs_without_the_launchers_modules():
 def test_the_package_stays_small_enough_to_find_ones_way():
     """There are few rooms and few imports between them, no folder has many modules, and no module is long."""
     assert len(ROOMS) <= 22
-    assert sum(len(arrows) for arrows in ARROWS.values()) <= 50
+    assert sum(len(arrows) for arrows in ARROWS.values()) <= 52
     for folder in {path.parent for path in TREES}:
         modules = [path for path in TREES if path.parent == folder and path.name != "__init__.py"]
         assert len(modules) <= 9 or folder.name == "commands", folder

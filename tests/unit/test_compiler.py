@@ -5,11 +5,11 @@ from google.protobuf import json_format
 from kedro.pipeline import Node, Pipeline
 from kfp.pipeline_spec import pipeline_spec_pb2
 from starter.errors import UserError
-from starter.vertexai.compile.catalog import Entry
 from starter.vertexai.compile.compiler import compile_plan
 from starter.vertexai.compile.plan import make_plan
 from starter.vertexai.compile.spec import read_spec, tasks, write_spec
 from starter.vertexai.contract import StepArguments, parse_step_arguments
+from starter.vertexai.contract.catalog import Entry
 from starter.vertexai.settings.models import RunConfig
 
 
@@ -107,6 +107,7 @@ def test_the_cache_key_of_a_step_does_not_depend_on_the_run():
             given = [item for item in task.container["args"] if "{{" in item]
             assert set(given) == {
                 "{{$}}", "{{$.pipeline_job_name}}", "{{$.pipeline_job_uuid}}", "{{$.pipeline_job_resource_name}}",
+                "{{$.pipeline_job_create_time_utc}}",
             }  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 import pytest
 from kedro.pipeline import Node, Pipeline
 from starter.errors import UserError
-from starter.vertexai.compile.catalog import Entry
 from starter.vertexai.compile.plan import make_plan
+from starter.vertexai.contract.catalog import Entry
 from starter.vertexai.settings.models import RunConfig
 
 

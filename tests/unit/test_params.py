@@ -4,7 +4,7 @@ import math
 import pytest
 from google.protobuf import json_format, struct_pb2
 from starter.errors import UserError
-from starter.vertexai.compile.params import check_known
+from starter.vertexai.compile.refusals import check_known
 from starter.vertexai.contract import decode, encode
 
 

@@ -1,9 +1,9 @@
 import pytest
 from kedro.pipeline import Node, Pipeline
 from starter.errors import UserError
-from starter.vertexai.compile.catalog import Catalog
 from starter.vertexai.compile.datasets import Artifact
 from starter.vertexai.compile.plan import make_plan
+from starter.vertexai.contract.catalog import Catalog
 from starter.vertexai.settings.models import RunConfig
 from starter.vertexai.settings.resources import Resources
 from starter.vertexai.show import tables
@@ -100,19 +100,32 @@ def test_a_dataset_that_is_used_inside_and_outside_its_group_travels_as_an_artif
 @pytest.mark.parametrize(
     ("config", "travels"),
     [
-        ({"type": "MemoryDataset"}, True),
-        ({"type": "kedro.io.MemoryDataset", "copy_mode": "assign"}, True),
-        ({"type": "kedro.io.CachedDataset", "dataset": {"type": "MemoryDataset"}}, True),
-        ({"type": "CachedDataset", "dataset": REMOTE}, False),
-        ({"type": "partitions.PartitionedDataset", "path": "gs://b/x", "dataset": "pandas.CSVDataset"}, False),
-        (REMOTE, False),
+        ({"type": "MemoryDataset"}, "pickle"),
+        ({"type": "kedro.io.MemoryDataset", "copy_mode": "assign"}, "pickle"),
+        ({"type": "kedro.io.CachedDataset", "dataset": {"type": "MemoryDataset"}}, "pickle"),
+        ({"type": "CachedDataset", "dataset": REMOTE}, None),
+        ({"type": "partitions.PartitionedDataset", "path": "gs://b/x", "dataset": "pandas.CSVDataset"}, None),
+        (REMOTE, None),
+        ({"type": "pandas.CSVDataset", "filepath": "data/x.csv"}, "files"),
+        ({"type": "partitions.PartitionedDataset", "path": "data/x", "dataset": "pandas.CSVDataset"}, "files"),
+        ({"type": "CachedDataset", "dataset": {"type": "pandas.CSVDataset", "filepath": "data/x.csv"}}, "files"),
+        (
+            {
+                "type": "kedro_mlflow.io.artifacts.MlflowArtifactDataset",
+                "dataset": {"type": "json.JSONDataset", "filepath": "data/x.json"},
+            },
+            "files",
+        ),
+        ({"type": "kedro_mlflow.io.models.MlflowModelTrackingDataset", "flavor": "mlflow.sklearn"}, "model"),
+        ({"type": "my.OwnDataset", "metadata": {"vertexai": {"paths": ["data/x.own"]}}}, "files"),
     ],
 )
-def test_a_dataset_that_the_catalog_keeps_in_memory_travels_as_an_artifact(config, travels):
+def test_a_dataset_travels_as_its_place_in_the_catalog_demands(config, travels):
     plan = planned(
         Node(same, "raw", "x", name="a"), Node(same, "x", "y", name="b"), catalog={"raw": REMOTE, "x": config}
     )
-    assert ("x" in plan.artifacts and plan.artifacts["x"].travels) is travels
+    assert (plan.artifacts["x"].travels if "x" in plan.artifacts else None) == travels
+    assert plan.taken == {"a": (), "b": ("x",) if travels else ()}
 
 
 def test_a_dataset_of_a_factory_is_kept_by_the_catalog():
@@ -137,33 +150,82 @@ def test_a_transcoded_dataset_needs_a_catalog_entry_for_each_of_its_names():
 LEADING = Node(same, "raw", "x", name="make"), Node(same, "x", "y", name="take")
 
 
-def test_two_steps_cannot_exchange_a_dataset_on_a_containers_own_disk():
-    catalog = {"raw": REMOTE, "x": LOCAL}
-    with pytest.raises(UserError) as error:
-        planned(*LEADING, catalog=catalog, root="gs://bucket")
-    said = str(error.value)
-    assert "'x' is made in step 'make' and taken in step 'take', but data/x.csv is on a container's own disk" in said
-    assert "Take it out of the catalog" in said
-    assert "give it a remote path" in said
-    # Without a root, all steps run on this machine and share its disk.
-    assert planned(*LEADING, catalog=catalog).artifacts == {}
+def places(**paths: str) -> dict[str, dict[str, str]]:
+    return {name: {**LOCAL, "filepath": path} for name, path in paths.items()}
+
+
+def test_the_files_of_a_dataset_on_local_disk_are_carried_to_the_steps_that_take_it():
+    plan = planned(*LEADING, catalog={"raw": REMOTE, "x": LOCAL}, root="gs://bucket")
+    assert plan.artifacts == {"x": Artifact("data_x", travels="files")}
+    assert plan.taken == {"make": (), "take": ("x",)}
     together = {"grouping": {"cls": "ChainNodeGrouper"}}
-    assert len(planned(*LEADING, catalog=catalog, root="gs://bucket", **together).steps) == 1
+    assert len(planned(*LEADING, catalog={"raw": REMOTE, "x": LOCAL}, root="gs://bucket", **together).steps) == 1
 
 
-def test_two_steps_cannot_exchange_a_transcoded_dataset_on_a_containers_own_disk():
+def test_artifacts_belong_to_places_so_a_transcoded_dataset_is_carried_once():
     nodes = Node(same, "raw", "a@pandas", name="write"), Node(same, "a@spark", "end", name="read")
-    with pytest.raises(UserError, match="made in step 'write' and taken in step 'read'"):
-        planned(*nodes, catalog={"raw": REMOTE, "a@pandas": LOCAL, "a@spark": LOCAL}, root="gs://bucket")
+    plan = planned(*nodes, catalog={"raw": REMOTE, "a@pandas": LOCAL, "a@spark": LOCAL}, root="gs://bucket")
+    assert plan.taken == {"write": (), "read": ("a@pandas",)}
 
 
-def test_the_user_is_warned_of_files_that_are_lost_and_told_of_files_that_the_image_needs():
+def test_a_step_that_reads_a_folder_takes_the_files_that_others_have_written_into_it():
+    nodes = [
+        Node(same, "raw", "a", name="first"), Node(same, "raw", "b", name="second"),
+        Node(same, ["a", "b", "all"], "end", name="read"),
+    ]  # fmt: skip
+    catalog = {"raw": REMOTE, **places(a="data/parts/a.csv", b="data/parts/b.csv")}
+    catalog["all"] = {"type": "partitions.PartitionedDataset", "path": "data/parts", "dataset": "pandas.CSVDataset"}
+    plan = planned(*nodes, catalog=catalog, root="gs://bucket")
+    assert plan.taken["read"] == ("a", "b")
+    assert plan.read_from_image == ()
+
+
+def test_what_cannot_work_on_disks_of_their_own_is_said_all_at_once():
+    nodes = [
+        Node(same, "raw", "a", name="first"), Node(same, "raw", "b", name="second"), Node(same, "c", "d", name="third"),
+        Node(same, "raw", "out", name="fourth"),
+    ]  # fmt: skip
+    catalog = {"raw": REMOTE, **places(a="data/x.csv", b="./data/x.csv", c="data/x.csv", out="results/out.csv")}
+    with pytest.raises(UserError) as error:
+        planned(*nodes, catalog=catalog, root="gs://bucket")
+    said = str(error.value)
+    assert "Step 'first' writes dataset 'a' to data/x.csv, where step 'second' writes as well." in said
+    assert "Step 'third' reads dataset 'c' at data/x.csv, and step 'first' writes 'a' there, but neither waits" in said
+    assert (
+        "Dataset 'out' of step 'fourth' is written to results/out.csv, but in its image a step can only write" in said
+    )
+    # Without a root, all steps run on this machine and share its disk.
+    assert planned(*nodes, catalog=catalog).steps
+
+
+@pytest.mark.parametrize(
+    ("entry", "place"),
+    [
+        ({"type": "ibis.TableDataset", "table_name": "t", "connection": {"backend": "duckdb", "database": "x.duckdb"}}, "x.duckdb"),
+        ({"type": "pandas.SQLTableDataset", "table_name": "t", "credentials": {"con": "sqlite:///data/t.db"}}, "sqlite:///data/t.db"),
+        ({"type": "ibis.TableDataset", "table_name": "t", "connection": {"backend": "sqlite"}}, ":memory:"),
+    ],
+)  # fmt: skip
+def test_a_database_that_is_a_file_cannot_be_shared_by_containers(entry, place):
+    with pytest.raises(UserError, match=f"the database {place} is a file on the disk of one container. Use a database"):
+        planned(*LEADING, catalog={"raw": REMOTE, "x": entry}, root="gs://bucket")
+    assert planned(*LEADING, catalog={"raw": REMOTE, "x": entry}).steps
+
+
+def test_a_database_that_credentials_name_is_a_warning():
+    entry = {"type": "pandas.SQLTableDataset", "table_name": "t", "credentials": "warehouse"}
+    (warning,) = planned(*LEADING, catalog={"raw": REMOTE, "x": entry}, root="gs://bucket").warnings
+    assert "Dataset 'x' crosses steps in a database that its credentials name" in warning
+
+
+def test_what_is_only_written_is_kept_and_what_is_only_read_must_be_in_the_image():
     plot = {"type": "kedro_mlflow.io.artifacts.MlflowArtifactDataset", "dataset": LOCAL}
-    plan = planned(*LEADING, catalog={"raw": LOCAL, "y": {**LOCAL, "filepath": "data/y.csv"}}, root="gs://bucket")
+    plan = planned(*LEADING, catalog={"raw": LOCAL, **places(y="data/y.csv")}, root="gs://bucket")
     assert plan.read_from_image == ("data/x.csv",)
-    (warning,) = plan.warnings
-    assert "'y' of step 'take' is written to data/y.csv on the container's own disk and lost with it" in warning
-    assert planned(*LEADING, catalog={"raw": REMOTE, "y": plot}, root="gs://bucket").warnings == ()
+    assert plan.artifacts["y"] == Artifact("data_y", travels="files")
+    assert plan.warnings == ()
+    # MLflow keeps it already.
+    assert "y" not in planned(*LEADING, catalog={"raw": REMOTE, "y": plot}, root="gs://bucket").artifacts
 
 
 @pytest.mark.parametrize("path", ["gs://b/x", "s3a://b/x", "dbfs:/x", "abfs://b/x", "/gcs/b/x", "https://h/x"])
@@ -171,10 +233,10 @@ def test_steps_can_exchange_a_dataset_at_a_remote_path(path):
     assert planned(*LEADING, catalog={"raw": REMOTE, "x": {**LOCAL, "filepath": path}}, root="gs://b").warnings == ()
 
 
-@pytest.mark.parametrize("path", ["data/x", "/data/x", "file:///data/x", "~/x"])
-def test_steps_cannot_exchange_a_dataset_at_a_local_path(path):
-    with pytest.raises(UserError, match="own disk"):
-        planned(*LEADING, catalog={"raw": REMOTE, "x": {**LOCAL, "filepath": path}}, root="gs://b")
+@pytest.mark.parametrize("path", ["data/x", "./data/x", "file://data/x", "~/x", "/tmp/x"])
+def test_a_dataset_at_a_local_path_is_carried(path):
+    plan = planned(*LEADING, catalog={"raw": REMOTE, "x": {**LOCAL, "filepath": path}}, root="gs://b")
+    assert plan.artifacts["x"].travels == "files"
 
 
 def test_lineage_gets_types_and_metadata_from_the_catalog():
@@ -190,8 +252,8 @@ def test_lineage_gets_types_and_metadata_from_the_catalog():
         },
     )  # fmt: skip
     assert plan.artifacts == {
-        "model": Artifact("data_model", "system.Model", False, "gs://b/m", {"framework": "sklearn"}),
-        "scores": Artifact("data_scores", "system.Metrics", False),
+        "model": Artifact("data_model", "system.Model", "", "gs://b/m", {"framework": "sklearn"}),
+        "scores": Artifact("data_scores", "system.Metrics", ""),
         "seen": Artifact("data_seen", "system.Dataset"),
     }
 
@@ -201,7 +263,7 @@ def test_lineage_gets_types_and_metadata_from_the_catalog():
     [
         ({"typ": "Model"}, "catalog.yml: x.metadata.vertexai: unknown key 'typ'. Did you mean 'type'?"),
         ({"type": "Modle"}, "there is no artifact type 'Modle'. Did you mean 'Model'?"),
-        ("Model", "takes 'type' and 'metadata', got 'Model'"),
+        ("Model", "takes 'type', 'metadata' and 'paths', got 'Model'"),
     ],
 )
 def test_a_mistake_in_the_lineage_of_a_dataset_is_explained(said, sentence):

@@ -92,7 +92,7 @@ def test_numbers_that_are_not_metrics_stay_out_of_the_metadata(tmp_path):
 def run(node: Node, artifacts: dict[str, ArtifactDataset], *hooks: object) -> None:
     from kedro.framework.hooks.manager import _create_hook_manager
 
-    StepRunner(artifacts, hooks).run(Pipeline([node]), DataCatalog(), _create_hook_manager())
+    StepRunner(artifacts, hooks=hooks).run(Pipeline([node]), DataCatalog(), _create_hook_manager())
 
 
 def test_the_executor_output_describes_every_artifact_of_the_step(tmp_path):

@@ -23,7 +23,8 @@ def tell(run: TaskRun) -> None:
 order = json.load(sys.stdin)
 where = order["containers"]
 # Containers start cold; without them, the steps' start is not what a test of launching is about.
-preloaded = None if where else Preloaded(Path(order["cwd"]), Path(order["folder"]) / "preloaded.json", environment())
+cwd, memory = Path(order["cwd"]), Path(order["folder"]) / "preloaded.json"
+preloaded = Preloaded(cwd, memory, environment()) if not where and (cwd / "src").is_dir() else None
 done = run_spec(
     order["spec"],
     folder=Path(order["folder"]),

@@ -108,6 +108,12 @@ class Project:
                 f"--pipeline {name}: pipeline_registry.py registers no such pipeline."
                 + did_you_mean(name, pipelines.keys())
             ) from None
+        if type(found).__name__ == "PipelineML":
+            raise UserError(
+                f"Pipeline '{name}' is made by kedro-mlflow's pipeline_ml_factory, which logs its inference pipeline "
+                "at the end of the one process that has run all the training. Steps are processes of their own. "
+                "Register the training pipeline by itself, and launch that."
+            )
         try:
             return found.filter(**selection) if selection else found
         except ValueError as error:

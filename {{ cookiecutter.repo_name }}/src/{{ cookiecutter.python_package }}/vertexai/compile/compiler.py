@@ -21,8 +21,8 @@ from ..project import Project
 from ..settings.models import RunConfig
 from ..settings.resources import Resources
 from .datasets import Artifact
-from .params import check_known
 from .plan import Plan, Step
+from .refusals import check_known
 
 _SCHEMA_VERSION = "@0.0.1"  # of artifact types
 _STATUS_TYPE = "PipelineTaskFinalStatus"
@@ -106,7 +106,7 @@ def compile_plan(
             tasks: dict[str, dsl.PipelineTask] = {}
             made: dict[str, Any] = {}  # dataset → KFP's channel of the artifact
             for step in plan.steps:
-                taken = {name: plan.artifacts[name] for name in step.inputs if name in plan.artifacts}
+                taken = {name: plan.artifacts[name] for name in plan.taken[step.name]}
                 given = {name: plan.artifacts[name] for name in step.outputs if name in plan.artifacts}
                 task = component(
                     step.name,
@@ -114,7 +114,9 @@ def compile_plan(
                     _types(given),
                     step.resources.image,
                     nodes=step.nodes,
-                    artifacts={name: artifact.key for name, artifact in {**taken, **given}.items() if artifact.travels},
+                    artifacts=_keys({**taken, **given}, "pickle"),
+                    files=_keys({**taken, **given}, "files"),
+                    models=_keys({**taken, **given}, "model"),
                     lineage={name: _lineage(artifact) for name, artifact in given.items()},
                     timeout=step.resources.timeout or 0,
                 )(params=params, **{artifact.key: made[name] for name, artifact in taken.items()})
@@ -142,6 +144,10 @@ def _types(artifacts: Mapping[str, Artifact]) -> _Types:
     return {artifact.key: artifact.type + _SCHEMA_VERSION for artifact in artifacts.values()}
 
 
+def _keys(artifacts: Mapping[str, Artifact], travels: str) -> dict[str, str]:
+    return {name: artifact.key for name, artifact in artifacts.items() if artifact.travels == travels}
+
+
 def _lineage(artifact: Artifact) -> dict[str, Any]:
     return {
         "key": artifact.key,
@@ -156,7 +162,8 @@ def _refuse_what_does_not_fit(plan: Plan, params: Any, root: str | None) -> None
     parameters = len(json.dumps(params, ensure_ascii=False).encode())
     for step in plan.steps:
         artifacts = 0
-        for artifact in (plan.artifacts[name] for name in (*step.inputs, *step.outputs) if name in plan.artifacts):
+        names = (*plan.taken[step.name], *step.outputs)
+        for artifact in (plan.artifacts[name] for name in names if name in plan.artifacts):
             metadata = contract.MAX_METADATA if artifact.is_metrics else len(json.dumps(dict(artifact.metadata)))
             artifacts += size + 3 * len(artifact.key) + min(metadata, contract.MAX_METADATA)
         if artifacts > contract.MAX_ARTIFACTS or artifacts + parameters > contract.MAX_EXECUTOR_INPUT:

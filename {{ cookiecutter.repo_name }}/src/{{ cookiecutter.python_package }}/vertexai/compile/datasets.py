@@ -1,18 +1,27 @@
-"""Steps and catalog → what happens to each dataset: it travels as an artifact, or the catalog keeps it."""
+"""Steps and catalog → what happens to each dataset: it travels as a pickle, its files are carried, or it stays put.
+
+A dataset that the catalog does not keep travels as a pickle. One that the catalog keeps on local disk is carried: its
+files go to the artifact's URI after the step that makes them, and to the same place before a step that takes them.
+Artifacts belong to places, not to names: two datasets with one path are one artifact.
+"""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import reduce
+from operator import or_
+from pathlib import PurePosixPath
+from typing import Any, Literal, Protocol
 
-from kedro.pipeline import Pipeline
-
-from ...errors import UserError
 from ..contract import DATA_PREFIX
-from .catalog import Entry
+from ..contract.catalog import Entry
 
 # What the catalog says about a dataset; None if it has no place for it.
 Lookup = Callable[[str], Entry | None]
+Travels = Literal["pickle", "files", "model", ""]
+# Where the user of the image may write. The home folder is /tmp there.
+_WRITABLE = ("data/", "/tmp/", "/gcs/", "~/")
 
 
 class _Step(Protocol):
@@ -24,6 +33,8 @@ class _Step(Protocol):
     def inputs(self) -> tuple[str, ...]: ...
     @property
     def outputs(self) -> tuple[str, ...]: ...
+    @property
+    def after(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -33,15 +44,15 @@ class Artifact:
     Args:
         key: key of the KFP artifact.
         type: KFP artifact type, ``system.Dataset``.
-        travels: whether it gets from step to step as this artifact. If not, the catalog keeps it, and the artifact is
-            only there for lineage.
+        travels: how it gets from step to step: as a ``pickle``, by its ``files``, or as a ``model`` of the MLflow run.
+            Empty if the catalog keeps it where every step finds it, and the artifact is only there for lineage.
         uri: where the catalog keeps it, if that is a URL.
         metadata: what lineage is told about it, besides what a step finds out.
     """
 
     key: str
     type: str = "system.Artifact"
-    travels: bool = True
+    travels: Travels = "pickle"
     uri: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
@@ -51,6 +62,25 @@ class Artifact:
         return self.type.endswith("Metrics")
 
 
+@dataclass(frozen=True)
+class Flow:
+    """How data gets from step to step.
+
+    Args:
+        artifacts: dataset → the artifact that carries or describes it, by the name under which it is made.
+        taken: name of a step → the artifacts that it takes, by those names.
+        read_only: files and folders that steps read and no earlier step makes.
+        problems: what cannot work in the cloud, in whole sentences.
+        warnings: what may not be what the user wants, in whole sentences.
+    """
+
+    artifacts: dict[str, Artifact]
+    taken: dict[str, tuple[str, ...]]
+    read_only: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
 def datasets_in(names: Iterable[str]) -> tuple[str, ...]:
     """The names without parameters, which every step has from the configuration; each once, in order."""
     return tuple(dict.fromkeys(name for name in names if name != "parameters" and not name.startswith("params:")))
@@ -58,96 +88,156 @@ def datasets_in(names: Iterable[str]) -> tuple[str, ...]:
 
 def is_made_in(dataset: str, made: Iterable[str]) -> bool:
     """Whether a dataset is one of these, perhaps transcoded."""
-    return dataset in made or ("@" in dataset and _base(dataset) in map(_base, made))
+    return dataset in made or ("@" in dataset and base_name(dataset) in map(_base, made))
 
 
-def refuse_missing_inputs(name: str, pipeline: Pipeline, lookup: Lookup) -> None:
-    """Refuse a pipeline that takes what neither a node makes nor the catalog keeps.
+def flow_of(steps: Sequence[_Step], lookup: Lookup, at_exit: Iterable[str] = ()) -> Flow:
+    """How data gets from step to step.
 
-    Raises:
-        UserError: naming dataset and node.
+    Args:
+        steps: in an order in which they can run.
+        lookup: what the catalog says about a dataset.
+        at_exit: the datasets that ``on_exit_pipeline`` takes.
     """
-    for dataset in datasets_in(sorted(pipeline.inputs())):
-        entry = lookup(dataset)
-        if entry is None or not entry.persists:
-            takers = sorted(node.name for node in pipeline.nodes if dataset in node.inputs)
-            raise UserError(
-                f"Dataset '{dataset}' (input of node '{takers[0]}' of pipeline '{name}') is made by no node and is "
-                "not in the catalog. Add it to conf/base/catalog.yml, or correct the node's input."
-            )
-    made = {_base(dataset): dataset for node in pipeline.nodes for dataset in node.outputs}
-    for dataset in datasets_in(name for node in pipeline.nodes for name in node.inputs):
-        maker = made.get(_base(dataset), dataset)
-        for version in (maker, dataset) if maker != dataset else ():
-            if not (entry := lookup(version)) or not entry.persists:
-                raise UserError(
-                    f"Dataset '{version}' of pipeline '{name}' is transcoded, so it must be kept where another "
-                    f"dataset can read it: add it to conf/base/catalog.yml with the filepath of '{_base(version)}'."
-                )
+    return _Flows(steps, lookup).flow(at_exit)
 
 
-def artifacts_of(steps: Iterable[_Step], lookup: Lookup) -> dict[str, Artifact]:
-    """Dataset → its KFP artifact, for those that travel and those that lineage should know."""
-    steps = list(steps)
-    consumed = {dataset for step in steps for dataset in step.inputs}
-    found: dict[str, Artifact] = {}
-    taken: set[str] = set()
-    for dataset in (dataset for step in steps for dataset in step.outputs):
-        entry = lookup(dataset) or Entry("MemoryDataset", persists=False)
-        travels = dataset in consumed and not entry.persists
+class _Flows:
+    """Looks at each dataset once where it is made, and once for each step that takes it."""
+
+    def __init__(self, steps: Sequence[_Step], lookup: Lookup) -> None:
+        self._steps = steps
+        self._lookup = lookup
+        self._makers = {dataset: step for step in steps for dataset in step.outputs}
+        # Place → the datasets that are made there, and those that are made below it.
+        self._at: dict[PurePosixPath, list[str]] = defaultdict(list)
+        self._below: dict[PurePosixPath, list[str]] = defaultdict(list)
+        for dataset in self._makers:
+            for place in map(PurePosixPath, self._entry(dataset).places):
+                self._at[place].append(dataset)
+                for parent in place.parents:
+                    self._below[parent].append(dataset)
+        # Step → those that come before it, a bit for each: a set for each would need too much memory.
+        self._bit = {step.name: 1 << number for number, step in enumerate(steps)}
+        self._before: dict[str, int] = {}
+        for step in steps:
+            self._before[step.name] = reduce(or_, (self._bit[name] | self._before[name] for name in step.after), 0)
+        self._artifacts: dict[str, Artifact] = {}
+        self._keys: set[str] = set()
+        self._problems: dict[str, None] = {}
+        self._warnings: dict[str, None] = {}
+        self._read_only: dict[str, None] = {}
+
+    def flow(self, at_exit: Iterable[str]) -> Flow:
+        taken = {step.name: self._taken(step) for step in self._steps}
+        consumed = {dataset for names in taken.values() for dataset in names}
+        for dataset, maker in self._makers.items():
+            self._make(dataset, maker, dataset in consumed)
+        for dataset in at_exit:
+            for made in self._made_at(self._entry(dataset).places):
+                self._problems[
+                    f"on_exit_pipeline takes dataset '{dataset}' at {self._entry(dataset).path}, but only step "
+                    f"'{self._makers[made].name}' has it on its disk. Give it a remote path, gs://…"
+                ] = None
+        return Flow(
+            {dataset: self._artifacts[dataset] for dataset in self._makers if dataset in self._artifacts},
+            {name: tuple(one for one in names if one in self._artifacts) for name, names in taken.items()},
+            tuple(self._read_only),
+            tuple(self._problems),
+            tuple(self._warnings),
+        )
+
+    def _entry(self, dataset: str) -> Entry:
+        return self._lookup(dataset) or Entry("MemoryDataset", persists=False)
+
+    def _taken(self, step: _Step) -> tuple[str, ...]:
+        """The datasets, by the names under which they are made, whose artifacts a step takes."""
+        found: dict[str, None] = {}
+        for dataset in step.inputs:
+            entry = self._entry(dataset)
+            if not entry.persists or entry.is_model:
+                found[dataset] = None
+            made_there = self._made_at(entry.places)
+            earlier = [made for made in made_there if self._comes_before(self._makers[made], step)]
+            found |= dict.fromkeys(earlier)
+            if not earlier and not any(self._makers[made] is step for made in made_there):
+                self._read_only |= dict.fromkeys(entry.places)
+            for made in made_there:
+                maker = self._makers[made]
+                if maker is not step and not self._comes_before(maker, step) and not self._comes_before(step, maker):
+                    self._problems[
+                        f"Step '{step.name}' reads dataset '{dataset}' at {entry.path}, and step '{maker.name}' writes "
+                        f"'{made}' there, but neither waits for the other. Let a node of '{step.name}' take '{made}'."
+                    ] = None
+            self._look_at_database(dataset, entry, step)
+        return tuple(found)
+
+    def _comes_before(self, one: _Step, other: _Step) -> bool:
+        return bool(self._before[other.name] & self._bit[one.name])
+
+    def _made_at(self, places: Sequence[str]) -> list[str]:
+        """The datasets that are made at these places, inside of them, or around them."""
+        found: dict[str, None] = {}
+        for place in map(PurePosixPath, places):
+            for around in (place, *place.parents):
+                found |= dict.fromkeys(self._at.get(around, ()))
+            found |= dict.fromkeys(self._below.get(place, ()))
+        return list(found)
+
+    def _make(self, dataset: str, maker: _Step, is_taken: bool) -> None:
+        entry = self._entry(dataset)
+        others = {self._makers[other].name for other in self._made_at(entry.places)} - {maker.name}
+        if others:
+            self._problems[
+                f"Step '{maker.name}' writes dataset '{dataset}' to {entry.path}, where step '{min(others)}' writes as "
+                "well. Give each its own path, or let both run in one step (run_config.grouping)."
+            ] = None
+        for place in entry.places:
+            if not f"{place}/".startswith(_WRITABLE):
+                self._problems[
+                    f"Dataset '{dataset}' of step '{maker.name}' is written to {place}, but in its image a step can "
+                    "only write below data/ and /tmp. Give it a path below data/."
+                ] = None
+        travels: Travels = ""
+        if entry.places and (is_taken or not entry.in_mlflow):
+            travels = "files"
+        elif is_taken:
+            travels = "model" if entry.is_model else "" if entry.persists else "pickle"
         if not travels and entry.artifact_type is None:
-            continue
-        # Two names may become one key. Unlike task names, nobody reads keys, so a number tells them apart.
-        key = base = DATA_PREFIX + re.sub(r"[^a-z0-9]+", "_", dataset.lower()).strip("_")
-        number = 1
-        while key in taken:
-            number += 1
-            key = f"{base}_{number}"
-        taken.add(key)
-        found[dataset] = Artifact(
-            key=key,
+            return
+        self._artifacts[dataset] = Artifact(
+            key=self._key(dataset),
             type=entry.artifact_type or "system.Artifact",
             travels=travels,
             uri=entry.path if entry.persists and not entry.on_local_disk else None,
             metadata=entry.metadata,
         )
-    return found
+
+    def _key(self, dataset: str) -> str:
+        # Two names may become one key. Unlike task names, nobody reads keys, so a number tells them apart.
+        key = base = DATA_PREFIX + re.sub(r"[^a-z0-9]+", "_", dataset.lower()).strip("_")
+        number = 1
+        while key in self._keys:
+            number += 1
+            key = f"{base}_{number}"
+        self._keys.add(key)
+        return key
+
+    def _look_at_database(self, dataset: str, entry: Entry, step: _Step) -> None:
+        maker = self._makers.get(dataset)
+        if entry.database and maker and maker.name != step.name:
+            self._problems[
+                f"Dataset '{dataset}' is made in step '{maker.name}' and taken in step '{step.name}', but the database "
+                f"{entry.database} is a file on the disk of one container. Use a database server, or keep the table in "
+                "a file (parquet), which is carried from step to step."
+            ] = None
+        elif entry.in_database and maker and maker.name != step.name:
+            self._warnings[
+                f"Dataset '{dataset}' crosses steps in a database that its credentials name. It must be one that every "
+                "container reaches, and no file."
+            ] = None
 
 
-def on_own_disk(steps: Iterable[_Step], lookup: Lookup) -> tuple[list[str], list[str]]:
-    """Look for datasets of the catalog on a container's own disk, where no other container finds them.
-
-    Returns:
-        The files that are only read, and warnings about those that are only written.
-
-    Raises:
-        UserError: for one that is made in one step and taken in another.
-    """
-    steps = list(steps)
-    makers = {_base(dataset): step.name for step in steps for dataset in step.outputs}
-    takers = {_base(dataset): step.name for step in reversed(steps) for dataset in step.inputs}
-    read, warnings = [], []
-    for dataset in datasets_in(name for step in steps for name in (*step.inputs, *step.outputs)):
-        entry = lookup(dataset)
-        if not entry or not entry.persists or not entry.path or not entry.on_local_disk:
-            continue
-        maker, taker = makers.get(_base(dataset)), takers.get(_base(dataset))
-        if maker and taker:
-            raise UserError(
-                f"Dataset '{dataset}' is made in step '{maker}' and taken in step '{taker}', but {entry.path} is on a "
-                "container's own disk, and steps share none. Take it out of the catalog, and it travels as an "
-                "artifact; or give it a remote path, gs://…"
-            )
-        if not maker:
-            read.append(entry.path)
-        elif not entry.in_mlflow:
-            warnings.append(
-                f"Dataset '{dataset}' of step '{maker}' is written to {entry.path} on the container's own disk and "
-                "lost with it. Give it a remote path, gs://…"
-            )
-    return read, warnings
-
-
-def _base(dataset: str) -> str:
+def base_name(dataset: str) -> str:
     """The name without its transcoding: ``a@pandas`` and ``a@spark`` are two ways to read ``a``."""
     return dataset.partition("@")[0]

@@ -3,7 +3,7 @@
 Nothing is loaded, written or called here, except that the project's pipelines and configuration are read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -12,20 +12,13 @@ from kedro.pipeline.node import Node
 
 from ...errors import UserError
 from ..contract import FINISH_TASK, START_TASK, is_local, task_name
+from ..contract.catalog import Catalog
 from ..grouping import group_nodes
 from ..project import Project
 from ..settings.models import RunConfig
 from ..settings.resources import Resources
-from .catalog import Catalog
-from .datasets import (
-    Artifact,
-    Lookup,
-    artifacts_of,
-    datasets_in,
-    is_made_in,
-    on_own_disk,
-    refuse_missing_inputs,
-)  # fmt: skip
+from .datasets import Artifact, Lookup, datasets_in, flow_of, is_made_in
+from .refusals import refuse_confirms, refuse_missing_inputs
 from .resources import is_cached, resources_of, step_resources
 
 
@@ -59,7 +52,8 @@ class Plan:
     Args:
         pipeline: name of the Kedro pipeline.
         steps: every node is in exactly one of them.
-        artifacts: dataset → the KFP artifact that carries or describes it.
+        artifacts: dataset → the KFP artifact that carries or describes it, by the name under which it is made.
+        taken: name of a step → the artifacts that it takes, by those names.
         on_exit: Kedro pipeline of the exit task.
         read_from_image: files that steps read and no step makes, so they must be in the image.
         warnings: what may not be what the user wants, in whole sentences.
@@ -71,6 +65,7 @@ class Plan:
     pipeline: str
     steps: tuple[Step, ...]
     artifacts: dict[str, Artifact] = field(default_factory=dict)
+    taken: dict[str, tuple[str, ...]] = field(default_factory=dict)
     on_exit: str | None = None
     read_from_image: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -89,14 +84,21 @@ def plan_pipeline(project: Project, name: str, selection: Mapping[str, Any] | No
     """
     run_config = project.settings.run_config
     catalog = Catalog(project.config("catalog"), "catalog.yml")
+    on_exit = Pipeline([])
     if run_config.on_exit_pipeline:
         on_exit = project.pipeline(run_config.on_exit_pipeline)
         refuse_missing_inputs(run_config.on_exit_pipeline, on_exit, catalog.entry)
-    return make_plan(name, project.pipeline(name, selection), run_config, catalog.entry, project.warnings)
+    pipeline = project.pipeline(name, selection)
+    return make_plan(name, pipeline, run_config, catalog.entry, project.warnings, sorted(on_exit.inputs()))
 
 
 def make_plan(
-    name: str, pipeline: Pipeline, run_config: RunConfig, lookup: Lookup, warnings: list[str] | None = None
+    name: str,
+    pipeline: Pipeline,
+    run_config: RunConfig,
+    lookup: Lookup,
+    warnings: Iterable[str] = (),
+    at_exit: Iterable[str] = (),
 ) -> Plan:
     """Cut a pipeline into steps.
 
@@ -106,6 +108,7 @@ def make_plan(
         run_config: ``run_config`` of ``vertexai.yml``.
         lookup: what the catalog says about a dataset.
         warnings: what is to be said besides.
+        at_exit: the datasets that ``on_exit_pipeline`` takes.
 
     Raises:
         UserError: when two steps would have one task name, steps wait for each other, or a dataset is missing.
@@ -113,10 +116,12 @@ def make_plan(
     refuse_missing_inputs(name, pipeline, lookup)
     groups = group_nodes(pipeline, run_config.grouping, lambda node: resources_of(node, run_config))
     names = _task_names({group: nodes for group, (nodes, _before) in groups.items()})
+    remote = run_config.root is not None and not is_local(run_config.root)
     steps = []
     for group, (nodes, before) in groups.items():
         made = datasets_in(dataset for node in nodes for dataset in node.outputs)
-        kept = any((entry := lookup(dataset)) and entry.persists for dataset in made)
+        # On one disk, a step that is skipped would leave its files as somebody else may have changed them.
+        kept = any((entry := lookup(name)) and entry.persists and not (remote and entry.places) for name in made)
         steps.append(
             Step(
                 name=names[group],
@@ -128,15 +133,18 @@ def make_plan(
                 cached=is_cached(group, nodes, run_config, writes_catalog=kept),
             )
         )
-    remote = run_config.root is not None and not is_local(run_config.root)
-    read, lost = on_own_disk(steps, lookup) if remote else ([], [])
+    refuse_confirms({group: nodes for group, (nodes, _before) in groups.items()}, lookup, remote)
+    flow = flow_of(steps, lookup, datasets_in(at_exit))
+    if remote and flow.problems:
+        raise UserError("\n".join(flow.problems))
     return Plan(
         pipeline=name,
         steps=tuple(steps),
-        artifacts=artifacts_of(steps, lookup),
+        artifacts=flow.artifacts,
+        taken=flow.taken,
         on_exit=run_config.on_exit_pipeline,
-        read_from_image=tuple(read),
-        warnings=(*(warnings or ()), *lost),
+        read_from_image=flow.read_only if remote else (),
+        warnings=(*warnings, *(flow.warnings if remote else ())),
     )
 
 

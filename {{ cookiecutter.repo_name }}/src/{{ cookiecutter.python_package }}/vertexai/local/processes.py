@@ -9,15 +9,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ..contract import SHARED_DISK_VARIABLE
 from .preloaded import Fork, Preloaded
 
 Process = subprocess.Popen[bytes] | Fork
 
 
 def environment() -> dict[str, str]:
-    """The environment variables of tasks. A container finds its own Python; here it is the one that runs this."""
+    """The environment variables of tasks that run as processes of this machine.
+
+    A container finds its own Python; here it is the one that runs this. And here all tasks share one disk.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {**os.environ, "PATH": path}
+    return {**os.environ, "PATH": path, SHARED_DISK_VARIABLE: "1"}
 
 
 def start(

@@ -27,7 +27,7 @@ def as_table(plan: Plan) -> Table:
             _datasets(plan, step.outputs),
             _resources(step),
         )
-    table.caption = "→ travels between steps as an artifact"
+    table.caption = "→ travels between steps as an artifact, ⇢ its files are carried"
     table.caption_justify = "left"
     return table
 
@@ -156,8 +156,9 @@ def _duration(job: PipelineJob) -> str:
 
 
 def _datasets(plan: Plan, names: tuple[str, ...]) -> str:
-    travelling = {name for name, artifact in plan.artifacts.items() if artifact.travels}
-    return "\n".join(f"→ {name}" if name in travelling else name for name in names)
+    arrows = {"pickle": "→ ", "files": "⇢ ", "model": "⇢ ", "": ""}
+    ways = {name: arrows[artifact.travels] for name, artifact in plan.artifacts.items()}
+    return "\n".join(f"{ways.get(name, '')}{name}" for name in names)
 
 
 def _resources(step: Step) -> str:

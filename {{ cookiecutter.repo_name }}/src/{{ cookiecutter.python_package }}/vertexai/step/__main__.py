@@ -5,24 +5,24 @@ a Kedro session. The first and the last task of a job, which start and end its M
 """
 
 import json
-from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
-from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from .. import contract, tracking
 from ..contract import StepArguments, parse_step_arguments
+from ..contract.catalog import Catalog
 from ..job import JobIdentity
 from . import hosts
 from .artifact import ArtifactDataset
+from .carry import Carrier
 from .deadline import deadline
 from .lineage import Lineage
 from .run_tags import attached
-from .runner import StepRunner
+from .runner import StepRunner, StepSession, job_version
 from .timing import Timing
 
 
@@ -35,14 +35,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = executor_input.get("inputs", {}).get("parameterValues", {})
     params = contract.decode(given.get(contract.PARAMS, {}))
     project = bootstrap_project(Path.cwd())
+    job = JobIdentity(platform.job_name, platform.job_id, platform.job_resource_name)
+    StepSession.version = job_version(platform.job_created, platform.job_id)
     with (
         deadline(args.timeout),
-        KedroSession.create(project.project_path, env=args.env or None, runtime_params=params) as session,
+        StepSession.create(project.project_path, env=args.env or None, runtime_params=params) as session,
     ):
         # Here kedro-mlflow configures MLflow: tracking URI, header provider, experiment.
         context = session.load_context()
         tracked = tracking.is_enabled(context, args.pipeline)
-        job = _identity(platform)
         output: dict[str, Any] = {}
         if args.task == contract.START_TASK:
             with timing.of("mlflow"):
@@ -51,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         elif args.task == contract.FINISH_TASK:
             _finish(args, job, given[contract.STATUS], params, tracked)
         else:
-            output = {"artifacts": _run_nodes(args, job, session, executor_input, tracked, timing)}
+            catalog = Catalog(context.config_loader["catalog"] if args.files else {}, "catalog.yml")
+            output = {"artifacts": _run_nodes(args, job, session, executor_input, catalog, tracked, timing)}
     _write_output(executor_input, output)
     timing.tell()
 
@@ -59,8 +61,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _run_nodes(
     args: StepArguments,
     job: JobIdentity,
-    session: KedroSession,
+    session: StepSession,
     executor_input: Mapping[str, Any],
+    catalog: Catalog,
     tracked: bool,
     timing: Timing,
 ) -> dict[str, Any]:
@@ -70,17 +73,24 @@ def _run_nodes(
         Its output artifacts, as KFP's ExecutorOutput has them.
     """
     inputs, outputs = (executor_input.get(side, {}).get("artifacts", {}) for side in ("inputs", "outputs"))
-    uris = {key: value["artifacts"][0]["uri"] for key, value in {**inputs, **outputs}.items()}
-    artifacts = {name: ArtifactDataset(uris[key]) for name, key in args.artifacts.items()}
+    known = {key: value["artifacts"][0] for key, value in {**inputs, **outputs}.items()}
+    artifacts = {name: ArtifactDataset(known[key]["uri"]) for name, key in args.artifacts.items()}
+    models = {name: known[key].get("metadata", {}).get("model_uri", "") for name, key in args.models.items()}
+    carrier = Carrier(args.files, catalog, inputs, outputs)
     lineage = Lineage(args.lineage, artifacts)
     nodes = list(args.nodes)
     with ExitStack() as stack:
         with timing.of("mlflow"):
             tags = [stack.enter_context(attached(job, args.task, nodes))] if tracked else []
-        session.run(
-            pipeline_names=[args.pipeline], node_names=nodes, runner=StepRunner(artifacts, [lineage, timing, *tags])
-        )
-    return lineage.executor_output(outputs)
+        with timing.of("data"):
+            carrier.fetch()
+        runner = StepRunner(artifacts, models, [lineage, timing, *tags])
+        session.run(pipeline_names=[args.pipeline], node_names=nodes, runner=runner)
+        with timing.of("data"):
+            carried = carrier.put()
+    for name, uri in runner.model_uris.items():
+        carried[args.models[name]] = {"uri": uri, "metadata": {"model_uri": uri}}
+    return lineage.executor_output(outputs, carried)
 
 
 def _finish(
@@ -91,10 +101,10 @@ def _finish(
         if args.on_exit:
             params = {**params, contract.EXIT_PARAMETER: tracking.how_it_ended(job, status, tracked)}
             with (
-                KedroSession.create(Path.cwd(), env=args.env or None, runtime_params=params) as session,
+                StepSession.create(Path.cwd(), env=args.env or None, runtime_params=params) as session,
                 tracking.active(job) if tracked else nullcontext(),
             ):
-                session.run(pipeline_names=[args.on_exit], runner=StepRunner({}))
+                session.run(pipeline_names=[args.on_exit], runner=StepRunner())
     except BaseException as error:
         message = f"on_exit_pipeline {args.on_exit}: {type(error).__name__}: {error}"
         status = {"state": "FAILED", "error": {"message": message}}
@@ -102,10 +112,6 @@ def _finish(
     finally:
         if tracked:
             tracking.finish(job, status)
-
-
-def _identity(platform: Namespace) -> JobIdentity:
-    return JobIdentity(platform.job_name, platform.job_id, platform.job_resource_name)
 
 
 def _write_output(executor_input: Mapping[str, Any], output: Mapping[str, Any]) -> None:

@@ -31,11 +31,14 @@ class Lineage:
         if output := self._outputs.get(dataset_name):
             self._found[dataset_name] = numbers_of(data) if output["numbers"] else shape_of(data)
 
-    def executor_output(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def executor_output(
+        self, given: Mapping[str, Any], carried: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> dict[str, Any]:
         """The ``artifacts`` of KFP's ExecutorOutput.
 
         Args:
             given: the output artifacts of the step's executor input, by key.
+            carried: artifact key → ``uri`` and ``metadata`` of what went another way than as a pickle.
         """
         artifacts = {}
         for dataset, output in self._outputs.items():
@@ -43,7 +46,10 @@ class Lineage:
             metadata = {**output["metadata"], **self._found.get(dataset, {})}
             if dataset in self._artifacts and self._artifacts[dataset].bytes is not None:
                 metadata["bytes"] = self._artifacts[dataset].bytes
-            uri = output["uri"] or artifact["uri"]
+            other = (carried or {}).get(output["key"], {})
+            # What the next step needs comes first, as metadata is cut at its limit.
+            metadata = {**other.get("metadata", {}), **metadata}
+            uri = other.get("uri") or output["uri"] or artifact["uri"]
             update = {"name": artifact["name"], "uri": uri, "metadata": within_limit(metadata)}
             artifacts[output["key"]] = {"artifacts": [update]}
         return artifacts

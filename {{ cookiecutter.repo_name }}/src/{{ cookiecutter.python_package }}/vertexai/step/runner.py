@@ -1,26 +1,61 @@
-"""Kedro's sequential runner as a step needs it: the step's artifacts in the catalog, and its hooks registered."""
+"""Kedro's session and runner as a step needs them: the job's version, what travels between steps, the step's hooks."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kedro.io import DatasetError
+from kedro.framework.session import KedroSession
+from kedro.io import AbstractDataset, DatasetError
 from kedro.runner import SequentialRunner
 
 from .artifact import ArtifactDataset
+
+
+class StepSession(KedroSession):
+    """A session whose versioned datasets have the version of the job."""
+
+    version = ""
+
+    @property
+    def store(self) -> dict[str, Any]:
+        """What Kedro keeps about the session; ``session_id`` is the version under which datasets are saved."""
+        return {**super().store, **({"session_id": self.version} if self.version else {})}
+
+
+def job_version(created: str, job_id: str) -> str:
+    """The version of everything that a job saves, in Kedro's format and sortable by time.
+
+    Args:
+        created: when the job was created, RFC 3339, UTC.
+        job_id: the platform's number for the job, which tells apart two jobs of one second.
+    """
+    year, month, day, hour, minute, second = re.findall(r"\d+", created)[:6]
+    return f"{year}-{month}-{day}T{hour}.{minute}.{second}.000Z-{job_id}"
 
 
 class StepRunner(SequentialRunner):
     """Runs the nodes of a step.
 
     Args:
-        artifacts: dataset name → where it is kept between steps.
+        artifacts: dataset → where it is kept between steps.
+        models: dataset that is a model of the MLflow run → the model's address; empty if this step makes it.
         hooks: objects with Kedro hook methods, for this run only.
+
+    Attributes:
+        model_uris: dataset → the address of the model that this step has made.
     """
 
-    def __init__(self, artifacts: Mapping[str, ArtifactDataset], hooks: Sequence[object] = ()) -> None:
+    def __init__(
+        self,
+        artifacts: Mapping[str, ArtifactDataset] | None = None,
+        models: Mapping[str, str] | None = None,
+        hooks: Sequence[object] = (),
+    ) -> None:
         super().__init__()
-        self._artifacts = artifacts
+        self._artifacts = artifacts or {}
+        self._models = models or {}
         self._hooks = hooks
+        self.model_uris: dict[str, str] = {}
 
     def __str__(self) -> str:  # kedro-mlflow makes this a tag
         return type(self).__name__
@@ -34,10 +69,17 @@ class StepRunner(SequentialRunner):
         makers = {dataset: node.name for node in pipeline.nodes for dataset in node.outputs}
         for name, dataset in self._artifacts.items():
             catalog[name] = dataset
+        for name, uri in self._models.items():
+            if uri:
+                config = catalog.to_config()[0][name]
+                config = {**config, "load_args": {**(config.get("load_args") or {}), "model_uri": uri}}
+                catalog[name] = AbstractDataset.from_config(name, config)
         for hook in self._hooks:
             hook_manager.register(hook)
         try:
-            return super().run(pipeline, catalog, hook_manager, **kwargs)
+            done = super().run(pipeline, catalog, hook_manager, **kwargs)
+            self.model_uris = {name: str(catalog[name].model_uri) for name, uri in self._models.items() if not uri}
+            return done
         except DatasetError as error:
             for name, dataset in self._artifacts.items():
                 if dataset.refused is not None and name in makers:

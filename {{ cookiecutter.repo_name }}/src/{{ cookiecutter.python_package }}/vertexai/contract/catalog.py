@@ -1,23 +1,27 @@
-"""``catalog.yml`` → where each dataset is kept between steps, and what it is in Vertex AI's lineage.
+"""``catalog.yml`` → where each dataset is kept, and what it is in Vertex AI's lineage. Launcher and step read it alike.
 
 It is read as configuration: no dataset is made, so none of their libraries is imported.
 """
 
+import os.path
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from kedro.io import CatalogConfigResolver
 
 from ...errors import UserError, did_you_mean
-from ..contract import is_local
+from . import is_local
 
 # Artifact types: https://www.kubeflow.org/docs/components/pipelines/user-guides/data-handling/artifacts/
 ARTIFACT_TYPES = ("Artifact", "Dataset", "Model", "Metrics", "ClassificationMetrics", "HTML", "Markdown")
 _IN_MEMORY = ("MemoryDataset", "SharedMemoryDataset")
 # Vertex AI mounts Cloud Storage there: https://cloud.google.com/vertex-ai/docs/training/cloud-storage-file-system
 _MOUNTS = ("/gcs/",)
+# Databases that are a file on the disk of whoever opens them.
+_FILE_DATABASES = ("sqlite:", "duckdb:")
+_IN_METADATA = ("type", "metadata", "paths")
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,9 @@ class Entry:
     Args:
         type: its class, as the catalog names it: ``pandas.CSVDataset``.
         path: where it is kept; None if the catalog does not tell (a table, MLflow).
+        paths: other files and folders that belong to it, by ``metadata.vertexai.paths``.
+        database: the file of a database that only the disk of one container has; None if it is not in one.
+        in_database: whether it is a table that is reached with named credentials, which only the steps read.
         persists: whether it is still there when the process has ended.
         artifact_type: what it is in lineage, ``system.Model``; None if nobody has said.
         metadata: what else lineage is told about it.
@@ -34,6 +41,9 @@ class Entry:
 
     type: str
     path: str | None = None
+    paths: tuple[str, ...] = ()
+    database: str | None = None
+    in_database: bool = False
     persists: bool = True
     artifact_type: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -42,6 +52,22 @@ class Entry:
     def on_local_disk(self) -> bool:
         """Whether another container would not find it."""
         return self.path is not None and is_local(self.path) and not self.path.startswith(_MOUNTS)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Its files and folders on local disk, normalised, so that two spellings of one place are equal."""
+        found = [*([self.path] if self.path and self.on_local_disk else []), *self.paths]
+        return tuple(os.path.normpath(place.removeprefix("file://")) for place in found)
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether nothing at its place means that it has no partitions."""
+        return self.type.endswith(("PartitionedDataset", "IncrementalDataset"))
+
+    @property
+    def is_model(self) -> bool:
+        """Whether kedro-mlflow keeps it in the run, and knows its address only in the process that saved it."""
+        return self.type.endswith("MlflowModelTrackingDataset")
 
     @property
     def in_mlflow(self) -> bool:
@@ -78,7 +104,7 @@ class Catalog:
         inner = config.get("dataset")  # of a CachedDataset, a PartitionedDataset, an MlflowArtifactDataset
         around = self._entry(dataset, inner if isinstance(inner, Mapping) else {"type": inner}) if inner else None
         path = config.get("filepath") or config.get("path") or (around.path if around else None)
-        artifact_type, metadata = self._lineage(dataset, config.get("metadata"))
+        artifact_type, metadata, paths = self._said(dataset, config.get("metadata"))
         if "MetricDataset" in type_ or "Metrics" in type_:
             artifact_type = artifact_type or "system.Metrics"
         elif "Model" in type_:
@@ -86,23 +112,44 @@ class Catalog:
         return Entry(
             type=type_,
             path=str(path) if path else None,
+            paths=paths,
+            database=_database(config) or (around.database if around else None),
+            in_database="SQL" in type_ and config.get("credentials") == {},
             persists=(around.persists or path is not None) if around else type_.rpartition(".")[2] not in _IN_MEMORY,
             artifact_type=artifact_type,
             metadata=metadata,
         )
 
-    def _lineage(self, dataset: str, metadata: Any) -> tuple[str | None, Mapping[str, Any]]:
-        """``metadata.vertexai`` of an entry: ``{type: Model, metadata: {…}}``"""
+    def _said(self, dataset: str, metadata: Any) -> tuple[str | None, Mapping[str, Any], tuple[str, ...]]:
+        """``metadata.vertexai`` of an entry: ``{type: Model, metadata: {…}, paths: […]}``"""
         said = metadata.get("vertexai") if isinstance(metadata, Mapping) else None
         if said is None:
-            return None, {}
+            return None, {}, ()
         where = f"{self._where}: {dataset}.metadata.vertexai"
         if not isinstance(said, Mapping):
-            raise UserError(f"{where}: takes 'type' and 'metadata', got {said!r}.")
+            raise UserError(f"{where}: takes 'type', 'metadata' and 'paths', got {said!r}.")
         for key in said:
-            if key not in ("type", "metadata"):
-                raise UserError(f"{where}: unknown key '{key}'.{did_you_mean(str(key), ('type', 'metadata'))}")
+            if key not in _IN_METADATA:
+                raise UserError(f"{where}: unknown key '{key}'.{did_you_mean(str(key), _IN_METADATA)}")
         name = str(said.get("type", "Artifact")).removeprefix("system.")
         if name not in ARTIFACT_TYPES:
             raise UserError(f"{where}.type: there is no artifact type '{name}'.{did_you_mean(name, ARTIFACT_TYPES)}")
-        return f"system.{name}", said.get("metadata") or {}
+        artifact_type = f"system.{name}" if "type" in said or "metadata" in said else None
+        return artifact_type, said.get("metadata") or {}, tuple(map(str, said.get("paths") or ()))
+
+
+def _database(config: Mapping[str, Any]) -> str | None:
+    """The file of an entry's database, wherever the entry names it: ``connection``, ``con``, ``credentials``."""
+    connection = config.get("connection")
+    if isinstance(connection, Mapping) and str(connection.get("backend")) in ("duckdb", "sqlite"):
+        return str(connection.get("database") or ":memory:")
+    return next((text for text in _texts(config) if text.startswith(_FILE_DATABASES)), None)
+
+
+def _texts(config: Any) -> Iterator[str]:
+    if isinstance(config, str):
+        yield config
+    elif isinstance(config, Mapping):
+        for key, value in config.items():
+            if key != "metadata":
+                yield from _texts(value)

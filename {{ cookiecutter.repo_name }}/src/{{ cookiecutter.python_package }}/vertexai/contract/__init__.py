@@ -29,6 +29,9 @@ RUNNING_NODE_TAG = "running_node."  # and the task's name; only while the task r
 # Begins the line of a step's log that tells where its time went, as JSON: part → seconds.
 TIMING = "step timing: "
 
+# Set by `run-local` where all steps share one disk, so that nothing has to be carried.
+SHARED_DISK_VARIABLE = "VERTEXAI_SHARED_DISK"
+
 # Set in the image to the commit that it was built from.
 REVISION_VARIABLE = "IMAGE_REVISION"
 
@@ -45,6 +48,7 @@ _JOB_PLACEHOLDERS = {
     "job_name": "{{$.pipeline_job_name}}",
     "job_id": "{{$.pipeline_job_uuid}}",
     "job_resource_name": "{{$.pipeline_job_resource_name}}",
+    "job_created": "{{$.pipeline_job_create_time_utc}}",
 }
 _REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:/")
 _NUMBER = "$number"
@@ -62,7 +66,9 @@ class StepArguments:
         pipeline: name of the Kedro pipeline.
         nodes: Kedro nodes to run, in this order; empty in the first and the last task of a job.
         env: Kedro configuration environment; empty for Kedro's default.
-        artifacts: dataset → key of the artifact by which it travels between steps.
+        artifacts: dataset → key of the artifact by which it travels between steps as a pickle.
+        files: dataset of the catalog → key of the artifact by which its files on local disk are carried.
+        models: dataset that kedro-mlflow keeps in the run → key of the artifact that knows the model's address.
         lineage: dataset → what Vertex AI's lineage is told about it: ``key``, ``uri``, ``metadata``, and whether its
             ``numbers`` are metrics.
         timeout: seconds after which the step stops itself; 0 for no limit.
@@ -76,6 +82,8 @@ class StepArguments:
     nodes: Sequence[str] = ()
     env: str = ""
     artifacts: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
     lineage: Mapping[str, Any] = field(default_factory=dict)
     timeout: int = 0
     host_aliases: Mapping[str, str] = field(default_factory=dict)
@@ -97,7 +105,7 @@ def parse_step_arguments(argv: Sequence[str] | None = None) -> tuple[StepArgumen
 
     Returns:
         The arguments; KFP's executor input; and what the platform says about the job: ``job_name``, ``job_id``,
-        ``job_resource_name``.
+        ``job_resource_name``, ``job_created``.
     """
     parser = ArgumentParser(prog="step", description="Runs one task of a compiled pipeline.", allow_abbrev=False)
     for item in fields(StepArguments):
