@@ -88,7 +88,7 @@ def datasets_in(names: Iterable[str]) -> tuple[str, ...]:
 
 def is_made_in(dataset: str, made: Iterable[str]) -> bool:
     """Whether a dataset is one of these, perhaps transcoded."""
-    return dataset in made or ("@" in dataset and base_name(dataset) in map(_base, made))
+    return dataset in made or ("@" in dataset and base_name(dataset) in map(base_name, made))
 
 
 def flow_of(steps: Sequence[_Step], lookup: Lookup, at_exit: Iterable[str] = ()) -> Flow:

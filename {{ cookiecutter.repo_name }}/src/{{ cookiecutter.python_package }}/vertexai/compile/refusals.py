@@ -1,4 +1,4 @@
-"""What is refused before a pipeline is cut into steps: missing inputs, confirmations, parameters that change nothing."""
+"""What is refused before there are steps: missing inputs, confirmations, parameters that would change nothing."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
