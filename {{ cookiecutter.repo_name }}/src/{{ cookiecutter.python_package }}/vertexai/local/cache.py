@@ -8,14 +8,15 @@ https://cloud.google.com/vertex-ai/docs/pipelines/configure-caching
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from ..compile.spec import Task
 
 _CODE = ("src", "conf", "pyproject.toml")
-_LEFT_OUT = {"__pycache__", "local"}
+_LEFT_OUT = frozenset(["__pycache__", "local"])
 
 
 class Cache:
@@ -28,7 +29,7 @@ class Cache:
 
     def __init__(self, folder: Path, project: Path) -> None:
         self._folder = folder
-        self._code = _digest(project)
+        self._code = _digest(project, _CODE, _LEFT_OUT)
 
     def key(self, task: Task, parameters: Mapping[str, Any], artifacts: Mapping[str, Any]) -> str:
         """The key of a task with these inputs.
@@ -40,7 +41,7 @@ class Cache:
         """
         covered = {
             "parameters": dict(parameters),
-            "artifacts": {key: artifact["uri"] for key, artifact in artifacts.items()},
+            "artifacts": {key: [artifact["uri"], _content(artifact["uri"])] for key, artifact in artifacts.items()},
             "outputs": task.component.get("outputDefinitions", {}),
             "container": task.container,
             "code": self._code,
@@ -53,27 +54,34 @@ class Cache:
             kept = json.loads(self._file(key).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return kept["outputs"] if all(Path(file).exists() for file in kept["files"]) else None
+        return kept["outputs"] if all(_content(uri) == content for uri, content in kept["contents"].items()) else None
 
     def keep(self, key: str, outputs: Mapping[str, Any]) -> None:
         """Keep a task's outputs; whole or not at all."""
         file = self._file(key)
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(f".{os.getpid()}")
-        # An artifact that the catalog keeps has no file of its own.
-        files = [uri for artifact in outputs["artifacts"].values() if Path(uri := artifact["uri"]).exists()]
-        partial.write_text(json.dumps({"outputs": dict(outputs), "files": files}), encoding="utf-8")
+        contents = {uri: _content(uri) for artifact in outputs["artifacts"].values() if (uri := artifact["uri"])}
+        partial.write_text(json.dumps({"outputs": dict(outputs), "contents": contents}), encoding="utf-8")
         partial.replace(file)
 
     def _file(self, key: str) -> Path:
         return self._folder / f"{key}.json"
 
 
-def _digest(project: Path) -> str:
+def _content(uri: str) -> str:
+    """What is at an artifact's URI: a digest if it is a dataset's own path, which others may change."""
+    path = Path(unquote(uri.removeprefix("file://")))
+    if not uri.startswith("file://"):
+        return "there" if path.exists() else ""
+    return _digest(path.parent, [path.name]) if path.exists() else ""
+
+
+def _digest(folder: Path, names: Iterable[str], left_out: frozenset[str] = frozenset()) -> str:
     digest = hashlib.sha256()
-    for top in _CODE:
-        for path in sorted([project / top, *(project / top).rglob("*")]):
-            if path.is_file() and _LEFT_OUT.isdisjoint(path.relative_to(project).parts):
-                digest.update(f"{path.relative_to(project)}\n".encode())
+    for name in names:
+        for path in sorted([folder / name, *(folder / name).rglob("*")]):
+            if path.is_file() and left_out.isdisjoint(path.relative_to(folder).parts):
+                digest.update(f"{path.relative_to(folder)}\n".encode())
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

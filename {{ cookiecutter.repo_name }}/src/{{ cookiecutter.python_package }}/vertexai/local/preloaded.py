@@ -40,6 +40,7 @@ class Preloaded:
         self._memory = memory
         self._lock = threading.Lock()
         self._answer: dict[str, Any] | None = None
+        self._has_run = False
         self._imports = sorted(set(_imports(project / "src")))
         self._modules = dict.fromkeys(self._remembered())
         self._control, theirs = socket.socketpair()
@@ -79,6 +80,7 @@ class Preloaded:
         Raises:
             OSError: when the interpreter has ended.
         """
+        self._has_run = True
         ours, theirs = socket.socketpair()
         with theirs, self._lock:
             socket.send_fds(self._control, [b"+"], [theirs.fileno(), log])
@@ -91,6 +93,8 @@ class Preloaded:
         if self._answer is None:  # it is still importing
             self._process.kill()
         self._process.wait()
+        if not self._has_run:
+            return
         self._memory.parent.mkdir(parents=True, exist_ok=True)
         partial = self._memory.with_suffix(f".{os.getpid()}")
         partial.write_text(json.dumps({"imports": self._imports, "modules": list(self._modules)}), encoding="utf-8")
