@@ -1,5 +1,6 @@
 """``kedro vertexai run-local``"""
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from ..show import tables
 from ..show.progress import progress
 from . import options
 
+# What DuckDB and SQLite say about a file that another process has opened.
+_LOCKED = re.compile("could not set lock|database is locked", re.IGNORECASE)
 _EXIT_CODES: dict[str, int] = {State.SUCCEEDED: 0, State.FAILED: 1, State.CANCELLED: 130}
 
 
@@ -69,7 +72,9 @@ def command(
     if profile:
         Console().print(tables.profile_as_table(job))
     _tell(job, folder / job.name, time.monotonic() - started)
-    click.get_current_context().exit(_EXIT_CODES[job.state])
+    click.get_current_context().exit(# What DuckDB and SQLite say about a file that another process has opened.
+_LOCKED = re.compile("could not set lock|database is locked", re.IGNORECASE)
+_EXIT_CODES[job.state])
 
 
 @contextmanager
@@ -108,6 +113,8 @@ def _tell(job: PipelineJob, folder: Path, seconds: float) -> None:
         log = Path(task.log)
         click.secho(f"\n{task.name} failed: {task.error}. Its last lines in {_shown(log)}:", fg="red")
         click.echo(_tail(log))
+        if _LOCKED.search(_tail(log)):
+            click.echo("Two steps may have opened one file at the same time. To run them one by one: --max-workers 1")
     if job.mlflow_run:
         click.echo(f"MLflow: {job.mlflow_run}")
     click.echo(f"Logs and artifacts: {_shown(folder)}")

@@ -81,7 +81,9 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
 
             with CompressedOutputStream(file, _CODEC) as stream:
                 cloudpickle.dump(data, stream, protocol=_PROTOCOL)
-        except (pickle.PicklingError, TypeError, AttributeError, RecursionError):
+        except OSError:
+            raise
+        except Exception:  # a library may raise anything about an object that cannot be written
             self.refused = type(data).__name__
             raise
 
