@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -372,6 +372,10 @@ def cloud_storage(*buckets: str) -> Iterator[Storage]:
     class Handler(JsonHandler):
         disable_nagle_algorithm = True
         wbufsize = 64 * 1024  # head and body of a small answer leave together
+
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # a client that has been killed
+                super().handle()
 
         def handle_any(self) -> None:
             if self.headers.get("Transfer-Encoding"):
