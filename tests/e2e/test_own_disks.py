@@ -1,0 +1,127 @@
+"""A compiled spec whose tasks share no disk gives what ``run-local`` gives."""
+
+import json
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pyarrow
+import pytest
+from fakes.storage import Storage, cloud_storage
+from own_disks import StepFailed, run_on_own_disks
+from running import BIN, environment, run
+from starter.vertexai.local.preloaded import Preloaded
+from test_main_job import only_run, vertexai
+
+pytestmark = pytest.mark.slow
+
+SOURCE = """
+from pathlib import Path
+
+import gcsfs
+from kedro.pipeline import Node, Pipeline
+
+
+def make(salt):
+    Path("data/left.txt").touch()
+    return {"salt": salt, "numbers": list(range(1000))}, 0.5
+
+
+def double(made, score, seed):
+    print("LEFT BY THE OTHER STEP:", Path("data/left.txt").exists())
+    return [number * 2 for number in made["numbers"]] + [made["salt"], score, seed]
+
+
+def check(doubled):
+    if doubled[-3] == "wrong":
+        raise ValueError("planted")
+
+
+def create_pipeline(**_kwargs):
+    return Pipeline(
+        [
+            Node(make, "params:salt", ["made", "score"], name="make"),
+            Node(double, ["made", "score", "seed"], "doubled", name="double"),
+            Node(check, "doubled", None, name="check"),
+        ]
+    )
+"""
+
+
+@pytest.fixture
+def project(with_pipeline) -> Path:
+    project = with_pipeline(SOURCE)
+    (project / "conf/base/parameters.yml").write_text("salt: plain\n")
+    (project / "conf/base/catalog.yml").write_text("seed: {type: json.JSONDataset, filepath: data/01_raw/seed.json}\n")
+    (project / "data/01_raw").mkdir(parents=True, exist_ok=True)
+    (project / "data/01_raw/seed.json").write_text("7")
+    return project
+
+
+@pytest.fixture
+def storage() -> Iterator[Storage]:
+    with cloud_storage() as storage:
+        yield storage
+
+
+@pytest.fixture
+def preloaded(project, storage, tmp_path) -> Iterator[Preloaded]:
+    preloaded = Preloaded(project, tmp_path / "preloaded.json", environment(**storage.environment))
+    assert preloaded.why_not == ""
+    yield preloaded
+    preloaded.close()
+
+
+def compiled(project: Path) -> dict:
+    done = run(BIN / "kedro", "vertexai", "compile", cwd=project)
+    assert done.returncode == 0, done.stderr
+    return json.loads((project / "pipeline.json").read_text())
+
+
+def unpacked(content: bytes) -> object:
+    return pickle.load(pyarrow.CompressedInputStream(pyarrow.py_buffer(bytes(content)), "zstd"))
+
+
+def run_of(project: Path):
+    """The MLflow run of a job on disks of its own."""
+    client = mlflow.MlflowClient(f"sqlite:///{project.parent}/own-disks/job-1/mlflow.db")
+    (found,) = client.search_runs([client.get_experiment_by_name("test_project").experiment_id])
+    return found
+
+
+def test_steps_hand_on_through_cloud_storage_what_run_local_hands_on_through_the_disk(project, storage, preloaded):
+    results = run_on_own_disks(
+        compiled(project), project, "gs://bucket/root", preloaded, in_image=["data/01_raw/seed.json"],
+        parameters={"params": {"salt": "it's $(salt)"}}, **storage.environment,
+    )  # fmt: skip
+    assert list(results) == ["mlflow-start-run", "make", "double", "check", "mlflow-finish-run"]
+    assert not (project / "mlflow.db").exists()
+    log = project.parent / "own-disks/job-1/logs/double.txt"
+    assert "LEFT BY THE OTHER STEP: False" in log.read_text()
+    kept = {name.removeprefix("bucket/root/job-1/"): unpacked(content) for name, content in storage.objects.items()}
+    done = vertexai(project, "run-local", "-p", "under_test", "--params", "salt=it's $(salt)")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder,) = project.glob(".vertexai/test-project-*")
+    local = {str(path.relative_to(folder)): pickle.loads(path.read_bytes()) for path in folder.rglob("data_*")}
+    assert kept == local
+    assert local["double/data_doubled"][-3:] == ["it's $(salt)", 0.5, 7]
+    on_own_disks, as_local = run_of(project), only_run(project)
+    assert (on_own_disks.info.status, on_own_disks.data.params) == ("FINISHED", as_local.data.params)
+
+
+def test_a_failed_step_is_told_of_with_its_log_and_the_exit_task_runs(project, storage, preloaded):
+    with pytest.raises(StepFailed, match="ValueError: planted") as failed:
+        run_on_own_disks(
+            compiled(project), project, "gs://bucket/root", preloaded, in_image=["data/01_raw"],
+            parameters={"params": {"salt": "wrong"}}, **storage.environment,
+        )  # fmt: skip
+    assert failed.value.task == "check"
+    assert list(failed.value.results) == ["mlflow-start-run", "make", "double", "mlflow-finish-run"]
+    assert run_of(project).info.status == "FAILED"
+
+
+def test_data_that_is_not_said_to_be_in_the_image_is_missing(project, storage, preloaded):
+    with pytest.raises(StepFailed, match="No such file") as failed:
+        run_on_own_disks(compiled(project), project, "gs://bucket/root", preloaded, **storage.environment)
+    assert failed.value.task == "double"
