@@ -30,7 +30,7 @@ print(json.dumps(json_format.MessageToDict(naps.pipeline_spec)))
 
 
 def measure_step(project: Path, with_peer: bool) -> list[Row]:
-    """One trivial step, process start to exit: cold against the same node in a bare ``kedro run``; warm against cold."""
+    """One trivial step, process start to exit: cold against a bare ``kedro run`` of its node, and warm against cold."""
     # Bytecode, the experiment, a run to attach to, and what the preloaded interpreter remembers.
     command(["kedro", "vertexai", "run-local", "-p", "trivial"], project)
     (job,) = (project / ".vertexai").glob("bench-*")
