@@ -18,17 +18,28 @@ READY := $(VENV)/.dev-$(PINS)-$(GITLAB_CI_LOCAL_VERSION)
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
+# Notes when a part of the demo has ended.
+ended = @echo "$$(date +%s) $(1)" >> build/demo-times
+
 demo: $(VENV)/.generate ## generate a project in build/demo, compile its pipeline and run it on this machine
-	rm -rf build/demo && mkdir -p build
+	rm -rf build/demo build/demo-times && mkdir -p build
+	$(call ended,start)
 	cd build && $(BIN)/kedro new --starter=.. --name=demo --telemetry=no </dev/null
+	$(call ended,generate)
 	$(UV) venv -q --python $(BIN)/python build/demo/.venv
 	$(UV) pip install -q --python build/demo/.venv/bin/python --compile-bytecode -e 'build/demo[launch]'
+	$(call ended,install)
 	cd build/demo && .venv/bin/kedro vertexai plan
+	$(call ended,plan)
 	cd build/demo && .venv/bin/kedro vertexai compile
-	cd build/demo && .venv/bin/kedro vertexai run-local --spec pipeline.json
+	$(call ended,compile)
+	cd build/demo && .venv/bin/kedro vertexai run-local --spec pipeline.json --profile
+	$(call ended,run)
 	@echo
 	@echo "The project:      build/demo"
 	@echo "Its MLflow pages: cd build/demo && .venv/bin/kedro mlflow ui"
+	@awk 'NR > 1 { all += $$1 - last; parts = parts ", " $$2 " " $$1 - last } { last = $$1 } \
+		END { print "Seconds it took:  " all " (" substr(parts, 3) ")" }' build/demo-times
 
 test: $(READY) lint ## check everything: linters, types, unit tests, generated projects, whole pipeline runs
 	$(BIN)/pytest -n auto --dist worksteal --ignore tests/docker --ignore tests/ci

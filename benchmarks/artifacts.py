@@ -12,7 +12,7 @@ import fsspec
 import numpy as np
 import pandas as pd
 from fsspec.implementations.local import LocalFileSystem
-from starter.vertexai.artifact import ArtifactDataset
+from starter.vertexai.step.artifact import ArtifactDataset
 from timing import Row, median, ratio
 
 _ROWS, _COLUMNS = 1_062_500, 10  # of 8 bytes: 85 MB

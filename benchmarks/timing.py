@@ -49,12 +49,22 @@ def peak_memory(argv: list[str], cwd: Path, **extra: str) -> int:
 
 def median(action: Callable[[], object], repetitions: int = 5) -> float:
     """Seconds that an action takes, the median of some repetitions."""
-    seconds = []
+    (found,) = in_turns(action, repetitions=repetitions)
+    return found
+
+
+def in_turns(*actions: Callable[[], object], repetitions: int = 5) -> list[float]:
+    """Seconds that each of some actions takes, the median of some repetitions.
+
+    They are measured in turns, so that whatever else the machine does falls on all of them.
+    """
+    seconds: list[list[float]] = [[] for _ in actions]
     for _ in range(repetitions):
-        started = time.perf_counter()
-        action()
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
+        for action, took in zip(actions, seconds, strict=True):
+            started = time.perf_counter()
+            action()
+            took.append(time.perf_counter() - started)
+    return [statistics.median(took) for took in seconds]
 
 
 def ratio(value: float, to: float) -> str:

@@ -50,15 +50,26 @@ def main() -> None:
         for name in COPIED:
             copy = shutil.copytree if (DEMO / name).is_dir() else shutil.copy
             copy(DEMO / name, SHOWN / name)
-        run = show("README.md", "demo", "run-local --spec pipeline.json")
+        run = show("README.md", "demo", "run-local --spec pipeline.json --profile")
         plan = f"```mermaid\n{kedro('vertexai', 'plan', '--format', 'mermaid').stdout.rstrip()}\n```"
         replace("README.md", "plan", plan)
         run_id = re.search(r"run (\w{32})", run)[1]
         screenshot(run_id, ROOT / "docs/pictures/mlflow-run.png")
+        profile()
         bootstrap()
         launch()
     finally:
         shutil.rmtree(SHOWN)
+
+
+def profile() -> None:
+    """Run the demo again with a step for each node, and with chains of nodes in one step."""
+    page, settings = "docs/how-to/run-on-this-machine.md", SHOWN / "conf/base/vertexai.yml"
+    before = settings.read_text()
+    show(page, "profile", "run-local --profile")
+    settings.write_text(f"{before}  grouping:\n    cls: ChainNodeGrouper\n")
+    show(page, "profile-grouped", "run-local --profile")
+    settings.write_text(before)
 
 
 def bootstrap() -> None:
