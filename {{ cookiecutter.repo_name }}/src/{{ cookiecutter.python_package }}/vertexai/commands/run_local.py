@@ -72,9 +72,7 @@ def command(
     if profile:
         Console().print(tables.profile_as_table(job))
     _tell(job, folder / job.name, time.monotonic() - started)
-    click.get_current_context().exit(# What DuckDB and SQLite say about a file that another process has opened.
-_LOCKED = re.compile("could not set lock|database is locked", re.IGNORECASE)
-_EXIT_CODES[job.state])
+    click.get_current_context().exit(_EXIT_CODES[job.state])
 
 
 @contextmanager
