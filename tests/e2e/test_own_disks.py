@@ -125,3 +125,129 @@ def test_data_that_is_not_said_to_be_in_the_image_is_missing(project, storage, p
     with pytest.raises(StepFailed, match="No such file") as failed:
         run_on_own_disks(compiled(project), project, "gs://bucket/root", preloaded, **storage.environment)
     assert failed.value.task == "double"
+
+
+MLFLOW = """
+from kedro.pipeline import Node, Pipeline
+from sklearn.dummy import DummyRegressor
+
+
+def train():
+    model = DummyRegressor(strategy="constant", constant=4.0).fit([[1], [2]], [4.0, 4.0])
+    return model, 0.5, {"acc": {"value": 0.25, "step": 1}}, [1, 2, 3]
+
+
+def use(model, loss, scores, table):
+    print("USE", float(model.predict([[9]])[0]), loss, scores, table)
+    return 1
+
+
+def create_pipeline(**_kwargs):
+    return Pipeline([
+        Node(train, None, ["regressor", "loss", "scores", "table"], name="train"),
+        Node(use, ["regressor", "loss", "scores", "table"], "end", name="use"),
+    ])
+"""
+MLFLOW_CATALOG = """
+regressor:
+  type: kedro_mlflow.io.models.MlflowModelTrackingDataset
+  flavor: mlflow.sklearn
+  save_args: {name: regressor, pip_requirements: [scikit-learn]}
+loss: {type: kedro_mlflow.io.metrics.MlflowMetricDataset, key: loss}
+scores: {type: kedro_mlflow.io.metrics.MlflowMetricsHistoryDataset}
+table:
+  type: kedro_mlflow.io.artifacts.MlflowArtifactDataset
+  dataset: {type: json.JSONDataset, filepath: data/table.json}
+"""
+
+
+def test_what_kedro_mlflow_keeps_is_taken_by_the_next_step(with_pipeline, storage):
+    project = with_pipeline(MLFLOW)
+    (project / "conf/base/catalog.yml").write_text(MLFLOW_CATALOG)
+    done = vertexai(project, "run-local")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (log,) = project.glob(".vertexai/*/use/log.txt")
+    assert "USE 4.0 0.5 {'scores.acc': {'step': 1, 'value': 0.25}} [1, 2, 3]" in log.read_text()
+    run_on_own_disks(compiled(project), project, "gs://bucket/root", **storage.environment)
+    log = project.parent / "own-disks/job-1/logs/use.txt"
+    assert "USE 4.0 0.5 {'scores.acc': {'step': 1, 'value': 0.25}} [1, 2, 3]" in log.read_text()
+    assert storage.objects.keys() == {name for name in storage.objects if name.endswith("/table.json")}
+
+
+VERSIONED = """
+from kedro.pipeline import Node, Pipeline
+
+
+def create_pipeline(**_kwargs):
+    return Pipeline([
+        Node(lambda: [1], None, "one", name="make"),
+        Node(lambda one: one + [2], "one", "two", name="add"),
+        Node(lambda one, two: print("SAW", one, two) or 1, ["one", "two"], "end", name="look"),
+    ])
+"""
+
+
+def test_all_steps_of_a_job_save_and_load_one_version(with_pipeline, storage):
+    project = with_pipeline(VERSIONED)
+    entry = "{{type: json.JSONDataset, filepath: data/{0}.json, versioned: true}}"
+    (project / "conf/base/catalog.yml").write_text(f"one: {entry.format('one')}\ntwo: {entry.format('two')}\n")
+    for _ in range(2):
+        assert vertexai(project, "run-local").returncode == 0
+    versions = {
+        name: sorted(path.name for path in (project / f"data/{name}.json").iterdir()) for name in ("one", "two")
+    }
+    assert versions["one"] == versions["two"]
+    assert len(versions["one"]) == 2
+    run_on_own_disks(compiled(project), project, "gs://bucket/root", **storage.environment)
+    assert "SAW [1] [1, 2]" in (project.parent / "own-disks/job-1/logs/look.txt").read_text()
+    carried = {name.rsplit("/data_")[-1].split("/", 2)[2] for name in storage.objects}
+    assert carried == {f"{name}.json/2026-01-01T00.00.00.000Z-4711/{name}.json" for name in ("one", "two")}
+
+
+CONFIRMS = """
+from kedro.pipeline import Node, Pipeline
+
+
+def create_pipeline(**_kwargs):
+    return Pipeline([
+        Node(sorted, "events", "seen", name="read"),
+        Node(print, "seen", None, name="publish", confirms="events"),
+    ])
+"""
+FACTORY = """
+from kedro.pipeline import Node, Pipeline
+from kedro_mlflow.pipeline import pipeline_ml_factory
+
+
+def create_pipeline(**_kwargs):
+    whole = Pipeline([
+        Node(max, "numbers", "scale", name="scale_of", tags=["training"]),
+        Node(lambda numbers, scale: [n / scale for n in numbers], ["numbers", "scale"], "scaled", name="apply", tags=["training", "inference"]),
+    ])
+    return pipeline_ml_factory(
+        training=whole.only_nodes_with_tags("training"), inference=whole.only_nodes_with_tags("inference"),
+        input_name="numbers", log_model_kwargs={"name": "served", "pip_requirements": ["scikit-learn"]},
+    )
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "catalog", "arguments", "sentence"),
+    [
+        (
+            CONFIRMS, "events: {type: partitions.IncrementalDataset, path: data/events, dataset: json.JSONDataset}\n", [],
+            "Node 'publish' confirms dataset 'events', which node 'read' reads in another step.",
+        ),
+        (
+            FACTORY, "numbers: {type: json.JSONDataset, filepath: data/n.json}\nscale: {type: pickle.PickleDataset, filepath: data/s.pkl}\n",
+            ["-p", "under_test"], "Pipeline 'under_test' is made by kedro-mlflow's pipeline_ml_factory",
+        ),
+    ],
+)  # fmt: skip
+def test_what_only_one_process_can_do_is_refused_when_compiling(with_pipeline, source, catalog, arguments, sentence):
+    project = with_pipeline(source)
+    (project / "conf/base/catalog.yml").write_text(catalog)
+    done = vertexai(project, "compile", *arguments)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,5 +1,6 @@
-"""``kedro run`` runs the pipelines that ``catalogs`` makes up, and their files are where the catalog says."""
+"""Whatever the catalog: steps that each have a disk of their own give what ``kedro run`` gives, to the byte."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,7 +9,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 from catalogs import SOURCE, Case, cases
+from fakes.storage import Storage, cloud_storage
 from hypothesis import HealthCheck, given
+from own_disks import run_on_own_disks
 from running import environment
 from starter.vertexai.local.preloaded import Preloaded
 from test_runs import kedro
@@ -28,12 +31,19 @@ def project(baked, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def preloaded(project) -> Iterator[Preloaded]:
-    memory = project.parent / "preloaded.json"
-    learning = Preloaded(project, memory, environment())
-    kedro(learning, project, environment(), "run", "--help")
+def storage() -> Iterator[Storage]:
+    with cloud_storage() as storage:
+        yield storage
+
+
+@pytest.fixture(scope="module")
+def preloaded(project, storage) -> Iterator[Preloaded]:
+    memory, variables = project.parent / "preloaded.json", environment(**storage.environment)
+    learning = Preloaded(project, memory, variables)
+    for command in (("run", "--help"), ("vertexai", "compile", "--help")):
+        kedro(learning, project, variables, *command)
     learning.close()
-    preloaded = Preloaded(project, memory, environment())
+    preloaded = Preloaded(project, memory, variables)
     assert preloaded.why_not == ""
     yield preloaded
     preloaded.close()
@@ -70,6 +80,54 @@ def test_kedro_run_runs_every_drawn_pipeline(project, kedro_run, case):
             if case.kinds[name] == "file":
                 assert (project / case.catalog[name]["filepath"]).is_file()
     assert kedro_run(case) == recorded
+
+
+@hypothesis.settings(
+    max_examples=int(os.environ.get("EXAMPLES", "5")), deadline=None, derandomize=os.environ.get("CI") == "true",
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate],
+)  # fmt: skip
+@given(case=cases())
+def test_steps_with_disks_of_their_own_give_what_kedro_run_gives(project, kedro_run, preloaded, storage, case):
+    as_kedro = kedro_run(case)
+    elsewhere = project.parent / "elsewhere"
+    written = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for folder in (project, elsewhere) for path in folder.rglob("*")
+        if path.is_file() and (folder == elsewhere or path.is_relative_to(project / "data"))
+    }  # fmt: skip
+    run_config = {"image": "x", "root": "gs://bucket/root", "grouping": {"cls": case.grouper}}
+    (project / "conf/base/vertexai.yml").write_text(json.dumps({"run_config": run_config}))
+    code, printed = kedro(preloaded, project, environment(), "vertexai", "compile")
+    hypothesis.assume("wait for each other" not in printed)
+    assert code == 0, printed
+    spec = json.loads((project / "pipeline.json").read_text())
+    record = project.parent / "on-own-disks"
+    shutil.rmtree(record, ignore_errors=True)
+    record.mkdir()
+    storage.objects.clear()
+    variables = {"RECORD": str(record), **storage.environment}
+    results = run_on_own_disks(
+        spec, project, "gs://bucket/root", preloaded, ["graph.json", *case.files], [elsewhere], **variables
+    )
+    assert {path.name: path.read_text() for path in record.iterdir()} == as_kedro
+    for task in results.values():
+        for artifact in task["artifacts"].values():
+            place = artifact["metadata"].get("path")
+            if not place:
+                continue
+            at = artifact["uri"].removeprefix("gs://")
+            carried = {
+                name.removeprefix(at): bytes(content)
+                for name, content in storage.objects.items()
+                if name.startswith(at)
+            }
+            place = os.path.relpath(place, elsewhere) if place.startswith(str(elsewhere)) else place
+            expected = {
+                name.removeprefix(place): content for name, content in written.items() if name.startswith(place)
+            }
+            if "versioned" not in case.kinds.values():
+                assert carried == expected
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,8 @@ def main() -> None:
     try:
         runpy.run_module(order["argv"][0], run_name="__main__", alter_sys=True)
     finally:
-        learned = [name for name in sys.modules if name not in before and _is_installed(name, told["own"])]
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):  # whatever happens here must not change how the task has ended
+            learned = [name for name in list(sys.modules) if name not in before and _is_installed(name, told["own"])]
             send(report, {"modules": learned})
 
 
@@ -105,7 +105,8 @@ def _is_installed(name: str, own: list[str]) -> bool:
     top = name.partition(".")[0]
     if top in own or top == "__main__":
         return False
-    spec = getattr(sys.modules.get(top), "__spec__", None) or importlib.util.find_spec(top)
+    module = sys.modules.get(top)
+    spec = getattr(module, "__spec__", None) if module else importlib.util.find_spec(top)
     places = [spec.origin, *(spec.submodule_search_locations or [])] if spec else [""]
     return all(place is None or place in ("built-in", "frozen") or place.startswith(_INSTALLED) for place in places)
 
