@@ -156,7 +156,8 @@ class _Run:
             source, target = self.project / path, self.disk / path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(source, target, ignore=_LEFT_OUT) if source.is_dir() else shutil.copy2(source, target)
-        (self.disk / "conf/local").mkdir()  # Kedro wants it to exist
+        for empty in ("conf/local", "data"):  # as the Dockerfile makes them
+            (self.disk / empty).mkdir(exist_ok=True)
 
     def _value(self, source: Source, failure: StepFailed | None) -> Any:
         if source.pipeline_parameter is not None:
