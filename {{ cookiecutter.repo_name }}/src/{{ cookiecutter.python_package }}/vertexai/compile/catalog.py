@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kedro.io import CatalogConfigResolver
+from kedro.io import CatalogConfigResolver, DatasetError
 
 from ...errors import UserError, did_you_mean
 from ..contract import is_local
@@ -55,6 +55,9 @@ class Catalog:
     Args:
         config: content of ``catalog.yml``, as Kedro merged it.
         where: its file, for messages.
+
+    Raises:
+        UserError: when an entry is not one, or a dataset factory takes what its name has not.
     """
 
     def __init__(self, config: dict[str, Any], where: str) -> None:
@@ -62,7 +65,10 @@ class Catalog:
         # Credentials are read in the steps only. Here any name of them will do to know what the catalog has; the
         # dictionary is not empty because Kedro would then take it for none at all.
         any_credentials: dict[str, Any] = defaultdict(dict, {"": {}})
-        self._resolver = CatalogConfigResolver(config=config, credentials=any_credentials, default_runtime_patterns={})
+        try:
+            self._resolver = CatalogConfigResolver(config, any_credentials, default_runtime_patterns={})
+        except DatasetError as error:
+            raise UserError(f"{where}: {' '.join(str(error).split())}") from None
 
     def entry(self, dataset: str) -> Entry | None:
         """What the catalog says about a dataset, by its name or by a dataset factory; None if it says nothing.
