@@ -51,3 +51,17 @@ def test_broken_globals_are_named(with_pipeline):
     done = run(BIN / "kedro", "vertexai", "plan", cwd=project)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("Error: conf/base/globals.yml, line 2: did not find expected")
+
+
+def test_a_runtime_parameter_that_a_file_needs_is_enough_when_it_is_given(with_pipeline):
+    project = with_pipeline(PIPELINE.replace('"sales"', '"params:cutoff"'))
+    (project / "src/test_project/pipelines/under_test/nodes.py").write_text(NODES)
+    (project / "conf/base/parameters.yml").write_text("cutoff: ${runtime_params:cutoff}\n")
+    compile_ = (BIN / "kedro", "vertexai", "compile", "--params")
+    done = run(*compile_, "cutoff=3", cwd=project)
+    assert done.returncode == 0, done.stderr
+    done = run(*compile_, "cutof=3", cwd=project)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "Error: conf/base/parameters.yml: cutoff needs the runtime parameter 'cutoff'; give it with --params cutoff=…"
+    )

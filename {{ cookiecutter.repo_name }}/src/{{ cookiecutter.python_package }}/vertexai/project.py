@@ -128,8 +128,10 @@ class Project:
 
     @property
     def declared_parameters(self) -> dict[str, Any]:
-        """``parameters*.yml`` as it is without runtime parameters, nested."""
-        return self._read(self._new_loader({}), "parameters")
+        """``parameters*.yml`` as it is without runtime parameters, except those that files ask for, nested."""
+        asked = {name.partition(".")[0] for name in self.referenced_parameters}
+        given = {name: value for name, value in self.params.items() if name in asked}
+        return self._read(self._new_loader(given), "parameters")
 
     @property
     def referenced_parameters(self) -> set[str]:
