@@ -79,6 +79,13 @@ class Catalog:
         config = self._resolver.resolve_pattern(dataset)
         return self._entry(dataset, config) if config else None
 
+    def written(self, dataset: str) -> tuple[str, dict[str, Any]] | None:
+        """The entry of the file that is about a dataset, its own or a dataset factory: its name, and what it says."""
+        own = dataset if dataset in self._resolver.config else None
+        factory = self._resolver.match_dataset_pattern(dataset) or self._resolver.match_user_catch_all_pattern(dataset)
+        name = own or factory
+        return (name, self._resolver.resolve_pattern(dataset)) if name else None
+
     def _entry(self, dataset: str, config: Mapping[str, Any]) -> Entry:
         type_ = str(config.get("type", ""))
         inner = config.get("dataset")  # of a CachedDataset, a PartitionedDataset, an MlflowArtifactDataset
