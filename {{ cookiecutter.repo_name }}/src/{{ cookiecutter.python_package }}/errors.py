@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
+from traceback import walk_tb
 
 # A fact that nobody has filled in yet, as the template leaves it: <gcp-project-id>.
 PLACEHOLDER = re.compile(r"<[^<>]+>")
@@ -38,6 +40,36 @@ def not_filled_in(places: Iterable[str]) -> str:
     return f"Not filled in yet: {'; '.join(places)}"
 
 
+def in_own_code(error: Exception, source: Path) -> str:
+    """What an error says that the project's own code has raised: ``src/…/nodes.py, line 7: NameError: …``
+
+    Args:
+        error: the error.
+        source: the project's folder ``src``. The deepest place below it is named, and of a syntax error its own.
+    """
+    # Kedro's find_pipelines knows which pipeline it loads, and wraps what the import of its module raises.
+    frames = [frame for frame, _line in walk_tb(error.__traceback__)]
+    module = next(filter(None, (frame.f_locals.get("pipeline_module_name") for frame in frames)), None)
+    if module and isinstance(error, ImportError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    places = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+    message = str(error)
+    if isinstance(error, SyntaxError):
+        places.append((str(error.filename), error.lineno or 0))
+        message = error.msg
+    source, platform = source.resolve(), Path(__file__).resolve().parent / "vertexai"
+    where = ""
+    for file, line in ((Path(name).resolve(), line) for name, line in places):
+        if file.is_relative_to(source) and not file.is_relative_to(platform):
+            where = f"{file.relative_to(source.parent)}, line {line}: "
+    said = f"{where}{type(error).__name__}: {' '.join(message.split())}"
+    if module:
+        said += f" (pipeline module {module})"
+    if "create_pipeline() missing" in message:
+        said += ". Kedro calls create_pipeline without arguments, so give each of them a default."
+    return said
+
+
 @contextmanager
 def launch_extra() -> Iterator[None]:
     """Around an import that a step's image does not have.
@@ -48,5 +80,7 @@ def launch_extra() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
+        if (error.name or "").startswith(__package__):
+            raise
         cure = "Install what launching needs: pip install -e '.[launch]'"
         raise UserError(f"{error.name} is not installed. {cure}") from None

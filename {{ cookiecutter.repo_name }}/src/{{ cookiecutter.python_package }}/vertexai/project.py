@@ -17,9 +17,10 @@ from kedro.framework.project import pipelines, settings
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
 
-from ..errors import PLACEHOLDER, UserError, did_you_mean, not_filled_in
+from ..errors import PLACEHOLDER, UserError, did_you_mean, in_own_code, not_filled_in
 from .contract import leaves
 from .settings.models import Settings, Target, parse_settings
+from .settings.unreadable import unreadable
 
 _TRACKING_URI = "MLFLOW_TRACKING_URI"
 _RUNTIME_PARAM = re.compile(r"\$\{runtime_params:\s*([\w.]+)")
@@ -40,6 +41,7 @@ class Project:
     def __init__(self, path: Path, env: str | None = None, params: dict[str, Any] | None = None) -> None:
         metadata = bootstrap_project(path)
         self.path = metadata.project_path
+        self.source = Path(metadata.source_dir)
         self.package_name = metadata.package_name
         self.env = env
         self.params = params or {}
@@ -98,35 +100,44 @@ class Project:
             selection: which part of it, by the arguments of Kedro's ``Pipeline.filter``.
 
         Raises:
-            UserError: when there is none, or no such part of it.
+            UserError: when there is none, or no such part of it, or when the project's own code raises something.
         """
         pipelines.set_requested(None)
         try:
-            found = pipelines[name]
-        except KeyError:
+            registered = dict(pipelines)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(in_own_code(error, self.source)) from error
+        if name not in registered:
             raise UserError(
-                f"--pipeline {name}: pipeline_registry.py registers no such pipeline."
-                + did_you_mean(name, pipelines.keys())
-            ) from None
-        if type(found).__name__ == "PipelineML":
+                f"--pipeline {name}: pipeline_registry.py registers no such pipeline." + did_you_mean(name, registered)
+            )
+        if type(registered[name]).__name__ == "PipelineML":
             raise UserError(
                 f"Pipeline '{name}' is made by kedro-mlflow's pipeline_ml_factory, which logs its inference pipeline "
                 "at the end of the one process that has run all the training. Steps are processes of their own. "
                 "Register the training pipeline by itself, and launch that."
             )
         try:
-            return found.filter(**selection) if selection else found
+            return registered[name].filter(**selection) if selection else registered[name]
         except ValueError as error:
             raise UserError(f"There is no such part of pipeline '{name}': {error}") from None
 
     def config(self, name: str) -> dict[str, Any]:
-        """What Kedro's config loader has under a name, ``catalog`` say; empty if there is no such file."""
-        return _get(self._loader, name)
+        """What Kedro's config loader has under a name, ``catalog`` say; empty if there is no such file.
+
+        Raises:
+            UserError: when a file is not well-formed, or takes what is nowhere.
+        """
+        return self._read(self._loader, name)
 
     @property
     def declared_parameters(self) -> dict[str, Any]:
-        """``parameters*.yml`` as it is without runtime parameters, nested."""
-        return _get(self._new_loader({}), "parameters")
+        """``parameters*.yml`` as it is without runtime parameters, except those that files ask for, nested."""
+        asked = {name.partition(".")[0] for name in self.referenced_parameters}
+        given = {name: value for name, value in self.params.items() if name in asked}
+        return self._read(self._new_loader(given), "parameters")
 
     @property
     def referenced_parameters(self) -> set[str]:
@@ -173,11 +184,9 @@ class Project:
         }
         if not used:
             return []
-        files = [file for env in (self.env, "base") if env for file in sorted((self._conf / env).rglob("*.yml"))]
         return [
             f"{file.relative_to(self.path)}: {key}: {value}"
-            for file in dict.fromkeys(files)
-            if file.stem.startswith(("globals", *names))
+            for file in self._files("globals", *names)
             for key, value in leaves(yaml.safe_load(file.read_text(encoding="utf-8")))
             if used.intersection(PLACEHOLDER.findall(str(value)))
         ]
@@ -205,9 +214,31 @@ class Project:
         return f"gs://{root}"
 
     def _new_loader(self, params: dict[str, Any]) -> Any:
-        return settings.CONFIG_LOADER_CLASS(
-            conf_source=str(self._conf), env=self.env, runtime_params=params, **settings.CONFIG_LOADER_ARGS
-        )
+        try:
+            return settings.CONFIG_LOADER_CLASS(
+                conf_source=str(self._conf), env=self.env, runtime_params=params, **settings.CONFIG_LOADER_ARGS
+            )
+        except Exception as error:  # it reads globals.yml at once
+            raise UserError(unreadable(error, self._files("globals"), self.path)) from error
+
+    def _read(self, loader: Any, name: str) -> dict[str, Any]:
+        try:
+            return loader[name] or {}
+        except MissingConfigException:
+            return {}
+        except Exception as error:
+            raise UserError(unreadable(error, self._files(name, "globals"), self.path)) from error
+
+    def _files(self, *names: str) -> list[Path]:
+        """The files that these configurations are read from, those of the environment before those of ``conf/base``."""
+        env = self.env or settings.CONFIG_LOADER_ARGS.get("default_run_env")
+        return [
+            file
+            for folder in dict.fromkeys((self._conf / (env or "base"), self._conf / "base"))
+            for file in sorted(folder.rglob("*"))
+            if file.suffix in (".yml", ".yaml", ".json")
+            and any(part.startswith(names) for part in file.relative_to(folder).parts)
+        ]
 
 
 @contextmanager
@@ -221,10 +252,3 @@ def tracking_uri(uri: str) -> Iterator[None]:
         os.environ.pop(_TRACKING_URI)
         if before is not None:
             os.environ[_TRACKING_URI] = before
-
-
-def _get(loader: Any, name: str) -> dict[str, Any]:
-    try:
-        return loader[name] or {}
-    except MissingConfigException:
-        return {}

@@ -1,23 +1,18 @@
 """The first part of doctor's checklist: what can be found out before anything is launched, without a network."""
 
 import re
-import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-
-from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
 
 from ...errors import UserError, did_you_mean, not_filled_in
 from ..cloud import schedules
 from ..compile.plan import Plan
 from ..project import Project
 from .check import Check, Doubt, check
+from .datasets import Datasets
 from .known import GPU_TYPES, MOST_CPU, MOST_MEMORY, REGIONS
+from .lock import lock, versions
 
 _IMAGE = re.compile(r"[a-z0-9]+([._:/-]+[a-zA-Z0-9_]+)*(@sha256:[0-9a-f]{64})?")
 
@@ -45,11 +40,13 @@ def offline(project: Project, plan: Callable[[], Plan], compile_: Callable[[], A
     if not planned.ok:
         return
     yield check("compiles", lambda: f"to {len(compile_()['deploymentSpec']['executors'])} tasks")
+    datasets = Datasets(project, plan())
+    yield check("datasets", datasets.check)
     yield check("data", lambda: _data(project, plan()))
     yield check("resources", lambda: _resources(plan()))
     yield check("schedules", lambda: _schedules(project))
-    yield check("lock", lambda: _lock(project))
-    yield check("versions", lambda: _versions(project))
+    yield check("lock", lambda: lock(project, datasets.classes))
+    yield check("versions", lambda: versions(project))
 
 
 def _configuration(project: Project) -> str:
@@ -121,49 +118,3 @@ def _image(project: Project) -> str:
     if not (project.path / "Dockerfile").is_file():
         raise UserError(f"There is no Dockerfile to build {image} from: kedro docker init")
     return image
-
-
-def _lock(project: Project) -> str:
-    """Whether the image, which is built from the lock, will have what pyproject.toml asks for."""
-    file = project.path / "requirements.lock"
-    if not file.is_file():
-        raise UserError("There is no requirements.lock to build the image from: make lock")
-    pinned: dict[str, list[str]] = {}
-    for name, pin in re.findall(r"^([\w.-]+)==([^\s;\\]+)", file.read_text(encoding="utf-8"), re.MULTILINE):
-        pinned.setdefault(canonicalize_name(name), []).append(pin)
-    missing = [
-        line
-        for line in _declared(project)["dependencies"]
-        if not any(Requirement(line).specifier.contains(pin) for pin in pinned.get(_name(line), []))
-    ]
-    if missing:
-        raise UserError(f"requirements.lock lacks what pyproject.toml asks for: {', '.join(missing)}. make lock")
-    return f"{len(pinned)} packages for the image"
-
-
-def _declared(project: Project) -> dict[str, Any]:
-    """The table ``project`` of pyproject.toml."""
-    return tomllib.loads((project.path / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-
-
-def _name(requirement: str) -> str:
-    return canonicalize_name(Requirement(requirement).name)
-
-
-def _versions(project: Project) -> str:
-    """Whether what is installed is what pyproject.toml asks for."""
-    declared = _declared(project)
-    python = ".".join(map(str, sys.version_info[:3]))
-    wrong = [] if python in SpecifierSet(declared.get("requires-python", "")) else [f"Python {python}"]
-    extras = declared.get("optional-dependencies", {}).get("launch", [])
-    for line in [*declared.get("dependencies", []), *extras]:
-        requirement = Requirement(line)
-        try:
-            installed = version(requirement.name)
-        except PackageNotFoundError:
-            installed = ""
-        if not installed or not requirement.specifier.contains(installed, prereleases=True):
-            wrong.append(f"{requirement.name} {installed or 'missing'} ({requirement.specifier})")
-    if wrong:
-        raise UserError(f"Not what pyproject.toml asks for: {', '.join(wrong)}. pip install -e '.[launch]'")
-    return f"Python {python}, " + ", ".join(f"{name} {version(name)}" for name in ("kedro", "mlflow", "kfp"))

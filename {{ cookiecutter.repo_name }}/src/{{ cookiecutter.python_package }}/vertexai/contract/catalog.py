@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kedro.io import CatalogConfigResolver
+from kedro.io import CatalogConfigResolver, DatasetError
 
 from ...errors import UserError, did_you_mean
 from . import is_local
@@ -81,6 +81,9 @@ class Catalog:
     Args:
         config: content of ``catalog.yml``, as Kedro merged it.
         where: its file, for messages.
+
+    Raises:
+        UserError: when an entry is not one, or a dataset factory takes what its name has not.
     """
 
     def __init__(self, config: dict[str, Any], where: str) -> None:
@@ -88,7 +91,10 @@ class Catalog:
         # Credentials are read in the steps only. Here any name of them will do to know what the catalog has; the
         # dictionary is not empty because Kedro would then take it for none at all.
         any_credentials: dict[str, Any] = defaultdict(dict, {"": {}})
-        self._resolver = CatalogConfigResolver(config=config, credentials=any_credentials, default_runtime_patterns={})
+        try:
+            self._resolver = CatalogConfigResolver(config, any_credentials, default_runtime_patterns={})
+        except DatasetError as error:
+            raise UserError(f"{where}: {' '.join(str(error).split())}") from None
 
     def entry(self, dataset: str) -> Entry | None:
         """What the catalog says about a dataset, by its name or by a dataset factory; None if it says nothing.
@@ -98,6 +104,13 @@ class Catalog:
         """
         config = self._resolver.resolve_pattern(dataset)
         return self._entry(dataset, config) if config else None
+
+    def written(self, dataset: str) -> tuple[str, dict[str, Any]] | None:
+        """The entry of the file that is about a dataset, its own or a dataset factory: its name, and what it says."""
+        own = dataset if dataset in self._resolver.config else None
+        factory = self._resolver.match_dataset_pattern(dataset) or self._resolver.match_user_catch_all_pattern(dataset)
+        name = own or factory
+        return (name, self._resolver.resolve_pattern(dataset)) if name else None
 
     def _entry(self, dataset: str, config: Mapping[str, Any]) -> Entry:
         type_ = str(config.get("type", ""))

@@ -4,7 +4,6 @@ What is imported beforehand is what the project's modules import of other packag
 had imported in the end. ``fork_server`` is the interpreter's half.
 """
 
-import ast
 import json
 import os
 import signal
@@ -12,11 +11,12 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..compile.imports import imports_of, own_modules
 from . import fork_server
 from .fork_server import receive, send
 
@@ -41,7 +41,7 @@ class Preloaded:
         self._lock = threading.Lock()
         self._answer: dict[str, Any] | None = None
         self._has_run = False
-        self._imports = sorted(set(_imports(project / "src")))
+        self._imports = sorted({name for file in own_modules(project / "src") for name in imports_of(file)})
         self._modules = dict.fromkeys(self._remembered())
         self._control, theirs = socket.socketpair()
         with theirs:
@@ -158,22 +158,3 @@ class Fork:
         self._learn(message.get("modules", ()))
         self.pid = message.get("pid", self.pid)
         self.returncode = message.get("code")
-
-
-def _imports(source: Path) -> Iterator[str]:
-    """What the project's modules import of other packages, outside of functions; without the platform's modules."""
-    platform = {Path(__file__).parents[1].name, "auth"}
-    for path in source.rglob("*.py"):
-        if platform.isdisjoint(path.relative_to(source).parts):
-            with suppress(SyntaxError, UnicodeDecodeError):  # the task will say so
-                yield from _imported(ast.parse(path.read_text(encoding="utf-8")))
-
-
-def _imported(node: ast.AST) -> Iterator[str]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import):
-            yield from (alias.name for alias in child.names)
-        elif isinstance(child, ast.ImportFrom) and child.module and not child.level:
-            yield child.module
-        elif not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            yield from _imported(child)

@@ -1,0 +1,125 @@
+"""doctor compares what modules and datasets import with what the image is built from."""
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+from kedro_datasets.pandas import CSVDataset, ExcelDataset
+from starter.errors import UserError
+from starter.vertexai.checks import lock as locks
+from starter.vertexai.checks.check import Doubt
+from starter.vertexai.compile.imports import imports_of, own_modules
+
+CLICK, CRONSIM, PANDAS = (f'"{name}>={version(name)}"' for name in ("click", "cronsim", "pandas"))
+IN_LOCK = "kedro==1\nkedro-datasets==9\nfsspec==1\npandas==2\npyyaml==6\nsome-tool==1\n"
+
+
+@pytest.fixture
+def check(tmp_path, monkeypatch):
+    """The check in a project with this module, which the pipelines have imported unless ``loaded`` says otherwise."""
+
+    def check(text: str, lock: str = IN_LOCK, declared: str = "", classes=(), loaded: bool = True) -> str:
+        nodes = tmp_path / "src/shop/pipelines/sales/nodes.py"
+        nodes.parent.mkdir(parents=True)
+        nodes.write_text(text)
+        (tmp_path / "requirements.lock").write_text(lock)
+        (tmp_path / "pyproject.toml").write_text(f"[project]\nname = 'shop'\ndependencies = [{declared}]\n")
+        if loaded:
+            module = ModuleType("shop.pipelines.sales.nodes")
+            module.__file__ = str(nodes)
+            monkeypatch.setitem(sys.modules, module.__name__, module)
+        project = SimpleNamespace(path=tmp_path, source=tmp_path / "src")
+        return locks.lock(project, {f"catalog.yml: {found.__name__}": found for found in classes})
+
+    return check
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import json, pandas.io\nfrom os import path\nimport shop.other\nfrom . import nodes\nimport yaml",
+        "try:\n    import click\nexcept ImportError:\n    click = None",
+        "try:\n    import click\nexcept (KeyError, ModuleNotFoundError):\n    import cronsim",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import click",
+        "import sys\nif sys.version_info < (3, 11):\n    import tomli",
+        "import some_tool",
+        "def broken(:",
+    ],
+)
+def test_what_the_lock_has_or_python_or_nobody_needs_is_in_order(check, text):
+    assert check(text) == "6 packages for the image"
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("import click.testing", [CLICK]),
+        ("from click import echo\nimport cronsim as c", [CLICK, CRONSIM]),
+        ("def f():\n    if True:\n        import click", [CLICK]),
+        ("class A:\n    def f(self):\n        from cronsim import CronSim", [CRONSIM]),
+        ("try:\n    import click\nexcept KeyError:\n    pass", [CLICK]),
+        ("try:\n    pass\nfinally:\n    import click", [CLICK]),
+        ("import no_such_module.x", ['"no-such-module", or however the package of this module is called']),
+    ],
+)
+def test_what_the_lock_lacks_is_named_with_the_line_to_add_and_the_module(check, text, lines):
+    where = Path("src/shop/pipelines/sales/nodes.py")
+    with pytest.raises(UserError) as error:
+        check(text)
+    shown = "; ".join(f"{line} ({where})" for line in lines)
+    assert str(error.value) == (
+        f"requirements.lock lacks what is imported. Add to pyproject.toml's dependencies: {shown}. Then: make lock"
+    )
+
+
+def test_a_module_that_no_pipeline_imports_is_a_warning(check):
+    with pytest.raises(Doubt, match=r"modules import that no pipeline here does.*click"):
+        check("import click", loaded=False)
+
+
+def test_what_is_declared_and_not_locked_is_said_once(check):
+    with pytest.raises(UserError) as error:
+        check("import click, cronsim", declared="'click>=8'")
+    assert "requirements.lock lacks what pyproject.toml asks for: click>=8. make lock" in str(error.value)
+    assert f"Add to pyproject.toml's dependencies: {CRONSIM} (src" in str(error.value)
+    assert CLICK not in str(error.value)
+
+
+def test_what_datasets_import_is_locked_too_and_an_extra_is_named_where_there_is_one(check, monkeypatch):
+    extra = f'"kedro-datasets[pandas-csvdataset]>={version("kedro-datasets")}" (catalog.yml: CSVDataset)'
+    with pytest.raises(UserError) as error:
+        check("", lock="kedro==1\nkedro-datasets==9\n", classes=[CSVDataset])
+    assert extra in str(error.value)
+    assert f'"fsspec>={version("fsspec")}" (catalog.yml: CSVDataset)' in str(error.value)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_what_only_the_extra_tells_counts_where_it_is_installed(check, monkeypatch, installed):
+    provided = {"pandas": ["pandas"], "kedro_datasets": ["kedro-datasets"], "kedro": ["kedro"], "fsspec": ["fsspec"]}
+    monkeypatch.setattr(
+        locks, "packages_distributions", lambda: {**provided, **({"openpyxl": ["openpyxl"]} if installed else {})}
+    )
+    if not installed:
+        assert check("", classes=[ExcelDataset]) == "6 packages for the image"
+        return
+    with pytest.raises(UserError, match=r"\"kedro-datasets\[pandas-exceldataset\]>=.*\(catalog.yml: ExcelDataset\)"):
+        check("", classes=[ExcelDataset])
+
+
+def test_the_platforms_modules_and_tests_are_not_the_projects_own(tmp_path):
+    for name in (
+        "shop/vertexai/a.py",
+        "shop/auth/b.py",
+        "shop/tests/c.py",
+        "shop/pipelines/auth/d.py",
+        "shop/e.py",
+        "f.py",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("import x\ndef f():\n    import y")
+    found = [str(path.relative_to(tmp_path)) for path in own_modules(tmp_path)]
+    assert found == ["f.py", "shop/e.py", "shop/pipelines/auth/d.py"]
+    assert imports_of(tmp_path / "f.py") == {"x"}
+    assert imports_of(tmp_path / "f.py", in_functions=True) == {"x", "y"}
