@@ -18,7 +18,7 @@ from starter.errors import UserError
 from starter.vertexai.cloud.client import Vertex
 from starter.vertexai.cloud.request import labels_of, make_request
 from starter.vertexai.cloud.schedules import changes, make_schedule
-from starter.vertexai.job import TaskRun
+from starter.vertexai.contract.job import TaskRun
 from starter.vertexai.settings.models import RunConfig, ScheduleConfig, Target
 
 ACCOUNT = "pipeline@project-42.iam.gserviceaccount.com"

@@ -17,7 +17,7 @@ from google.protobuf import json_format
 from kfp import dsl
 from starter.errors import UserError
 from starter.vertexai.compile.spec import read_spec, tasks
-from starter.vertexai.job import PipelineJob
+from starter.vertexai.contract.job import PipelineJob
 from starter.vertexai.local import scheduler as local
 
 

@@ -1,5 +1,5 @@
 import pytest
-from starter.vertexai.job import JobIdentity
+from starter.vertexai.contract.job import JobIdentity
 from starter.vertexai.tracking import failure_tags
 
 # Vertex AI's own wording.

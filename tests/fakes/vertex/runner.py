@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "in_place"))
 
-from starter.vertexai.job import TaskRun
+from starter.vertexai.contract.job import TaskRun
 from starter.vertexai.local.containers import Containers
 from starter.vertexai.local.preloaded import Preloaded
 from starter.vertexai.local.processes import environment

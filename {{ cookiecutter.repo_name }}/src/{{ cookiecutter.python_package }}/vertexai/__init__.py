@@ -6,8 +6,7 @@ on a laptop or in CI       ``cli``, ``commands/`` (parse, call, print), ``show/`
                            ``compile/`` (project → plan → spec), ``local/`` (runs a spec here), ``cloud/`` (Vertex AI),
                            ``image``
 in the container           ``step/``
-on both sides              ``contract`` (what compile writes and step reads), ``tracking`` (the job's MLflow run),
-                           ``job`` (states and names)
+on both sides              ``contract/`` (what compile writes and step reads), ``tracking`` (the job's MLflow run)
 =========================  =========================================================================================
 
 Imports go one way, and nothing imports ``step``; docs/explanation/how-it-works.md of the template has the picture.

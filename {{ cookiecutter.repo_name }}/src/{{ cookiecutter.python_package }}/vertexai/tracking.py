@@ -22,7 +22,7 @@ from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
 from ..errors import AuthorizationError, UserError
 from . import contract
-from .job import JobIdentity, MlflowRun
+from .contract.job import JobIdentity, MlflowRun
 
 # The job's end, as KFP's PipelineTaskFinalStatus names it → MLflow's run status.
 _RUN_STATUS = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}

@@ -4,7 +4,7 @@ import re
 
 from google.cloud.aiplatform_v1 import types
 
-from ..job import PipelineJob, State, TaskRun, log_url
+from ..contract.job import PipelineJob, State, TaskRun, log_url
 from .request import PIPELINE
 
 

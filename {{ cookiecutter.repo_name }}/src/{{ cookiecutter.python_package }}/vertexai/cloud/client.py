@@ -21,7 +21,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from ...auth.credentials import ambient
 from ...errors import UserError
-from ..job import PipelineJob, TaskRun
+from ..contract.job import PipelineJob, TaskRun
 from ..settings.models import Target
 from .answers import job_of
 from .api_errors import brief, explained

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import UserError, did_you_mean
-from ..job import PipelineJob
+from ..contract.job import PipelineJob
 from .rest import call
 
 # https://cloud.google.com/logging/docs/reference/v2/rest/v2/entries/list

@@ -3,7 +3,7 @@
 import click
 
 from ..cloud.client import Vertex
-from ..job import State
+from ..contract.job import State
 from . import options
 from .follow import exit_code, follow
 

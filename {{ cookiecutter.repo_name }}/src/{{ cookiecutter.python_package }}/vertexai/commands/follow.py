@@ -5,7 +5,7 @@ import click
 from ...errors import UserError
 from .. import tracking
 from ..cloud.client import Vertex
-from ..job import JobIdentity, MlflowRun, PipelineJob
+from ..contract.job import JobIdentity, MlflowRun, PipelineJob
 from ..show.progress import progress
 from .options import Environment
 

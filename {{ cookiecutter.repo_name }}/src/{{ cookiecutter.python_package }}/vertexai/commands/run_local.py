@@ -13,7 +13,7 @@ from rich.console import Console
 from .. import image as images
 from .. import tracking
 from ..compile.spec import Spec, read_spec, with_params
-from ..job import PipelineJob, State
+from ..contract.job import PipelineJob, State
 from ..local.containers import Containers
 from ..local.preloaded import Preloaded
 from ..local.processes import environment

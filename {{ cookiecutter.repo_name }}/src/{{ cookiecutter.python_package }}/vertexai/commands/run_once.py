@@ -9,8 +9,8 @@ from ...errors import UserError
 from ..checks.offline import offline
 from ..cloud.client import Vertex
 from ..cloud.request import check_job_id, labels_of, make_request
+from ..contract.job import new_job_name
 from ..image import build_and_push, doubts
-from ..job import new_job_name
 from . import options
 from .follow import exit_code, follow
 

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from ..job import console_url
+from ..contract.job import console_url
 from . import options
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ...errors import UserError
 from ..compile.spec import Source, Spec, Task, pipeline_parameters, tasks
-from ..job import ENDED, PipelineJob, State, TaskRun, new_job_name
+from ..contract.job import ENDED, PipelineJob, State, TaskRun, new_job_name
 from .cache import Cache
 from .containers import Containers
 from .kfp_protocol import command_line, executor_input, executor_output

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from ..job import State, TaskRun
+from ..contract.job import State, TaskRun
 
 _COLOURS = {
     "SUCCEEDED": "green", "SKIPPED": "green", "FAILED": "red", "CANCELLED": "yellow", "NOT_TRIGGERED": "bright_black",

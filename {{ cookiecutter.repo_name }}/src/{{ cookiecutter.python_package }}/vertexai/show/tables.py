@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..compile.plan import Plan, Step
-from ..job import MlflowRun, PipelineJob
+from ..contract.job import MlflowRun, PipelineJob
 
 _NO_RUN = MlflowRun("", "")
 

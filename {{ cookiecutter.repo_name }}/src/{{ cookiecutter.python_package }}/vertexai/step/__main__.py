@@ -15,7 +15,7 @@ from kedro.framework.startup import bootstrap_project
 from .. import contract, tracking
 from ..contract import StepArguments, parse_step_arguments
 from ..contract.catalog import Catalog
-from ..job import JobIdentity
+from ..contract.job import JobIdentity
 from . import hosts
 from .artifact import ArtifactDataset
 from .carry import Carrier

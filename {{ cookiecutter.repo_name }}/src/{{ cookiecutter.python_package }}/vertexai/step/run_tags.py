@@ -8,7 +8,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.pipeline.node import Node
 
 from .. import contract
-from ..job import JobIdentity
+from ..contract.job import JobIdentity
 from ..tracking import active, delete_tags, error_text
 
 
