@@ -217,3 +217,48 @@ def test_the_regions_are_those_of_googles_library():
     from starter.vertexai.checks.known import REGIONS
 
     assert SUPPORTED_REGIONS - {"global"} == REGIONS
+
+
+def test_datasets_that_cannot_be_made_and_imports_that_are_not_locked_are_all_named_with_the_cure(
+    with_pipeline, doctor
+):
+    project = with_pipeline(
+        """
+import cronsim
+from kedro.pipeline import Node, Pipeline
+
+
+def same(*taken):
+    import trustme
+    return taken
+
+
+def create_pipeline(**_kwargs):
+    return Pipeline([Node(same, ["sales", "regions_csv"], "metrics", name="a"), Node(same, "metrics", "model", name="b")])
+"""
+    )
+    (project / "conf/base/catalog.yml").write_text(
+        """
+sales: {type: pandas.CSVDatasett, filepath: data/sales.csv}
+"{name}_csv": {type: partitions.PartitionedDataset, path: "data/{name}", dataset: {type: pandas.CSVDataset, sepp: ;}}
+metrics: {type: tracking.MetricsDataset, filepath: data/metrics.json}
+model: {type: kedro_mlflow.io.models.MlflowModelTrackingDataset, flavor: mlflow.sklearn, artifact_path: model}
+unused: {type: no.Such}
+"""
+    )
+    done = doctor(project, "--offline", "--format", "json", env=None)
+    assert done.returncode == 1
+    found = failed(done)
+    for said in (
+        "catalog.yml: sales.type: kedro_datasets.pandas has no class 'CSVDatasett'. Did you mean 'CSVDataset'?",
+        "catalog.yml: {name}_csv.dataset.sepp: CSVDataset has no such argument.",
+        "catalog.yml: metrics.type: there is no module 'tracking', neither in kedro-datasets",
+        "catalog.yml: model.artifact_path: MlflowModelTrackingDataset has no such argument. Known: flavor, ",
+    ):
+        assert said in found["datasets"]
+    assert "unused" not in found["datasets"]
+    module = "src/test_project/pipelines/under_test/__init__.py"
+    assert re.search(rf'dependencies: "cronsim>=[\d.]+" \({module}\); "trustme>=[\d.]+" \({module}\)', found["lock"])
+    launched = run(BIN / "kedro", "vertexai", "run-once", "--dry-run", cwd=project)
+    assert launched.returncode == 1
+    assert "✗ datasets       catalog.yml: " in launched.stderr
