@@ -198,7 +198,7 @@ def test_a_place_on_a_containers_disk_is_refused_for_the_cloud_and_doctor_says_w
     project = bake(gcp_project_id="project-42", gcp_region="europe-west1", gcp_bucket="gs://bucket")
     done = vertexai(project, "-e", "cloud", "doctor", "--offline", "--format", "json")
     checks = {check["name"]: check["said"] for check in json.loads(done.stdout)}
-    assert checks["data"] == "in the image must be: data/01_raw/penguins.csv"
+    assert checks["data"] == "data/01_raw/penguins.csv: in the image"
     (project / "data/01_raw/penguins.csv").rename(project / "data/penguins.csv")
     done = vertexai(project, "-e", "cloud", "doctor", "--offline", "--format", "json")
     checks = {check["name"]: check["said"] for check in json.loads(done.stdout)}

@@ -42,7 +42,8 @@ DOORS = {
     "click": {"cli", "vertexai.cli", "vertexai.commands"},
     "cloudpickle": {"vertexai.step"},
     "cronsim": {"vertexai.cloud"},
-    "fsspec": {"vertexai.step"},
+    # The step carries files between disks and artifacts; `upload-data`, in cloud, copies files to the bucket.
+    "fsspec": {"vertexai.cloud", "vertexai.step"},
     "google.api_core": {"vertexai.cloud"},
     "google.auth": {"auth"},
     "google.cloud": {"vertexai.cloud"},

@@ -3,6 +3,7 @@ from kedro.pipeline import Node, Pipeline
 from starter.errors import UserError
 from starter.vertexai.compile.datasets import Artifact
 from starter.vertexai.compile.plan import make_plan
+from starter.vertexai.compile.raw import RawData
 from starter.vertexai.contract.catalog import Catalog
 from starter.vertexai.settings.models import RunConfig
 from starter.vertexai.settings.resources import Resources
@@ -177,7 +178,7 @@ def test_a_step_that_reads_a_folder_takes_the_files_that_others_have_written_int
     catalog["all"] = {"type": "partitions.PartitionedDataset", "path": "data/parts", "dataset": "pandas.CSVDataset"}
     plan = planned(*nodes, catalog=catalog, root="gs://bucket")
     assert plan.taken["read"] == ("a", "b")
-    assert plan.read_from_image == ()
+    assert plan.raw == ()
 
 
 def test_what_cannot_work_on_disks_of_their_own_is_said_all_at_once():
@@ -221,7 +222,7 @@ def test_a_database_that_credentials_name_is_a_warning():
 def test_what_is_only_written_is_kept_and_what_is_only_read_must_be_in_the_image():
     plot = {"type": "kedro_mlflow.io.artifacts.MlflowArtifactDataset", "dataset": LOCAL}
     plan = planned(*LEADING, catalog={"raw": LOCAL, **places(y="data/y.csv")}, root="gs://bucket")
-    assert plan.read_from_image == ("data/x.csv",)
+    assert plan.raw == (RawData("data/x.csv", ("raw",), ("make",), "data_data_x_csv"),)
     assert plan.artifacts["y"] == Artifact("data_y", travels="files")
     assert plan.warnings == ()
     # MLflow keeps it already.

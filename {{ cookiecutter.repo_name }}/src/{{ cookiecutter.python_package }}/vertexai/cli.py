@@ -13,6 +13,7 @@ COMMANDS = {
     "compile": "Compile a pipeline to the spec that Vertex AI Pipelines runs. This needs no cloud.",
     "run-local": "Run the compiled pipeline on this machine, each step in a process or container of its own.",
     "doctor": "Look for what would go wrong on Vertex AI before it does; exit with 1 if there is something.",
+    "upload-data": "Copy the raw data of a pipeline from this machine to the bucket, from where its steps fetch it.",
     "run-once": "Launch a pipeline on Vertex AI, once.",
     "schedule": "Make the schedules on Vertex AI those of run_config.schedules.",
     "list-pipelines": "List this project's pipeline jobs in this environment, newest first.",

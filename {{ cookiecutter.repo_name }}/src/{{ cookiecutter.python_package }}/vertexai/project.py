@@ -73,6 +73,11 @@ class Project:
         return parsed.model_copy(update={"run_config": parsed.run_config.model_copy(update={"root": root})})
 
     @property
+    def data_file(self) -> Path:
+        """Where this environment records what was uploaded; Kedro reads it as a part of ``vertexai.yml``."""
+        return self._conf / (self.env or "base") / "vertexai_data.yml"
+
+    @property
     def target(self) -> Target:
         """Where this environment launches jobs. Whatever asks the cloud for something starts here.
 

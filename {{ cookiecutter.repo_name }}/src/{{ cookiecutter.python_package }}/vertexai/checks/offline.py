@@ -10,6 +10,7 @@ from ..cloud import schedules
 from ..compile.plan import Plan
 from ..project import Project
 from .check import Check, Doubt, check
+from .data import changed, sources
 from .datasets import Datasets
 from .known import GPU_TYPES, MOST_CPU, MOST_MEMORY, REGIONS
 from .lock import lock, versions
@@ -68,13 +69,14 @@ def _region(project: Project) -> str:
 
 
 def _data(project: Project, plan: Plan) -> str:
-    """Whether the files that steps read are there, and what they write is kept."""
-    missing = [file for file in plan.read_from_image if not (project.path / file).exists()]
+    """Where the steps get the files from that they only read, and whether what they write is kept."""
+    known, doubtful, missing = sources(project, plan)
+    found = "; ".join(known) or "no raw data"
     if missing:
-        raise UserError(f"Not in this folder, so not in the image either: {', '.join(missing)}.")
-    if plan.warnings:
-        raise Doubt(" ".join(plan.warnings))
-    return f"must be in the image: {', '.join(plan.read_from_image) or 'no data'}"
+        raise UserError(f"{missing} ({found})" if known else missing)
+    if doubts := [*plan.warnings, *doubtful, *changed(project, plan)]:
+        raise Doubt(" ".join(doubts) + f" ({found})" * bool(known))
+    return found
 
 
 def _resources(plan: Plan) -> str:

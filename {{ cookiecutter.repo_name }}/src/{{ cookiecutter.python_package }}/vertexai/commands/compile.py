@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ..checks.data import sources
 from ..compile.spec import write_spec
 from . import options
 
@@ -19,5 +20,8 @@ def command(chosen: options.Chosen, image: str | None, output: Path) -> None:
     """Compile a pipeline to the spec that Vertex AI Pipelines runs. This needs no cloud."""
     spec = chosen.compile(image)
     write_spec(spec, output)
-    chosen.environment.warn(chosen.plan.warnings)
+    known, doubtful, missing = sources(chosen.project, chosen.plan)
+    chosen.environment.warn([*chosen.plan.warnings, *doubtful, *([missing] if missing else [])])
     click.echo(f"{output}: pipeline {spec['pipelineInfo']['name']}, {len(spec['deploymentSpec']['executors'])} tasks")
+    for line in known:
+        click.echo(line)

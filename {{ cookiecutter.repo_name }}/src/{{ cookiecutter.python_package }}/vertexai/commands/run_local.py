@@ -93,7 +93,8 @@ def _preloaded(chosen: options.Chosen, folder: Path, cold: bool) -> Iterator[Pre
 def _containers(chosen: options.Chosen, spec: Spec) -> Containers:
     """How the steps run in containers, which share an embedded MLflow store of this project."""
     project = chosen.project
-    for image in sorted({executor["container"]["image"] for executor in spec["deploymentSpec"]["executors"].values()}):
+    executors = spec["deploymentSpec"]["executors"].values()
+    for image in sorted({executor["container"]["image"] for executor in executors if "container" in executor}):
         images.require_image(image)
         if doubt := images.doubts(project.path, project.package_name, image):
             chosen.environment.warn([doubt])

@@ -13,6 +13,7 @@ from google.protobuf import json_format
 from kfp import dsl
 from kfp.dsl import structures
 from kfp.dsl.container_component_class import ContainerComponent
+from kfp.dsl.importer_component import ImporterComponent
 
 from ...errors import UserError
 from .. import contract
@@ -21,7 +22,8 @@ from ..project import Project
 from ..settings.models import RunConfig
 from ..settings.resources import Resources
 from .datasets import Artifact
-from .plan import Plan, Step
+from .plan import Plan
+from .raw import RawData
 from .refusals import check_known
 
 _SCHEMA_VERSION = "@0.0.1"  # of artifact types
@@ -105,21 +107,32 @@ def compile_plan(
             started = _cached(start(), False)
             tasks: dict[str, dsl.PipelineTask] = {}
             made: dict[str, Any] = {}  # dataset → KFP's channel of the artifact
+            imported = {raw.key: _import(raw) for raw in plan.raw if raw.uploaded}
             for step in plan.steps:
                 taken = {name: plan.artifacts[name] for name in plan.taken[step.name]}
                 given = {name: plan.artifacts[name] for name in step.outputs if name in plan.artifacts}
+                fetched = [raw for raw in plan.raw if raw.uploaded and step.name in raw.steps]
                 task = component(
                     step.name,
-                    {contract.PARAMS: "Dict", **_types(taken)},
+                    {
+                        contract.PARAMS: "Dict",
+                        **_types(taken),
+                        **{raw.key: raw.type + _SCHEMA_VERSION for raw in fetched},
+                    },
                     _types(given),
                     step.resources.image,
                     nodes=step.nodes,
                     artifacts=_keys({**taken, **given}, "pickle"),
                     files=_keys({**taken, **given}, "files"),
+                    raw={raw.place: raw.key for raw in fetched},
                     models=_keys({**taken, **given}, "model"),
                     lineage={name: _lineage(artifact) for name, artifact in given.items()},
                     timeout=step.resources.timeout or 0,
-                )(params=params, **{artifact.key: made[name] for name, artifact in taken.items()})
+                )(
+                    params=params,
+                    **{artifact.key: made[name] for name, artifact in taken.items()},
+                    **{raw.key: imported[raw.key] for raw in fetched},
+                )
                 task.after(started, *(tasks[name] for name in step.after))
                 task.set_display_name(step.nodes[0] if len(step.nodes) == 1 else step.name)
                 _ask_for(_cached(task, step.cached), step.resources)
@@ -129,7 +142,38 @@ def compile_plan(
     name = package if plan.pipeline == "__default__" else f"{package}-{plan.pipeline}"
     about = {"name": contract.task_name(name), "description": run_config.description}
     pipeline = dsl.pipeline(**about, pipeline_root=run_config.root)(build)
-    return _in_run_order(json_format.MessageToDict(pipeline.pipeline_spec), plan.steps)
+    return _in_run_order(json_format.MessageToDict(pipeline.pipeline_spec), plan)
+
+
+def _import(raw: RawData) -> Any:
+    """Add an importer as ``dsl.importer`` does, but with a name of its own; returns the artifact's channel."""
+    assert raw.uploaded
+    type_ = raw.type + _SCHEMA_VERSION
+    spec = structures.ComponentSpec(
+        name=_importer(raw),
+        implementation=structures.Implementation(
+            importer=structures.ImporterSpec(
+                artifact_uri="{{$.inputs.parameters['uri']}}",
+                schema_title=type_,
+                schema_version=_SCHEMA_VERSION.removeprefix("@"),
+                # The same hash is the same artifact in the lineage of all jobs.
+                reimport=False,
+                metadata=_told(raw),
+            )
+        ),
+        inputs={"uri": structures.InputSpec("String")},
+        outputs={"artifact": structures.OutputSpec(type_)},
+    )
+    return ImporterComponent(spec)(uri=raw.uploaded.uri).outputs["artifact"]
+
+
+def _importer(raw: RawData) -> str:
+    return contract.IMPORT_PREFIX + contract.task_name(raw.key.removeprefix(contract.DATA_PREFIX))
+
+
+def _told(raw: RawData) -> dict[str, Any]:
+    """What lineage is told about uploaded data."""
+    return {"path": raw.place, **(raw.uploaded.model_dump(exclude={"uri"}) if raw.uploaded else {})}
 
 
 def _check_params(project: Project, plan: Plan) -> None:
@@ -166,6 +210,9 @@ def _refuse_what_does_not_fit(plan: Plan, params: Any, root: str | None) -> None
         for artifact in (plan.artifacts[name] for name in names if name in plan.artifacts):
             metadata = contract.MAX_METADATA if artifact.is_metrics else len(json.dumps(dict(artifact.metadata)))
             artifacts += size + 3 * len(artifact.key) + min(metadata, contract.MAX_METADATA)
+        for raw in plan.raw:
+            if raw.uploaded and step.name in raw.steps:
+                artifacts += size + 3 * len(raw.key) + len(json.dumps(_told(raw)))
         if artifacts > contract.MAX_ARTIFACTS or artifacts + parameters > contract.MAX_EXECUTOR_INPUT:
             raise UserError(
                 f"Step '{step.name}' takes {len(step.inputs)} datasets and makes {len(step.outputs)}. What it is told "
@@ -193,10 +240,12 @@ def _ask_for(task: dsl.PipelineTask, resources: Resources) -> None:
         task.set_retry(num_retries=resources.retries, backoff_duration=_RETRY_AFTER)
 
 
-def _in_run_order(spec: dict[str, Any], steps: tuple[Step, ...]) -> dict[str, Any]:
+def _in_run_order(spec: dict[str, Any], plan: Plan) -> dict[str, Any]:
     """Protobuf maps have no order. People who read the file, and files that must not differ, need one."""
     spec = json.loads(json.dumps(spec, sort_keys=True))
-    order = {name: number for number, name in enumerate([contract.START_TASK, *(step.name for step in steps)])}
+    importers = sorted(_importer(raw) for raw in plan.raw)
+    names = [contract.START_TASK, *importers, *(step.name for step in plan.steps)]
+    order = {name: number for number, name in enumerate(names)}
 
     def by_order(items: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         names = sorted(items, key=lambda name: (order.get(name.removeprefix(prefix), len(order)), name))

@@ -16,12 +16,12 @@ from typing import Any, Literal, Protocol
 
 from ..contract import DATA_PREFIX
 from ..contract.catalog import Entry
+from ..settings.models import UploadedData
+from .raw import RawData, is_writable
 
 # What the catalog says about a dataset; None if it has no place for it.
 Lookup = Callable[[str], Entry | None]
 Travels = Literal["pickle", "files", "model", ""]
-# Where the user of the image may write. The home folder is /tmp there.
-_WRITABLE = ("data/", "/tmp/", "/gcs/", "~/")
 
 
 class _Step(Protocol):
@@ -69,14 +69,14 @@ class Flow:
     Args:
         artifacts: dataset → the artifact that carries or describes it, by the name under which it is made.
         taken: name of a step → the artifacts that it takes, by those names.
-        read_only: files and folders that steps read and no earlier step makes.
+        raw: files and folders that steps read and no earlier step makes.
         problems: what cannot work in the cloud, in whole sentences.
         warnings: what may not be what the user wants, in whole sentences.
     """
 
     artifacts: dict[str, Artifact]
     taken: dict[str, tuple[str, ...]]
-    read_only: tuple[str, ...] = ()
+    raw: tuple[RawData, ...] = ()
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -91,22 +91,29 @@ def is_made_in(dataset: str, made: Iterable[str]) -> bool:
     return dataset in made or ("@" in dataset and base_name(dataset) in map(base_name, made))
 
 
-def flow_of(steps: Sequence[_Step], lookup: Lookup, at_exit: Iterable[str] = ()) -> Flow:
+def flow_of(
+    steps: Sequence[_Step],
+    lookup: Lookup,
+    at_exit: Iterable[str] = (),
+    uploaded: Mapping[str, UploadedData] | None = None,
+) -> Flow:
     """How data gets from step to step.
 
     Args:
         steps: in an order in which they can run.
         lookup: what the catalog says about a dataset.
         at_exit: the datasets that ``on_exit_pipeline`` takes.
+        uploaded: path → what was uploaded of it.
     """
-    return _Flows(steps, lookup).flow(at_exit)
+    return _Flows(steps, lookup, uploaded or {}).flow(at_exit)
 
 
 class _Flows:
     """Looks at each dataset once where it is made, and once for each step that takes it."""
 
-    def __init__(self, steps: Sequence[_Step], lookup: Lookup) -> None:
+    def __init__(self, steps: Sequence[_Step], lookup: Lookup, uploaded: Mapping[str, UploadedData]) -> None:
         self._steps = steps
+        self._uploaded = uploaded
         self._lookup = lookup
         self._makers = {dataset: step for step in steps for dataset in step.outputs}
         # Place → the datasets that are made there, and those that are made below it.
@@ -126,7 +133,8 @@ class _Flows:
         self._keys: set[str] = set()
         self._problems: dict[str, None] = {}
         self._warnings: dict[str, None] = {}
-        self._read_only: dict[str, None] = {}
+        # Place → the steps and the datasets that read it.
+        self._readers: dict[str, list[tuple[str, str]]] = defaultdict(list)
 
     def flow(self, at_exit: Iterable[str]) -> Flow:
         taken = {step.name: self._taken(step) for step in self._steps}
@@ -139,10 +147,11 @@ class _Flows:
                     f"on_exit_pipeline takes dataset '{dataset}' at {self._entry(dataset).path}, but only step "
                     f"'{self._makers[made].name}' has it on its disk. Give it a remote path, gs://…"
                 ] = None
+        raw = [self._raw(place, readers) for place, readers in self._readers.items()]
         return Flow(
             {dataset: self._artifacts[dataset] for dataset in self._makers if dataset in self._artifacts},
             {name: tuple(one for one in names if one in self._artifacts) for name, names in taken.items()},
-            tuple(self._read_only),
+            tuple(raw),
             tuple(self._problems),
             tuple(self._warnings),
         )
@@ -160,8 +169,12 @@ class _Flows:
             made_there = self._made_at(entry.places)
             earlier = [made for made in made_there if self._comes_before(self._makers[made], step)]
             found |= dict.fromkeys(earlier)
-            if not earlier and not any(self._makers[made] is step for made in made_there):
-                self._read_only |= dict.fromkeys(entry.places)
+            if not any(self._makers[made] is step for made in made_there):
+                for place in entry.places:
+                    # Earlier steps may have added files to a folder of raw data.
+                    added = place in self._uploaded and set(earlier) <= set(self._below[PurePosixPath(place)])
+                    if not earlier or added:
+                        self._readers[place].append((step.name, dataset))
             for made in made_there:
                 maker = self._makers[made]
                 if maker is not step and not self._comes_before(maker, step) and not self._comes_before(step, maker):
@@ -193,7 +206,7 @@ class _Flows:
                 "well. Give each its own path, or let both run in one step (run_config.grouping)."
             ] = None
         for place in entry.places:
-            if not f"{place}/".startswith(_WRITABLE):
+            if not is_writable(place):
                 self._problems[
                     f"Dataset '{dataset}' of step '{maker.name}' is written to {place}, but in its image a step can "
                     "only write below data/ and /tmp. Give it a path below data/."
@@ -212,6 +225,18 @@ class _Flows:
             uri=entry.path if entry.persists and not entry.on_local_disk else None,
             metadata=entry.metadata,
         )
+
+    def _raw(self, place: str, readers: Iterable[tuple[str, str]]) -> RawData:
+        steps, datasets = (tuple(dict.fromkeys(names)) for names in zip(*readers, strict=True))
+        types = [found for dataset in datasets if (found := self._entry(dataset).artifact_type)]
+        uploaded = self._uploaded.get(place)
+        raw = RawData(place, datasets, steps, self._key(place), (types or ["system.Dataset"])[0], uploaded)
+        if uploaded and not raw.can_be_fetched:
+            self._problems[
+                f"Dataset '{datasets[0]}' was uploaded and would be fetched to {place}, but in its image a step can "
+                "only write below data/ and /tmp. Give it a path below data/."
+            ] = None
+        return raw
 
     def _key(self, dataset: str) -> str:
         # Two names may become one key. Unlike task names, nobody reads keys, so a number tells them apart.

@@ -11,13 +11,14 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from ...errors import UserError
-from ..contract import FINISH_TASK, START_TASK, is_local, task_name
+from ..contract import FINISH_TASK, IMPORT_PREFIX, START_TASK, is_local, task_name
 from ..contract.catalog import Catalog
 from ..grouping import group_nodes
 from ..project import Project
-from ..settings.models import RunConfig
+from ..settings.models import RunConfig, UploadedData
 from ..settings.resources import Resources
 from .datasets import Artifact, Lookup, datasets_in, flow_of, is_made_in
+from .raw import RawData
 from .refusals import refuse_confirms, refuse_missing_inputs
 from .resources import is_cached, resources_of, step_resources
 
@@ -55,7 +56,7 @@ class Plan:
         artifacts: dataset → the KFP artifact that carries or describes it, by the name under which it is made.
         taken: name of a step → the artifacts that it takes, by those names.
         on_exit: Kedro pipeline of the exit task.
-        read_from_image: files that steps read and no step makes, so they must be in the image.
+        raw: files that steps read and no step makes, so they were uploaded, or must be in the image.
         warnings: what may not be what the user wants, in whole sentences.
     """
 
@@ -67,7 +68,7 @@ class Plan:
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     taken: dict[str, tuple[str, ...]] = field(default_factory=dict)
     on_exit: str | None = None
-    read_from_image: tuple[str, ...] = ()
+    raw: tuple[RawData, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -89,7 +90,8 @@ def plan_pipeline(project: Project, name: str, selection: Mapping[str, Any] | No
         on_exit = project.pipeline(run_config.on_exit_pipeline)
         refuse_missing_inputs(run_config.on_exit_pipeline, on_exit, catalog.entry)
     pipeline = project.pipeline(name, selection)
-    return make_plan(name, pipeline, run_config, catalog.entry, project.warnings, sorted(on_exit.inputs()))
+    at_exit, uploaded = sorted(on_exit.inputs()), project.settings.data
+    return make_plan(name, pipeline, run_config, catalog.entry, project.warnings, at_exit, uploaded)
 
 
 def make_plan(
@@ -99,6 +101,7 @@ def make_plan(
     lookup: Lookup,
     warnings: Iterable[str] = (),
     at_exit: Iterable[str] = (),
+    uploaded: Mapping[str, UploadedData] | None = None,
 ) -> Plan:
     """Cut a pipeline into steps.
 
@@ -109,6 +112,7 @@ def make_plan(
         lookup: what the catalog says about a dataset.
         warnings: what is to be said besides.
         at_exit: the datasets that ``on_exit_pipeline`` takes.
+        uploaded: path → what was uploaded of it.
 
     Raises:
         UserError: when two steps would have one task name, steps wait for each other, or a dataset is missing.
@@ -134,7 +138,7 @@ def make_plan(
             )
         )
     refuse_confirms({group: nodes for group, (nodes, _before) in groups.items()}, lookup, remote)
-    flow = flow_of(steps, lookup, datasets_in(at_exit))
+    flow = flow_of(steps, lookup, datasets_in(at_exit), uploaded)
     if remote and flow.problems:
         raise UserError("\n".join(flow.problems))
     return Plan(
@@ -143,7 +147,7 @@ def make_plan(
         artifacts=flow.artifacts,
         taken=flow.taken,
         on_exit=run_config.on_exit_pipeline,
-        read_from_image=flow.read_only if remote else (),
+        raw=flow.raw if remote else (),
         warnings=(*warnings, *(flow.warnings if remote else ())),
     )
 
@@ -156,6 +160,8 @@ def _task_names(groups: Mapping[str, list[Node]]) -> dict[str, str]:
         shown = f"Node '{group}'" if [node.name for node in nodes] == [group] else f"Group '{group}'"
         if task in (START_TASK, FINISH_TASK):
             raise UserError(f"{shown} would become the task '{task}', which is reserved for MLflow. Rename it.")
+        if task.startswith(IMPORT_PREFIX):
+            raise UserError(f"{shown} would become the task '{task}', a name that only importers have. Rename it.")
         if task in taken:
             first, second = sorted((taken[task], group))
             kind = "Nodes" if all(len(nodes) == 1 for nodes in groups.values()) else "Groups"

@@ -9,7 +9,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +33,19 @@ class Retry:
 
 @dataclass(frozen=True)
 class Task:
-    """A container task in any of the nested graphs of a spec.
+    """A container task or an importer in any of the nested graphs of a spec.
 
     Args:
         name: unique in the spec.
         component: its ``ComponentSpec``.
-        container: its ``PipelineContainerSpec``.
+        container: its ``PipelineContainerSpec``; empty for an importer.
         parameters: input parameter → where its value comes from.
         artifacts: input artifact → the task and the output key that it comes from.
         upstream: tasks that must end before this one starts.
         always: whether it runs even if one of those has failed.
         retry: what to do when it fails.
         cached: whether the result of an earlier run may be reused.
+        importer: its ``ImporterSpec``, if it only hands on an artifact that exists; else empty.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Task:
     always: bool
     retry: Retry
     cached: bool
+    importer: Spec = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def with_params(spec: Spec, params: Mapping[str, Any]) -> Spec:
 
 
 def tasks(spec: Spec) -> list[Task]:
-    """List all container tasks of a spec, including those in nested graphs.
+    """List all container tasks and importers of a spec, including those in nested graphs.
 
     Raises:
         UserError: when the spec needs something that only Vertex AI can run; the message names it.
@@ -172,7 +174,7 @@ class _Graphs:
         upstream: frozenset[str] = frozenset(),
         prefix: str = "",
     ) -> Iterator[Task]:
-        """Yield the container tasks of a graph whose own inputs come from ``parameters`` and ``artifacts``."""
+        """Yield the tasks of a graph whose own inputs come from ``parameters`` and ``artifacts``."""
         leaves = {key: self._leaves(key, task, prefix) for key, task in dag["tasks"].items()}
         for key, task in dag["tasks"].items():
             _refuse_unsupported(key, task)
@@ -193,19 +195,22 @@ class _Graphs:
                 yield from self.tasks(component["dag"], given, taken, before, f"{prefix}{key}.")
                 continue
             executor = self._executors[component["executorLabel"]]
-            if "container" not in executor:
+            if executor.keys().isdisjoint(("container", "importer")):
                 kinds = ", ".join(executor)
-                raise UserError(f"Task '{key}' is not a container task ({kinds}). Only Vertex AI can run it.")
+                raise UserError(
+                    f"Task '{key}' is neither a container task nor an importer ({kinds}). Only Vertex AI can run it."
+                )
             yield Task(
                 name=self._name(key, prefix),
                 component=component,
-                container=executor["container"],
+                container=executor.get("container", {}),
                 parameters=given,
                 artifacts=taken,
                 upstream=before,
                 always=task.get("triggerPolicy", {}).get("strategy") == "ALL_UPSTREAM_TASKS_COMPLETED",
                 retry=_retry(task.get("retryPolicy", {})),
-                cached=task.get("cachingOptions", {}).get("enableCache", False),
+                cached=task.get("cachingOptions", {}).get("enableCache", False) and "container" in executor,
+                importer=executor.get("importer", {}),
             )
 
     def _leaves(self, key: str, task: Spec, prefix: str) -> frozenset[str]:

@@ -15,6 +15,8 @@ from typing import Any
 # The module that every container runs, below the project's package.
 STEP_MODULE = "vertexai.step"
 START_TASK, FINISH_TASK = "mlflow-start-run", "mlflow-finish-run"
+# Begins the names of importers: tasks that hand uploaded data to the steps and run no container.
+IMPORT_PREFIX = "vertexai-import-"
 
 # Inputs and outputs of tasks. Artifact keys begin with DATA_PREFIX.
 PARAMS, STATUS, MLFLOW_RUN, DATA_PREFIX = "params", "status", "mlflow_run", "data_"
@@ -68,6 +70,7 @@ class StepArguments:
         env: Kedro configuration environment; empty for Kedro's default.
         artifacts: dataset → key of the artifact by which it travels between steps as a pickle.
         files: dataset of the catalog → key of the artifact by which its files on local disk are carried.
+        raw: file or folder that was uploaded → key of the artifact that it is fetched from.
         models: dataset that kedro-mlflow keeps in the run → key of the artifact that knows the model's address.
         lineage: dataset → what Vertex AI's lineage is told about it: ``key``, ``uri``, ``metadata``, and whether its
             ``numbers`` are metrics.
@@ -83,6 +86,7 @@ class StepArguments:
     env: str = ""
     artifacts: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    raw: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
     lineage: Mapping[str, Any] = field(default_factory=dict)
     timeout: int = 0

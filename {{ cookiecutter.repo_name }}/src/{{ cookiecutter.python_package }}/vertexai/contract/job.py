@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from . import FINISH_TASK, MLFLOW_RUN, START_TASK, TIMING
+from . import FINISH_TASK, IMPORT_PREFIX, MLFLOW_RUN, START_TASK, TIMING
 
 _CONSOLE = "https://console.cloud.google.com"
 _RESOURCE = re.compile(r"projects/([^/]+)/locations/([^/]+)/pipelineJobs/([^/]+)")
@@ -76,6 +76,11 @@ class TaskRun:
     error: str = ""
     outputs: Mapping[str, Any] | None = None
     containers: tuple[str, ...] = ()
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether people look for it: importers are no steps, so only one that failed is of interest."""
+        return not self.name.startswith(IMPORT_PREFIX) or self.state == State.FAILED
 
     def parts(self) -> dict[str, float]:
         """Part of a step → its seconds, as its log on this machine tells; empty if it does not."""

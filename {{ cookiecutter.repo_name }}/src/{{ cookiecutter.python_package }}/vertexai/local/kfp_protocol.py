@@ -87,6 +87,23 @@ def executor_output(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"parameters": parameters, "artifacts": artifacts}
 
 
+def imported(task: Task, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs of an importer: an artifact that exists already, by its URI.
+
+    Args:
+        task: the importer.
+        parameters: its input parameters' values.
+    """
+    said = task.importer["artifactUri"]
+    uri = parameters[said["runtimeParameter"]] if "runtimeParameter" in said else said["constant"]
+    about = {"uri": uri, "metadata": task.importer.get("metadata", {})}
+    artifacts = {
+        key: {"name": key, "type": definition["artifactType"], **about}
+        for key, definition in definitions(task.component, "output", "artifacts").items()
+    }
+    return {"parameters": {}, "artifacts": artifacts}
+
+
 def _placeholder(task: Task, text: str, executor_input: Mapping[str, Any], constants: Mapping[str, str]) -> str:
     if text == "":
         # Not escaped: an argument has at most 128 KiB, and an escaped letter takes six bytes.

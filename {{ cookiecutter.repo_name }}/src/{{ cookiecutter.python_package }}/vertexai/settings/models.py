@@ -143,6 +143,15 @@ class Target:
     api_endpoint: str
 
 
+class UploadedData(Strict):
+    """An entry of ``data``: what ``upload-data`` has copied to the bucket."""
+
+    uri: str = Field(description="where the file or folder was copied to")
+    sha256: str = Field(description="hash of the file; of a folder, of its files' names and hashes")
+    bytes: int = Field(description="size of all its files")
+    files: int = Field(description="how many files it has")
+
+
 class Settings(Strict):
     """The whole of ``vertexai.yml``."""
 
@@ -152,6 +161,9 @@ class Settings(Strict):
         None, description="URL of the Vertex AI API, if it is not https://<region>-aiplatform.googleapis.com"
     )
     run_config: RunConfig
+    data: dict[str, UploadedData] = Field(
+        default_factory=dict, description="by path, what upload-data has copied; it writes vertexai_data.yml"
+    )
 
     def target(self, where: str) -> Target:
         """Where these settings launch jobs.

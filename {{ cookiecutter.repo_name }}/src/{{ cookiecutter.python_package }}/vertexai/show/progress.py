@@ -34,6 +34,8 @@ def progress() -> Iterator[Callable[[TaskRun], None]]:
     running = _Running()
 
     def show(run: TaskRun) -> None:
+        if not run.is_shown:
+            return
         name, error = f"{escape(run.name):<40}", escape(run.error)
         if run.state == State.RUNNING:
             if run.attempt > 1:

@@ -60,7 +60,7 @@ def as_mermaid(plan: Plan) -> str:
 def job_as_table(job: PipelineJob) -> Table:
     """One row for each task."""
     table = _table(f"Job {job.name}: {job.state}", "Step", "State", "Attempt", "Seconds", "Error")
-    for task in job.tasks.values():
+    for task in filter(lambda task: task.is_shown, job.tasks.values()):
         seconds = f"{task.seconds:.0f}" if task.seconds else ""
         table.add_row(task.name, task.state, str(task.attempt or ""), seconds, task.error)
     return table
@@ -71,7 +71,7 @@ def profile_as_table(job: PipelineJob) -> Table:
     table = Table(title="Seconds of each step", title_justify="left")
     for column in ("Step", "Start", "Session", "Data", "Nodes", "MLflow", "Total"):
         table.add_column(column, justify="left" if column == "Step" else "right")
-    for task in job.tasks.values():
+    for task in filter(lambda task: task.is_shown, job.tasks.values()):
         parts = task.parts()
         spent = [parts.get(part, 0.0) for part in ("session", "data", "nodes", "mlflow")]
         start = max(0.0, task.seconds - sum(spent)) if parts else 0.0

@@ -76,7 +76,7 @@ def _run_nodes(
     known = {key: value["artifacts"][0] for key, value in {**inputs, **outputs}.items()}
     artifacts = {name: ArtifactDataset(known[key]["uri"]) for name, key in args.artifacts.items()}
     models = {name: known[key].get("metadata", {}).get("model_uri", "") for name, key in args.models.items()}
-    carrier = Carrier(args.files, catalog, inputs, outputs)
+    carrier = Carrier(args.files, args.raw, catalog, inputs, outputs)
     lineage = Lineage(args.lineage, artifacts)
     nodes = list(args.nodes)
     with ExitStack() as stack:

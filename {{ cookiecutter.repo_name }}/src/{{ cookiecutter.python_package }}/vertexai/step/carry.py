@@ -26,14 +26,22 @@ class Carrier:
 
     Args:
         files: dataset → key of the artifact that carries its files.
+        raw: file or folder that was uploaded → key of its artifact.
         catalog: what the configuration that the step runs with says about the datasets.
         taken: the step's input artifacts by key, as the executor input has them.
         made: its output artifacts by key, likewise.
     """
 
     def __init__(
-        self, files: Mapping[str, str], catalog: Catalog, taken: Mapping[str, Any], made: Mapping[str, Any]
+        self,
+        files: Mapping[str, str],
+        raw: Mapping[str, str],
+        catalog: Catalog,
+        taken: Mapping[str, Any],
+        made: Mapping[str, Any],
     ) -> None:
+        # An outer folder first: fetching it clears it.
+        self._raw = [(place, taken[key]["artifacts"][0]["uri"]) for place, key in sorted(raw.items())]
         entries = {dataset: catalog.entry(dataset) or Entry("MemoryDataset") for dataset in files}
         self._taken = {name: (entries[name], taken[key]["artifacts"][0]) for name, key in files.items() if key in taken}
         self._made = {
@@ -50,13 +58,12 @@ class Carrier:
         """
         if self._shared:
             return
+        for place, source in self._raw:
+            _fetch(f"The uploaded {place}", source, place)
         for dataset, (entry, artifact) in self._taken.items():
             for number, place in enumerate(entry.places):
                 source = artifact["uri"] if len(entry.places) == 1 else _below(artifact["uri"], number, place)
-                files, size = _get(source, Path(place).expanduser())
-                if not files:
-                    raise DatasetError(f"Dataset '{dataset}' cannot be fetched: there is nothing at {source}.")
-                _LOG.info("Fetched %s (%d files, %s) from %s", place, files, _readable(size), source)
+                _fetch(f"Dataset '{dataset}'", source, place)
 
     def put(self) -> dict[str, dict[str, Any]]:
         """Bring what the step has made to the artifacts' URIs; each attempt to a folder of its own.
@@ -99,6 +106,13 @@ def _files_at(place: Path) -> list[Path]:
     if place.is_dir():
         return sorted(path for path in place.rglob("*") if path.is_file())
     return [place] if place.exists() else []
+
+
+def _fetch(what: str, source: str, place: str) -> None:
+    files, size = _get(source, Path(place).expanduser())
+    if not files:
+        raise DatasetError(f"{what} cannot be fetched: there is nothing at {source}.")
+    _LOG.info("Fetched %s (%d files, %s) from %s", place, files, _readable(size), source)
 
 
 def _get(source: str, place: Path) -> tuple[int, int]:

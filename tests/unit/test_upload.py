@@ -1,0 +1,329 @@
+"""Raw data: copied to the bucket and recorded, planned, compiled to importers, fetched, and what doctor says of it."""
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import fsspec
+import pytest
+import yaml
+from kedro.io import DatasetError
+from kedro.pipeline import Node, Pipeline
+from starter.errors import UserError
+from starter.vertexai.checks.check import check
+from starter.vertexai.checks.data import sources, to_upload
+from starter.vertexai.checks.offline import _data
+from starter.vertexai.cloud.upload import LocalData, record, require_bucket, upload
+from starter.vertexai.compile.compiler import compile_plan
+from starter.vertexai.compile.plan import Plan, make_plan
+from starter.vertexai.compile.spec import tasks
+from starter.vertexai.contract import parse_step_arguments
+from starter.vertexai.contract.catalog import Catalog
+from starter.vertexai.contract.job import PipelineJob, State, TaskRun
+from starter.vertexai.local.scheduler import run_spec
+from starter.vertexai.settings.models import RunConfig, UploadedData, parse_settings
+from starter.vertexai.show import tables
+from starter.vertexai.show.progress import progress
+from starter.vertexai.step.carry import Carrier
+
+CATALOG = {
+    "table": {"type": "pandas.CSVDataset", "filepath": "data/table.csv"},
+    "parts": {"type": "partitions.PartitionedDataset", "path": "data/parts", "dataset": "pandas.CSVDataset"},
+}
+RUN_CONFIG = RunConfig(image="registry/x", root="gs://bucket/root")
+
+
+def same(*args):
+    return args
+
+
+NODES = Node(same, ["table", "parts"], "x", name="first"), Node(same, ["x", "table"], "y", name="second")
+
+
+def planned(*nodes: Node, uploaded: dict[str, UploadedData] | None = None, catalog: dict | None = None) -> Plan:
+    lookup = Catalog(catalog or CATALOG, "catalog.yml").entry
+    return make_plan("p", Pipeline(nodes or NODES), RUN_CONFIG, lookup, uploaded=uploaded)
+
+
+@pytest.fixture
+def root() -> Iterator[str]:
+    """A bucket of the test's own."""
+    name = f"/bucket-{uuid.uuid4().hex}"
+    yield f"memory:/{name}/root"
+    fs = fsspec.filesystem("memory")
+    if fs.exists(name):
+        fs.rm(name, recursive=True)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> SimpleNamespace:
+    """A project's folder with raw data, and what is asked about a project here."""
+    (tmp_path / "data/parts/a").mkdir(parents=True)
+    (tmp_path / "data/table.csv").write_text("a\n1\n")
+    (tmp_path / "data/parts/a/one.csv").write_text("1")
+    (tmp_path / "data/parts/two with # and ü.csv").write_text("22")
+    return SimpleNamespace(path=tmp_path, env="cloud")
+
+
+def sent(data: LocalData, root: str) -> tuple[UploadedData, int, list[int]]:
+    steps: list[int] = []
+    about, count = upload(data, root, steps.append)
+    return about, count, steps
+
+
+def content(uri: str) -> dict[str, bytes]:
+    fs, folder = fsspec.url_to_fs(uri)
+    return {name.removeprefix(folder): fs.cat_file(name) for name in fs.find(folder)}
+
+
+def test_a_file_is_copied_below_its_hash_and_the_bar_reaches_its_size(project, root):
+    data = LocalData(project.path / "data/table.csv")
+    about, count, steps = sent(data, root)
+    sha = hashlib.sha256(b"a\n1\n").hexdigest()
+    assert about == UploadedData(uri=f"{root}/data/{sha}/table.csv", sha256=sha, bytes=4, files=1)
+    assert (count, sum(steps)) == (1, 4)
+    assert content(about.uri) == {"": b"a\n1\n"}
+    assert data.is_what(about)
+
+
+def test_a_folder_is_copied_with_its_names_and_a_repetition_copies_nothing(project, root):
+    data = LocalData(project.path / "data/parts")
+    about, count, steps = sent(data, root)
+    assert (about.files, about.bytes, count, sum(steps)) == (2, 3, 2, 3)
+    assert content(about.uri) == {"/a/one.csv": b"1", "/two with # and ü.csv": b"22"}
+    assert sent(LocalData(project.path / "data/parts"), root) == (about, 0, [3])
+
+
+def test_an_interrupted_upload_is_completed_when_it_is_repeated(project, root):
+    data = LocalData(project.path / "data/parts")
+    about, _count, _steps = sent(data, root)
+    fs, folder = fsspec.url_to_fs(about.uri)
+    whole = content(about.uri)
+    fs.rm(f"{folder}/a/one.csv")
+    fs.pipe_file(f"{folder}/two with # and ü.csv", b"2")  # half of it
+    assert sent(data, root)[:2] == (about, 2)
+    assert content(about.uri) == whole
+
+
+def test_a_failed_upload_is_told_with_the_cure(project, root, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise PermissionError("denied")
+
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.put_file", fail)
+    with pytest.raises(UserError, match=r"PermissionError: denied.*roles/storage.objectUser.*repeat the command"):
+        upload(LocalData(project.path / "data/table.csv"), root, lambda size: None)
+
+
+def test_the_hash_of_a_folder_covers_names_and_contents_and_no_other_place(project, tmp_path):
+    def sha() -> str:
+        return LocalData(project.path / "data/parts").sha256
+
+    before = sha()
+    (project.path / "data").rename(tmp_path / "moved")
+    assert LocalData(tmp_path / "moved/parts").sha256 == before
+    (tmp_path / "moved").rename(project.path / "data")
+    (project.path / "data/parts/a/one.csv").write_text("2")
+    other = sha()
+    (project.path / "data/parts/a/one.csv").rename(project.path / "data/parts/a/two.csv")
+    assert len({before, other, sha()}) == 3
+
+
+def test_what_was_uploaded_is_recorded_beside_other_entries_as_a_part_of_the_settings(tmp_path):
+    file = tmp_path / "vertexai_data.yml"
+    first, second = (UploadedData(uri=f"gs://b/{n}", sha256=str(n), bytes=n, files=1) for n in (1, 2))
+    record(file, {"data/z.csv": first})
+    record(file, {"data/a.csv": second})
+    raw = yaml.safe_load(file.read_text())
+    assert list(raw["data"]) == ["data/a.csv", "data/z.csv"]
+    settings = parse_settings({"run_config": {"image": "x"}, **raw}, "vertexai.yml")
+    assert settings.data == {"data/z.csv": first, "data/a.csv": second}
+    record(file, {"data/a.csv": first})
+    assert yaml.safe_load(file.read_text())["data"]["data/a.csv"]["uri"] == "gs://b/1"
+    assert [path.name for path in tmp_path.iterdir()] == ["vertexai_data.yml"]
+
+
+def test_what_a_pipeline_only_reads_is_chosen_by_name_or_all_of_it(project):
+    plan = planned()
+    assert list(to_upload(project, plan, [])) == ["data/table.csv", "data/parts"]
+    assert list(to_upload(project, plan, ["parts"])) == ["data/parts"]
+    with pytest.raises(UserError, match=r"by dataset 'tabel'\. Did you mean 'table'\?"):
+        to_upload(project, plan, ["tabel"])
+    with pytest.raises(UserError, match=r"run_config\.root names no bucket"):
+        require_bucket("data/root", "vertexai.yml")
+
+
+def test_all_that_cannot_be_uploaded_is_named_at_once(project):
+    catalog = {
+        **CATALOG,
+        "gone": {"type": "pandas.CSVDataset", "filepath": "data/gone.csv"},
+        "outside": {"type": "pandas.CSVDataset", "filepath": "raw/x.csv"},
+    }
+    (project.path / "raw").mkdir()
+    (project.path / "raw/x.csv").write_text("1")
+    plan = planned(Node(same, ["table", "gone", "outside"], "x", name="read"), catalog=catalog)
+    with pytest.raises(UserError) as error:
+        to_upload(project, plan, [])
+    assert "Dataset 'gone': there is nothing at data/gone.csv on this machine." in str(error.value)
+    assert "Dataset 'outside' would be fetched to raw/x.csv, but in its image a step can only write" in str(error.value)
+    assert list(to_upload(project, plan, ["table"])) == ["data/table.csv"]
+    about = UploadedData(uri="gs://b/x.csv", sha256="1", bytes=1, files=1)
+    with pytest.raises(UserError, match=r"'outside' was uploaded and would be fetched to raw/x\.csv, but in its image"):
+        planned(Node(same, "outside", "x", name="read"), catalog=catalog, uploaded={"raw/x.csv": about})
+    # What was uploaded from another machine stays as it is.
+    plan = planned(Node(same, ["table", "gone"], "x", name="r"), catalog=catalog, uploaded={"data/gone.csv": about})
+    assert list(to_upload(project, plan, [])) == ["data/table.csv"]
+
+
+ABOUT = UploadedData(uri="gs://bucket/root/data/1/table.csv", sha256="1", bytes=4, files=1)
+
+
+def test_each_step_that_reads_uploaded_data_gets_it_from_one_importer():
+    plan = planned(uploaded={"data/table.csv": ABOUT})
+    assert [(raw.place, raw.steps, raw.uploaded) for raw in plan.raw] == [
+        ("data/table.csv", ("first", "second"), ABOUT),
+        ("data/parts", ("first",), None),
+    ]
+    spec = compile_plan(plan, RUN_CONFIG, "my_project")
+    found = {task.name: task for task in tasks(spec)}
+    name = "vertexai-import-data-table-csv"
+    assert list(found) == ["mlflow-start-run", name, "first", "second", "mlflow-finish-run"]
+    importer = spec["deploymentSpec"]["executors"][f"exec-{name}"]["importer"]
+    assert importer["typeSchema"]["schemaTitle"] == "system.Dataset"
+    assert importer["metadata"] == {"path": "data/table.csv", "sha256": "1", "bytes": 4, "files": 1}
+    assert not importer.get("reimport")
+    for step in ("first", "second"):
+        assert name in found[step].upstream
+        assert found[step].artifacts["data_data_table_csv"].task == name
+        args = [{"{{$}}": "{}"}.get(item, item) for item in found[step].container["args"]]
+        assert parse_step_arguments(args)[0].raw == {"data/table.csv": "data_data_table_csv"}
+    # Without the record nothing is imported.
+    assert name not in {task.name for task in tasks(compile_plan(planned(), RUN_CONFIG, "my_project"))}
+
+
+def test_a_folder_of_raw_data_is_fetched_also_where_an_earlier_step_has_added_a_file():
+    catalog = {**CATALOG, "more": {"type": "pandas.CSVDataset", "filepath": "data/parts/more.csv"}}
+    nodes = Node(same, "table", "more", name="add"), Node(same, ["more", "parts"], "x", name="read")
+    about = UploadedData(uri="gs://b/parts", sha256="2", bytes=1, files=1)
+    plan = planned(*nodes, catalog=catalog, uploaded={"data/parts": about})
+    assert plan.taken["read"] == ("more",)
+    assert [(raw.place, raw.steps) for raw in plan.raw] == [("data/table.csv", ("add",)), ("data/parts", ("read",))]
+
+
+def test_a_node_cannot_have_the_name_of_an_importer():
+    with pytest.raises(UserError, match="a name that only importers have"):
+        planned(Node(same, "table", "x", name="vertexai_import_it"))
+
+
+def test_this_machine_executes_importers_at_once(tmp_path):
+    spec = compile_plan(planned(uploaded={"data/table.csv": ABOUT}), RUN_CONFIG, "my_project")
+    for executor in spec["deploymentSpec"]["executors"].values():
+        if "container" in executor:
+            executor["container"] |= {"command": ["printf", "%s"], "args": ["{{$}}"]}
+    job = run_spec(spec, folder=tmp_path, cwd=tmp_path, max_workers=2)
+    assert job.succeeded
+    said = Path(job.tasks["second"].log).read_text()
+    assert f'"uri": "{ABOUT.uri}"' in said
+    assert '"path": "data/table.csv"' in said
+    assert "system.Dataset" in said
+
+
+def test_importers_are_shown_only_if_they_fail(capsys):
+    names = "vertexai-import-x", "step"
+    with progress() as show:
+        for name in names:
+            show(TaskRun(name, "", State.RUNNING))
+            show(TaskRun(name, "", State.SUCCEEDED))
+        show(TaskRun("vertexai-import-y", "", State.FAILED, error="not found"))
+    printed = capsys.readouterr().out
+    assert "vertexai-import-x" not in printed
+    assert "step" in printed
+    assert "vertexai-import-y" in printed
+    job = PipelineJob("j", "", State.SUCCEEDED, {name: TaskRun(name, "", State.SUCCEEDED) for name in names})
+    assert tables.job_as_table(job).row_count == 1
+
+
+def taken(uri: str) -> dict:
+    return {"data_raw": {"artifacts": [{"uri": uri}]}}
+
+
+def test_a_step_fetches_uploaded_data_to_its_path_unless_the_disk_is_shared(project, root, tmp_path, monkeypatch):
+    about, _count, _steps = sent(LocalData(project.path / "data/parts"), root)
+    disk = tmp_path / "disk"
+    (disk / "data/parts").mkdir(parents=True)
+    (disk / "data/parts/of the image.csv").write_text("old")
+    monkeypatch.chdir(disk)
+    catalog = Catalog(CATALOG, "catalog.yml")
+    monkeypatch.setenv("VERTEXAI_SHARED_DISK", "1")
+    Carrier({}, {"data/parts": "data_raw"}, catalog, taken(about.uri), {}).fetch()
+    assert [path.name for path in (disk / "data/parts").iterdir()] == ["of the image.csv"]
+    monkeypatch.delenv("VERTEXAI_SHARED_DISK")
+    Carrier({}, {"data/parts": "data_raw"}, catalog, taken(about.uri), {}).fetch()
+    assert LocalData(disk / "data/parts").sha256 == about.sha256
+    with pytest.raises(DatasetError, match=r"The uploaded data/parts cannot be fetched: there is nothing at memory:"):
+        Carrier({}, {"data/parts": "data_raw"}, catalog, taken(f"{root}/gone"), {}).fetch()
+
+
+def test_doctor_says_of_each_file_where_the_steps_get_it_from(project):
+    assert _data(project, planned()) == "data/table.csv: in the image; data/parts: in the image"
+    about = UploadedData(uri="gs://b/table.csv", sha256=hashlib.sha256(b"a\n1\n").hexdigest(), bytes=4, files=1)
+    found = check("data", lambda: _data(project, planned(uploaded={"data/table.csv": about})))
+    assert (found.ok, found.doubtful) == (True, False)
+    assert found.said == "data/table.csv: uploaded, gs://b/table.csv; data/parts: in the image"
+
+
+def test_doctor_names_all_that_is_missing_with_the_two_cures(project):
+    (project.path / "data").rename(project.path / "elsewhere")
+    found = check("data", lambda: _data(project, planned()))
+    assert not found.ok
+    assert found.said.startswith("Not in this folder, so not in the image either: data/table.csv, data/parts.")
+    assert "kedro vertexai -e cloud upload-data" in found.said
+    assert ".dockerignore" in found.said
+
+
+@pytest.mark.parametrize("text", ["b\n1\n", "longer\n"])
+def test_doctor_warns_of_a_file_that_has_changed_since_it_was_uploaded(project, root, text):
+    data = LocalData(project.path / "data/table.csv")
+    about, _count, _steps = sent(data, root)
+    data.path.write_text(text)
+    found = check("data", lambda: _data(project, planned(uploaded={"data/table.csv": about})))
+    assert found.doubtful
+    assert "data/table.csv has changed since it was uploaded" in found.said
+    assert "kedro vertexai -e cloud upload-data table" in found.said
+    again, count, _steps = sent(LocalData(data.path), root)
+    assert (count, again.uri == about.uri) == (1, False)
+    assert content(about.uri) == {"": b"a\n1\n"}
+
+
+def test_without_the_data_the_record_alone_suffices(project):
+    about = UploadedData(uri="gs://b/parts", sha256="2", bytes=3, files=2)
+    (project.path / "data").rename(project.path / "elsewhere")
+    found = check("data", lambda: _data(project, planned(uploaded={"data/table.csv": ABOUT, "data/parts": about})))
+    assert (found.ok, found.doubtful) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("ignore", "is_in"),
+    [
+        ("", True),
+        ("*\n!src\n", False),
+        ("*\n!data/table.csv\n!data/parts\n", True),
+        ("*\n!data\n", True),
+        ("*\n!data\ndata/*\n", False),
+        ("*\n!/data/**\n", True),
+        ("*\n!data/table.csv\n!data/parts/a/one.csv\n", True),
+        ("# data\n**/*.pem\ndata/other\n", True),
+    ],
+)
+def test_dockerignore_decides_what_is_in_the_image(project, ignore, is_in):
+    (project.path / ".dockerignore").write_text(ignore)
+    known, doubtful, missing = sources(project, planned())
+    assert (len(known), len(doubtful), missing) == ((2, 0, "") if is_in else (0, 2, ""))
+    assert all("keeps it out of the image" in said for said in doubtful)
+
+
+def test_what_is_outside_of_the_project_cannot_be_in_its_image(project):
+    catalog = {"table": {"type": "pandas.CSVDataset", "filepath": "/srv/table.csv"}}
+    _known, doubtful, _missing = sources(project, planned(Node(same, "table", "x", name="n"), catalog=catalog))
+    assert "/srv/table.csv is outside of this folder" in doubtful[0]

@@ -1,0 +1,150 @@
+"""Raw data on this machine → the bucket, below its hash, so that what is there already is not sent again."""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import yaml
+from fsspec.callbacks import Callback
+
+from ...errors import UserError
+from ..contract import is_local
+from ..settings.models import UploadedData
+
+_HEADER = """\
+# The raw data that `kedro vertexai upload-data` has copied to the bucket. Commit this file. The command writes it.
+"""
+
+
+@dataclass(frozen=True)
+class LocalData:
+    """A file or folder on this machine."""
+
+    path: Path
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """Name below the folder that this lies in → file, sorted; empty if there is nothing."""
+        found = sorted(self.path.rglob("*")) if self.path.is_dir() else [self.path]
+        return {path.relative_to(self.path.parent).as_posix(): path for path in found if path.is_file()}
+
+    @property
+    def bytes(self) -> int:
+        """The size of all files."""
+        return sum(path.stat().st_size for path in self.files.values())
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of the file; of a folder, the hash of its files' relative paths and hashes."""
+        if not self.path.is_dir():
+            return _sha256(self.path)
+        lines = [f"{_sha256(path)}  {path.relative_to(self.path).as_posix()}\n" for path in self.files.values()]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def is_what(self, uploaded: UploadedData) -> bool:
+        """Whether this is what was uploaded. Only what has the same size is hashed, because that takes time."""
+        return (self.bytes, len(self.files)) == (uploaded.bytes, uploaded.files) and self.sha256 == uploaded.sha256
+
+
+def require_bucket(root: str | None, where: str) -> str:
+    """The pipeline root, if data can be uploaded to it.
+
+    Args:
+        root: ``run_config.root``.
+        where: the file of the settings, for the message.
+
+    Raises:
+        UserError: when it is no bucket.
+    """
+    if not root or is_local(root):
+        raise UserError(
+            f"{where}: run_config.root names no bucket, so there is nowhere to upload data to. Use an environment that "
+            "has one: kedro vertexai -e cloud upload-data"
+        )
+    return root
+
+
+def upload(data: LocalData, root: str, advance: Callable[[int], None]) -> tuple[UploadedData, int]:
+    """Copy a file or folder to the bucket, except for files that are there already with the same size.
+
+    Args:
+        data: the file or folder.
+        root: pipeline root.
+        advance: called with numbers of bytes, which are ``data.bytes`` in the end.
+
+    Returns:
+        What is to be recorded, and how many files were sent.
+
+    Raises:
+        UserError: when it is not all there.
+    """
+    base = f"{root.rstrip('/')}/data/{data.sha256}"
+    try:
+        fs, folder = fsspec.url_to_fs(base)
+        sizes = {name: info["size"] for name, info in fs.find(folder, detail=True).items()}
+        wanted = {f"{folder}/{name}": path for name, path in data.files.items()}
+        missing = {name: path for name, path in wanted.items() if sizes.get(name) != path.stat().st_size}
+        advance(data.bytes - sum(path.stat().st_size for path in missing.values()))
+        if missing:
+            fs.put([str(path) for path in missing.values()], list(missing), callback=_Progress(advance))
+    except Exception as error:  # the libraries for buckets have no base class for theirs
+        raise UserError(
+            f"{data.path} cannot be copied to {base} ({type(error).__name__}: {error}). Whoever uploads needs "
+            "roles/storage.objectUser on the bucket. If the connection was lost, repeat the command: it goes on with "
+            "what is missing."
+        ) from None
+    about = UploadedData(
+        uri=f"{base}/{data.path.name}", sha256=data.sha256, bytes=data.bytes, files=len(data.files)
+    )  # fmt: skip
+    return about, len(missing)
+
+
+def record(file: Path, uploaded: Mapping[str, UploadedData]) -> None:
+    """Write down what was uploaded, beside what is recorded already; whole or not at all.
+
+    Args:
+        file: ``conf/<env>/vertexai_data.yml``.
+        uploaded: path, as the catalog has it → what was uploaded.
+    """
+    before = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.exists() else {}
+    data = {**before.get("data", {}), **{place: about.model_dump() for place, about in uploaded.items()}}
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    partial.write_text(_HEADER + yaml.safe_dump({"data": data}, allow_unicode=True), encoding="utf-8")
+    partial.replace(file)
+
+
+class _Progress(Callback):
+    """Counts the bytes of many files that are sent side by side."""
+
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        super().__init__()
+        self._advance = advance
+
+    def branched(self, path_1: Any, path_2: Any, **_kwargs: Any) -> Callback:
+        return _File(self._advance, Path(path_1).stat().st_size)
+
+
+class _File(Callback):
+    """Counts the bytes of one file. A file that is sent in one piece says nothing until it is closed."""
+
+    def __init__(self, advance: Callable[[int], None], size: int) -> None:
+        super().__init__(size)
+        self._advance, self._bytes, self._told = advance, size, 0
+
+    def call(self, *_args: Any, **_kwargs: Any) -> None:
+        now = min(self.value, self._bytes)
+        self._advance(now - self._told)
+        self._told = now
+
+    def close(self) -> None:
+        self.absolute_update(self._bytes)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
