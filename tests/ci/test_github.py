@@ -97,7 +97,7 @@ def test_placeholders_left_in_stop_it_with_their_names(make_project, push, verte
     printed = push(make_project()).stderr
     assert "Failure - Main make doctor compile" in printed
     for name in ("client_id: <oauth-client-id>", "service_account: <service-account-email>"):
-        assert f"conf/cloud/globals.yml: {name} is still to be filled in." in printed
+        assert f"Not filled in yet: conf/cloud/globals.yml: {name}" in printed
     assert "[ci/launch]" not in printed
 
 

@@ -161,8 +161,8 @@ def test_a_denied_push_names_the_role_and_launches_nothing(docker, built, google
         )  # fmt: skip
     assert done.returncode == 1
     assert "denied: Permission" in done.stderr
-    assert "docker push failed with exit code 1, see above. Not logged in?" in done.stderr
-    assert f"Whoever pushes needs roles/artifactregistry.writer on {address}/x" in done.stderr
+    assert "docker push failed with exit code 1, see above. If docker is not logged in: kedro vertexai" in done.stderr
+    assert f"whoever pushes needs roles/artifactregistry.writer on {address}/x" in done.stderr
     assert vertex.jobs == {}
 
 
@@ -189,7 +189,7 @@ def test_an_image_of_another_commit_or_project_is_warned_of(docker, with_nodes):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Warning: Image nodes:2 was built from commit 0123456789ab, this is " in done.stderr
     done = kedro(project, "vertexai", "run-local", "--docker", "--image", "python:3.11-slim")
-    assert "Warning: Image python:3.11-slim is not of the package test_project" in done.stderr
+    assert "Warning: Image python:3.11-slim is not an image of package test_project" in done.stderr
     assert done.returncode == 1
     assert left(docker) == []
 

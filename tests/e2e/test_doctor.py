@@ -102,7 +102,7 @@ def test_a_refusal_by_iap_is_told_from_mlflows_own(bake, launchable, doctor, goo
     iap.host = "mlflow.example.com"  # of which the MLflow server has not been told
     by_mlflow = failed(doctor(project, "--format", "json"))["MLflow"]
     assert by_mlflow.startswith(
-        "MLflow refuses the host name that it is called by: start it with mlflow server --allowed-hosts"
+        "MLflow refuses the host name in its address. Start it with: mlflow server --allowed-hosts"
     )
 
 

@@ -163,13 +163,13 @@ def test_ctrl_c_leaves_the_job_alone_and_cancel_kills_the_run(
 
     cancelled = kedro(project, "cancel", "long")
     assert cancelled.returncode == 0, cancelled.stdout + cancelled.stderr
-    assert "its MLflow run is KILLED now." in cancelled.stderr
+    assert "so its MLflow run was ended now: KILLED." in cancelled.stderr
     assert job["state"] == "PIPELINE_STATE_CANCELLED"
     found = run_of("long")
     assert (found.info.status, found.data.tags["latest_node"]) == ("KILLED", "slow")
     assert not [tag for tag in found.data.tags if tag.startswith("running_node")]
     again = kedro(project, "cancel", "long")
-    assert (again.returncode, again.stdout) == (0, "Job long has ended already: CANCELLED\n")
+    assert (again.returncode, again.stdout) == (0, "Job long has already ended: CANCELLED\n")
 
 
 def test_status_ends_a_run_whose_job_has_ended_without_its_exit_task(
@@ -184,9 +184,9 @@ def test_status_ends_a_run_whose_job_has_ended_without_its_exit_task(
     assert run_of("lost").info.status == "RUNNING"
     status = kedro(project, "status", "lost", "--format", "json")
     assert json.loads(status.stdout)["state"] == "CANCELLED"
-    assert "its MLflow run is KILLED now." in status.stderr
+    assert "so its MLflow run was ended now: KILLED." in status.stderr
     assert run_of("lost").info.status == "KILLED"
-    assert "its MLflow run is" not in kedro(project, "status", "lost").stderr
+    assert "its MLflow run was ended" not in kedro(project, "status", "lost").stderr
 
 
 def test_dry_run_prints_what_would_be_sent_and_sends_nothing(bake, launchable, kedro, vertex, iap):
@@ -210,14 +210,14 @@ def test_asking_again_with_the_same_job_id_starts_no_second_job(with_pipeline, l
     assert kedro(project, "run-once", "--job-id", "once").returncode == 0
     again = kedro(project, "run-once", "--job-id", "once")
     assert again.returncode == 0
-    assert "Job once is there already (PENDING); no second one was started." in again.stdout
+    assert "Job once exists already (PENDING); no second one was started." in again.stdout
     assert len(vertex.jobs) == 1
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--job-id", "Not_OK"], "--job-id Not_OK: takes lower-case letters, digits and hyphens"),
+        (["--job-id", "Not_OK"], "--job-id Not_OK: use at most 127 lower-case letters, digits and hyphens"),
         (["-p", "penguin"], "--pipeline penguin: pipeline_registry.py registers no such pipeline. Did you mean 'penguins'?"),
         (["--params", "forest.n_estimator=1"], "no node of pipeline '__default__' uses parameter 'forest.n_estimator'. Did you mean 'forest.n_estimators'?"),
     ],
@@ -233,7 +233,7 @@ def test_what_doctor_finds_offline_stops_run_once(bake, kedro, vertex, iap):
     project = bake(**answers(iap, client_id="<oauth-client-id>"))
     done = kedro(project, "run-once")
     assert done.returncode == 1
-    assert "Nothing was launched.\n✗ filled in      conf/cloud/globals.yml: client_id: <oauth-client-id>" in done.stderr
+    assert "Nothing was launched.\n✗ filled in      Not filled in yet: conf/cloud/globals.yml: client_id: <oauth-client-id>" in done.stderr
     assert vertex.requests == []
 
 
@@ -242,7 +242,7 @@ def test_without_a_cloud_there_is_a_sentence(bake, google):
     for command in (["run-once"], ["list-pipelines"], ["status", "x"], ["logs", "x"], ["cancel", "x"], ["ui"]):
         done = run(BIN / "kedro", "vertexai", *command, cwd=project, **google.environment)
         assert done.returncode == 1
-        assert "project_id and region not set, so there is no cloud to ask." in done.stderr
+        assert "project_id and region not set, so this environment has no cloud to ask." in done.stderr
 
 
 def test_ui_prints_the_page(bake, launchable, kedro, iap):

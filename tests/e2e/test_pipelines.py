@@ -182,7 +182,7 @@ def test_a_part_of_a_pipeline(with_pipeline, arguments, nodes):
     ("arguments", "code", "sentence"),
     [
         (["plan", "--from-nodes", "three"], 1, "Dataset 'two' (input of node 'three' of pipeline '__default__') is made by no node"),
-        (["plan", "--nodes", "tree"], 1, "No such part of pipeline '__default__': Pipeline does not contain nodes named ['tree']"),
+        (["plan", "--nodes", "tree"], 1, "There is no such part of pipeline '__default__': Pipeline does not contain nodes named ['tree']"),
         (["run-local", "--spec", "x.json", "--nodes", "one"], 2, "--spec runs a spec as it was compiled"),
     ],
 )  # fmt: skip
@@ -194,7 +194,7 @@ def test_a_part_that_cannot_run_says_why(with_pipeline, arguments, code, sentenc
     assert sentence in done.stderr
 
 
-def test_a_place_on_a_containers_disk_is_refused_for_the_cloud_and_doctor_says_what_must_be_in_the_image(bake):
+def test_a_dataset_on_local_disk_is_carried_in_the_cloud_and_doctor_says_where_raw_data_comes_from(bake):
     project = bake(gcp_project_id="project-42", gcp_region="europe-west1", gcp_bucket="gs://bucket")
     done = vertexai(project, "-e", "cloud", "doctor", "--offline", "--format", "json")
     checks = {check["name"]: check["said"] for check in json.loads(done.stdout)}
@@ -208,6 +208,8 @@ def test_a_place_on_a_containers_disk_is_refused_for_the_cloud_and_doctor_says_w
         catalog.read_text() + "\npenguins:\n  type: pandas.CSVDataset\n  filepath: data/02/penguins.csv\n"
     )
     assert vertexai(project, "compile").returncode == 0
+    (project / "data/penguins.csv").rename(project / "data/01_raw/penguins.csv")
     done = vertexai(project, "-e", "cloud", "compile")
-    assert done.returncode == 1
-    assert "Dataset 'penguins' is made in step 'clean' and taken in step 'split'" in done.stderr
+    assert done.returncode == 0, done.stderr
+    spec = json.loads((project / "pipeline.json").read_text())
+    assert """--files={"penguins": "data_penguins"}""" in spec["deploymentSpec"]["executors"]["exec-split"]["container"]["args"]

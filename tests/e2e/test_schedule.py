@@ -69,7 +69,7 @@ def test_schedules_become_those_of_the_file_and_stay(with_pipeline, launchable, 
     settings.write_text(text[: text.index("    under_test:")] + text[text.index("api_endpoint:") :])
     assert schedule() == {
         "__default__": "unchanged",
-        "under_test": "left, though it is in the file no more (--prune deletes it)",
+        "under_test": "left, although it is no longer in the file (--prune deletes it)",
     }
     assert schedule("--prune") == {"__default__": "unchanged", "under_test": "deleted"}
     assert schedule("--prune") == {"__default__": "unchanged"}
@@ -80,7 +80,7 @@ def test_a_file_without_schedules_says_so_and_can_still_prune(with_pipeline, lau
     project = launchable(with_pipeline(HOURLY, **answers(iap)))
     done = run(BIN / "kedro", "vertexai", "-e", "cloud", "schedule", cwd=project, **google.environment)
     assert done.returncode == 1
-    assert "run_config.schedules is empty. To delete the schedules that there are: --prune" in done.stderr
+    assert "run_config.schedules is empty. To delete the schedules on Vertex AI: --prune" in done.stderr
     assert vertex.requests == []
     assert (
         run(
