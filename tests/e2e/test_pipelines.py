@@ -212,4 +212,7 @@ def test_a_dataset_on_local_disk_is_carried_in_the_cloud_and_doctor_says_where_r
     done = vertexai(project, "-e", "cloud", "compile")
     assert done.returncode == 0, done.stderr
     spec = json.loads((project / "pipeline.json").read_text())
-    assert """--files={"penguins": "data_penguins"}""" in spec["deploymentSpec"]["executors"]["exec-split"]["container"]["args"]
+    assert (
+        """--files={"penguins": "data_penguins"}"""
+        in spec["deploymentSpec"]["executors"]["exec-split"]["container"]["args"]
+    )
