@@ -24,7 +24,7 @@ ended = @echo "$$(date +%s) $(1)" >> build/demo-times
 demo: $(VENV)/.generate ## generate a project in build/demo, compile its pipeline and run it on this machine
 	rm -rf build/demo build/demo-times && mkdir -p build
 	$(call ended,start)
-	cd build && $(BIN)/kedro new --starter=.. --name=demo --telemetry=no </dev/null
+	cd build && DO_NOT_TRACK=1 $(BIN)/kedro new --starter=.. --name=demo --telemetry=no </dev/null
 	$(call ended,generate)
 	$(UV) venv -q --python $(BIN)/python build/demo/.venv
 	$(UV) pip install -q --python build/demo/.venv/bin/python --compile-bytecode -e 'build/demo[launch]'

@@ -42,12 +42,13 @@ def nodes_image(docker, make_project):
 def with_nodes(docker, nodes_image, tmp_path):
     """A copy of that project with these nodes, and an image of it, of one more layer."""
 
-    def with_nodes(code: str, nodes: str, resources: str = "{}") -> Path:
+    def with_nodes(code: str, nodes: str, resources: str = "{}", catalog: str = "") -> Path:
         project = tmp_path / "test-project"
         shutil.copytree(nodes_image, project)
         package = project / "src/test_project/pipelines/under_test"
         package.mkdir(parents=True)
         (package / "__init__.py").write_text(NODES.format(code=code, nodes=nodes))
+        (project / "conf/base/catalog.yml").write_text(catalog)
         settings = project / "conf/base/vertexai.yml"
         settings.write_text(f"run_config:\n  image: nodes:2\n  resources: {resources}\n")
         commit(project)
@@ -88,6 +89,36 @@ def test_the_pipeline_runs_in_containers_with_mlflow_as_a_server(docker, built, 
     assert found.info.status == "FINISHED"
     client = mlflow.MlflowClient(mlflow_url)
     assert [item.path for item in client.list_artifacts(found.info.run_id)] == ["confusion_matrix.png"]
+
+
+def test_files_are_carried_between_containers_which_share_no_disk(docker, with_nodes):
+    code = """
+def make():
+    return {"a": [1], "b": [2]}, [3]
+
+def add_up(parts, numbers):
+    total = sum(sum(load()) for load in parts.values()) + sum(numbers)
+    print("TOTAL", total, sorted(path.name for path in Path("data").rglob("*.json")))
+    return total
+"""
+    nodes = (
+        "Node(make, None, ['parts', 'numbers'], name='make'), Node(add_up, ['parts', 'numbers'], 'total', name='add')"
+    )
+    catalog = """
+parts: {type: partitions.PartitionedDataset, path: data/02/parts, dataset: json.JSONDataset, filename_suffix: .json}
+numbers: {type: json.JSONDataset, filepath: data/02/numbers.json}
+total: {type: json.JSONDataset, filepath: data/08/total.json}
+"""
+    project = with_nodes(f"from pathlib import Path\n{code}", nodes, catalog=catalog)
+    done = kedro(project, "vertexai", "run-local", "--docker")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (log,) = project.glob(".vertexai/*/add/log.txt")
+    assert "TOTAL 6 ['a.json', 'b.json', 'numbers.json']" in log.read_text()
+    (kept,) = project.glob(".vertexai/*/add/data_total/*/total.json")
+    assert kept.read_text() == "6"
+    # Nothing of it is on the disk of this machine.
+    assert not (project / "data/02").exists()
+    assert left(docker) == []
 
 
 def test_a_step_without_enough_memory_and_a_failing_one_are_named(docker, with_nodes):

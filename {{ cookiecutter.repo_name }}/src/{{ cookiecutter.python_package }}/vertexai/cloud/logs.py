@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import UserError, did_you_mean
+from ..contract import TIMING
 from ..contract.job import PipelineJob
 from .rest import call
 
@@ -62,6 +63,8 @@ def read_logs(project_id: str, job: PipelineJob, step: str | None = None) -> Ite
         for entry in page.get("entries", []):
             text = entry.get("textPayload") or entry.get("jsonPayload", {}).get("message", "")
             task = tasks.get(entry["resource"]["labels"]["job_id"], "")
+            if text.startswith(TIMING):  # that is for `run-local --profile`
+                continue
             yield Line(entry["timestamp"], entry.get("severity", "DEFAULT"), task, text.rstrip("\n"))
         if not page.get("nextPageToken"):
             return

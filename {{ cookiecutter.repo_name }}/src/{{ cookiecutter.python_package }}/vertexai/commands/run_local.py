@@ -12,7 +12,7 @@ from rich.console import Console
 
 from .. import image as images
 from .. import tracking
-from ..compile.spec import Spec, read_spec, with_params
+from ..compile.spec import Spec, read_spec, tasks, with_params
 from ..contract.job import PipelineJob, State
 from ..local.containers import Containers
 from ..local.preloaded import Preloaded
@@ -60,6 +60,9 @@ def command(
     with _preloaded(chosen, folder, cold or docker) as preloaded, progress() as show:
         # The interpreter imports while this compiles.
         spec = with_params(read_spec(file), project.params) if file else chosen.compile(image)
+        own = [task.name for task in tasks(spec) if task.container.get("env")]
+        if preloaded and own:
+            chosen.environment.warn([f"These start Python anew, with variables of their own: {', '.join(own)}."])
         job = run_spec(
             spec,
             folder=folder,
@@ -77,8 +80,12 @@ def command(
 
 @contextmanager
 def _preloaded(chosen: options.Chosen, folder: Path, cold: bool) -> Iterator[Preloaded | None]:
-    """An interpreter whose forks are the steps, where forking is safe."""
+    """An interpreter whose forks are the steps, where forking is safe; where it is not, that is said once."""
     if cold or sys.platform != "linux":
+        if not cold:
+            chosen.environment.warn(
+                ["Each step starts Python anew. Only on Linux an interpreter can be forked safely."]
+            )
         yield None
         return
     preloaded = Preloaded(chosen.project.path, folder / ".preloaded.json", environment())

@@ -120,7 +120,7 @@ def make_plan(
     refuse_missing_inputs(name, pipeline, lookup)
     groups = group_nodes(pipeline, run_config.grouping, lambda node: resources_of(node, run_config))
     names = _task_names({group: nodes for group, (nodes, _before) in groups.items()})
-    remote = run_config.root is not None and not is_local(run_config.root)
+    remote = run_config.root is not None and not is_local(run_config.root.lstrip("<"))  # or a <gs://placeholder>
     steps = []
     for group, (nodes, before) in groups.items():
         made = datasets_in(dataset for node in nodes for dataset in node.outputs)
