@@ -76,7 +76,9 @@ def test_data_between_steps(follow):
     assert json.loads((followed.project / "data/receipt.json").read_text()) == {"total": 3.1}
     (output,) = (followed.project / ".vertexai").glob("*/pay/executor_output.json")
     (receipt,) = json.loads(output.read_text())["artifacts"]["data_receipt"]["artifacts"]
-    assert receipt["metadata"] == {"currency": "EUR", "total": 3.1}
+    file = followed.project / "data/receipt.json"
+    about = {"path": "data/receipt.json", "class": "json.JSONDataset", "bytes": file.stat().st_size, "files": 1}
+    assert receipt["metadata"] == {**about, "currency": "EUR", "total": 3.1}
 
 
 def test_group_nodes(follow):
@@ -101,7 +103,7 @@ def test_cache_results(follow):
 
 def test_run_something_at_the_end(follow):
     followed = follow("run-something-at-the-end")
-    (job,) = (folder.name for folder in (followed.project / ".vertexai").iterdir())
+    (job,) = (folder.name for folder in (followed.project / ".vertexai").glob("[!.]*"))
     assert (followed.project / "message.txt").read_text() == f"{job}: SUCCEEDED \n"
 
 

@@ -92,7 +92,7 @@ def test_one_run_on_a_server_follows_the_whole_pipeline(bake, mlflow_url):
     assert done.returncode == 0, done.stdout + done.stderr
 
     found = only_run(project, mlflow_url)
-    (job,) = (project / ".vertexai").iterdir()
+    (job,) = (project / ".vertexai").glob("[!.]*")
     assert found.info.status == "FINISHED"
     tags = found.data.tags
     assert tags["vertexai_job_name"] == job.name
