@@ -18,6 +18,7 @@ from timing import BIN, ENVIRONMENT, ROOT, Row
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/in_place")]
 
 from artifacts import measure_artifacts  # noqa: E402
+from carrying import measure_carrying  # noqa: E402
 from compiling import measure_compile  # noqa: E402
 from images import measure_image  # noqa: E402
 from launching import measure_header, measure_launch  # noqa: E402
@@ -26,7 +27,19 @@ from mlflow_server import mlflow_server  # noqa: E402
 from projects import PIPELINE, add_pipeline, bake  # noqa: E402
 from steps import measure_executor, measure_step  # noqa: E402
 
-PARTS = ("compile", "step", "executor", "local", "preload", "memory", "artifact", "launch", "header", "image")
+PARTS = (
+    "compile",
+    "step",
+    "executor",
+    "local",
+    "preload",
+    "memory",
+    "artifact",
+    "carrying",
+    "launch",
+    "header",
+    "image",
+)
 
 
 def main() -> None:
@@ -49,6 +62,7 @@ def main() -> None:
             "preload": lambda: measure_preloading(Path(folder)),
             "memory": lambda: measure_memory(Path(folder)),
             "artifact": measure_artifacts,
+            "carrying": measure_carrying,
             "launch": lambda: measure_launch(project, peer),
             "header": lambda: measure_header(Path(folder)),
             "image": lambda: measure_image(Path(folder)),

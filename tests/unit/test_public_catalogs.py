@@ -1,0 +1,91 @@
+"""What 50 public catalogs look like: each of their kinds of entries between two steps, as the cloud compiles it.
+
+The kinds and how often they occur were counted in public Kedro projects: local paths 644 of 757 entries, templated paths
+64, versioned 44, transcoded 32, factories 61, partitioned or incremental 44, Spark 92, MLflow 19, own classes 25,
+databases 16, absolute paths 9, paths with backslashes 8, ``layer:`` at the top level 153.
+"""
+
+import pytest
+from kedro.pipeline import Node, Pipeline
+from starter.errors import UserError
+from starter.vertexai.compile.plan import make_plan
+from starter.vertexai.contract.catalog import Catalog
+from starter.vertexai.settings.models import RunConfig
+
+RAW = {"type": "pandas.CSVDataset", "filepath": "gs://b/raw.csv"}
+
+
+def travels(made: str, taken: str, catalog: dict) -> str | None:
+    """How a dataset gets from the step that makes it to the step that takes it."""
+    nodes = [Node(lambda raw: raw, "raw", made, name="make"), Node(lambda x: x, taken, "end", name="take")]
+    lookup = Catalog({"raw": RAW, **catalog}, "catalog.yml").entry
+    plan = make_plan("p", Pipeline(nodes), RunConfig(image="x", root="gs://bucket/root"), lookup)
+    assert plan.taken["take"] == tuple(name for name in [made] if name in plan.artifacts)
+    return plan.artifacts[made].travels if made in plan.artifacts else None
+
+
+def entry(type_: str, path: str = "data/02_intermediate/x", **more: object) -> dict:
+    return {"x": {"type": type_, "filepath": path, **more}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "catalog"),
+    [
+        ("CSV", entry("pandas.CSVDataset", save_args={"index": False})),
+        ("Parquet", entry("pandas.ParquetDataset")),
+        ("Excel", entry("pandas.ExcelDataset", engine="openpyxl")),
+        ("pickle", entry("pickle.PickleDataset", backend="joblib")),
+        ("JSON with layer", entry("json.JSONDataset", layer="primary")),
+        ("Spark", entry("spark.SparkDataset", file_format="parquet", load_args={"header": True})),
+        ("versioned", entry("pickle.PickleDataset", versioned=True)),
+        ("cached", {"x": {"type": "CachedDataset", "dataset": {"type": "pandas.CSVDataset", "filepath": "data/x.csv"}}}),
+        ("partitioned", {"x": {"type": "partitions.PartitionedDataset", "path": "data/x", "dataset": "pandas.CSVDataset"}}),
+        ("incremental", {"x": {"type": "partitions.IncrementalDataset", "path": "data/x", "dataset": "pandas.CSVDataset"}}),
+        ("figures", entry("matplotlib.MatplotlibDataset")),
+        ("own class", entry("my_project.datasets.OwnDataset")),
+        ("MLflow artifact", {"x": {"type": "kedro_mlflow.io.artifacts.MlflowArtifactDataset", "dataset": {"type": "json.JSONDataset", "filepath": "data/x.json"}}}),
+        ("MLflow model on disk", {"x": {"type": "kedro_mlflow.io.models.MlflowModelLocalFileSystemDataset", "flavor": "mlflow.sklearn", "filepath": "data/x"}}),
+        ("with credentials", entry("pandas.CSVDataset", credentials="mine")),
+        ("home folder", entry("pandas.CSVDataset", "~/x.csv")),
+    ],
+)  # fmt: skip
+def test_files_on_local_disk_are_carried(kind, catalog):
+    assert travels("x", "x", catalog) == "files", kind
+
+
+def test_a_transcoded_dataset_is_carried():
+    catalog = {"x@pandas": entry("pandas.ParquetDataset")["x"], "x@spark": entry("spark.SparkDataset")["x"]}
+    assert travels("x@pandas", "x@spark", catalog) == "files"
+
+
+def test_a_dataset_of_a_factory_is_carried():
+    catalog = {"{namespace}.{name}": {"type": "pandas.CSVDataset", "filepath": "data/{namespace}/{name}.csv"}}
+    assert travels("train.x", "train.x", catalog) == "files"
+
+
+@pytest.mark.parametrize(
+    ("kind", "catalog", "how"),
+    [
+        ("remote", entry("pandas.CSVDataset", "gs://b/x.csv"), None),
+        ("not in the catalog", {}, "pickle"),
+        ("in memory", {"x": {"type": "MemoryDataset"}}, "pickle"),
+        ("MLflow model", {"x": {"type": "kedro_mlflow.io.models.MlflowModelTrackingDataset", "flavor": "mlflow.sklearn"}}, "model"),
+        ("a table of a server", {"x": {"type": "pandas.SQLTableDataset", "table_name": "t", "credentials": {"con": "postgresql://h/d"}}}, None),
+    ],
+)  # fmt: skip
+def test_what_has_no_files_on_local_disk_goes_its_own_way(kind, catalog, how):
+    assert travels("x", "x", catalog) == how, kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "catalog", "sentence"),
+    [
+        ("DuckDB", {"x": {"type": "ibis.TableDataset", "table_name": "t", "connection": {"backend": "duckdb", "database": "x.duckdb"}}}, "x.duckdb is a file on the disk of one container"),
+        ("absolute", entry("pandas.CSVDataset", "/home/me/x.csv"), "a step can only write below data/ and /tmp"),
+        ("backslashes", entry("pandas.CSVDataset", "..\\x.csv"), "a step can only write below data/ and /tmp"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_refused_with_its_cure(kind, catalog, sentence):
+    with pytest.raises(UserError) as error:
+        travels("x", "x", catalog)
+    assert sentence in str(error.value), kind
