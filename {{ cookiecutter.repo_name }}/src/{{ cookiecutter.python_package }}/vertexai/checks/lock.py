@@ -3,7 +3,7 @@
 import re
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,7 @@ from packaging.utils import canonicalize_name
 from ...errors import UserError
 from ..compile.imports import imports_of, own_modules
 from ..project import Project
-from .check import Doubt
-from .dependencies import extras_of, installed_by, lines_to_add
+from .dependencies import extras_of, lines_to_add
 
 
 def lock(project: Project, classes: Mapping[str, type]) -> str:
@@ -41,48 +40,39 @@ def lock(project: Project, classes: Mapping[str, type]) -> str:
     wrong = []
     if missing:
         wrong.append(f"requirements.lock lacks what pyproject.toml asks for: {', '.join(missing)}. make lock")
-    needed, perhaps = _not_asked_for(project, classes, pinned.keys() | set(map(_name, declared)))
+    needed = _not_asked_for(project, classes, pinned.keys() | set(map(_name, declared)))
     if needed:
-        wrong.append(f"requirements.lock lacks what is imported. {_add(needed)}")
+        shown = "; ".join(f"{line} ({where})" for line, where in needed.items())
+        wrong.append(
+            f"requirements.lock lacks what is imported. Add to pyproject.toml's dependencies: {shown}. Then: make lock"
+        )
     if wrong:
         raise UserError(" ".join(wrong))
-    if perhaps:
-        raise Doubt(f"requirements.lock lacks what modules import that no pipeline here does. {_add(perhaps)}")
     return f"{len(pinned)} packages for the image"
 
 
-def _add(lines: Mapping[str, str]) -> str:
-    shown = "; ".join(f"{line} ({where})" for line, where in lines.items())
-    return f"Add to pyproject.toml's dependencies: {shown}. Then: make lock"
-
-
-def _not_asked_for(
-    project: Project, classes: Mapping[str, type], asked: set[str]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """The lines that are lacking → where that is needed: for what the pipelines import, and for other modules."""
+def _not_asked_for(project: Project, classes: Mapping[str, type], asked: set[str]) -> dict[str, str]:
+    """The lines that are lacking for what modules and datasets import that the pipelines use → where it is needed."""
+    loaded = {Path(file).resolve() for module in [*sys.modules.values()] if (file := getattr(module, "__file__", None))}
+    users: list[tuple[str, set[str], tuple[str, ...]]] = [
+        (str(file.relative_to(project.path)), imports_of(file, in_functions=True), ())
+        for file in own_modules(project.source)
+        if file.resolve() in loaded
+    ]
+    for where, class_ in classes.items():
+        module = class_.__module__
+        modules = imports_of(Path(sys.modules[module].__file__ or "")) | {module}
+        users.append((where, modules, extras_of(module, class_.__name__)))
     provided = packages_distributions()
     own = {path.stem for path in project.source.iterdir()} | sys.stdlib_module_names
-
-    def lacking(modules: Iterable[str]) -> set[str]:
-        tops = {name.partition(".")[0] for name in modules} - own
-        return {found[0] for top in tops if asked.isdisjoint(map(canonicalize_name, found := provided.get(top, [top])))}
-
     needed: dict[str, str] = {}
-    perhaps: dict[str, str] = {}
-    loaded = {Path(file).resolve() for module in [*sys.modules.values()] if (file := getattr(module, "__file__", None))}
-    for file in own_modules(project.source):
-        for line in lines_to_add(lacking(imports_of(file, in_functions=True))):
-            found = needed if file.resolve() in loaded else perhaps
-            found.setdefault(line, str(file.relative_to(project.path)))
-    available = {canonicalize_name(name) for names in provided.values() for name in names}
-    for where, class_ in classes.items():
-        extras = extras_of(class_.__module__, class_.__name__)
-        modules = imports_of(Path(sys.modules[class_.__module__].__file__ or "")) | {class_.__module__}
-        # Pandas imports openpyxl when it meets an Excel file, for instance, and only the extra tells.
-        by_extra = installed_by(extras[0]) & available - asked if extras else set()
-        for line in lines_to_add(lacking(modules) | by_extra, extras):
+    for where, modules, extras in users:
+        tops = {name.partition(".")[0] for name in modules} - own
+        found = [provided.get(top, [top]) for top in tops]
+        lacking = {names[0] for names in found if asked.isdisjoint(map(canonicalize_name, names))}
+        for line in lines_to_add(lacking, extras):
             needed.setdefault(line, where)
-    return needed, {line: where for line, where in perhaps.items() if line not in needed}
+    return needed
 
 
 def _declared(project: Project) -> dict[str, Any]:
