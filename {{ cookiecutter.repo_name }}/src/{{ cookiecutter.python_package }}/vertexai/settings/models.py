@@ -6,14 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    IPvAnyAddress,
-    ValidationError,
-)  # fmt: skip
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, IPvAnyAddress, ValidationError
 
 from ...errors import UserError, did_you_mean
 from .resources import Resources, Strict
@@ -50,7 +43,7 @@ class GroupingConfig(Strict):
     """``run_config.grouping``."""
 
     cls: str = Field(default="IdentityNodeGrouper", description="a grouper of vertexai/grouping.py, or your own")
-    params: dict[str, Any] = Field(default_factory=dict, description="arguments of its constructor")
+    params: dict[str, Any] = Field(default={}, description="arguments of its constructor")
 
 
 class HostAliasConfig(Strict):
@@ -65,7 +58,7 @@ class NetworkConfig(Strict):
 
     vpc: str | None = Field(default=None, description="VPC to peer with: projects/<number>/global/networks/<name>")
     host_aliases: list[HostAliasConfig] = Field(
-        default_factory=list, description="host names that no name server knows, with their addresses"
+        default=[], description="host names that no name server knows, with their addresses"
     )
 
 
@@ -79,14 +72,14 @@ class ScheduleConfig(Strict):
     max_run_count: Count = Field(None, description="how many runs in all")
     max_concurrent_run_count: int = Field(1, ge=1, description="how many runs may be active at once")
     allow_queueing: bool = Field(False, description="whether a run beyond that number waits; otherwise it is left out")
-    params: dict[str, Any] = Field(default_factory=dict, description="runtime parameters of these runs, nested")
+    params: dict[str, Any] = Field({}, description="runtime parameters of these runs, nested")
 
 
 class MlflowConfig(Strict):
     """``run_config.mlflow``."""
 
     request_header_provider_params: dict[str, str] = Field(
-        default_factory=dict, description="init_kwargs of the header provider, if they are not in mlflow.yml"
+        default={}, description="init_kwargs of the header provider, if they are not in mlflow.yml"
     )
 
 
@@ -102,23 +95,17 @@ class RunConfig(Strict):
     experiment_description: str | None = Field(None, description="description of that experiment when it is made")
     scheduled_run_name: str | None = Field(None, description="display name of schedules and of the jobs they launch")
     service_account: str | None = Field(None, description="e-mail of the account that runs the steps")
-    network: NetworkConfig = Field(default_factory=NetworkConfig, description="the network that the steps run in")
+    network: NetworkConfig = Field(NetworkConfig(), description="the network that the steps run in")
     encryption_spec_key_name: str | None = Field(
         None, description="customer-managed key: projects/…/locations/…/keyRings/…/cryptoKeys/…"
     )
-    labels: Labels = Field(default_factory=dict, description="your own labels of the jobs")
-    schedules: dict[str, ScheduleConfig] = Field(
-        default_factory=dict, description="by pipeline name, or default_schedule"
-    )
-    mlflow: MlflowConfig = Field(
-        default_factory=MlflowConfig, description="arguments for the header provider of mlflow.yml"
-    )
-    grouping: GroupingConfig = Field(default=GroupingConfig(), description="which nodes run together in one step")
-    resources: dict[str, Resources] = Field(
-        default_factory=dict, description="by group, node name, node tag, or __default__"
-    )
+    labels: Labels = Field({}, description="your own labels of the jobs")
+    schedules: dict[str, ScheduleConfig] = Field({}, description="by pipeline name, or default_schedule")
+    mlflow: MlflowConfig = Field(MlflowConfig(), description="arguments for the header provider of mlflow.yml")
+    grouping: GroupingConfig = Field(GroupingConfig(), description="which nodes run together in one step")
+    resources: dict[str, Resources] = Field({}, description="by group, node name, node tag, or __default__")
     node_selectors: dict[str, NodeSelectorConfig] = Field(
-        default_factory=dict, description="as resources; this is how kedro-vertexai names a GPU type"
+        {}, description="as resources; this is how kedro-vertexai names a GPU type"
     )
     caching: bool | dict[str, bool] = Field(
         False, description="whether results of earlier runs are taken: for all steps, or as resources"
@@ -162,7 +149,7 @@ class Settings(Strict):
     )
     run_config: RunConfig
     data: dict[str, UploadedData] = Field(
-        default_factory=dict, description="by path, what upload-data has copied; it writes vertexai_data.yml"
+        {}, description="by path, what upload-data has copied; it writes vertexai_data.yml"
     )
 
     def target(self, where: str) -> Target:
