@@ -8,24 +8,23 @@ import google.auth
 import requests
 from google.auth import impersonated_credentials
 from google.auth.credentials import with_scopes_if_required
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError, TransportError
+from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
+from google.auth.exceptions import GoogleAuthError as GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession, Request
 
 from ..errors import AuthorizationError
 
-__all__ = [
-    "SCOPE", "GoogleAuthError", "access_token", "advice_for", "ambient", "default", "is_switched_off",
-    "may_impersonate", "session", "whoami",
-]  # fmt: skip
-
 _TOKEN_INFO = "https://oauth2.googleapis.com/tokeninfo"
-SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 # google-auth warns when no default project is set. Every request here names its project, so nobody needs the warning.
 logging.getLogger("google.auth._default").setLevel(logging.ERROR)
 
 
-def default() -> Any:
+def default(service_account: str | None = None) -> Any:
     """Find google-auth's application default credentials, with the scope for all of Google Cloud's APIs.
+
+    Args:
+        service_account: service account to impersonate with them; None is the ambient identity itself.
 
     Raises:
         GoogleAuthError: when there are none, or they cannot be read.
@@ -33,7 +32,10 @@ def default() -> Any:
     # When the scope is passed to this function, google-auth also looks up the project of a federated identity. That
     # takes a request, and the project is not used here.
     credentials, _project = google.auth.default()
-    return with_scopes_if_required(credentials, [SCOPE])
+    credentials = with_scopes_if_required(credentials, [_SCOPE])
+    if service_account:
+        return impersonated_credentials.Credentials(credentials, service_account, target_scopes=[_SCOPE])
+    return credentials
 
 
 def ambient() -> Any:
@@ -71,10 +73,7 @@ def session(service_account: str | None = None) -> AuthorizedSession:
     Raises:
         GoogleAuthError: when there are no credentials.
     """
-    credentials = default()
-    if service_account:
-        credentials = impersonated_credentials.Credentials(credentials, service_account, target_scopes=[SCOPE])
-    return AuthorizedSession(credentials)
+    return AuthorizedSession(default(service_account))
 
 
 def may_impersonate(service_account: str) -> None:
@@ -83,7 +82,7 @@ def may_impersonate(service_account: str) -> None:
     Raises:
         GoogleAuthError: when it may not, or Google gives no token for another reason.
     """
-    session(service_account).credentials.refresh(Request())
+    default(service_account).refresh(Request())
 
 
 def whoami() -> str:
