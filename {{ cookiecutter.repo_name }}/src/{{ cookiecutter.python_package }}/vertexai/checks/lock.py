@@ -31,16 +31,16 @@ def lock(project: Project, classes: Mapping[str, type]) -> str:
     pinned: dict[str, list[str]] = {}
     for name, pin in re.findall(r"^([\w.-]+)==([^\s;\\]+)", file.read_text(encoding="utf-8"), re.MULTILINE):
         pinned.setdefault(canonicalize_name(name), []).append(pin)
-    declared = _declared(project)["dependencies"]
+    declared = [Requirement(line) for line in _declared(project)["dependencies"]]
     missing = [
-        line
-        for line in declared
-        if not any(Requirement(line).specifier.contains(pin) for pin in pinned.get(_name(line), []))
+        str(wanted)
+        for wanted in declared
+        if not any(map(wanted.specifier.contains, pinned.get(canonicalize_name(wanted.name), [])))
     ]
     wrong = []
     if missing:
         wrong.append(f"requirements.lock lacks what pyproject.toml asks for: {', '.join(missing)}. make lock")
-    needed = _not_asked_for(project, classes, pinned.keys() | set(map(_name, declared)))
+    needed = _not_asked_for(project, classes, pinned.keys() | {canonicalize_name(wanted.name) for wanted in declared})
     if needed:
         shown = "; ".join(f"{line} ({where})" for line, where in needed.items())
         wrong.append(
@@ -78,10 +78,6 @@ def _not_asked_for(project: Project, classes: Mapping[str, type], asked: set[str
 def _declared(project: Project) -> dict[str, Any]:
     """The table ``project`` of pyproject.toml."""
     return tomllib.loads((project.path / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-
-
-def _name(requirement: str) -> str:
-    return canonicalize_name(Requirement(requirement).name)
 
 
 def versions(project: Project) -> str:
