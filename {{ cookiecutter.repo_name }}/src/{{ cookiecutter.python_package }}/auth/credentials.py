@@ -38,26 +38,14 @@ def default(service_account: str | None = None) -> Any:
     return credentials
 
 
-def ambient() -> Any:
-    """Find the credentials of this process: a user's login, a service account, or a federated identity.
-
-    Raises:
-        AuthorizationError: when there are none.
-    """
-    try:
-        return default()
-    except GoogleAuthError as error:
-        raise AuthorizationError(advice_for(error)) from None
-
-
 def access_token() -> str:
     """Get an access token of the ambient identity, for Google's APIs and registries.
 
     Raises:
         AuthorizationError: when Google gives no token; the message has the reason and the cure.
     """
-    credentials = ambient()
     try:
+        credentials = default()
         credentials.refresh(Request())
     except GoogleAuthError as error:
         raise AuthorizationError(f"{advice_for(error)} ({error})") from None
