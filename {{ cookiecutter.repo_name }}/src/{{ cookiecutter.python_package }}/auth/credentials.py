@@ -64,22 +64,16 @@ def session(service_account: str | None = None) -> AuthorizedSession:
     return AuthorizedSession(default(service_account))
 
 
-def may_impersonate(service_account: str) -> None:
-    """Try whether the ambient identity may impersonate a service account, by getting an access token for it.
-
-    Raises:
-        GoogleAuthError: when it may not, or Google gives no token for another reason.
-    """
-    default(service_account).refresh(Request())
-
-
-def whoami() -> str:
+def whoami(service_account: str | None = None) -> str:
     """Ask who the ambient identity is: its e-mail address, or the type of its credentials if Google knows no address.
+
+    Args:
+        service_account: service account to impersonate first, whose address is the answer then.
 
     Raises:
         GoogleAuthError: when there are no credentials, or Google gives no token for them.
     """
-    credentials = default()
+    credentials = default(service_account)
     credentials.refresh(Request())
     email = getattr(credentials, "service_account_email", "") or getattr(credentials, "account", "")
     if email:
