@@ -12,15 +12,11 @@ from ...errors import UserError, did_you_mean
 from .resources import Resources, Strict
 
 # Resource labels: https://cloud.google.com/vertex-ai/docs/general/labels
-_LABEL_KEY = r"[a-z][a-z0-9_-]{0,62}"
-_LABEL_VALUE = r"[a-z0-9_-]{0,63}"
+_LABEL_KEY = r"^[a-z][a-z0-9_-]{0,62}$"
+_LABEL_VALUE = r"^[a-z0-9_-]{0,63}$"
 # Ids of Vertex AI's metadata contexts, which experiments are.
+_EXPERIMENT = r"^[a-z0-9][a-z0-9-]{0,127}$"
 _REGION = re.compile(r"[a-z]+-[a-z]+\d+")
-_EXPERIMENT = r"[a-z0-9][a-z0-9-]{0,127}"
-
-
-def _matching(pattern: str) -> Any:
-    return Field(pattern=f"^{pattern}$")
 
 
 def _none(value: Any) -> Any:
@@ -30,7 +26,7 @@ def _none(value: Any) -> Any:
 
 Moment = Annotated[AwareDatetime | None, BeforeValidator(_none)]
 Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_none)]
-Labels = dict[Annotated[str, _matching(_LABEL_KEY)], Annotated[str, _matching(_LABEL_VALUE)]]
+Labels = dict[Annotated[str, Field(pattern=_LABEL_KEY)], Annotated[str, Field(pattern=_LABEL_VALUE)]]
 
 
 class NodeSelectorConfig(Strict):
@@ -89,7 +85,7 @@ class RunConfig(Strict):
     image: str = Field(description="container image of the steps")
     root: str | None = Field(None, description="pipeline root, where artifacts are kept: gs://bucket/folder")
     description: str | None = Field(None, description="text that is shown beside the pipeline")
-    experiment_name: Annotated[str, _matching(_EXPERIMENT)] | None = Field(
+    experiment_name: Annotated[str, Field(pattern=_EXPERIMENT)] | None = Field(
         None, description="Vertex AI experiment that jobs belong to; it is made when it does not exist"
     )
     experiment_description: str | None = Field(None, description="description of that experiment when it is made")
