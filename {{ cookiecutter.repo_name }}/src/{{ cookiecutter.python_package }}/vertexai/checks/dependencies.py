@@ -19,7 +19,10 @@ def lines_to_add(missing: set[str], extras: tuple[str, ...] = ()) -> list[str]:
         if covered := {name for name in left if any(name in one for one in _installed_by(extra))}:
             left -= covered
             lines.append(f'"kedro-datasets[{extra}]>={version("kedro-datasets")}"')
-    return lines + [_line(name) for name in sorted(left)]
+    for name in sorted(left):
+        found = installed(name)
+        lines.append(f'"{name}>={found}"' if found else f'"{name}", or however the package of this module is called')
+    return lines
 
 
 def extras_of(module: str, name: str) -> tuple[str, ...]:
@@ -41,8 +44,9 @@ def _installed_by(extra: str) -> set[str]:
     return found
 
 
-def _line(name: str) -> str:
+def installed(name: str) -> str:
+    """The version of a distribution; empty if it is not installed."""
     try:
-        return f'"{name}>={version(name)}"'
+        return version(name)
     except PackageNotFoundError:
-        return f'"{name}", or however the package of this module is called'
+        return ""

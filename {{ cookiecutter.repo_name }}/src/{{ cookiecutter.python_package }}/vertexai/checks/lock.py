@@ -4,7 +4,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from ...errors import UserError
 from ..compile.imports import imports_of, own_modules
 from ..project import Project
-from .dependencies import extras_of, lines_to_add
+from .dependencies import extras_of, installed, lines_to_add
 
 
 def lock(project: Project, classes: Mapping[str, type]) -> str:
@@ -88,12 +88,9 @@ def versions(project: Project) -> str:
     extras = declared.get("optional-dependencies", {}).get("launch", [])
     for line in [*declared.get("dependencies", []), *extras]:
         requirement = Requirement(line)
-        try:
-            installed = version(requirement.name)
-        except PackageNotFoundError:
-            installed = ""
-        if not installed or not requirement.specifier.contains(installed, prereleases=True):
-            wrong.append(f"{requirement.name} {installed or 'missing'} ({requirement.specifier})")
+        found = installed(requirement.name)
+        if not found or not requirement.specifier.contains(found, prereleases=True):
+            wrong.append(f"{requirement.name} {found or 'missing'} ({requirement.specifier})")
     if wrong:
         raise UserError(f"Not what pyproject.toml asks for: {', '.join(wrong)}. pip install -e '.[launch]'")
-    return f"Python {python}, " + ", ".join(f"{name} {version(name)}" for name in ("kedro", "mlflow", "kfp"))
+    return f"Python {python}, " + ", ".join(f"{name} {installed(name)}" for name in ("kedro", "mlflow", "kfp"))
