@@ -52,7 +52,7 @@ def google(endpoints, tmp_path, monkeypatch) -> Iterator[Google]:
     monkeypatch.setattr(gcp, "_BACKOFF", (0.05, 0.1, 0.2))
     mlflow.set_tracking_uri("https://mlflow.example.com")
     gcp._impersonated.cache_clear()
-    gcp._ambient.cache_clear()
+    gcp.ambient.cache_clear()
     with endpoints.in_best_mood():
         yield endpoints
     mlflow.set_tracking_uri(None)

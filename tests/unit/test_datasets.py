@@ -90,21 +90,20 @@ def test_a_module_that_was_removed_is_not_said_to_be_uninstalled():
 
 
 @pytest.mark.parametrize(
-    ("type_", "libraries", "line"),
+    ("type_", "library", "line"),
     [
-        ("pandas.DeltaTableDataset", ["deltalake"], '"kedro-datasets[pandas-deltatabledataset]>='),
-        ("kedro_datasets.networkx.GMLDataset", ["networkx"], '"kedro-datasets[networkx-gmldataset]>='),
-        ("ibis.TableDataset", ["ibis"], '"kedro-datasets[ibis]>='),
-        ("test_datasets_of_ours.Own", ["no_such_library"], '"no-such-library", or however the package of this module is called.'),
+        ("pandas.DeltaTableDataset", "deltalake", '"kedro-datasets[pandas-deltatabledataset]>='),
+        ("kedro_datasets.networkx.GMLDataset", "networkx", '"kedro-datasets[networkx-gmldataset]>='),
+        ("ibis.TableDataset", "ibis", '"kedro-datasets[ibis]>='),
+        ("test_datasets_of_ours.Own", "no_such_library", '"no-such-library", or however the package of this module is called.'),
     ],
 )  # fmt: skip
-def test_a_library_that_is_not_installed_is_named_with_the_line_to_add(tmp_path, monkeypatch, type_, libraries, line):
+def test_a_library_that_is_not_installed_is_named_with_the_line_to_add(tmp_path, monkeypatch, type_, library, line):
     (tmp_path / "test_datasets_of_ours.py").write_text("import no_such_library\n")
     monkeypatch.syspath_prepend(tmp_path)
-    for library in libraries:
-        monkeypatch.setitem(sys.modules, library, None)  # so that importing it fails, whether it is installed or not
+    monkeypatch.setitem(sys.modules, library, None)  # so that importing it fails, whether it is installed or not
     (said,) = look(f"a: {{type: {type_}}}").wrong
-    assert said.startswith(f"catalog.yml: a.type: {type_} needs what is not installed: {', '.join(libraries)}. Add to ")
+    assert said.startswith(f"catalog.yml: a.type: {type_} needs what is not installed: {library}. Add to ")
     assert f"pyproject.toml's dependencies: {line}" in said
     assert said.endswith("Then: pip install -e '.[launch]' && make lock")
 

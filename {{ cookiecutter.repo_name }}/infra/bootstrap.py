@@ -102,9 +102,10 @@ def _cloud(arguments: argparse.Namespace, path: Path) -> Cloud:
         host=host,
         mlflow=_iap_resource(arguments.mlflow, region),
     )
+    accounts = f"@{project}.iam.gserviceaccount.com"
     own = {
-        "service_account": cloud.pipeline.endswith(f"@{project}.iam.gserviceaccount.com"),
-        "ci_service_account": cloud.launcher.endswith(f"@{project}.iam.gserviceaccount.com"),
+        "service_account": cloud.pipeline.endswith(accounts),
+        "ci_service_account": cloud.launcher.endswith(accounts),
         "workload_identity_provider": cloud.provider.startswith(f"{pools}/"),
     }
     if strange := [name for name, is_own in own.items() if not is_own]:
@@ -183,17 +184,17 @@ def _make(thing: Thing, dry: bool) -> None:
         _say(False, thing.name, thing.reason)
         _change(thing.create, dry)
     elif found.get("state") == "DELETED":
-        undelete = ["undelete" if word == "describe" else word for word in thing.describe]
         raise Refusal(
             f"{thing.name} was deleted, and its name cannot be used again for 30 days. Bring it back with: "
-            f"gcloud {shlex.join(undelete)}"
+            f"gcloud {shlex.join(thing.describe).replace(' describe ', ' undelete ')}"
         )
     elif all(_has(found.get(name), value) for name, value in thing.settings.items()):
         _say(True, thing.name, thing.reason)
     else:
         raise Refusal(
             f"{thing.name} exists, but it is not one that {thing.reason}. It may belong to somebody else, so it was "
-            f"not changed. If it belongs to this project, correct it with: gcloud {shlex.join(thing.update)}"
+            "not changed. If it belongs to this project, correct it with: "
+            f"gcloud {shlex.join(thing.create).replace(' create-oidc ', ' update-oidc ')}"
         )
 
 
@@ -222,11 +223,7 @@ def _grant(grant: Grant, policy: set[tuple[str, str]], dry: bool) -> None:
 
 def _fill_in(path: Path, cloud: Cloud, dry: bool) -> None:
     """Fill in the facts that are still missing, and name those that only the user knows."""
-    made = {
-        "bucket": cloud.bucket,
-        "artifact_registry": cloud.registry,
-        "service_account": cloud.pipeline,
-    }
+    made = {"bucket": cloud.bucket, "artifact_registry": cloud.registry, "service_account": cloud.pipeline}
     if cloud.host:
         made |= {"ci_service_account": cloud.launcher, "workload_identity_provider": cloud.provider}
     where, known = path.relative_to(PROJECT), facts.read(path)

@@ -109,7 +109,6 @@ class Thing:
         describe: arguments of the gcloud command that tells whether it exists.
         create: arguments of the gcloud command that creates it.
         settings: fields that ``describe`` must show, with their values.
-        update: arguments of the gcloud command that corrects these fields. A person has to decide to run it.
     """
 
     name: str
@@ -117,7 +116,6 @@ class Thing:
     describe: tuple[str, ...]
     create: tuple[str, ...]
     settings: Mapping[str, object] = field(default_factory=dict)
-    update: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,7 @@ def things(cloud: Cloud) -> Iterator[Thing]:
         ("artifacts", "repositories", "create", *repository, "--repository-format=docker"),
     )
     yield _account(cloud, cloud.pipeline, "the steps run as this account")
-    if cloud.host is None:
+    if (host := cloud.host) is None:
         return
     yield _account(cloud, cloud.launcher, "CI launches as this account, without a key")
     pool, provider = cloud.pool.rpartition("/")[2], cloud.provider.rpartition("/")[2]
@@ -168,12 +166,11 @@ def things(cloud: Cloud) -> Iterator[Thing]:
     pools = ("iam", "workload-identity-pools")
     yield Thing(
         f"federation pool {pool}",
-        f"holds the identities of CI jobs, signed by {cloud.host.issuer}",
+        f"holds the identities of CI jobs, signed by {host.issuer}",
         (*pools, "describe", pool, *at),
         (*pools, "create", pool, *at),
     )
-    host = cloud.host
-    settings = (
+    options = (
         f"--issuer-uri={host.issuer}",
         f"--attribute-mapping={','.join(f'{to}={source}' for to, source in host.mapping.items())}",
         f"--attribute-condition={host.condition}",
@@ -185,9 +182,8 @@ def things(cloud: Cloud) -> Iterator[Thing]:
         f"federation provider {provider}",
         f"lets in jobs of {host.repository}, branch {host.branch}, environment {host.environment}, and no others",
         (*pools, "providers", "describe", *within),
-        (*pools, "providers", "create-oidc", *within, *settings),
+        (*pools, "providers", "create-oidc", *within, *options),
         {"attributeCondition": host.condition, "attributeMapping": host.mapping, "oidc": oidc},
-        (*pools, "providers", "update-oidc", *within, *settings),
     )
 
 
@@ -198,42 +194,25 @@ def grants(cloud: Cloud) -> Iterator[Grant]:
     bucket = (f"bucket {cloud.bucket}", ("storage", "buckets"), (cloud.bucket,))
     registry = (f"registry {cloud.registry}", ("artifacts", "repositories"), _repository(cloud))
 
-    def account(email: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-        return email, ("iam", "service-accounts"), (email, f"--project={cloud.project}")
-
+    as_pipeline, as_launcher = (
+        (email, ("iam", "service-accounts"), (email, f"--project={cloud.project}"))
+        for email in (cloud.pipeline, cloud.launcher)
+    )
+    mint = "roles/iam.serviceAccountOpenIdTokenCreator"
     wanted = [
         (pipeline, "roles/aiplatform.user", project, "runs the pipeline's tasks"),
         (pipeline, "roles/storage.objectUser", bucket, "reads and writes artifacts between steps"),
-        (
-            pipeline,
-            "roles/iam.serviceAccountOpenIdTokenCreator",
-            account(cloud.pipeline),
-            "mints its own ID tokens for Identity-Aware Proxy",
-        ),
+        (pipeline, mint, as_pipeline, "mints its own ID tokens for Identity-Aware Proxy"),
     ]
     if cloud.host:
         jobs = f"principalSet://iam.googleapis.com/{cloud.pool}/attribute.repository/{cloud.host.repository}"
+        act_as = "roles/iam.serviceAccountUser"
         wanted += [
-            (
-                jobs,
-                "roles/iam.workloadIdentityUser",
-                account(cloud.launcher),
-                "lets CI jobs act as the launcher, without a key",
-            ),
+            (jobs, "roles/iam.workloadIdentityUser", as_launcher, "lets CI jobs act as the launcher, without a key"),
             (launcher, "roles/artifactregistry.writer", registry, "pushes the image"),
             (launcher, "roles/aiplatform.user", project, "launches jobs, follows them, applies schedules"),
-            (
-                launcher,
-                "roles/iam.serviceAccountUser",
-                account(cloud.pipeline),
-                "launches jobs that run as the pipeline's account",
-            ),
-            (
-                launcher,
-                "roles/iam.serviceAccountOpenIdTokenCreator",
-                account(cloud.pipeline),
-                "reads the job's MLflow run through Identity-Aware Proxy",
-            ),
+            (launcher, act_as, as_pipeline, "launches jobs that run as the pipeline's account"),
+            (launcher, mint, as_pipeline, "reads the job's MLflow run through Identity-Aware Proxy"),
         ]
     for who, role, (on, group, target), reason in wanted:
         yield Grant(who, role, on, reason, group, target)

@@ -8,24 +8,23 @@ import google.auth
 import requests
 from google.auth import impersonated_credentials
 from google.auth.credentials import with_scopes_if_required
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError, TransportError
+from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
+from google.auth.exceptions import GoogleAuthError as GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession, Request
 
 from ..errors import AuthorizationError
 
-__all__ = [
-    "SCOPE", "GoogleAuthError", "access_token", "advice_for", "ambient", "default", "is_switched_off",
-    "may_impersonate", "session", "whoami",
-]  # fmt: skip
-
 _TOKEN_INFO = "https://oauth2.googleapis.com/tokeninfo"
-SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 # google-auth warns when no default project is set. Every request here names its project, so nobody needs the warning.
 logging.getLogger("google.auth._default").setLevel(logging.ERROR)
 
 
-def default() -> Any:
+def default(service_account: str | None = None) -> Any:
     """Find google-auth's application default credentials, with the scope for all of Google Cloud's APIs.
+
+    Args:
+        service_account: service account to impersonate with them; None is the ambient identity itself.
 
     Raises:
         GoogleAuthError: when there are none, or they cannot be read.
@@ -33,19 +32,10 @@ def default() -> Any:
     # When the scope is passed to this function, google-auth also looks up the project of a federated identity. That
     # takes a request, and the project is not used here.
     credentials, _project = google.auth.default()
-    return with_scopes_if_required(credentials, [SCOPE])
-
-
-def ambient() -> Any:
-    """Find the credentials of this process: a user's login, a service account, or a federated identity.
-
-    Raises:
-        AuthorizationError: when there are none.
-    """
-    try:
-        return default()
-    except GoogleAuthError as error:
-        raise AuthorizationError(advice_for(error)) from None
+    credentials = with_scopes_if_required(credentials, [_SCOPE])
+    if service_account:
+        return impersonated_credentials.Credentials(credentials, service_account, target_scopes=[_SCOPE])
+    return credentials
 
 
 def access_token() -> str:
@@ -54,8 +44,8 @@ def access_token() -> str:
     Raises:
         AuthorizationError: when Google gives no token; the message has the reason and the cure.
     """
-    credentials = ambient()
     try:
+        credentials = default()
         credentials.refresh(Request())
     except GoogleAuthError as error:
         raise AuthorizationError(f"{advice_for(error)} ({error})") from None
@@ -71,28 +61,19 @@ def session(service_account: str | None = None) -> AuthorizedSession:
     Raises:
         GoogleAuthError: when there are no credentials.
     """
-    credentials = default()
-    if service_account:
-        credentials = impersonated_credentials.Credentials(credentials, service_account, target_scopes=[SCOPE])
-    return AuthorizedSession(credentials)
+    return AuthorizedSession(default(service_account))
 
 
-def may_impersonate(service_account: str) -> None:
-    """Try whether the ambient identity may impersonate a service account, by getting an access token for it.
-
-    Raises:
-        GoogleAuthError: when it may not, or Google gives no token for another reason.
-    """
-    session(service_account).credentials.refresh(Request())
-
-
-def whoami() -> str:
+def whoami(service_account: str | None = None) -> str:
     """Ask who the ambient identity is: its e-mail address, or the type of its credentials if Google knows no address.
+
+    Args:
+        service_account: service account to impersonate first, whose address is the answer then.
 
     Raises:
         GoogleAuthError: when there are no credentials, or Google gives no token for them.
     """
-    credentials = default()
+    credentials = default(service_account)
     credentials.refresh(Request())
     email = getattr(credentials, "service_account_email", "") or getattr(credentials, "account", "")
     if email:

@@ -20,7 +20,7 @@ from google.auth.transport.requests import Request
 from google.oauth2 import id_token
 
 from ..errors import AuthorizationError
-from .credentials import SCOPE, advice_for, default, is_switched_off
+from .credentials import advice_for, default, is_switched_off
 from .mlflow_request_header_provider import RequestHeaderProviderWithKedroContext
 
 # A token is renewed this many seconds before it expires, or after nine tenths of its lifetime if that is short.
@@ -126,13 +126,13 @@ class MLFlowGoogleOauthRequestHeaderProvider(_GoogleProvider):
     """Sends an ID token of the ambient identity itself (metadata server, service account key) for ``client_id``."""
 
     def _id_token(self) -> IdToken:
-        return _ambient(self._param("client_id"))
+        return ambient(self._param("client_id"))
 
 
 @functools.cache
 def _impersonated(audience: str, service_account: str) -> IdToken:
     def make() -> Any:
-        target = impersonated_credentials.Credentials(default(), service_account, target_scopes=[SCOPE])
+        target = default(service_account)
         return impersonated_credentials.IDTokenCredentials(target, target_audience=audience, include_email=True)
 
     def advice(status: int | None, error: Exception) -> str:
@@ -150,7 +150,9 @@ def _impersonated(audience: str, service_account: str) -> IdToken:
 
 
 @functools.cache
-def _ambient(audience: str) -> IdToken:
+def ambient(audience: str) -> IdToken:
+    """The ID token of the ambient identity, to call the service that has this audience."""
+
     def make() -> Any:
         return id_token.fetch_id_token_credentials(audience, request=Request())
 
@@ -165,15 +167,6 @@ def _ambient(audience: str) -> IdToken:
         return advice_for(error)
 
     return IdToken(make, advice)
-
-
-def ambient_id_token(audience: str) -> str:
-    """Get an ID token of the ambient identity, to call the service that has this audience.
-
-    Raises:
-        AuthorizationError: when Google gives no token; the message has the reason and the cure.
-    """
-    return _ambient(audience).get()
 
 
 def _status(error: Exception) -> int | None:

@@ -5,7 +5,6 @@ again with each Kedro context, and MLflow then joins the headers of all of them.
 """
 
 import functools
-import ipaddress
 from collections.abc import Callable
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -16,6 +15,8 @@ from kedro.framework.context import KedroContext
 from mlflow.tracking.request_header.abstract_request_header_provider import RequestHeaderProvider
 
 from ..errors import PLACEHOLDER, AuthorizationError, not_filled_in
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class RequestHeaderProviderWithKedroContext(RequestHeaderProvider):
@@ -75,18 +76,11 @@ def _refuse_unsafe_server(provider: RequestHeaderProviderWithKedroContext) -> No
             "so the authorization header would go to both. Remove mlflow_registry_uri."
         )
     host = server.hostname or ""
-    if server.scheme == "http" and not _is_loopback(host) and provider.params.get("allow_http") != host:
+    if server.scheme == "http" and host not in (*_LOOPBACK, provider.params.get("allow_http")):
         raise AuthorizationError(
             f"mlflow.yml: server.mlflow_tracking_uri is plain http to {host}, so anybody on the way could read the "
             f"authorization header. Use https, or allow it by name: init_kwargs.allow_http: {host}"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _agreed(init_kwargs: dict[str, Any], context: KedroContext) -> dict[str, Any]:

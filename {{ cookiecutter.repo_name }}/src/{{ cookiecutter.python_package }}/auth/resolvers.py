@@ -6,9 +6,9 @@ Kedro resolves them when a step loads its credentials. Compiling loads no creden
 
 def id_token(audience: str) -> str:
     """Get an ID token of the ambient identity for this audience."""
-    from .gcp import ambient_id_token
+    from .gcp import ambient
 
-    return ambient_id_token(audience)
+    return ambient(audience).get()
 
 
 def access_token() -> str:

@@ -51,7 +51,6 @@ class Project:
         if env and (not re.fullmatch(r"[\w-]+", env) or not (conf / env).is_dir()):
             known = [folder.name for folder in conf.iterdir() if folder.is_dir()]
             raise UserError(f"--env {env}: there is no folder {conf.name}/{env}.{did_you_mean(env, known)}")
-        self._loader = self._new_loader(self.params)
 
     @property
     def settings_file(self) -> str:
@@ -135,25 +134,20 @@ class Project:
         Raises:
             UserError: when a file is not well-formed, or takes what is nowhere.
         """
-        return self._read(self._loader, name)
+        return self._read(name, self.params)
 
     @property
     def declared_parameters(self) -> dict[str, Any]:
         """``parameters*.yml`` as it is without runtime parameters, except those that files ask for, nested."""
         asked = {name.partition(".")[0] for name in self.referenced_parameters}
         given = {name: value for name, value in self.params.items() if name in asked}
-        return self._read(self._new_loader(given), "parameters")
+        return self._read("parameters", given)
 
     @property
     def referenced_parameters(self) -> set[str]:
         """The runtime parameters that configuration files take by ``${runtime_params:…}``."""
         texts = [path.read_text(encoding="utf-8") for path in self._conf.rglob("*.yml")]
         return {name for text in texts for name in _RUNTIME_PARAM.findall(text)}
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """``globals.yml``: what this environment knows about its cloud."""
-        return self.config("globals")
 
     @property
     def mlflow_tracking_uri(self) -> str:
@@ -218,16 +212,11 @@ class Project:
         self.warnings.append(f"{where} is read as the bucket gs://{root}. Write it with gs:// to be clear.")
         return f"gs://{root}"
 
-    def _new_loader(self, params: dict[str, Any]) -> Any:
+    def _read(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
         try:
-            return settings.CONFIG_LOADER_CLASS(
+            loader = settings.CONFIG_LOADER_CLASS(
                 conf_source=str(self._conf), env=self.env, runtime_params=params, **settings.CONFIG_LOADER_ARGS
             )
-        except Exception as error:  # it reads globals.yml at once
-            raise UserError(unreadable(error, self._files("globals"), self.path)) from error
-
-    def _read(self, loader: Any, name: str) -> dict[str, Any]:
-        try:
             return loader[name] or {}
         except MissingConfigException:
             return {}

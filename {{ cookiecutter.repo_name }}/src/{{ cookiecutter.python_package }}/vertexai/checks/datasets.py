@@ -4,13 +4,11 @@ No dataset is made and no credentials are read.
 """
 
 import importlib
-import importlib.util
 import pkgutil
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from inspect import Parameter, signature
 from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 
 import kedro_datasets
@@ -18,7 +16,6 @@ from kedro.io import DatasetError
 from kedro.io.core import parse_dataset_definition
 
 from ...errors import UserError, did_you_mean, in_own_code
-from ..compile.imports import imports_of
 from ..compile.plan import Plan
 from ..contract.catalog import Catalog
 from ..project import Project
@@ -103,12 +100,10 @@ def _why_not(type_: str, error: Exception, source: Path) -> str:
         except ModuleNotFoundError as missing:
             if f"{place}.".startswith(f"{missing.name}."):
                 continue
-            modules = imports_of(Path(extract_tb(missing.__traceback__)[-1].filename)) | {str(missing.name)}
-            tops = {name.partition(".")[0] for name in modules}
-            lacking = {top for top in tops if not importlib.util.find_spec(top)}
+            top = str(missing.name).partition(".")[0]
+            lines = ", ".join(lines_to_add({top}, extras_of(place, name)))
             return (
-                f"{type_} needs what is not installed: {', '.join(sorted(lacking))}. Add to pyproject.toml's "
-                f"dependencies: {', '.join(lines_to_add(lacking, extras_of(place, name)))}. "
+                f"{type_} needs what is not installed: {top}. Add to pyproject.toml's dependencies: {lines}. "
                 "Then: pip install -e '.[launch]' && make lock"
             )
         except AttributeError:

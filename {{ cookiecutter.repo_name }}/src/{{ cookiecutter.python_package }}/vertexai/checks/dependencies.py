@@ -16,10 +16,13 @@ def lines_to_add(missing: set[str], extras: tuple[str, ...] = ()) -> list[str]:
     left, lines = {canonicalize_name(name) for name in missing}, []
     for extra in extras:
         # A module is hardly ever called like its distribution: docx and python-docx, PIL and Pillow.
-        if covered := {name for name in left if any(name in one for one in installed_by(extra))}:
+        if covered := {name for name in left if any(name in one for one in _installed_by(extra))}:
             left -= covered
             lines.append(f'"kedro-datasets[{extra}]>={version("kedro-datasets")}"')
-    return lines + [_line(name) for name in sorted(left)]
+    for name in sorted(left):
+        found = installed(name)
+        lines.append(f'"{name}>={found}"' if found else f'"{name}", or however the package of this module is called')
+    return lines
 
 
 def extras_of(module: str, name: str) -> tuple[str, ...]:
@@ -28,21 +31,22 @@ def extras_of(module: str, name: str) -> tuple[str, ...]:
     return (f"{below[0]}-{name}".lower(), below[0]) if package == "kedro_datasets" and below else ()
 
 
-def installed_by(extra: str) -> set[str]:
+def _installed_by(extra: str) -> set[str]:
     """The distributions that an extra of kedro-datasets installs."""
     found: set[str] = set()
     for requirement in map(Requirement, requires("kedro-datasets") or []):
         marker = requirement.marker
         if marker and "extra" in str(marker) and marker.evaluate({"extra": extra}):
             if requirement.name == "kedro-datasets":
-                found = found.union(*map(installed_by, requirement.extras))
+                found = found.union(*map(_installed_by, requirement.extras))
             else:
                 found.add(canonicalize_name(requirement.name))
     return found
 
 
-def _line(name: str) -> str:
+def installed(name: str) -> str:
+    """The version of a distribution; empty if it is not installed."""
     try:
-        return f'"{name}>={version(name)}"'
+        return version(name)
     except PackageNotFoundError:
-        return f'"{name}", or however the package of this module is called'
+        return ""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ...errors import UserError
 from .. import tracking
 from ..cloud.client import Vertex
-from ..cloud.rest import call, impersonate, whoami
+from ..cloud.rest import call, whoami
 from ..project import Project
 from .check import Check, check
 
@@ -43,7 +43,7 @@ def _google(project: Project) -> Iterator[Check]:
     impersonated = None
     if account:
         yield check("may act as", lambda: _may_act_as(account))
-        impersonates = check("impersonates", lambda: impersonate(account))
+        impersonates = check("impersonates", lambda: whoami(account))
         yield impersonates
         impersonated = account if impersonates.ok else None
     if root:

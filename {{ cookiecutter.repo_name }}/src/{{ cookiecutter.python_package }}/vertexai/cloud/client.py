@@ -19,7 +19,7 @@ from google.cloud.aiplatform_v1.services.schedule_service import ScheduleService
 from google.protobuf import json_format
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from ...auth.credentials import ambient
+from ...auth.credentials import default
 from ...errors import UserError
 from ..contract.job import PipelineJob, TaskRun
 from ..settings.models import Target
@@ -43,7 +43,7 @@ class Vertex:
             tried again, with growing pauses.
 
     Raises:
-        AuthorizationError: when there are no Google credentials.
+        UserError: when there are no Google credentials.
     """
 
     def __init__(self, target: Target, patience: float = _PATIENCE) -> None:
@@ -51,7 +51,8 @@ class Vertex:
         self._parent = f"projects/{target.project_id}/locations/{target.region}"
         self._patience = patience
         endpoint = ClientOptions(api_endpoint=target.api_endpoint)
-        options: dict[str, Any] = {"transport": "rest", "client_options": endpoint, "credentials": ambient()}
+        with explained(target):
+            options: dict[str, Any] = {"transport": "rest", "client_options": endpoint, "credentials": default()}
         self._pipelines = PipelineServiceClient(**options)
         self._schedules = ScheduleServiceClient(**options)
         self._metadata = MetadataServiceClient(**options)

@@ -42,31 +42,18 @@ def call(
     return answer
 
 
-def whoami() -> str:
-    """Ask Google for the e-mail address of the ambient identity.
+def whoami(account: str | None = None) -> str:
+    """Ask Google for the e-mail address of the ambient identity, by getting a token for it.
+
+    Args:
+        account: service account to impersonate first, as the IAM header provider does.
 
     Raises:
-        UserError: when there are no credentials, or Google refuses them.
+        UserError: when there are no credentials, Google refuses them, or they may not impersonate the account.
     """
     try:
-        return credentials.whoami()
+        return credentials.whoami(account)
     except GoogleAuthError as error:
-        raise UserError(advice_for(error)) from None
-
-
-def impersonate(account: str) -> str:
-    """Try to impersonate a service account, as the IAM header provider does, by getting a token for it.
-
-    Returns:
-        The account.
-
-    Raises:
-        UserError: when the ambient identity may not impersonate it.
-    """
-    try:
-        credentials.may_impersonate(account)
-    except GoogleAuthError as error:
-        if "403" in str(error) or "denied" in str(error):
+        if account and ("403" in str(error) or "denied" in str(error)):
             raise UserError(f"Grant this identity roles/iam.serviceAccountTokenCreator on {account}.") from None
         raise UserError(f"{advice_for(error)} ({type(error).__name__})") from None
-    return account

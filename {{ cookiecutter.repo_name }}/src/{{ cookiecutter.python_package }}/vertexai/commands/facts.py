@@ -19,7 +19,12 @@ def command(environment: options.Environment) -> None:
     project = environment.project()
     project.refuse_placeholders("mlflow", "vertexai")
     image = project.image
-    facts = {**project.facts, "image": image, "repository": repository_of(image), "registry": registry_of(image)}
+    facts = {
+        **project.config("globals"),
+        "image": image,
+        "repository": repository_of(image),
+        "registry": registry_of(image),
+    }
     for name, value in facts.items():
         if PLACEHOLDER.search(str(value)):
             if name in _FOR_CI:

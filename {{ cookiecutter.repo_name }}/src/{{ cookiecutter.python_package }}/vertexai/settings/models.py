@@ -6,28 +6,17 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    IPvAnyAddress,
-    ValidationError,
-)  # fmt: skip
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, IPvAnyAddress, ValidationError
 
 from ...errors import UserError, did_you_mean
 from .resources import Resources, Strict
 
 # Resource labels: https://cloud.google.com/vertex-ai/docs/general/labels
-_LABEL_KEY = r"[a-z][a-z0-9_-]{0,62}"
-_LABEL_VALUE = r"[a-z0-9_-]{0,63}"
+_LABEL_KEY = r"^[a-z][a-z0-9_-]{0,62}$"
+_LABEL_VALUE = r"^[a-z0-9_-]{0,63}$"
 # Ids of Vertex AI's metadata contexts, which experiments are.
+_EXPERIMENT = r"^[a-z0-9][a-z0-9-]{0,127}$"
 _REGION = re.compile(r"[a-z]+-[a-z]+\d+")
-_EXPERIMENT = r"[a-z0-9][a-z0-9-]{0,127}"
-
-
-def _matching(pattern: str) -> Any:
-    return Field(pattern=f"^{pattern}$")
 
 
 def _none(value: Any) -> Any:
@@ -37,7 +26,7 @@ def _none(value: Any) -> Any:
 
 Moment = Annotated[AwareDatetime | None, BeforeValidator(_none)]
 Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_none)]
-Labels = dict[Annotated[str, _matching(_LABEL_KEY)], Annotated[str, _matching(_LABEL_VALUE)]]
+Labels = dict[Annotated[str, Field(pattern=_LABEL_KEY)], Annotated[str, Field(pattern=_LABEL_VALUE)]]
 
 
 class NodeSelectorConfig(Strict):
@@ -50,7 +39,7 @@ class GroupingConfig(Strict):
     """``run_config.grouping``."""
 
     cls: str = Field(default="IdentityNodeGrouper", description="a grouper of vertexai/grouping.py, or your own")
-    params: dict[str, Any] = Field(default_factory=dict, description="arguments of its constructor")
+    params: dict[str, Any] = Field(default={}, description="arguments of its constructor")
 
 
 class HostAliasConfig(Strict):
@@ -65,7 +54,7 @@ class NetworkConfig(Strict):
 
     vpc: str | None = Field(default=None, description="VPC to peer with: projects/<number>/global/networks/<name>")
     host_aliases: list[HostAliasConfig] = Field(
-        default_factory=list, description="host names that no name server knows, with their addresses"
+        default=[], description="host names that no name server knows, with their addresses"
     )
 
 
@@ -79,14 +68,14 @@ class ScheduleConfig(Strict):
     max_run_count: Count = Field(None, description="how many runs in all")
     max_concurrent_run_count: int = Field(1, ge=1, description="how many runs may be active at once")
     allow_queueing: bool = Field(False, description="whether a run beyond that number waits; otherwise it is left out")
-    params: dict[str, Any] = Field(default_factory=dict, description="runtime parameters of these runs, nested")
+    params: dict[str, Any] = Field({}, description="runtime parameters of these runs, nested")
 
 
 class MlflowConfig(Strict):
     """``run_config.mlflow``."""
 
     request_header_provider_params: dict[str, str] = Field(
-        default_factory=dict, description="init_kwargs of the header provider, if they are not in mlflow.yml"
+        default={}, description="init_kwargs of the header provider, if they are not in mlflow.yml"
     )
 
 
@@ -96,29 +85,23 @@ class RunConfig(Strict):
     image: str = Field(description="container image of the steps")
     root: str | None = Field(None, description="pipeline root, where artifacts are kept: gs://bucket/folder")
     description: str | None = Field(None, description="text that is shown beside the pipeline")
-    experiment_name: Annotated[str, _matching(_EXPERIMENT)] | None = Field(
+    experiment_name: Annotated[str, Field(pattern=_EXPERIMENT)] | None = Field(
         None, description="Vertex AI experiment that jobs belong to; it is made when it does not exist"
     )
     experiment_description: str | None = Field(None, description="description of that experiment when it is made")
     scheduled_run_name: str | None = Field(None, description="display name of schedules and of the jobs they launch")
     service_account: str | None = Field(None, description="e-mail of the account that runs the steps")
-    network: NetworkConfig = Field(default_factory=NetworkConfig, description="the network that the steps run in")
+    network: NetworkConfig = Field(NetworkConfig(), description="the network that the steps run in")
     encryption_spec_key_name: str | None = Field(
         None, description="customer-managed key: projects/…/locations/…/keyRings/…/cryptoKeys/…"
     )
-    labels: Labels = Field(default_factory=dict, description="your own labels of the jobs")
-    schedules: dict[str, ScheduleConfig] = Field(
-        default_factory=dict, description="by pipeline name, or default_schedule"
-    )
-    mlflow: MlflowConfig = Field(
-        default_factory=MlflowConfig, description="arguments for the header provider of mlflow.yml"
-    )
-    grouping: GroupingConfig = Field(default=GroupingConfig(), description="which nodes run together in one step")
-    resources: dict[str, Resources] = Field(
-        default_factory=dict, description="by group, node name, node tag, or __default__"
-    )
+    labels: Labels = Field({}, description="your own labels of the jobs")
+    schedules: dict[str, ScheduleConfig] = Field({}, description="by pipeline name, or default_schedule")
+    mlflow: MlflowConfig = Field(MlflowConfig(), description="arguments for the header provider of mlflow.yml")
+    grouping: GroupingConfig = Field(GroupingConfig(), description="which nodes run together in one step")
+    resources: dict[str, Resources] = Field({}, description="by group, node name, node tag, or __default__")
     node_selectors: dict[str, NodeSelectorConfig] = Field(
-        default_factory=dict, description="as resources; this is how kedro-vertexai names a GPU type"
+        {}, description="as resources; this is how kedro-vertexai names a GPU type"
     )
     caching: bool | dict[str, bool] = Field(
         False, description="whether results of earlier runs are taken: for all steps, or as resources"
@@ -162,7 +145,7 @@ class Settings(Strict):
     )
     run_config: RunConfig
     data: dict[str, UploadedData] = Field(
-        default_factory=dict, description="by path, what upload-data has copied; it writes vertexai_data.yml"
+        {}, description="by path, what upload-data has copied; it writes vertexai_data.yml"
     )
 
     def target(self, where: str) -> Target:
