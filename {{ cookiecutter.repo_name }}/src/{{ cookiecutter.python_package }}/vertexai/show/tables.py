@@ -9,7 +9,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ..compile.plan import Plan, Step
+from ..compile.datasets import Step
+from ..compile.plan import Plan
 from ..contract.job import MlflowRun, PipelineJob
 
 _NO_RUN = MlflowRun("", "")
