@@ -109,25 +109,22 @@ def _files_at(place: Path) -> list[Path]:
 
 
 def _fetch(what: str, source: str, place: str) -> None:
-    files, size = _get(source, Path(place).expanduser())
-    if not files:
-        raise DatasetError(f"{what} cannot be fetched: there is nothing at {source}.")
-    _LOG.info("Fetched %s (%d files, %s) from %s", place, files, _readable(size), source)
-
-
-def _get(source: str, place: Path) -> tuple[int, int]:
-    """Copy a file or folder from a URI to a place, which is cleared first; returns how many files, and their bytes."""
+    """Copy a file or folder from a URI to a place, which is cleared first."""
     fs, root = fsspec.url_to_fs(source)
     found = fs.find(root, detail=True)
-    if place.is_dir():
-        shutil.rmtree(place)
-    place.unlink(missing_ok=True)
-    targets = [place if name == root else place / Path(name).relative_to(root) for name in found]
+    top = Path(place).expanduser()
+    if top.is_dir():
+        shutil.rmtree(top)
+    top.unlink(missing_ok=True)
+    if not found:
+        raise DatasetError(f"{what} cannot be fetched: there is nothing at {source}.")
+    targets = [top if name == root else top / Path(name).relative_to(root) for name in found]
     for folder in {target.parent for target in targets}:
         folder.mkdir(parents=True, exist_ok=True)
     # Lists of files: faster than one by one, and free of the rule that tells "into a folder" from "as a folder".
     fs.get(list(found), [str(target) for target in targets])
-    return len(found), sum(int(info["size"]) for info in found.values())
+    size = sum(int(info["size"]) for info in found.values())
+    _LOG.info("Fetched %s (%d files, %s) from %s", place, len(found), _readable(size), source)
 
 
 def _put(paths: list[Path], place: Path, target: str) -> None:
