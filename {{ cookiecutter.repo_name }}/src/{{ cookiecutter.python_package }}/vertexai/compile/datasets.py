@@ -101,13 +101,9 @@ class Flow:
     """
 
     def __init__(
-        self,
-        steps: Sequence[Step],
-        lookup: Lookup,
-        at_exit: Iterable[str] = (),
-        uploaded: Mapping[str, UploadedData] | None = None,
+        self, steps: Sequence[Step], lookup: Lookup, at_exit: Iterable[str], uploaded: Mapping[str, UploadedData]
     ) -> None:
-        self._uploaded = uploaded or {}
+        self._uploaded = uploaded
         self._lookup = lookup
         self._makers = {dataset: step for step in steps for dataset in step.outputs}
         # Place → the datasets that are made there, and those that are made below it.

@@ -115,7 +115,7 @@ def make_plan(
             )
         )
     refuse_confirms(nodes_of, lookup, remote)
-    flow = Flow(steps, lookup, datasets_in(at_exit), uploaded)
+    flow = Flow(steps, lookup, datasets_in(at_exit), uploaded or {})
     if remote and flow.problems:
         raise UserError("\n".join(flow.problems))
     return Plan(
