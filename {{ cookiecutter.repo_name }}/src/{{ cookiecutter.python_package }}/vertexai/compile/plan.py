@@ -5,7 +5,7 @@ Nothing is loaded, written or called here, except that the project's pipelines a
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
@@ -35,9 +35,6 @@ class Plan:
         raw: files that steps read and no step makes, so they were uploaded, or must be in the image.
         warnings: what may not be what the user wants, in whole sentences.
     """
-
-    start_task: ClassVar[str] = START_TASK
-    finish_task: ClassVar[str] = FINISH_TASK
 
     pipeline: str
     steps: tuple[Step, ...]
