@@ -19,7 +19,7 @@ from starter.vertexai.cloud.upload import LocalData, record, require_bucket, upl
 from starter.vertexai.compile.compiler import compile_plan
 from starter.vertexai.compile.plan import Plan, make_plan
 from starter.vertexai.compile.spec import tasks
-from starter.vertexai.contract import parse_step_arguments
+from starter.vertexai.contract import StepArguments, parse_step_arguments
 from starter.vertexai.contract.catalog import Catalog
 from starter.vertexai.contract.job import PipelineJob, State, TaskRun
 from starter.vertexai.local.scheduler import run_spec
@@ -254,15 +254,16 @@ def test_a_step_fetches_uploaded_data_to_its_path_unless_the_disk_is_shared(proj
     (disk / "data/parts").mkdir(parents=True)
     (disk / "data/parts/of the image.csv").write_text("old")
     monkeypatch.chdir(disk)
+    args = StepArguments("step", "p", raw={"data/parts": "data_raw"})
     catalog = Catalog(CATALOG, "catalog.yml")
     monkeypatch.setenv("VERTEXAI_SHARED_DISK", "1")
-    Carrier({}, {"data/parts": "data_raw"}, catalog, taken(about.uri), {}).fetch()
+    Carrier(args, catalog, taken(about.uri), {}).fetch()
     assert [path.name for path in (disk / "data/parts").iterdir()] == ["of the image.csv"]
     monkeypatch.delenv("VERTEXAI_SHARED_DISK")
-    Carrier({}, {"data/parts": "data_raw"}, catalog, taken(about.uri), {}).fetch()
+    Carrier(args, catalog, taken(about.uri), {}).fetch()
     assert LocalData(disk / "data/parts").sha256 == about.sha256
     with pytest.raises(DatasetError, match=r"The uploaded data/parts cannot be fetched: there is nothing at memory:"):
-        Carrier({}, {"data/parts": "data_raw"}, catalog, taken(f"{root}/gone"), {}).fetch()
+        Carrier(args, catalog, taken(f"{root}/gone"), {}).fetch()
 
 
 def test_doctor_says_of_each_file_where_the_steps_get_it_from(project):

@@ -5,6 +5,7 @@ that returns the resources of a node; it returns group name → nodes. A node th
 own. The constructor gets ``run_config.grouping.params``.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
@@ -70,14 +71,11 @@ class ChainNodeGrouper:
     def group(self, pipeline: Pipeline, resources: ResourcesOf) -> Groups:
         """Put a node into its parent's group, if it has no other parent and the parent has no other child."""
         parents = pipeline.node_dependencies
-        children: dict[Node, list[Node]] = {node: [] for node in parents}
-        for node, before in parents.items():
-            for parent in before:
-                children[parent].append(node)
+        children = Counter(parent for before in parents.values() for parent in before)
         chains: dict[Node, list[Node]] = {}  # keys are the last nodes of the chains
         for node in pipeline.nodes:
             (parent,) = parents[node] if len(parents[node]) == 1 else (None,)
-            joins = parent in chains and len(children[parent]) == 1 and resources(parent) == resources(node)
+            joins = parent in chains and children[parent] == 1 and resources(parent) == resources(node)
             chains[node] = [*chains.pop(parent), node] if joins and parent else [node]
         return {_name(chain): chain for chain in chains.values()}
 
@@ -115,17 +113,14 @@ def group_nodes(
         name: sorted({group_of[parent] for node in nodes for parent in parents[node]} - {name})
         for name, nodes in groups.items()
     }
-    return {name: (groups[name], before[name]) for name in _in_order(before)}
-
-
-def _in_order(before: Mapping[str, list[str]]) -> list[str]:
     try:
-        return list(TopologicalSorter(before).static_order())
+        in_order = list(TopologicalSorter(before).static_order())
     except CycleError as error:
         cycle = " → ".join(reversed(error.args[1]))
         raise UserError(
             f"run_config.grouping: groups wait for each other: {cycle}. Move a node from one of them to another."
         ) from None
+    return {name: (groups[name], before[name]) for name in in_order}
 
 
 def _grouper(grouping: GroupingConfig) -> Any:

@@ -66,14 +66,9 @@ def command(
     click.echo(f"Vertex AI: {job.url}")
     click.echo(f"MLflow:    {project.mlflow_tracking_uri}, run {name}")
     if run_config.experiment_name and not was_there:
-        _join_experiment(vertex, name, run_config.experiment_name, run_config.experiment_description)
+        try:
+            vertex.join_experiment(name, run_config.experiment_name, run_config.experiment_description)
+        except UserError as error:  # the job runs by now, so this is a warning and no failure
+            click.secho(f"The job is not in experiment {run_config.experiment_name}: {error}", fg="yellow", err=True)
     if wait_for_completion:
         click.get_current_context().exit(exit_code(follow(environment, vertex, name)))
-
-
-def _join_experiment(vertex: Vertex, job_id: str, experiment: str, description: str | None) -> None:
-    """The job runs by now, so trouble with its experiment is a warning and no failure."""
-    try:
-        vertex.join_experiment(job_id, experiment, description)
-    except UserError as error:
-        click.secho(f"The job is not in experiment {experiment}: {error}", fg="yellow", err=True)

@@ -5,7 +5,7 @@ of that has ended, well or badly, ``mlflow-finish-run`` runs and is told how it 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -103,23 +103,20 @@ def compile_plan(
     )
 
     def build(params: dict[str, Any] = default) -> None:
-        with dsl.ExitHandler(_cached(finish(params=params), False), name="kedro-pipeline"):
-            started = _cached(start(), False)
+        with dsl.ExitHandler(finish(params=params).set_caching_options(False), name="kedro-pipeline"):
+            started = start().set_caching_options(False)
             tasks: dict[str, dsl.PipelineTask] = {}
-            made: dict[str, Any] = {}  # dataset → KFP's channel of the artifact
-            imported = {raw.key: _import(raw) for raw in plan.raw if raw.uploaded}
+            # Key of an artifact → KFP's channel of it.
+            made: dict[str, Any] = {raw.key: _import(raw) for raw in plan.raw if raw.uploaded}
             for step in plan.steps:
                 taken = {name: plan.artifacts[name] for name in plan.taken[step.name]}
                 given = {name: plan.artifacts[name] for name in step.outputs if name in plan.artifacts}
                 fetched = [raw for raw in plan.raw if raw.uploaded and step.name in raw.steps]
+                inputs, outputs = _types([*taken.values(), *fetched]), _types(given.values())
                 task = component(
                     step.name,
-                    {
-                        contract.PARAMS: "Dict",
-                        **_types(taken),
-                        **{raw.key: raw.type + _SCHEMA_VERSION for raw in fetched},
-                    },
-                    _types(given),
+                    {contract.PARAMS: "Dict", **inputs},
+                    outputs,
                     step.resources.image,
                     nodes=step.nodes,
                     artifacts=_keys({**taken, **given}, "pickle"),
@@ -128,16 +125,13 @@ def compile_plan(
                     models=_keys({**taken, **given}, "model"),
                     lineage={name: _lineage(artifact) for name, artifact in given.items()},
                     timeout=step.resources.timeout or 0,
-                )(
-                    params=params,
-                    **{artifact.key: made[name] for name, artifact in taken.items()},
-                    **{raw.key: imported[raw.key] for raw in fetched},
-                )
+                )(params=params, **{key: made[key] for key in inputs})
                 task.after(started, *(tasks[name] for name in step.after))
                 task.set_display_name(step.nodes[0] if len(step.nodes) == 1 else step.name)
-                _ask_for(_cached(task, step.cached), step.resources)
+                task.set_caching_options(step.cached)
+                _ask_for(task, step.resources)
                 tasks[step.name] = task
-                made |= {name: task.outputs[artifact.key] for name, artifact in given.items()}
+                made |= {key: task.outputs[key] for key in outputs}
 
     name = package if plan.pipeline == "__default__" else f"{package}-{plan.pipeline}"
     about = {"name": contract.task_name(name), "description": run_config.description}
@@ -184,8 +178,8 @@ def _check_params(project: Project, plan: Plan) -> None:
     check_known(project.params, project.declared_parameters, consumed, project.referenced_parameters, plan.pipeline)
 
 
-def _types(artifacts: Mapping[str, Artifact]) -> _Types:
-    return {artifact.key: artifact.type + _SCHEMA_VERSION for artifact in artifacts.values()}
+def _types(artifacts: Iterable[Artifact | RawData]) -> _Types:
+    return {artifact.key: artifact.type + _SCHEMA_VERSION for artifact in artifacts}
 
 
 def _keys(artifacts: Mapping[str, Artifact], travels: str) -> dict[str, str]:
@@ -222,10 +216,6 @@ def _refuse_what_does_not_fit(plan: Plan, params: Any, root: str | None) -> None
                 "instance one dictionary, or group them with the nodes that they exchange data with "
                 "(run_config.grouping)."
             )
-
-
-def _cached(task: dsl.PipelineTask, cached: bool) -> dsl.PipelineTask:
-    return task.set_caching_options(enable_caching=cached)
 
 
 def _ask_for(task: dsl.PipelineTask, resources: Resources) -> None:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
 from pathlib import PurePosixPath
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from ..contract import DATA_PREFIX
 from ..contract.catalog import Entry
 from ..settings.models import UploadedData
+from ..settings.resources import Resources
 from .raw import RawData, is_writable
 
 # What the catalog says about a dataset; None if it has no place for it.
@@ -24,17 +25,27 @@ Lookup = Callable[[str], Entry | None]
 Travels = Literal["pickle", "files", "model", ""]
 
 
-class _Step(Protocol):
-    """What is asked about a step here; ``plan.Step`` is one."""
+@dataclass(frozen=True)
+class Step:
+    """One task of the pipeline job: some nodes that run in one container.
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def inputs(self) -> tuple[str, ...]: ...
-    @property
-    def outputs(self) -> tuple[str, ...]: ...
-    @property
-    def after(self) -> tuple[str, ...]: ...
+    Args:
+        name: KFP task name.
+        nodes: Kedro node names, in the order they run.
+        inputs: datasets that the step loads and does not make itself.
+        outputs: datasets that the step makes.
+        after: names of the steps that must have succeeded before.
+        resources: what it asks of the machine.
+        cached: whether the result of an earlier run is taken if there is one.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    after: tuple[str, ...]
+    resources: Resources
+    cached: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,25 +73,6 @@ class Artifact:
         return self.type.endswith("Metrics")
 
 
-@dataclass(frozen=True)
-class Flow:
-    """How data gets from step to step.
-
-    Args:
-        artifacts: dataset → the artifact that carries or describes it, by the name under which it is made.
-        taken: name of a step → the artifacts that it takes, by those names.
-        raw: files and folders that steps read and no earlier step makes.
-        problems: what cannot work in the cloud, in whole sentences.
-        warnings: what may not be what the user wants, in whole sentences.
-    """
-
-    artifacts: dict[str, Artifact]
-    taken: dict[str, tuple[str, ...]]
-    raw: tuple[RawData, ...] = ()
-    problems: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-
 def datasets_in(names: Iterable[str]) -> tuple[str, ...]:
     """The names without parameters, which every step has from the configuration; each once, in order."""
     return tuple(dict.fromkeys(name for name in names if name != "parameters" and not name.startswith("params:")))
@@ -91,28 +83,26 @@ def is_made_in(dataset: str, made: Iterable[str]) -> bool:
     return dataset in made or ("@" in dataset and base_name(dataset) in map(base_name, made))
 
 
-def flow_of(
-    steps: Sequence[_Step],
-    lookup: Lookup,
-    at_exit: Iterable[str] = (),
-    uploaded: Mapping[str, UploadedData] | None = None,
-) -> Flow:
-    """How data gets from step to step.
+class Flow:
+    """How data gets from step to step. Each dataset is looked at where it is made, and for each step that takes it.
 
     Args:
         steps: in an order in which they can run.
         lookup: what the catalog says about a dataset.
         at_exit: the datasets that ``on_exit_pipeline`` takes.
         uploaded: path → what was uploaded of it.
+
+    Attributes:
+        artifacts: dataset → the artifact that carries or describes it, by the name under which it is made.
+        taken: name of a step → the artifacts that it takes, by those names.
+        raw: files and folders that steps read and no earlier step makes.
+        problems: what cannot work in the cloud, in whole sentences, each once.
+        warnings: what may not be what the user wants, likewise.
     """
-    return _Flows(steps, lookup, uploaded or {}).flow(at_exit)
 
-
-class _Flows:
-    """Looks at each dataset once where it is made, and once for each step that takes it."""
-
-    def __init__(self, steps: Sequence[_Step], lookup: Lookup, uploaded: Mapping[str, UploadedData]) -> None:
-        self._steps = steps
+    def __init__(
+        self, steps: Sequence[Step], lookup: Lookup, at_exit: Iterable[str], uploaded: Mapping[str, UploadedData]
+    ) -> None:
         self._uploaded = uploaded
         self._lookup = lookup
         self._makers = {dataset: step for step in steps for dataset in step.outputs}
@@ -129,37 +119,25 @@ class _Flows:
         self._before: dict[str, int] = {}
         for step in steps:
             self._before[step.name] = reduce(or_, (self._bit[name] | self._before[name] for name in step.after), 0)
-        self._artifacts: dict[str, Artifact] = {}
         self._keys: set[str] = set()
-        self._problems: dict[str, None] = {}
-        self._warnings: dict[str, None] = {}
         # Place → the steps and the datasets that read it.
         self._readers: dict[str, list[tuple[str, str]]] = defaultdict(list)
-
-    def flow(self, at_exit: Iterable[str]) -> Flow:
-        taken = {step.name: self._taken(step) for step in self._steps}
+        self.artifacts: dict[str, Artifact] = {}
+        self.problems: dict[str, None] = {}
+        self.warnings: dict[str, None] = {}
+        taken = {step.name: self._taken(step) for step in steps}
         consumed = {dataset for names in taken.values() for dataset in names}
         for dataset, maker in self._makers.items():
             self._make(dataset, maker, dataset in consumed)
         for dataset in at_exit:
-            for made in self._made_at(self._entry(dataset).places):
-                self._problems[
-                    f"on_exit_pipeline takes dataset '{dataset}' at {self._entry(dataset).path}, but only step "
-                    f"'{self._makers[made].name}' has it on its disk. Give it a remote path, gs://…"
-                ] = None
-        raw = [self._raw(place, readers) for place, readers in self._readers.items()]
-        return Flow(
-            {dataset: self._artifacts[dataset] for dataset in self._makers if dataset in self._artifacts},
-            {name: tuple(one for one in names if one in self._artifacts) for name, names in taken.items()},
-            tuple(raw),
-            tuple(self._problems),
-            tuple(self._warnings),
-        )
+            self._look_at_exit(dataset)
+        self.taken = {name: tuple(one for one in names if one in self.artifacts) for name, names in taken.items()}
+        self.raw = tuple(self._raw(place, readers) for place, readers in self._readers.items())
 
     def _entry(self, dataset: str) -> Entry:
         return self._lookup(dataset) or Entry("MemoryDataset", persists=False)
 
-    def _taken(self, step: _Step) -> tuple[str, ...]:
+    def _taken(self, step: Step) -> tuple[str, ...]:
         """The datasets, by the names under which they are made, whose artifacts a step takes."""
         found: dict[str, None] = {}
         for dataset in step.inputs:
@@ -178,14 +156,14 @@ class _Flows:
             for made in made_there:
                 maker = self._makers[made]
                 if maker is not step and not self._comes_before(maker, step) and not self._comes_before(step, maker):
-                    self._problems[
+                    self.problems[
                         f"Step '{step.name}' reads dataset '{dataset}' at {entry.path}, and step '{maker.name}' writes "
                         f"'{made}' there, but neither waits for the other. Let a node of '{step.name}' take '{made}'."
                     ] = None
             self._look_at_database(dataset, entry, step)
         return tuple(found)
 
-    def _comes_before(self, one: _Step, other: _Step) -> bool:
+    def _comes_before(self, one: Step, other: Step) -> bool:
         return bool(self._before[other.name] & self._bit[one.name])
 
     def _made_at(self, places: Sequence[str]) -> list[str]:
@@ -197,17 +175,17 @@ class _Flows:
             found |= dict.fromkeys(self._below.get(place, ()))
         return list(found)
 
-    def _make(self, dataset: str, maker: _Step, is_taken: bool) -> None:
+    def _make(self, dataset: str, maker: Step, is_taken: bool) -> None:
         entry = self._entry(dataset)
         others = {self._makers[other].name for other in self._made_at(entry.places)} - {maker.name}
         if others:
-            self._problems[
+            self.problems[
                 f"Step '{maker.name}' writes dataset '{dataset}' to {entry.path}, where step '{min(others)}' writes as "
                 "well. Give each its own path, or let both run in one step (run_config.grouping)."
             ] = None
         for place in entry.places:
             if not is_writable(place):
-                self._problems[
+                self.problems[
                     f"Dataset '{dataset}' of step '{maker.name}' is written to {place}, but in its image a step can "
                     "only write below data/ and /tmp. Give it a path below data/."
                 ] = None
@@ -218,7 +196,7 @@ class _Flows:
             travels = "model" if entry.is_model else "" if entry.persists else "pickle"
         if not travels and entry.artifact_type is None:
             return
-        self._artifacts[dataset] = Artifact(
+        self.artifacts[dataset] = Artifact(
             key=self._key(dataset),
             type=entry.artifact_type or "system.Artifact",
             travels=travels,
@@ -232,7 +210,7 @@ class _Flows:
         uploaded = self._uploaded.get(place)
         raw = RawData(place, datasets, steps, self._key(place), (types or ["system.Dataset"])[0], uploaded)
         if uploaded and not raw.can_be_fetched:
-            self._problems[
+            self.problems[
                 f"Dataset '{datasets[0]}' was uploaded and would be fetched to {place}, but in its image a step can "
                 "only write below data/ and /tmp. Give it a path below data/."
             ] = None
@@ -248,16 +226,24 @@ class _Flows:
         self._keys.add(key)
         return key
 
-    def _look_at_database(self, dataset: str, entry: Entry, step: _Step) -> None:
+    def _look_at_exit(self, dataset: str) -> None:
+        entry = self._entry(dataset)
+        for made in self._made_at(entry.places):
+            self.problems[
+                f"on_exit_pipeline takes dataset '{dataset}' at {entry.path}, but only step "
+                f"'{self._makers[made].name}' has it on its disk. Give it a remote path, gs://…"
+            ] = None
+
+    def _look_at_database(self, dataset: str, entry: Entry, step: Step) -> None:
         maker = self._makers.get(dataset)
         if entry.database and maker and maker.name != step.name:
-            self._problems[
+            self.problems[
                 f"Dataset '{dataset}' is made in step '{maker.name}' and taken in step '{step.name}', but the database "
                 f"{entry.database} is a file on the disk of one container. Use a database server, or keep the table in "
                 "a file (parquet), which is carried from step to step."
             ] = None
         elif entry.in_database and maker and maker.name != step.name:
-            self._warnings[
+            self.warnings[
                 f"Dataset '{dataset}' crosses steps in a database that its credentials name. It must be one that every "
                 "container reaches, and no file."
             ] = None

@@ -5,7 +5,7 @@ Nothing is loaded, written or called here, except that the project's pipelines a
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
@@ -16,34 +16,10 @@ from ..contract.catalog import Catalog
 from ..grouping import group_nodes
 from ..project import Project
 from ..settings.models import RunConfig, UploadedData
-from ..settings.resources import Resources
-from .datasets import Artifact, Lookup, datasets_in, flow_of, is_made_in
+from .datasets import Artifact, Flow, Lookup, Step, datasets_in, is_made_in
 from .raw import RawData
 from .refusals import refuse_confirms, refuse_missing_inputs
 from .resources import is_cached, resources_of, step_resources
-
-
-@dataclass(frozen=True)
-class Step:
-    """One task of the pipeline job: some nodes that run in one container.
-
-    Args:
-        name: KFP task name.
-        nodes: Kedro node names, in the order they run.
-        inputs: datasets that the step loads and does not make itself.
-        outputs: datasets that the step makes.
-        after: names of the steps that must have succeeded before.
-        resources: what it asks of the machine.
-        cached: whether the result of an earlier run is taken if there is one.
-    """
-
-    name: str
-    nodes: tuple[str, ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    after: tuple[str, ...]
-    resources: Resources
-    cached: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,9 +35,6 @@ class Plan:
         raw: files that steps read and no step makes, so they were uploaded, or must be in the image.
         warnings: what may not be what the user wants, in whole sentences.
     """
-
-    start_task: ClassVar[str] = START_TASK
-    finish_task: ClassVar[str] = FINISH_TASK
 
     pipeline: str
     steps: tuple[Step, ...]
@@ -119,7 +92,8 @@ def make_plan(
     """
     refuse_missing_inputs(name, pipeline, lookup)
     groups = group_nodes(pipeline, run_config.grouping, lambda node: resources_of(node, run_config))
-    names = _task_names({group: nodes for group, (nodes, _before) in groups.items()})
+    nodes_of = {group: nodes for group, (nodes, _before) in groups.items()}
+    names = _task_names(nodes_of)
     remote = run_config.root is not None and not is_local(run_config.root.lstrip("<"))  # or a <gs://placeholder>
     steps = []
     for group, (nodes, before) in groups.items():
@@ -137,8 +111,8 @@ def make_plan(
                 cached=is_cached(group, nodes, run_config, writes_catalog=kept),
             )
         )
-    refuse_confirms({group: nodes for group, (nodes, _before) in groups.items()}, lookup, remote)
-    flow = flow_of(steps, lookup, datasets_in(at_exit), uploaded)
+    refuse_confirms(nodes_of, lookup, remote)
+    flow = Flow(steps, lookup, datasets_in(at_exit), uploaded or {})
     if remote and flow.problems:
         raise UserError("\n".join(flow.problems))
     return Plan(
@@ -154,7 +128,6 @@ def make_plan(
 
 def _task_names(groups: Mapping[str, list[Node]]) -> dict[str, str]:
     taken: dict[str, str] = {}
-    names: dict[str, str] = {}
     for group, nodes in groups.items():
         task = task_name(group)
         shown = f"Node '{group}'" if [node.name for node in nodes] == [group] else f"Group '{group}'"
@@ -167,5 +140,4 @@ def _task_names(groups: Mapping[str, list[Node]]) -> dict[str, str]:
             kind = "Nodes" if all(len(nodes) == 1 for nodes in groups.values()) else "Groups"
             raise UserError(f"{kind} '{first}' and '{second}' would both become the task '{task}'. Rename one of them.")
         taken[task] = group
-        names[group] = task
-    return names
+    return {group: task for task, group in taken.items()}

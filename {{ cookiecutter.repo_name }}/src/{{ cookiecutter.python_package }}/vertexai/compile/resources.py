@@ -4,6 +4,7 @@ For each field, the most specific entry that says something counts: the group, t
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from typing import Any
 
 from kedro.pipeline.node import Node
@@ -27,16 +28,13 @@ def resources_of(node: Node, run_config: RunConfig, group: str | None = None) ->
         UserError: when two of its tags say different things.
     """
     names = [group, node.name] if group else [node.name]
-
-    def find(field: str) -> Any:
-        where = f"resources…{field}"
-        return _most_specific(names, node, run_config.resources, where, lambda entry: getattr(entry, field))
-
-    found = {field: find(field) for field in Resources.model_fields}
-    selectors = run_config.node_selectors
-    found["gpu_type"] = found["gpu_type"] or _most_specific(
-        names, node, selectors, "node_selectors", lambda entry: entry.accelerator
-    )
+    found = {
+        field: _most_specific(names, node, run_config.resources, f"resources…{field}", attrgetter(field))
+        for field in Resources.model_fields
+    }
+    if not found["gpu_type"]:
+        selectors = run_config.node_selectors
+        found["gpu_type"] = _most_specific(names, node, selectors, "node_selectors", attrgetter("accelerator"))
     if found["gpu"] is None and found["gpu_type"]:  # who names a type wants one of it
         found["gpu"] = 1
     return Resources.model_construct(**found)

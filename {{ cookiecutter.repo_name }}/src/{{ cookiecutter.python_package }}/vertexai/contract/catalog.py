@@ -5,14 +5,14 @@ It is read as configuration: no dataset is made, so none of their libraries is i
 
 import os.path
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from kedro.io import CatalogConfigResolver, DatasetError
 
 from ...errors import UserError, did_you_mean
-from . import is_local
+from . import is_local, leaves
 
 # Artifact types: https://www.kubeflow.org/docs/components/pipelines/user-guides/data-handling/artifacts/
 ARTIFACT_TYPES = ("Artifact", "Dataset", "Model", "Metrics", "ClassificationMetrics", "HTML", "Markdown")
@@ -156,13 +156,5 @@ def _database(config: Mapping[str, Any]) -> str | None:
     connection = config.get("connection")
     if isinstance(connection, Mapping) and str(connection.get("backend")) in ("duckdb", "sqlite"):
         return str(connection.get("database") or ":memory:")
-    return next((text for text in _texts(config) if text.startswith(_FILE_DATABASES)), None)
-
-
-def _texts(config: Any) -> Iterator[str]:
-    if isinstance(config, str):
-        yield config
-    elif isinstance(config, Mapping):
-        for key, value in config.items():
-            if key != "metadata":
-                yield from _texts(value)
+    texts = (text for name, text in leaves(config) if isinstance(text, str) and "metadata" not in name.split("."))
+    return next((text for text in texts if text.startswith(_FILE_DATABASES)), None)

@@ -63,11 +63,6 @@ class Preloaded:
                 self._answer = self._answer or {"reason": "the preloaded interpreter has ended", "seconds": 0.0}
             return str(self._answer["reason"])
 
-    @staticmethod
-    def can_run(argv: Sequence[str]) -> bool:
-        """Whether a command is one that a fork can become: Python with a module."""
-        return list(argv[:2]) == ["python", "-m"]
-
     def start(self, argv: Sequence[str], cwd: Path, environment: Mapping[str, str], log: int) -> "Fork":
         """Start a task.
 

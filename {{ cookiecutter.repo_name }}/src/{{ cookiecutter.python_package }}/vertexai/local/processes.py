@@ -41,7 +41,7 @@ def start(
     Raises:
         OSError: when it cannot be started.
     """
-    if preloaded and Preloaded.can_run(argv):
+    if preloaded and list(argv[:2]) == ["python", "-m"]:  # a fork can become Python with a module, and nothing else
         with suppress(OSError):  # the interpreter was killed, and a task can do without it
             return preloaded.start(argv, cwd, variables, log)
     return subprocess.Popen(

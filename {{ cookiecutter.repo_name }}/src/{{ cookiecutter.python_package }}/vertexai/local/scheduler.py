@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -62,50 +62,45 @@ def run_spec(
         UserError: when the spec has something that cannot be executed here; nothing has run then.
     """
     name = name or new_job_name(spec["pipelineInfo"]["name"])
-    scheduler = _Scheduler(spec, folder / name, cwd, parameters or {}, resource_name, containers, preloaded, on_change)
+    values = pipeline_parameters(spec, parameters or {})
+    own = folder.resolve() / name
+    scheduler = _Scheduler(spec, own, cwd, values, resource_name, containers, preloaded, on_change)
     return scheduler.run(max_workers or os.cpu_count() or 1)
 
 
+@dataclass
 class _Scheduler:
     """The state of one run; ``run`` is the scheduler, ``_execute`` is what a worker thread does."""
 
-    def __init__(
-        self,
-        spec: Spec,
-        folder: Path,
-        cwd: Path,
-        parameters: Mapping[str, Any],
-        resource_name: str | None,
-        containers: Containers | None,
-        preloaded: Preloaded | None,
-        on_change: Callable[[TaskRun], None],
-    ) -> None:
-        self._parameters = pipeline_parameters(spec, parameters)
-        self._tasks = {task.name: task for task in tasks(spec)}
-        self._name = folder.name
-        self._folder = folder.resolve()
-        self._cwd = cwd
-        self._containers = containers
-        self._preloaded = preloaded
-        self._on_change = on_change
-        self._runs = {name: TaskRun(name, str(self._folder / name / "log.txt")) for name in self._tasks}
+    spec: Spec
+    folder: Path
+    cwd: Path
+    parameters: Mapping[str, Any]
+    resource_name: str | None
+    containers: Containers | None
+    preloaded: Preloaded | None
+    on_change: Callable[[TaskRun], None]
+
+    def __post_init__(self) -> None:
+        self._tasks = {task.name: task for task in tasks(self.spec)}
+        self._runs = {name: TaskRun(name, str(self.folder / name / "log.txt")) for name in self._tasks}
         self._processes: dict[str, Process] = {}
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
         caching = any(task.cached for task in self._tasks.values())
-        self._cache = Cache(folder.parent / ".cache", cwd) if caching else None
+        self._cache = Cache(self.folder.parent / ".cache", self.cwd) if caching else None
         self._constants = {
-            "pipeline_job_name": self._name,
+            "pipeline_job_name": self.folder.name,
             "pipeline_job_uuid": str(uuid.uuid4().int >> 65),
-            "pipeline_job_resource_name": resource_name or self._folder.as_uri(),
-            "pipeline_root": str(self._folder),
+            "pipeline_job_resource_name": self.resource_name or self.folder.as_uri(),
+            "pipeline_root": str(self.folder),
             "pipeline_job_create_time_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
     def run(self, max_workers: int) -> PipelineJob:
         running: set[Future[None]] = set()
-        if self._preloaded and self._preloaded.why_not:
-            self._preloaded = None
+        if self.preloaded and self.preloaded.why_not:
+            self.preloaded = None
         with interrupts(self._cancel), ThreadPoolExecutor(max_workers, thread_name_prefix="task") as pool:
             while True:
                 running |= {pool.submit(self._execute, task) for task in self._triggered()}
@@ -114,7 +109,7 @@ class _Scheduler:
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     future.result()
-        return PipelineJob(self._name, self._folder.as_uri(), self._state(self._tasks), self._runs)
+        return PipelineJob(self.folder.name, self.folder.as_uri(), self._state(self._tasks), self._runs)
 
     def _triggered(self) -> Iterable[Task]:
         """Take the tasks that can start now from the pending ones; end those that never will."""
@@ -146,7 +141,7 @@ class _Scheduler:
         if self._cache and key and (kept := self._cache.find(key)):
             self._change(task, state=State.SKIPPED, outputs=kept)
             return
-        given = executor_input(task, parameters, artifacts, str(Path(self._runs[task.name].log).parent))
+        given = executor_input(task, parameters, artifacts, str(self.folder / task.name))
         wait_seconds = task.retry.wait
         for attempt in range(1, task.retry.count + 2):
             started = time.monotonic()
@@ -173,7 +168,7 @@ class _Scheduler:
         Returns:
             What went wrong, empty if nothing did, and the task's outputs.
         """
-        Path(self._runs[task.name].log).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / task.name).mkdir(parents=True, exist_ok=True)
         constants = {
             **self._constants,
             "pipeline_task_name": task.name,
@@ -183,17 +178,17 @@ class _Scheduler:
             argv = command_line(task, given, constants)
         except UserError as error:
             return str(error), {}
-        container = f"{self._name}-{task.name}"
-        if self._containers:
-            argv = self._containers.argv(container, task.container, argv)
+        container = f"{self.folder.name}-{task.name}"
+        if self.containers:
+            argv = self.containers.argv(container, task.container, argv)
         own = {item["name"]: item.get("value", "") for item in task.container.get("env", [])}
         # Variables of the task's own may be read by an import.
-        preloaded = None if own or self._containers else self._preloaded
+        preloaded = None if own or self.containers else self.preloaded
         try:
             with Path(self._runs[task.name].log).open("ab") as log, self._lock:
                 if self._cancelled.is_set() and not task.always:
                     return "cancelled", {}
-                process = start(argv, self._cwd, {**environment(), **own}, log.fileno(), preloaded)
+                process = start(argv, self.cwd, {**environment(), **own}, log.fileno(), preloaded)
                 self._processes[task.name] = process
         except OSError as error:
             return f"{argv[0]} could not be started: {error.strerror}", {}
@@ -201,7 +196,7 @@ class _Scheduler:
         with self._lock:
             del self._processes[task.name]
         signal_group(process, signal.SIGKILL)  # what it has left behind ends with it, as in a container
-        said = self._containers.remove(container) if self._containers else ""
+        said = self.containers.remove(container) if self.containers else ""
         if code:
             return said or meaning(code), {}
         try:
@@ -211,7 +206,7 @@ class _Scheduler:
 
     def _value(self, source: Source) -> Any:
         if source.pipeline_parameter is not None:
-            return self._parameters.get(source.pipeline_parameter)
+            return self.parameters.get(source.pipeline_parameter)
         if source.task is not None:
             return self._output(source)["parameters"].get(source.output)
         if source.status_of is not None:
@@ -262,4 +257,4 @@ class _Scheduler:
             before = self._runs[task.name]
             self._runs[task.name] = now = replace(before, **changes)
         if (now.state, now.attempt) != (before.state, before.attempt):
-            self._on_change(now)
+            self.on_change(now)

@@ -9,7 +9,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ..compile.plan import Plan, Step
+from ..compile.datasets import Step
+from ..compile.plan import Plan
+from ..contract import FINISH_TASK, START_TASK
 from ..contract.job import MlflowRun, PipelineJob
 
 _NO_RUN = MlflowRun("", "")
@@ -41,9 +43,9 @@ def as_mermaid(plan: Plan) -> str:
     """The job's graph, with the datasets on its edges. Syntax: https://mermaid.js.org/syntax/flowchart.html"""
     number = {step.name: f"s{index}" for index, step in enumerate(plan.steps)}
     maker = {dataset: step.name for step in plan.steps for dataset in step.outputs}
-    lines = ["flowchart TD", f"    start([{plan.start_task}])"]
+    lines = ["flowchart TD", f"    start([{START_TASK}])"]
     lines += [f'    {number[step.name]}["{_escaped(", ".join(step.nodes))}"]' for step in plan.steps]
-    lines.append(f"    finish([{plan.finish_task}])")
+    lines.append(f"    finish([{FINISH_TASK}])")
     for step in plan.steps:
         if not step.after:
             lines.append(f"    start --> {number[step.name]}")

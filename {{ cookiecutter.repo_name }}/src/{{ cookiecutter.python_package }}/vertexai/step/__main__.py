@@ -54,7 +54,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             catalog = Catalog(context.config_loader["catalog"] if args.files else {}, "catalog.yml")
             output = {"artifacts": _run_nodes(args, job, session, executor_input, catalog, tracked, timing)}
-    _write_output(executor_input, output)
+    # From KFP's ExecutorOutput the platform learns what the task has made.
+    path = Path(executor_input["outputs"]["outputFile"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(output), encoding="utf-8")
     timing.tell()
 
 
@@ -76,7 +79,7 @@ def _run_nodes(
     known = {key: value["artifacts"][0] for key, value in {**inputs, **outputs}.items()}
     artifacts = {name: ArtifactDataset(known[key]["uri"]) for name, key in args.artifacts.items()}
     models = {name: known[key].get("metadata", {}).get("model_uri", "") for name, key in args.models.items()}
-    carrier = Carrier(args.files, args.raw, catalog, inputs, outputs)
+    carrier = Carrier(args, catalog, inputs, outputs)
     lineage = Lineage(args.lineage, artifacts)
     nodes = list(args.nodes)
     with ExitStack() as stack:
@@ -112,13 +115,6 @@ def _finish(
     finally:
         if tracked:
             tracking.finish(job, status)
-
-
-def _write_output(executor_input: Mapping[str, Any], output: Mapping[str, Any]) -> None:
-    """Write KFP's ExecutorOutput, from which the platform learns what the task has made."""
-    path = Path(executor_input["outputs"]["outputFile"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(output), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 import fsspec
 from kedro.io import DatasetError
 
-from ..contract import SHARED_DISK_VARIABLE, is_local
+from ..contract import SHARED_DISK_VARIABLE, StepArguments, is_local
 from ..contract.catalog import Catalog, Entry
 
 _LOG = logging.getLogger(__name__)
@@ -25,28 +25,20 @@ class Carrier:
     """The files that a step takes and makes.
 
     Args:
-        files: dataset → key of the artifact that carries its files.
-        raw: file or folder that was uploaded → key of its artifact.
+        args: what the step is told: its ``files`` and ``raw`` are carried.
         catalog: what the configuration that the step runs with says about the datasets.
         taken: the step's input artifacts by key, as the executor input has them.
         made: its output artifacts by key, likewise.
     """
 
     def __init__(
-        self,
-        files: Mapping[str, str],
-        raw: Mapping[str, str],
-        catalog: Catalog,
-        taken: Mapping[str, Any],
-        made: Mapping[str, Any],
+        self, args: StepArguments, catalog: Catalog, taken: Mapping[str, Any], made: Mapping[str, Any]
     ) -> None:
         # An outer folder first: fetching it clears it.
-        self._raw = [(place, taken[key]["artifacts"][0]["uri"]) for place, key in sorted(raw.items())]
-        entries = {dataset: catalog.entry(dataset) or Entry("MemoryDataset") for dataset in files}
-        self._taken = {name: (entries[name], taken[key]["artifacts"][0]) for name, key in files.items() if key in taken}
-        self._made = {
-            name: (entries[name], key, made[key]["artifacts"][0]["uri"]) for name, key in files.items() if key in made
-        }
+        self._raw = [(place, _uri(taken[key])) for place, key in sorted(args.raw.items())]
+        files = [(name, key, catalog.entry(name) or Entry("MemoryDataset")) for name, key in args.files.items()]
+        self._taken = [(name, entry, _uri(taken[key])) for name, key, entry in files if key in taken]
+        self._made = [(name, key, entry, _uri(made[key])) for name, key, entry in files if key in made]
         # On one disk, what a step has written is there, and a copy would only get in the way of those who read it.
         self._shared = bool(os.environ.get(SHARED_DISK_VARIABLE))
 
@@ -60,9 +52,8 @@ class Carrier:
             return
         for place, source in self._raw:
             _fetch(f"The uploaded {place}", source, place)
-        for dataset, (entry, artifact) in self._taken.items():
-            for number, place in enumerate(entry.places):
-                source = artifact["uri"] if len(entry.places) == 1 else _below(artifact["uri"], number, place)
+        for dataset, entry, uri in self._taken:
+            for place, source in _places(entry, uri):
                 _fetch(f"Dataset '{dataset}'", source, place)
 
     def put(self) -> dict[str, dict[str, Any]]:
@@ -76,9 +67,14 @@ class Carrier:
         """
         attempt = uuid.uuid4().hex[:8]
         updates = {}
-        for dataset, (entry, key, uri) in self._made.items():
-            base, total, count = f"{uri.rstrip('/')}/{attempt}", 0, 0
-            for number, place in enumerate(entry.places):
+        for dataset, key, entry, uri in self._made:
+            first, total, count = entry.places[0], 0, 0
+            home = f"{uri.rstrip('/')}/{attempt}"
+            if self._shared:
+                home = Path(first).expanduser().resolve().as_uri()
+            elif len(entry.places) == 1:
+                home += f"/{Path(first).name}"
+            for place, target in _places(entry, home):
                 paths = _files_at(Path(place).expanduser())
                 if not paths and not entry.may_be_empty:
                     raise DatasetError(
@@ -88,18 +84,22 @@ class Carrier:
                     )
                 total, count = total + sum(path.stat().st_size for path in paths), count + len(paths)
                 if not self._shared:
-                    target = _below(base, None if len(entry.places) == 1 else number, place)
                     _put(paths, Path(place).expanduser(), target)
                     _LOG.info("Carried %s (%d files, %s) to %s", place, len(paths), _readable(total), target)
-            first = entry.places[0]
-            single = Path(first).expanduser().resolve().as_uri() if self._shared else _below(base, None, first)
             about = {"path": first, "class": entry.type, "bytes": total, "files": count}
-            updates[key] = {"uri": single if len(entry.places) == 1 or self._shared else base, "metadata": about}
+            updates[key] = {"uri": home, "metadata": about}
         return updates
 
 
-def _below(uri: str, number: int | None, place: str) -> str:
-    return f"{uri}/{Path(place).name}" if number is None else f"{uri}/{number}/{Path(place).name}"
+def _uri(given: Mapping[str, Any]) -> str:
+    return str(given["artifacts"][0]["uri"])
+
+
+def _places(entry: Entry, home: str) -> list[tuple[str, str]]:
+    """The places of a dataset, each with its URI: the artifact's own, or one below it if there are several."""
+    if len(entry.places) == 1:
+        return [(entry.places[0], home)]
+    return [(place, f"{home}/{number}/{Path(place).name}") for number, place in enumerate(entry.places)]
 
 
 def _files_at(place: Path) -> list[Path]:
@@ -109,25 +109,22 @@ def _files_at(place: Path) -> list[Path]:
 
 
 def _fetch(what: str, source: str, place: str) -> None:
-    files, size = _get(source, Path(place).expanduser())
-    if not files:
-        raise DatasetError(f"{what} cannot be fetched: there is nothing at {source}.")
-    _LOG.info("Fetched %s (%d files, %s) from %s", place, files, _readable(size), source)
-
-
-def _get(source: str, place: Path) -> tuple[int, int]:
-    """Copy a file or folder from a URI to a place, which is cleared first; returns how many files, and their bytes."""
+    """Copy a file or folder from a URI to a place, which is cleared first."""
     fs, root = fsspec.url_to_fs(source)
     found = fs.find(root, detail=True)
-    if place.is_dir():
-        shutil.rmtree(place)
-    place.unlink(missing_ok=True)
-    targets = [place if name == root else place / Path(name).relative_to(root) for name in found]
+    top = Path(place).expanduser()
+    if top.is_dir():
+        shutil.rmtree(top)
+    top.unlink(missing_ok=True)
+    if not found:
+        raise DatasetError(f"{what} cannot be fetched: there is nothing at {source}.")
+    targets = [top if name == root else top / Path(name).relative_to(root) for name in found]
     for folder in {target.parent for target in targets}:
         folder.mkdir(parents=True, exist_ok=True)
     # Lists of files: faster than one by one, and free of the rule that tells "into a folder" from "as a folder".
     fs.get(list(found), [str(target) for target in targets])
-    return len(found), sum(int(info["size"]) for info in found.values())
+    size = sum(int(info["size"]) for info in found.values())
+    _LOG.info("Fetched %s (%d files, %s) from %s", place, len(found), _readable(size), source)
 
 
 def _put(paths: list[Path], place: Path, target: str) -> None:

@@ -36,8 +36,10 @@ class Timing:
 
     @hook_impl
     def before_node_run(self) -> None:
-        """A node begins."""
+        """A node begins, or a dataset is about to be loaded or saved."""
         self._since = time.monotonic()
+
+    before_dataset_loaded = before_dataset_saved = before_node_run
 
     @hook_impl
     def after_node_run(self) -> None:
@@ -45,21 +47,8 @@ class Timing:
         self._parts["nodes"] += time.monotonic() - self._since
 
     @hook_impl
-    def before_dataset_loaded(self) -> None:
-        """A dataset is about to be loaded."""
-        self._since = time.monotonic()
-
-    @hook_impl
     def after_dataset_loaded(self) -> None:
-        """A dataset has been loaded."""
+        """A dataset has been loaded or saved."""
         self._parts["data"] += time.monotonic() - self._since
 
-    @hook_impl
-    def before_dataset_saved(self) -> None:
-        """A dataset is about to be saved."""
-        self._since = time.monotonic()
-
-    @hook_impl
-    def after_dataset_saved(self) -> None:
-        """A dataset has been saved."""
-        self._parts["data"] += time.monotonic() - self._since
+    after_dataset_saved = after_dataset_loaded
