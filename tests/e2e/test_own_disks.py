@@ -251,3 +251,26 @@ def test_what_only_one_process_can_do_is_refused_when_compiling(with_pipeline, s
     assert done.returncode == 1
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_version_that_is_asked_for_is_loaded(with_pipeline):
+    source = """
+from kedro.pipeline import Node, Pipeline
+
+
+def create_pipeline(**_kwargs):
+    return Pipeline([Node(lambda raw: print("SAW", raw) or 1, "raw", "end", name="look")])
+"""
+    project = with_pipeline(source)
+    (project / "conf/base/catalog.yml").write_text(
+        "raw: {type: json.JSONDataset, filepath: data/raw.json, versioned: true}\n"
+    )
+    for version in ("2026-01-01T00.00.00.000Z", "2026-02-01T00.00.00.000Z"):
+        file = project / f"data/raw.json/{version}/raw.json"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(version))
+    for asked, seen in (([], "2026-02"), (["--load-versions", "raw:2026-01-01T00.00.00.000Z"], "2026-01")):
+        done = vertexai(project, "run-local", *asked)
+        assert done.returncode == 0, done.stdout + done.stderr
+        log = max(project.glob(".vertexai/*/look/log.txt"), key=lambda path: path.stat().st_mtime_ns)
+        assert f"SAW {seen}" in log.read_text()

@@ -2,12 +2,12 @@
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
-from kedro.framework.cli.utils import _split_params, split_node_names, split_string
+from kedro.framework.cli.utils import _split_load_versions, _split_params, split_node_names, split_string
 
 from ...errors import launch_extra
 from ..compile.plan import Plan, plan_pipeline
@@ -47,6 +47,7 @@ class Chosen:
     project: Project
     pipeline: str
     selection: Mapping[str, Any]
+    load_versions: Mapping[str, str] = field(default_factory=dict)
 
     @functools.cached_property
     def plan(self) -> Plan:
@@ -58,7 +59,7 @@ class Chosen:
         # Not at the top: what needs no spec also runs without the KFP SDK, which an image does not have.
         with launch_extra():
             from ..compile.compiler import compile_pipeline
-        return compile_pipeline(self.project, self.plan, image)
+        return compile_pipeline(self.project, self.plan, image, self.load_versions)
 
 
 # Which part of a pipeline: names and meaning are those of `kedro run`, keys those of Kedro's Pipeline.filter.
@@ -94,13 +95,17 @@ def pass_chosen(command: Command) -> Command:
     """Options that choose what is to run; the command gets it as its first argument."""
 
     @functools.wraps(command)
-    def with_chosen(environment: Environment, pipeline: str, params: dict[str, Any], **options: Any) -> None:
+    def with_chosen(
+        environment: Environment, pipeline: str, params: dict[str, Any], load_versions: dict[str, str], **options: Any
+    ) -> None:
         selection = {name: value for name in _SELECTION if (value := options.pop(name))}
-        command(Chosen(environment, environment.project(params), pipeline, selection), **options)
+        command(Chosen(environment, environment.project(params), pipeline, selection, load_versions), **options)
 
     collected = pass_environment(with_chosen)
     for name, (option, help_, split) in reversed(_SELECTION.items()):
         collected = click.option(option, name, default="", callback=split, help=f"{help_}  a,b")(collected)
+    help_ = "Versions of datasets to load, as for kedro run: a:2026-01-01T00.00.00.000Z"
+    collected = click.option("--load-versions", default="", callback=_split_load_versions, help=help_)(collected)
     help_ = "Runtime parameters as for kedro run: a=1,b.c=x"
     collected = click.option("--params", default="", callback=_split_params, help=help_)(collected)
     return click.option("-p", "--pipeline", default="__default__", show_default=True, help="Name of the pipeline.")(

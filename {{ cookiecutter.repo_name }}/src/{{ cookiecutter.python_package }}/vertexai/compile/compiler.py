@@ -37,13 +37,16 @@ _ARTIFACT_SIZE, _REMOTE_ARTIFACT_SIZE = 300, 600
 _Types = Mapping[str, str]
 
 
-def compile_pipeline(project: Project, plan: Plan, image: str | None = None) -> dict[str, Any]:
+def compile_pipeline(
+    project: Project, plan: Plan, image: str | None = None, load_versions: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Compile a plan of the project; its ``params`` default to the project's runtime parameters.
 
     Args:
         project: the project in its environment.
         plan: see ``plan_pipeline``.
         image: container image of the steps, if not ``run_config.image``.
+        load_versions: dataset → the version that steps load, as for ``kedro run``.
 
     Raises:
         UserError: when a runtime parameter would change nothing, or a step is told more than fits.
@@ -53,11 +56,16 @@ def compile_pipeline(project: Project, plan: Plan, image: str | None = None) -> 
     run_config = project.settings.run_config
     if image:
         run_config = run_config.model_copy(update={"image": image})
-    return compile_plan(plan, run_config, project.package_name, project.env, project.params)
+    return compile_plan(plan, run_config, project.package_name, project.env, project.params, load_versions)
 
 
 def compile_plan(
-    plan: Plan, run_config: RunConfig, package: str, env: str | None = None, params: Mapping[str, Any] | None = None
+    plan: Plan,
+    run_config: RunConfig,
+    package: str,
+    env: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    load_versions: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Build the pipeline spec.
 
@@ -68,6 +76,7 @@ def compile_plan(
             the Kedro pipeline.
         env: Kedro configuration environment of the steps.
         params: default of the pipeline's ``params``.
+        load_versions: dataset → the version that steps load.
 
     Returns:
         The spec as the KFP SDK serialises it (``schemaVersion`` 2.1.0), its tasks in the order they can run.
@@ -77,7 +86,9 @@ def compile_plan(
     """
     image, aliases = run_config.image, run_config.network.host_aliases
     addresses = {name: str(alias.ip) for alias in aliases for name in alias.hostnames}
-    common = StepArguments(task="", pipeline=plan.pipeline, env=env or "", host_aliases=addresses)
+    common = StepArguments(
+        task="", pipeline=plan.pipeline, env=env or "", host_aliases=addresses, load_versions=load_versions or {}
+    )
     default: dict[str, Any] = contract.encode(params or {})
     _refuse_what_does_not_fit(plan, default, run_config.root)
 

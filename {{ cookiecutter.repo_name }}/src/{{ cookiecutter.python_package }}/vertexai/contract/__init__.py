@@ -76,6 +76,7 @@ class StepArguments:
             ``numbers`` are metrics.
         timeout: seconds after which the step stops itself; 0 for no limit.
         host_aliases: host name → IP address.
+        load_versions: dataset → the version to load.
         image: the container image of the steps; only the first task gets it.
         on_exit: Kedro pipeline that the last task runs.
     """
@@ -91,6 +92,7 @@ class StepArguments:
     lineage: Mapping[str, Any] = field(default_factory=dict)
     timeout: int = 0
     host_aliases: Mapping[str, str] = field(default_factory=dict)
+    load_versions: Mapping[str, str] = field(default_factory=dict)
     image: str = ""
     on_exit: str = ""
 

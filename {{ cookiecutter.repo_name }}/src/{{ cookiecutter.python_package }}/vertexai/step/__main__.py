@@ -88,7 +88,8 @@ def _run_nodes(
         with timing.of("data"):
             carrier.fetch()
         runner = StepRunner(artifacts, models, [lineage, timing, *tags])
-        session.run(pipeline_names=[args.pipeline], node_names=nodes, runner=runner)
+        versions = dict(args.load_versions) or None
+        session.run(pipeline_names=[args.pipeline], node_names=nodes, runner=runner, load_versions=versions)
         with timing.of("data"):
             carried = carrier.put()
     for name, uri in runner.model_uris.items():
