@@ -13,7 +13,7 @@ PINS := $(shell cat pyproject.toml '$(PROJECT)/pyproject.toml' | cksum | cut -d'
 READY := $(VENV)/.dev-$(PINS)-$(GITLAB_CI_LOCAL_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format bench pictures lock newest clean
+.PHONY: help demo test test-host test-docker test-ci test-fast lint format bench pictures lock newest clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,9 +42,17 @@ demo: $(VENV)/.generate ## generate a project in build/demo, compile its pipelin
 		END { print "Seconds it took:  " all " (" substr(parts, 3) ")" }' build/demo-times
 
 test: $(READY) lint ## check everything: linters, types, unit tests, generated projects, whole pipeline runs
+	$(MAKE) --jobs=2 --output-sync=target --no-print-directory test-host test-docker
+	$(MAKE) --no-print-directory test-ci
+
+test-host: $(READY) # everything that needs no Docker engine
 	$(BIN)/pytest -n auto --dist worksteal --ignore tests/docker --ignore tests/ci
-	$(BIN)/pytest tests/docker  # one test at a time, because the tests count the containers of a single engine
-	$(BIN)/pytest -n auto --dist loadfile tests/ci  # jobs of one CI system may have one name
+
+test-docker: $(READY) # one engine, whose containers are counted, so one test after the other
+	$(BIN)/pytest tests/docker
+
+test-ci: $(READY) # the jobs of one CI system have one name, so a worker for each system
+	$(BIN)/pytest -n auto --dist loadfile tests/ci
 
 test-fast: $(READY) ## run the unit tests, in less than a minute
 	$(BIN)/pytest -n auto -m 'not slow'
