@@ -89,3 +89,55 @@ def test_what_cannot_work_is_refused_with_its_cure(kind, catalog, sentence):
     with pytest.raises(UserError) as error:
         travels("x", "x", catalog)
     assert sentence in str(error.value), kind
+
+
+def no_code(*_data):
+    """What the nodes do is not looked at."""
+
+
+SPACEFLIGHTS = Pipeline(
+    [
+        Node(no_code, "companies", "preprocessed_companies", name="preprocess_companies"),
+        Node(no_code, "shuttles", "preprocessed_shuttles", name="preprocess_shuttles"),
+        Node(no_code, ["preprocessed_shuttles", "preprocessed_companies", "reviews"], "table", name="join"),
+        Node(no_code, ["table", "params:options"], ["x_train", "x_test", "y_train", "y_test"], name="split"),
+        Node(no_code, ["x_train", "y_train"], "regressor", name="train"),
+        Node(no_code, ["regressor", "x_test", "y_test"], None, name="evaluate"),
+        Node(no_code, "preprocessed_shuttles", "capacity_plot", name="plot_capacity"),
+        Node(no_code, "companies", "confusion_matrix", name="plot_confusion"),
+    ]
+)
+PANDAS = {
+    "companies": {"type": "pandas.CSVDataset", "filepath": "data/01_raw/companies.csv"},
+    "reviews": {"type": "pandas.CSVDataset", "filepath": "data/01_raw/reviews.csv"},
+    "shuttles": {"type": "pandas.ExcelDataset", "filepath": "data/01_raw/shuttles.xlsx", "load_args": {"engine": "openpyxl"}},
+    "preprocessed_companies": {"type": "pandas.ParquetDataset", "filepath": "data/02_intermediate/companies.parquet"},
+    "preprocessed_shuttles": {"type": "pandas.ParquetDataset", "filepath": "data/02_intermediate/shuttles.parquet"},
+    "table": {"type": "pandas.ParquetDataset", "filepath": "data/03_primary/table.parquet"},
+    "regressor": {"type": "pickle.PickleDataset", "filepath": "data/06_models/regressor.pickle", "versioned": True},
+    "capacity_plot": {"type": "plotly.JSONDataset", "filepath": "data/08_reporting/capacity.json", "versioned": True},
+    "confusion_matrix": {"type": "matplotlib.MatplotlibDataset", "filepath": "data/08_reporting/confusion.png", "versioned": True},
+}  # fmt: skip
+SPARK = {
+    **PANDAS,
+    "companies": {"type": "spark.SparkDataset", "filepath": "data/01_raw/companies.csv", "file_format": "csv", "load_args": {"header": True}},
+    "preprocessed_companies": {"type": "spark.SparkDataset", "filepath": "data/02_intermediate/companies.parquet"},
+    "preprocessed_shuttles": {"type": "spark.SparkDataset", "filepath": "data/02_intermediate/shuttles.parquet"},
+    "table": {"type": "spark.SparkDataset", "filepath": "data/03_primary/table.parquet"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("catalog", [PANDAS, SPARK], ids=["pandas", "pyspark"])
+def test_the_shape_of_spaceflights_is_accepted_for_the_cloud_with_no_edit(catalog):
+    lookup = Catalog(catalog, "catalog.yml").entry
+    plan = make_plan("p", SPACEFLIGHTS, RunConfig(image="x", root="gs://bucket/root"), lookup)
+    carried = {name for name, artifact in plan.artifacts.items() if artifact.travels == "files"}
+    assert carried == {
+        "preprocessed_companies", "preprocessed_shuttles", "table", "regressor", "capacity_plot", "confusion_matrix",
+    }  # fmt: skip
+    assert set(plan.taken["join"]) == {"preprocessed_shuttles", "preprocessed_companies"}
+    assert set(plan.taken["evaluate"]) == {"regressor", "x_test", "y_test"}
+    assert {raw.place for raw in plan.raw} == {
+        catalog[name]["filepath"] for name in ("companies", "reviews", "shuttles")
+    }
+    assert plan.warnings == ()
