@@ -41,6 +41,7 @@ def measure_step(project: Path, with_peer: bool) -> list[Row]:
         "{{$}}": json.dumps({"outputs": {"outputFile": str(project / "out")}}),
         "{{$.pipeline_job_name}}": job.name,
         "{{$.pipeline_job_uuid}}": "1",
+        "{{$.pipeline_job_create_time_utc}}": "2026-01-01T00:00:00Z",
         "{{$.pipeline_job_resource_name}}": job.as_uri(),
     }
     argv = [values.get(item, item) for item in [*container["command"], *container["args"]]]
