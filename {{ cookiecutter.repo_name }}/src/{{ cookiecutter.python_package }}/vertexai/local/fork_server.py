@@ -21,7 +21,6 @@ import socket
 import sys
 import sysconfig
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +33,11 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     sys.path[0] = str(Path.cwd())  # as `python -m` has it; so far it is the folder of this file
     told = receive(control) or sys.exit()
-    started = time.monotonic()
     reason = next((reason for name in told["modules"] if (reason := _preload(name, told["own"]))), "")
     if threads := threading.active_count() - 1:
         reason = reason or f"the imports have started {threads} threads, which a fork would not have"
     with contextlib.suppress(OSError):
-        send(control, {"reason": reason, "seconds": time.monotonic() - started})
+        send(control, {"reason": reason})
     if reason:
         return
     inspect.stack()  # Kedro's settings ask for it, and the first answer looks up the file of every module

@@ -60,7 +60,7 @@ class Preloaded:
             if self._answer is None:
                 with suppress(OSError):
                     self._answer = receive(self._control)
-                self._answer = self._answer or {"reason": "the preloaded interpreter has ended", "seconds": 0.0}
+                self._answer = self._answer or {"reason": "the preloaded interpreter has ended"}
             return str(self._answer["reason"])
 
     def start(self, argv: Sequence[str], cwd: Path, environment: Mapping[str, str], log: int) -> "Fork":
