@@ -18,6 +18,7 @@ from kedro.pipeline import Pipeline
 
 from ..errors import PLACEHOLDER, UserError, did_you_mean, in_own_code, not_filled_in
 from .contract import leaves, literal
+from .settings.carried_over import without_meaningless_keys
 from .settings.configuration import Configuration
 from .settings.models import Settings, Target, parse_settings
 
@@ -81,6 +82,8 @@ class Project:
         raw = self.config("vertexai")
         if not raw:
             raise UserError(f"{self.settings_file}: not found, or empty. It needs at least run_config.image.")
+        raw, warnings = without_meaningless_keys(raw, self.settings_file)
+        self.warnings += warnings
         parsed = parse_settings(raw, self.settings_file)
         root = self._with_scheme(parsed.run_config.root)
         return parsed.model_copy(update={"run_config": parsed.run_config.model_copy(update={"root": root})})

@@ -109,10 +109,12 @@ def compile_plan(
     def component(
         name: str, inputs: _Types, outputs: _Types, own_image: str | None = None, **arguments: Any
     ) -> ContainerComponent:
+        args = replace(common, task=name, **arguments).argv()
+        for option, _, said in (argument.partition("=") for argument in args if argument.startswith("--")):
+            if "{{$" in said:
+                raise UserError(f"Task '{name}', {option}: KFP replaces '{{{{$' in names and paths. ({said})")
         container = structures.ContainerSpecImplementation(
-            image=own_image or image,
-            command=["python", "-m", f"{package}.{contract.STEP_MODULE}"],
-            args=replace(common, task=name, **arguments).argv(),
+            image=own_image or image, command=["python", "-m", f"{package}.{contract.STEP_MODULE}"], args=args
         )
         spec = structures.ComponentSpec(
             name=name,
@@ -161,7 +163,7 @@ def compile_plan(
                     **{key: made[key] for key in inputs},
                 )
                 task.after(started, *(tasks[name] for name in step.after))
-                task.set_display_name(step.nodes[0] if len(step.nodes) == 1 else step.name)
+                task.set_display_name(contract.shortened(step.nodes[0] if len(step.nodes) == 1 else step.name))
                 named_by_digest = contract.is_digest(step.resources.image or image)
                 task.set_caching_options(step.cached and (named_by_digest or cache_here))
                 _ask_for(task, step.resources)
@@ -194,6 +196,11 @@ def _lineage(artifact: Artifact) -> dict[str, Any]:
 def _refuse_what_does_not_fit(plan: Plan, params: Any, root: str | None) -> None:
     size = _ARTIFACT_SIZE if root is None or contract.is_local(root) else _REMOTE_ARTIFACT_SIZE
     parameters = len(json.dumps(params, ensure_ascii=False).encode())
+    if parameters > contract.MAX_EXECUTOR_INPUT:
+        raise UserError(
+            f"--params: these take {parameters // 1024} KiB. Each step gets them in one argument, which has "
+            f"{contract.MAX_EXECUTOR_INPUT // 1024} KiB. Put large values into parameters.yml or into a dataset."
+        )
     for step in plan.steps:
         artifacts = 0
         names = (*plan.taken[step.name], *step.outputs)

@@ -4,6 +4,7 @@ Both sides import this module, so nothing here is said anywhere else: names of t
 arguments of a step and how they are coded, how parameters travel, and how much of everything fits.
 """
 
+import hashlib
 import json
 import math
 import re
@@ -40,6 +41,10 @@ STEP_VARIABLE, JOB_VARIABLE = "VERTEXAI_STEP", "VERTEXAI_JOB"
 
 # Set in the image to the commit that it was built from.
 REVISION_VARIABLE = "IMAGE_REVISION"
+
+# Letters in the name of a task or a pipeline, and in the key of an artifact: names of folders and of MLflow's tags are
+# made of them, and a key stands three times in the executor input.
+MAX_NAME, MAX_KEY = 128, 100
 
 # Sizes in bytes. An artifact's metadata comes back in the executor input of the next task, which is one argument of a
 # command, and Linux allows an argument 128 KiB. Metadata is cut at the first limit; a step whose artifacts could exceed
@@ -152,8 +157,13 @@ def _option(name: str) -> str:
 
 
 def task_name(name: str) -> str:
-    """A Kedro name as KFP allows it for a task: lower case letters, digits and hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "step"
+    """A Kedro name as KFP allows it for a task or a pipeline: at most 128 lower case letters, digits and hyphens."""
+    return shortened(re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "step")
+
+
+def shortened(name: str, limit: int = MAX_NAME) -> str:
+    """A name that is not too long. Where it is cut, a hash of the whole keeps two names apart."""
+    return name if len(name) <= limit else f"{name[: limit - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def is_digest(image: str) -> bool:
