@@ -20,7 +20,7 @@ from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
-from ..errors import AuthorizationError, UserError
+from ..errors import AuthorizationError, UserError, shown
 from . import contract
 from .contract.job import JobIdentity, MlflowRun
 
@@ -208,8 +208,8 @@ def delete_tags(run: Run, *names: str) -> None:
 
 
 def error_text(text: str) -> str:
-    """An error as a tag may have it."""
-    return text[:MAX_TAG_VAL_LENGTH]
+    """An error as a tag may have it: whoever may look at the run sees it."""
+    return shown(text)[:MAX_TAG_VAL_LENGTH]
 
 
 def _message(status: Mapping[str, Any]) -> str:

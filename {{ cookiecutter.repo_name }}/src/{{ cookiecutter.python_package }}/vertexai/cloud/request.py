@@ -83,15 +83,19 @@ def labels_of(project: str, env: str | None, pipeline: str | None = None) -> dic
     return labels | ({PIPELINE: label_value(pipeline)} if pipeline else {})
 
 
-def check_job_id(job_id: str) -> None:
+def check_job_id(job_id: str, said: str = "--job-id") -> None:
     """Refuse a job id that Vertex AI would refuse.
+
+    Args:
+        job_id: the id.
+        said: the option or argument that it was given by.
 
     Raises:
         UserError: when the id breaks Vertex AI's rule; the message states the rule.
     """
     if not _JOB_ID.fullmatch(job_id):
         raise UserError(
-            f"--job-id {job_id}: use at most 127 lower-case letters, digits and hyphens, and begin with a letter."
+            f"{said} {job_id}: use at most 127 lower-case letters, digits and hyphens, and begin with a letter."
         )
 
 
@@ -100,4 +104,4 @@ def label_value(text: str) -> str:
     value = re.sub(r"[^a-z0-9_-]", "-", text.lower())[:63]
     if value == text:
         return value
-    return f"{value[:54]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f"{value[:54]}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"

@@ -6,6 +6,7 @@ import click
 
 from ..checks.data import sources
 from ..compile.spec import write_spec
+from ..show.terminal import say
 from . import options
 
 
@@ -22,6 +23,6 @@ def command(chosen: options.Chosen, image: str | None, output: Path) -> None:
     write_spec(spec, output)
     known, doubtful, missing = sources(chosen.project, chosen.plan)
     chosen.environment.warn([*chosen.plan.warnings, *doubtful, *([missing] if missing else [])])
-    click.echo(f"{output}: pipeline {spec['pipelineInfo']['name']}, {len(spec['deploymentSpec']['executors'])} tasks")
+    say(f"{output}: pipeline {spec['pipelineInfo']['name']}, {len(spec['deploymentSpec']['executors'])} tasks")
     for line in known:
-        click.echo(line)
+        say(line)

@@ -4,6 +4,7 @@ import click
 
 from ...auth.credentials import access_token
 from ..image import login, registry_of
+from ..show.terminal import say
 from . import options
 
 
@@ -17,4 +18,4 @@ def command(environment: options.Environment, image: str | None) -> None:
     """
     registry = registry_of(image or environment.project().image)
     login(registry, access_token())
-    click.echo(f"docker is logged in to {registry}")
+    say(f"docker is logged in to {registry}")

@@ -4,6 +4,7 @@ import click
 
 from ...errors import PLACEHOLDER, UserError, not_filled_in
 from ..image import registry_of, repository_of
+from ..show.terminal import say
 from . import options
 
 _FOR_CI = ("ci_service_account", "workload_identity_provider")
@@ -32,4 +33,4 @@ def command(environment: options.Environment) -> None:
             continue
         if "\n" in str(value):
             raise UserError(f"globals.yml: {name} must be a single line.")
-        click.echo(f"{name}={value}")
+        say(f"{name}={value}")

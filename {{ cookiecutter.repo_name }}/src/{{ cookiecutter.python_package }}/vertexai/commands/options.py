@@ -10,9 +10,11 @@ import click
 from kedro.framework.cli.utils import _split_load_versions, _split_params, split_node_names, split_string
 
 from ...errors import launch_extra
+from ..cloud.request import check_job_id
 from ..compile.plan import Plan, plan_pipeline
 from ..compile.spec import Spec
 from ..project import Project
+from ..show.terminal import say
 
 Command = Callable[..., None]
 
@@ -36,7 +38,7 @@ class Environment:
     def warn(self, warnings: Iterable[str]) -> None:
         """Print warnings to stderr."""
         for warning in warnings:
-            click.secho(f"Warning: {warning}", fg="yellow", err=True)
+            say(f"Warning: {warning}", colour="yellow", err=True)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,16 @@ _SELECTION = {
 }
 
 image = click.option("-i", "--image", help="Container image of the steps.  [default: run_config.image]")
-job = click.argument("job")
+
+
+def _job_id(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if value:
+        check_job_id(value, "JOB")
+    return value
+
+
+job = click.argument("job", callback=_job_id)
+job_or_all = click.argument("job", default="", callback=_job_id)
 wait_for_completion = click.option(
     "--wait-for-completion", is_flag=True, help="Follow the job to its end; exit with 1 if it fails."
 )

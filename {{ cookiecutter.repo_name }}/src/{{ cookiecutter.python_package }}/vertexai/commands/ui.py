@@ -5,11 +5,12 @@ import sys
 import click
 
 from ..contract.job import console_url
+from ..show.terminal import say
 from . import options
 
 
 @click.command("ui")
-@click.argument("job", default="")
+@options.job_or_all
 @options.pass_environment
 def command(environment: options.Environment, job: str) -> None:
     """Print the address of a job in Google's console and open it.
@@ -18,6 +19,6 @@ def command(environment: options.Environment, job: str) -> None:
     """
     target = environment.project().target
     url = console_url(target.project_id, target.region, job)
-    click.echo(url)
+    say(url)
     if sys.stdout.isatty():
         click.launch(url)
