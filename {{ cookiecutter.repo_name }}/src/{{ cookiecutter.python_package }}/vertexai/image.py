@@ -9,6 +9,8 @@ from typing import Any
 
 from ..errors import UserError
 
+# Names that only Google can give: https://cloud.google.com/artifact-registry/docs/transition/setup-gcr-repo
+_GOOGLES = re.compile(r"[a-z0-9-]+-docker\.pkg\.dev|([a-z]+\.)?gcr\.io")
 _TITLE, _REVISION = "org.opencontainers.image.title", "org.opencontainers.image.revision"
 
 
@@ -69,6 +71,26 @@ def repository_of(image: str) -> str:
 def registry_of(image: str) -> str:
     """The host, with its port, that an image lies at."""
     return image.partition("/")[0]
+
+
+def is_googles(registry: str) -> bool:
+    """Whether a registry is one of Google's, which may be sent Google's tokens."""
+    return bool(_GOOGLES.fullmatch(registry))
+
+
+def require_googles(image: str) -> str:
+    """The registry of an image, if docker may be logged in to it with a Google token: Google's, or on this machine.
+
+    Raises:
+        UserError: when it is somebody else's.
+    """
+    registry = registry_of(image)
+    if not is_googles(registry) and registry.partition(":")[0] not in ("localhost", "127.0.0.1"):
+        raise UserError(
+            f"{registry} is not a registry of Google's, so it must not get a Google token. To use the image {image}, "
+            "log in there yourself: docker login"
+        )
+    return registry
 
 
 def doubts(project: Path, package: str, image: str) -> str:

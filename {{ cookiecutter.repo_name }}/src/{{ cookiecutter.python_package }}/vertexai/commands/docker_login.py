@@ -3,7 +3,7 @@
 import click
 
 from ...auth.credentials import access_token
-from ..image import login, registry_of
+from ..image import login, require_googles
 from ..show.terminal import say
 from . import options
 
@@ -16,6 +16,6 @@ def command(environment: options.Environment, image: str | None) -> None:
 
     It is logged in as Google's ambient identity: your own login, or the one of the CI job.
     """
-    registry = registry_of(image or environment.project().image)
+    registry = require_googles(image or environment.project().image)
     login(registry, access_token())
     say(f"docker is logged in to {registry}")

@@ -1,0 +1,70 @@
+"""Which registries are sent Google's tokens."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner, Result
+from starter.vertexai.checks.online import _image_pushed
+from starter.vertexai.cli import vertexai
+from starter.vertexai.image import is_googles
+
+OTHERS = [
+    "ghcr.io", "evilgcr.io", "gcr.io.evil.com", "evil.com", "docker.io", "x-docker.pkg.dev.evil.com", "evilpkg.dev",
+    "europe-docker.pkg.dev@evil.com", "user:gcr.io@evil.com", "evil.com#.gcr.io", "evil.com?gcr.io", "gcr.io:8443", "a.b.gcr.io",
+    "x_gcr.io", "GCR.IO.", "127.0.0.1.evil.com", "localhost.evil.com", "127.0.0.1@evil.com",
+]  # fmt: skip
+
+
+@pytest.fixture
+def docker_login(tmp_path, monkeypatch):
+    """The command, with a docker that notes what it is told."""
+    noted = tmp_path / "noted"
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\necho "$@" >> {noted}\ncat >> {noted}\n')
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    def docker_login(image: str) -> tuple[Result, str]:
+        done = CliRunner().invoke(
+            vertexai, ["docker-login", "--image", image], obj=SimpleNamespace(project_path=tmp_path)
+        )
+        return done, noted.read_text() if noted.exists() else ""
+
+    return docker_login
+
+
+@pytest.mark.parametrize("registry", OTHERS)
+def test_docker_login_sends_no_token_to_somebody_elses_registry(registry, docker_login, monkeypatch):
+    monkeypatch.setattr("starter.vertexai.commands.docker_login.access_token", lambda: "s3cret")
+    done, noted = docker_login(f"{registry}/project/images/x:latest")
+    assert done.exit_code == 1
+    assert f"{registry} is not a registry of Google's, so it must not get a Google token." in done.output
+    assert noted == ""
+
+
+@pytest.mark.parametrize(
+    "registry", ["gcr.io", "eu.gcr.io", "europe-west1-docker.pkg.dev", "us-docker.pkg.dev", "127.0.0.1:5000"]
+)
+def test_docker_login_sends_a_token_to_googles_registries(registry, docker_login, monkeypatch):
+    monkeypatch.setattr("starter.vertexai.commands.docker_login.access_token", lambda: "s3cret")
+    done, noted = docker_login(f"{registry}/project/images/x:latest")
+    assert done.exit_code == 0, done.output
+    assert noted == f"login {registry} --username oauth2accesstoken --password-stdin\ns3cret"
+
+
+@pytest.mark.parametrize("registry", [*OTHERS, "127.0.0.1:5000"])
+def test_doctor_asks_no_other_registry(registry, monkeypatch):
+    """With an access token at hand, it would be sent."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    said = _image_pushed(f"{registry}/project/images/x:latest")
+    assert said.endswith("is not in a registry of Google's, so doctor did not look for it")
+    assert not is_googles(registry)
+
+
+def test_no_other_code_sends_a_token_to_a_host_that_a_name_names():
+    """Whoever makes an address of an image's registry goes by the same rule."""
+    package = Path(__file__).parents[1] / "in_place/starter/vertexai"
+    users = [path.name for path in package.rglob("*.py") if "registry_of(" in path.read_text()]
+    assert sorted(users) == ["facts.py", "image.py"]
