@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, masked
 
 # Names that only Google can give: https://cloud.google.com/artifact-registry/docs/transition/setup-gcr-repo
 _GOOGLES = re.compile(r"[a-z0-9-]+-docker\.pkg\.dev|([a-z]+\.)?gcr\.io")
@@ -43,8 +43,7 @@ def build_and_push(project: Path, image: str) -> str:
         UserError: when docker fails.
     """
     require_engine()
-    # A remote's address may have a password in it.
-    source = re.sub("//[^/@]*@", "//", _git(project, "remote", "get-url", "origin"))
+    source = masked(_git(project, "remote", "get-url", "origin"))  # the address may have a password in it
     revision = _git(project, "rev-parse", "HEAD")
     # Without a value, docker takes the base image from the environment, if a variable there names one.
     given = ["BASE_IMAGE", f"REVISION={revision}", f"SOURCE={source}"]

@@ -3,7 +3,7 @@
 from ...errors import UserError
 from .. import tracking
 from ..cloud.client import Vertex
-from ..contract.job import JobIdentity, MlflowRun, PipelineJob
+from ..contract.job import MlflowRun, PipelineJob
 from ..show.progress import progress
 from ..show.terminal import say
 from .options import Environment
@@ -47,13 +47,13 @@ def show_failures(job: PipelineJob) -> None:
         say(f"\n{job.error}", colour="red")
 
 
-def mlflow_runs(environment: Environment, names: list[str]) -> dict[str, MlflowRun]:
+def mlflow_runs(environment: Environment, jobs: list[PipelineJob]) -> dict[str, MlflowRun]:
     """Job name → its MLflow run; none of them, and a warning, when MLflow does not answer."""
-    if not names:
+    if not jobs:
         return {}
     try:
         with tracking.connected(environment.path, environment.env):
-            return tracking.runs_of(names)
+            return tracking.runs_of(jobs)
     except UserError as error:
         say(f"MLflow runs are not shown. {error}", colour="yellow", err=True)
         return {}
@@ -65,7 +65,7 @@ def settle(environment: Environment, job: PipelineJob) -> None:
         return
     try:
         with tracking.connected(environment.path, environment.env):
-            status = tracking.settle(JobIdentity(job.name, "", job.resource_name), job.state, job.error)
+            status = tracking.settle(job.identity, job.state, job.error)
     except UserError as error:
         say(f"The MLflow run could not be ended. {error}", colour="yellow", err=True)
         say(f"Try again with: {environment.kedro} status {job.name}", colour="yellow", err=True)

@@ -29,7 +29,7 @@ def command(environment: options.Environment, job: str, wait_for_completion: boo
     if style == "json":
         say_json(tables.job_as_dict(found))
     elif style in _PAGES:
-        say(_PAGES[style](found, mlflow_runs(environment, [job]).get(job)))
+        say(_PAGES[style](found, mlflow_runs(environment, [found]).get(job)))
     else:
         console().print(tables.job_as_table(found))
         show_failures(found)
