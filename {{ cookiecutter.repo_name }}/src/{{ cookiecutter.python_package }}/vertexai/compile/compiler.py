@@ -24,7 +24,6 @@ from ..settings.resources import Resources
 from .datasets import Artifact
 from .plan import Plan
 from .raw import RawData
-from .refusals import check_known
 
 _SCHEMA_VERSION = "@0.0.1"  # of artifact types
 _STATUS_TYPE = "PipelineTaskFinalStatus"
@@ -38,7 +37,12 @@ _Types = Mapping[str, str]
 
 
 def compile_pipeline(
-    project: Project, plan: Plan, image: str | None = None, load_versions: Mapping[str, str] | None = None
+    project: Project,
+    plan: Plan,
+    image: str | None = None,
+    load_versions: Mapping[str, str] | None = None,
+    is_async: bool = False,
+    cache_here: bool = False,
 ) -> dict[str, Any]:
     """Compile a plan of the project; its ``params`` default to the project's runtime parameters.
 
@@ -47,25 +51,33 @@ def compile_pipeline(
         plan: see ``plan_pipeline``.
         image: container image of the steps, if not ``run_config.image``.
         load_versions: dataset → the version that steps load, as for ``kedro run``.
+        is_async: whether steps load and save their datasets side by side, as for ``kedro run``.
+        cache_here: whether the spec is for this machine, see ``compile_plan``.
 
     Raises:
-        UserError: when a runtime parameter would change nothing, or a step is told more than fits.
+        UserError: when a step is told more than fits.
     """
-    if project.params:
-        _check_params(project, plan)
     run_config = project.settings.run_config
     if image:
         run_config = run_config.model_copy(update={"image": image})
-    return compile_plan(plan, run_config, project.package_name, project.env, project.params, load_versions)
+    common = StepArguments(
+        "",
+        plan.pipeline,
+        env=project.env or "",
+        conf_source=project.conf_source or "",
+        load_versions=load_versions or {},
+        is_async=is_async,
+    )
+    return compile_plan(plan, run_config, project.package_name, common, project.params, cache_here)
 
 
 def compile_plan(
     plan: Plan,
     run_config: RunConfig,
     package: str,
-    env: str | None = None,
+    common: StepArguments | None = None,
     params: Mapping[str, Any] | None = None,
-    load_versions: Mapping[str, str] | None = None,
+    cache_here: bool = False,
 ) -> dict[str, Any]:
     """Build the pipeline spec.
 
@@ -74,9 +86,10 @@ def compile_plan(
         run_config: ``run_config`` of ``vertexai.yml``.
         package: the project's Python package. The pipeline is named after it and, except for ``__default__``, after
             the Kedro pipeline.
-        env: Kedro configuration environment of the steps.
+        common: what all steps are told.
         params: default of the pipeline's ``params``.
-        load_versions: dataset → the version that steps load.
+        cache_here: whether results of earlier runs may be taken although a step's image is not named by digest. Vertex
+            AI does not look what a tag stands for today, and would take results of other code.
 
     Returns:
         The spec as the KFP SDK serialises it (``schemaVersion`` 2.1.0), its tasks in the order they can run.
@@ -86,9 +99,7 @@ def compile_plan(
     """
     image, aliases = run_config.image, run_config.network.host_aliases
     addresses = {name: str(alias.ip) for alias in aliases for name in alias.hostnames}
-    common = StepArguments(
-        task="", pipeline=plan.pipeline, env=env or "", host_aliases=addresses, load_versions=load_versions or {}
-    )
+    common = replace(common or StepArguments("", ""), pipeline=plan.pipeline, host_aliases=addresses)
     default: dict[str, Any] = contract.encode(params or {})
     _refuse_what_does_not_fit(plan, default, run_config.root)
 
@@ -136,10 +147,12 @@ def compile_plan(
                     models=_keys({**taken, **given}, "model"),
                     lineage={name: _lineage(artifact) for name, artifact in given.items()},
                     timeout=step.resources.timeout or 0,
+                    reads=[*plan.reads.get(step.name, ()), *filter(None, [common.conf_source])],
                 )(params=params, **{key: made[key] for key in inputs})
                 task.after(started, *(tasks[name] for name in step.after))
                 task.set_display_name(step.nodes[0] if len(step.nodes) == 1 else step.name)
-                task.set_caching_options(step.cached)
+                named_by_digest = contract.is_digest(step.resources.image or image)
+                task.set_caching_options(step.cached and (named_by_digest or cache_here))
                 _ask_for(task, step.resources)
                 tasks[step.name] = task
                 made |= {key: task.outputs[key] for key in outputs}
@@ -179,14 +192,6 @@ def _importer(raw: RawData) -> str:
 def _told(raw: RawData) -> dict[str, Any]:
     """What lineage is told about uploaded data."""
     return {"path": raw.place, **(raw.uploaded.model_dump(exclude={"uri"}) if raw.uploaded else {})}
-
-
-def _check_params(project: Project, plan: Plan) -> None:
-    pipelines = [plan.pipeline, *([plan.on_exit] if plan.on_exit else [])]
-    inputs = {name for pipeline in pipelines for name in project.pipeline(pipeline).inputs()}
-    consumed = {name.removeprefix("params:") for name in inputs if name.startswith("params:")}
-    consumed |= {""} if "parameters" in inputs else set()
-    check_known(project.params, project.declared_parameters, consumed, project.referenced_parameters, plan.pipeline)
 
 
 def _types(artifacts: Iterable[Artifact | RawData]) -> _Types:

@@ -34,6 +34,9 @@ TIMING = "step timing: "
 # Set by `run-local` where all steps share one disk, so that nothing has to be carried.
 SHARED_DISK_VARIABLE = "VERTEXAI_SHARED_DISK"
 
+# Set in the process of a step to the names of its task and its job, for hooks to look at.
+STEP_VARIABLE, JOB_VARIABLE = "VERTEXAI_STEP", "VERTEXAI_JOB"
+
 # Set in the image to the commit that it was built from.
 REVISION_VARIABLE = "IMAGE_REVISION"
 
@@ -53,7 +56,9 @@ _JOB_PLACEHOLDERS = {
     "job_created": "{{$.pipeline_job_create_time_utc}}",
 }
 _REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:/")
-_NUMBER = "$number"
+# An interpolation of OmegaConf, and the backslashes before it, of which two stand for one.
+_INTERPOLATION = re.compile(r"(\\*)\$\{")
+_EXACT, _PAIRS = "$json", "$pairs"
 _EXACT_INTEGERS = 2**53  # https://protobuf.dev/reference/protobuf/google.protobuf/#value
 
 
@@ -65,9 +70,10 @@ class StepArguments:
 
     Args:
         task: the task's name in the spec. The platform may show the task under another name.
-        pipeline: name of the Kedro pipeline.
+        pipeline: name of the Kedro pipeline; several are joined by commas.
         nodes: Kedro nodes to run, in this order; empty in the first and the last task of a job.
         env: Kedro configuration environment; empty for Kedro's default.
+        conf_source: folder of the configuration, below the project's; empty for Kedro's default.
         artifacts: dataset → key of the artifact by which it travels between steps as a pickle.
         files: dataset of the catalog → key of the artifact by which its files on local disk are carried.
         raw: file or folder that was uploaded → key of the artifact that it is fetched from.
@@ -77,6 +83,9 @@ class StepArguments:
         timeout: seconds after which the step stops itself; 0 for no limit.
         host_aliases: host name → IP address.
         load_versions: dataset → the version to load.
+        is_async: whether datasets are loaded and saved side by side.
+        reads: files and folders on local disk that no step makes. The step needs no list of them; what keeps results
+            of earlier runs on this machine does.
         image: the container image of the steps; only the first task gets it.
         on_exit: Kedro pipeline that the last task runs.
     """
@@ -85,6 +94,7 @@ class StepArguments:
     pipeline: str
     nodes: Sequence[str] = ()
     env: str = ""
+    conf_source: str = ""
     artifacts: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     raw: Mapping[str, str] = field(default_factory=dict)
@@ -93,6 +103,8 @@ class StepArguments:
     timeout: int = 0
     host_aliases: Mapping[str, str] = field(default_factory=dict)
     load_versions: Mapping[str, str] = field(default_factory=dict)
+    is_async: bool = False
+    reads: Sequence[str] = ()
     image: str = ""
     on_exit: str = ""
 
@@ -125,6 +137,12 @@ def parse_step_arguments(argv: Sequence[str] | None = None) -> tuple[StepArgumen
     return StepArguments(**told), read.executor_input, read
 
 
+def argument(argv: Sequence[str], name: str) -> Any:
+    """One of the arguments in what ``StepArguments.argv`` wrote, that travels as JSON; None if it is not there."""
+    option = f"{_option(name)}="
+    return next((json.loads(item.removeprefix(option)) for item in argv if item.startswith(option)), None)
+
+
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
@@ -132,6 +150,11 @@ def _option(name: str) -> str:
 def task_name(name: str) -> str:
     """A Kedro name as KFP allows it for a task: lower case letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "step"
+
+
+def is_digest(image: str) -> bool:
+    """Whether the name of an image says what is in it, as a tag does not."""
+    return "@sha256:" in image
 
 
 def is_local(place: str) -> bool:
@@ -152,25 +175,45 @@ def encode(value: Any) -> Any:
     """Prepare a runtime parameter for its way through a protobuf ``Struct``; ``decode`` undoes it.
 
     A ``Struct`` knows one kind of number, the double: 1.0 comes back as 1, and an integer beyond 2**53 loses digits.
-    Such numbers, and only they, travel as ``{"$number": "1.0"}``.
+    KFP takes no null, and keys are texts. Only what would not arrive as it is travels as ``{"$json": "1.0"}`` or,
+    a dictionary with other keys, as ``{"$pairs": [[1, "x"]]}``.
     """
     if isinstance(value, Mapping):
-        return {key: encode(item) for key, item in value.items()}
+        if all(isinstance(key, str) and key not in (_EXACT, _PAIRS) for key in value):
+            return {key: encode(item) for key, item in value.items()}
+        return {_PAIRS: [[encode(key), encode(item)] for key, item in value.items()]}
     if isinstance(value, list | tuple):
         return [encode(item) for item in value]
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
         return value
-    exact = abs(value) <= _EXACT_INTEGERS if isinstance(value, int) else math.isfinite(value) and value % 1
-    return value if exact else {_NUMBER: repr(value)}
+    if isinstance(value, int):
+        exact = abs(value) <= _EXACT_INTEGERS
+    else:
+        exact = value is not None and math.isfinite(value) and value % 1 != 0
+    return value if exact else {_EXACT: json.dumps(value)}
 
 
 def decode(value: Any) -> Any:
     """Undo ``encode``. A whole number that a ``Struct`` turned into a double becomes an integer again."""
     if isinstance(value, Mapping):
-        if set(value) == {_NUMBER}:
-            text = value[_NUMBER]
-            return int(text) if text.lstrip("-").isdigit() else float(text)
+        if set(value) == {_EXACT}:
+            return json.loads(value[_EXACT])
+        if set(value) == {_PAIRS}:
+            return {decode(key): decode(item) for key, item in value[_PAIRS]}
         return {key: decode(item) for key, item in value.items()}
     if isinstance(value, list):
         return [decode(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def literal(value: Any) -> Any:
+    """Escape a runtime parameter, so that Kedro's configuration takes its texts as they are.
+
+    OmegaConf would evaluate ``${…}`` in them, and call resolvers such as ``${gcp.access_token:}``. A value that is
+    given at run time is data.
+    """
+    if isinstance(value, Mapping):
+        return {key: literal(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [literal(item) for item in value]
+    return _INTERPOLATION.sub(r"\1\1\${", value) if isinstance(value, str) else value

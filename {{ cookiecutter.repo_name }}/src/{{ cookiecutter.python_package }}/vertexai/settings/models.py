@@ -106,6 +106,7 @@ class RunConfig(Strict):
     caching: bool | dict[str, bool] = Field(
         False, description="whether results of earlier runs are taken: for all steps, or as resources"
     )
+    hook_params: list[str] = Field([], description="runtime parameters that no node takes, but hooks read")
     on_exit_pipeline: str | None = Field(
         None, description="Kedro pipeline that runs at the end of a job, whether the job succeeded or failed"
     )

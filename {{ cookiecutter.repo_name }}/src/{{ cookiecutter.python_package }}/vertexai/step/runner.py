@@ -40,6 +40,7 @@ class StepRunner(SequentialRunner):
         artifacts: dataset → where it is kept between steps.
         models: dataset that is a model of the MLflow run → the model's address; empty if this step makes it.
         hooks: objects with Kedro hook methods, for this run only.
+        is_async: whether a node's datasets are loaded and saved side by side.
 
     Attributes:
         model_uris: dataset → the address of the model that this step has made.
@@ -50,8 +51,9 @@ class StepRunner(SequentialRunner):
         artifacts: Mapping[str, ArtifactDataset] | None = None,
         models: Mapping[str, str] | None = None,
         hooks: Sequence[object] = (),
+        is_async: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(is_async=is_async)
         self._artifacts = artifacts or {}
         self._models = models or {}
         self._hooks = hooks
