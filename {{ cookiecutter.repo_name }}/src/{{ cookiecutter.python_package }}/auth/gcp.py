@@ -66,8 +66,7 @@ class IdToken:
             try:
                 if self._credentials is None:
                     self._credentials = self._make_credentials()
-                started = time.monotonic()
-                self._keep(self._refreshed(), started)
+                self._refresh()
                 return
             except (GoogleAuthError, OSError, ValueError) as error:
                 status = _status(error)
@@ -78,18 +77,17 @@ class IdToken:
                     return
                 time.sleep(wait * random.uniform(0.8, 1.2))
 
-    def _refreshed(self) -> int:
-        """Get a token and return its lifetime in seconds, as its claims say: this machine's clock may be wrong."""
+    def _refresh(self) -> None:
+        """Keep a new token for as long as its claims say, because this machine's clock may be wrong."""
+        started = time.monotonic()
         try:
             self._credentials.refresh(Request())
-            claims = jwt.decode(self._credentials.token, verify=False)
-            return int(claims["exp"] - claims["iat"])
+            token = self._credentials.token
+            claims = jwt.decode(token, verify=False)
+            lifetime = claims["exp"] - claims["iat"] - 1  # iat is rounded down, so up to a second has gone by
         except (MalformedError, KeyError, TypeError):  # these quote the token
             raise GoogleAuthError("the answer has no token that can be read") from None
-
-    def _keep(self, lifetime: float, started: float) -> None:
-        lifetime -= 1  # iat is rounded down, so up to a second has gone by
-        self._token = self._credentials.token
+        self._token = token
         self._ends_at = started + lifetime
         self._renew_at = self._ends_at - min(_MARGIN, lifetime / 10)
 

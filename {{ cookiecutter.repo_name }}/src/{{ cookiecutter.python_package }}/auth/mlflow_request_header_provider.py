@@ -21,6 +21,7 @@ from mlflow.tracking.request_header.abstract_request_header_provider import Requ
 
 from ..errors import PLACEHOLDER, AuthorizationError, not_filled_in
 
+_GUARD = "only-to-the-tracking-server"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -38,15 +39,13 @@ class RequestHeaderProviderWithKedroContext(RequestHeaderProvider):
 
     # Each Kedro context registers one more provider. Only the one of the newest context sends headers.
     _newest: ClassVar["RequestHeaderProviderWithKedroContext | None"] = None
-    # The names of the headers that it has sent last.
-    _sent: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, kedro_context: KedroContext, **init_kwargs: Any) -> None:
         self.kedro_context = kedro_context
         self.params = _agreed(init_kwargs, kedro_context)
         _refuse_placeholders(self.params, kedro_context)
         RequestHeaderProviderWithKedroContext._newest = self
-        os.environ.setdefault(MLFLOW_TRACKING_AUTH.name, _Guard.name)
+        os.environ.setdefault(MLFLOW_TRACKING_AUTH.name, _GUARD)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -70,7 +69,6 @@ def _guarded(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
             raise AuthorizationError(f"{where}: {type(error).__name__}: {error}") from None
         if method.__name__ == "request_headers" and result:
             _refuse_plain_http(self)
-            RequestHeaderProviderWithKedroContext._sent = tuple(result)
         return result
 
     return guarded
@@ -79,11 +77,9 @@ def _guarded(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
 class _Guard(RequestAuthProvider):
     """Lets requests with the provider's headers go to the tracking server and to nowhere else."""
 
-    name = "only-to-the-tracking-server"
-
     def get_name(self) -> str:
         """By this name, the environment variable MLFLOW_TRACKING_AUTH chooses it."""
-        return self.name
+        return _GUARD
 
     def get_auth(self) -> Callable[[Any], Any]:
         """What ``requests`` calls with each request before it is sent."""
@@ -94,23 +90,24 @@ _request_auth_provider_registry.register(_Guard)
 
 
 def _guard(request: Any) -> Any:
-    def refuse_redirect(answer: Any, **_: Any) -> None:
-        if answer.is_redirect:
-            refuse(urljoin(answer.url, answer.headers["Location"]))
-
-    def refuse(url: str) -> None:
-        server = _origin(mlflow.get_tracking_uri())
-        sent = [name for name in RequestHeaderProviderWithKedroContext._sent if name in request.headers]
-        if sent and _origin(url) != server:
-            raise AuthorizationError(
-                f"The header {', '.join(sent)} is for the tracking server at {server}, but this request would take it "
-                f"to {_origin(url)}. Look for that address in mlflow.yml (server.mlflow_registry_uri) and in the "
-                "artifact location of the MLflow experiment; if it is in neither, the server redirects to it."
-            )
-
-    refuse(request.url)
-    request.register_hook("response", refuse_redirect)
+    _refuse_elsewhere(request.url)
+    request.register_hook("response", _look_at_redirect)
     return request
+
+
+def _look_at_redirect(answer: Any, **_: Any) -> None:
+    if answer.is_redirect:
+        _refuse_elsewhere(urljoin(answer.url, answer.headers["Location"]))
+
+
+def _refuse_elsewhere(url: str) -> None:
+    provider, server = RequestHeaderProviderWithKedroContext._newest, _origin(mlflow.get_tracking_uri())
+    if provider and provider.in_context() and _origin(url) != server:
+        raise AuthorizationError(
+            f"The authorization header is for the tracking server at {server}, but a request would take it to "
+            f"{_origin(url)}. Look for that address in mlflow.yml (server.mlflow_registry_uri) and in the artifact "
+            "location of the MLflow experiment; if it is in neither, the server redirects to it."
+        )
 
 
 def _origin(url: str) -> str:

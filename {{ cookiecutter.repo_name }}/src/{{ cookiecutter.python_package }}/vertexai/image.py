@@ -15,15 +15,22 @@ _TITLE, _REVISION = "org.opencontainers.image.title", "org.opencontainers.image.
 
 
 def login(registry: str, token: str) -> None:
-    """Log docker in to one of Google's registries. The token goes to docker by its input, not by a command line.
+    """Log docker in to a registry of Google's, or one on this machine.
+
+    The token goes to docker by its input, not by a command line.
 
     Args:
         registry: its host name.
         token: an access token. https://cloud.google.com/artifact-registry/docs/docker/authentication#token
 
     Raises:
-        UserError: when docker or the registry refuses.
+        UserError: when it is another registry, which must not get the token, or when docker or the registry refuses.
     """
+    if not is_googles(registry) and registry.partition(":")[0] not in ("localhost", "127.0.0.1"):
+        raise UserError(
+            f"{registry} is not a registry of Google's, so it must not get a Google token. Log in there yourself: "
+            "docker login"
+        )
     done = docker("login", registry, "--username", "oauth2accesstoken", "--password-stdin", typed=token)
     if done.returncode:
         raise UserError(f"docker login {registry}: {done.stderr.strip()}")
@@ -75,21 +82,6 @@ def registry_of(image: str) -> str:
 def is_googles(registry: str) -> bool:
     """Whether a registry is one of Google's, which may be sent Google's tokens."""
     return bool(_GOOGLES.fullmatch(registry))
-
-
-def require_googles(image: str) -> str:
-    """The registry of an image, if docker may be logged in to it with a Google token: Google's, or on this machine.
-
-    Raises:
-        UserError: when it is somebody else's.
-    """
-    registry = registry_of(image)
-    if not is_googles(registry) and registry.partition(":")[0] not in ("localhost", "127.0.0.1"):
-        raise UserError(
-            f"{registry} is not a registry of Google's, so it must not get a Google token. To use the image {image}, "
-            "log in there yourself: docker login"
-        )
-    return registry
 
 
 def doubts(project: Path, package: str, image: str) -> str:

@@ -83,19 +83,15 @@ def labels_of(project: str, env: str | None, pipeline: str | None = None) -> dic
     return labels | ({PIPELINE: label_value(pipeline)} if pipeline else {})
 
 
-def check_job_id(job_id: str, said: str = "--job-id") -> None:
+def check_job_id(job_id: str) -> None:
     """Refuse a job id that Vertex AI would refuse.
-
-    Args:
-        job_id: the id.
-        said: the option or argument that it was given by.
 
     Raises:
         UserError: when the id breaks Vertex AI's rule; the message states the rule.
     """
     if not _JOB_ID.fullmatch(job_id):
         raise UserError(
-            f"{said} {job_id}: use at most 127 lower-case letters, digits and hyphens, and begin with a letter."
+            f"{job_id} is not a job id: use up to 127 lower-case letters, digits and hyphens, and begin with a letter."
         )
 
 

@@ -4,8 +4,7 @@ import click
 
 from ..cloud.client import Vertex
 from ..contract.job import State
-from ..show.terminal import say
-from . import options
+from . import options, say
 from .follow import exit_code, follow
 
 

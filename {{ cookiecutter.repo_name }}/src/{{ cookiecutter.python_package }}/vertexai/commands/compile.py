@@ -6,8 +6,7 @@ import click
 
 from ..checks.data import sources
 from ..compile.spec import write_spec
-from ..show.terminal import say
-from . import options
+from . import options, say
 
 
 @click.command("compile")

@@ -3,9 +3,8 @@
 import click
 
 from ...auth.credentials import access_token
-from ..image import login, require_googles
-from ..show.terminal import say
-from . import options
+from ..image import login, registry_of
+from . import options, say
 
 
 @click.command("docker-login")
@@ -16,6 +15,6 @@ def command(environment: options.Environment, image: str | None) -> None:
 
     It is logged in as Google's ambient identity: your own login, or the one of the CI job.
     """
-    registry = require_googles(image or environment.project().image)
+    registry = registry_of(image or environment.project().image)
     login(registry, access_token())
     say(f"docker is logged in to {registry}")

@@ -8,8 +8,7 @@ import click
 from ..checks.check import Check
 from ..checks.offline import offline as offline_checks
 from ..checks.online import online as online_checks
-from ..show.terminal import say, say_json
-from . import options
+from . import options, say, say_json
 
 
 @click.command("doctor")

@@ -4,8 +4,7 @@ import click
 
 from ...errors import PLACEHOLDER, UserError, not_filled_in
 from ..image import registry_of, repository_of
-from ..show.terminal import say
-from . import options
+from . import options, say
 
 # What CI needs and anybody may know. The rest of globals.yml, secrets that it resolves for instance, is not printed.
 _FACTS = ("project_id", "region", "bucket", "artifact_registry", "service_account")

@@ -5,7 +5,7 @@ from .. import tracking
 from ..cloud.client import Vertex
 from ..contract.job import MlflowRun, PipelineJob
 from ..show.progress import progress
-from ..show.terminal import say
+from . import say
 from .options import Environment
 
 

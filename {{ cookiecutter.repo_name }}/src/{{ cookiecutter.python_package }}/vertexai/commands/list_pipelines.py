@@ -5,8 +5,7 @@ import click
 from ..cloud.client import Vertex
 from ..cloud.request import labels_of
 from ..show import tables
-from ..show.terminal import console, say_json
-from . import options
+from . import console, options, say_json
 from .follow import mlflow_runs
 
 

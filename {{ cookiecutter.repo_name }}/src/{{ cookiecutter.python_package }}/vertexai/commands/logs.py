@@ -4,8 +4,7 @@ import click
 
 from ..cloud.client import Vertex
 from ..cloud.logs import read_logs
-from ..show.terminal import say
-from . import options
+from . import options, say
 
 
 @click.command("logs")

@@ -10,11 +10,10 @@ import click
 from kedro.framework.cli.utils import _split_load_versions, _split_params, split_node_names, split_string
 
 from ...errors import launch_extra
-from ..cloud.request import check_job_id
 from ..compile.plan import Plan, plan_pipeline
 from ..compile.spec import Spec
 from ..project import Project
-from ..show.terminal import say
+from . import say
 
 Command = Callable[..., None]
 
@@ -86,16 +85,7 @@ image = click.option("-i", "--image", help="Container image of the steps.  [defa
 params = click.option(
     "--params", default="", callback=_split_params, help="Runtime parameters as for kedro run: a=1,b.c=x"
 )
-
-
-def _job_id(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    if value:
-        check_job_id(value, "JOB")
-    return value
-
-
-job = click.argument("job", callback=_job_id)
-job_or_all = click.argument("job", default="", callback=_job_id)
+job = click.argument("job")
 wait_for_completion = click.option(
     "--wait-for-completion", is_flag=True, help="Follow the job to its end; exit with 1 if it fails."
 )

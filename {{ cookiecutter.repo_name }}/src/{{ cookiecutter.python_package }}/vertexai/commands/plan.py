@@ -5,8 +5,7 @@ from dataclasses import asdict
 import click
 
 from ..show import tables
-from ..show.terminal import console, say, say_json
-from . import options
+from . import console, options, say, say_json
 
 
 @click.command("plan")

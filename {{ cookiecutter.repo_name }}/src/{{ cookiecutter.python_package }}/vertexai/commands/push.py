@@ -3,8 +3,7 @@
 import click
 
 from ..image import build_and_push
-from ..show.terminal import say
-from . import options
+from . import options, say
 
 
 @click.command("push")

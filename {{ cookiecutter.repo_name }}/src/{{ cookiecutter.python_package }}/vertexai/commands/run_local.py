@@ -20,8 +20,7 @@ from ..local.scheduler import run_spec
 from ..project import tracking_uri
 from ..show import tables
 from ..show.progress import progress
-from ..show.terminal import console, say
-from . import options
+from . import console, options, say
 
 # What DuckDB and SQLite say about a file that another process has opened.
 _LOCKED = re.compile("could not set lock|database is locked", re.IGNORECASE)

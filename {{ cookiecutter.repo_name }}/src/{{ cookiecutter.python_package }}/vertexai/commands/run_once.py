@@ -10,8 +10,7 @@ from ..cloud.client import Vertex
 from ..cloud.request import check_job_id, labels_of, make_request
 from ..contract.job import new_job_name
 from ..image import build_and_push, doubts
-from ..show.terminal import say, say_json
-from . import options
+from . import options, say, say_json
 from .follow import exit_code, follow
 
 

@@ -8,8 +8,7 @@ from ...errors import UserError
 from ..cloud import schedules
 from ..cloud.client import Vertex
 from ..cloud.request import ENTRY, Request, label_value, labels_of, make_request
-from ..show.terminal import say
-from . import options
+from . import options, say
 
 _COLOURS = {"created": "green", "updated": "yellow", "replaced": "yellow", "deleted": "red", "left": "yellow"}
 

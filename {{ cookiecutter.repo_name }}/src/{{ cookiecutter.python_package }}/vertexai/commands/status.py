@@ -4,8 +4,7 @@ import click
 
 from ..cloud.client import Vertex
 from ..show import tables
-from ..show.terminal import console, say, say_json
-from . import options
+from . import console, options, say, say_json
 from .follow import exit_code, follow, mlflow_runs, settle, show_failures
 
 # For a page of CI: the summary of a GitHub job, the report with links of a GitLab job.

@@ -5,12 +5,11 @@ import sys
 import click
 
 from ..contract.job import console_url
-from ..show.terminal import say
-from . import options
+from . import options, say
 
 
 @click.command("ui")
-@options.job_or_all
+@click.argument("job", default="")
 @options.pass_environment
 def command(environment: options.Environment, job: str) -> None:
     """Print the address of a job in Google's console and open it.

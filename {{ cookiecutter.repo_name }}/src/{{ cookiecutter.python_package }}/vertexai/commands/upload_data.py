@@ -8,8 +8,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from ...errors import shown
 from ..checks.data import to_upload
 from ..cloud.upload import record, require_bucket, upload
-from ..show.terminal import console, say
-from . import options
+from . import console, options, say
 
 
 @click.command("upload-data")

@@ -192,7 +192,7 @@ def new_job_name(pipeline: str) -> str:
 
 def console_url(project_id: str, region: str, job: str = "") -> str:
     """The page of a pipeline job in Google's console; the page that lists all jobs if none is given."""
-    place = f"locations/{region}/pipelines/runs/{job}" if job else "pipelines/runs"
+    place = f"locations/{region}/pipelines/runs/{quote(job, safe='', errors='replace')}" if job else "pipelines/runs"
     return f"{_CONSOLE}/vertex-ai/{place}?project={project_id}"
 
 

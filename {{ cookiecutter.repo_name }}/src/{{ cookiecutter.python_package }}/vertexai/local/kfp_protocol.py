@@ -6,7 +6,7 @@ in the command by parts of that message, and reads afterwards what the task has 
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -21,7 +21,7 @@ _NAME = re.compile(r"\w[\w.-]*")
 _KEYED = re.compile(r"\.(inputs|outputs)\.(parameters|artifacts)\['(.+?)'\](?:\.(\w+))?(?:\['(.+?)'\])?")
 
 
-def refuse_paths(pipeline: str, tasks: Iterable[Task]) -> None:
+def refuse_paths(pipeline: str, tasks: Sequence[Task]) -> None:
     """Refuse a spec whose names lead out of the job's folder.
 
     Args:
@@ -31,10 +31,9 @@ def refuse_paths(pipeline: str, tasks: Iterable[Task]) -> None:
     Raises:
         UserError: naming all such names.
     """
-    names = [pipeline]
-    for task in tasks:
-        kinds = (definitions(task.component, "output", kind) for kind in ("parameters", "artifacts"))
-        names += [task.name, *chain(*kinds)]
+    kinds = "parameters", "artifacts"
+    outputs = (definitions(task.component, "output", kind) for task in tasks for kind in kinds)
+    names = [pipeline, *(task.name for task in tasks), *chain(*outputs)]
     if wrong := [repr(name) for name in names if not _NAME.fullmatch(name)]:
         raise UserError(
             f"The spec has names that cannot be those of files: {', '.join(wrong)}. The names of a pipeline, its tasks "
