@@ -13,7 +13,8 @@ from test_hostile_text import HOSTILE, is_safe
 pytestmark = pytest.mark.slow
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJ4In0.c2lnbmF0dXJl"
-# What a command line can have and Kedro's --params does not take apart. Linux allows an argument 128 KiB.
+# What a command line can have and Kedro's --params does not take apart, to be written as YAML. Linux allows an argument
+# 128 KiB.
 TYPABLE = {
     f"p{number}": text[:20_000].replace(",", ";")
     for number, text in enumerate(HOSTILE.values())
@@ -35,13 +36,13 @@ def take(given):
 
 
 def fail(x):
-    print(*HOSTILE, sep="\\n")
+    print(*(text.encode(errors="replace").decode() for text in HOSTILE), sep="\\n")
     raise ValueError("Bearer {TOKEN} " + "\\n".join(HOSTILE))
 """
     nodes = "Node(take, 'params:hostile', 'x', name='take'), Node(fail, 'x', 'y', name='fail')"
     project = with_pipeline(source(nodes, code))
     (project / "conf/base/parameters.yml").write_text("hostile: {}\n")
-    params = ",".join(f"hostile.{name}={text}" for name, text in TYPABLE.items())
+    params = ",".join(f"hostile.{name}={json.dumps(text)}" for name, text in TYPABLE.items())
     done = vertexai(project, "run-local", "-p", "under_test", "--params", params, HOME="/secret-home")
     assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-2000:]
     assert json.loads((project / "given.json").read_text()) == TYPABLE

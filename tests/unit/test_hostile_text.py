@@ -221,6 +221,14 @@ def test_wrong_usage_is_quoted_as_text(text):
     assert is_safe(done.output)
 
 
+@pytest.mark.parametrize("text", ["[red]x", "${", "${a", "a: b: c", "@x", "`x`", "'x", "{", "*x", "!x", "\x1b[2J", "&"])
+def test_a_parameter_that_kedro_cannot_read_is_wrong_usage(text):
+    done = CliRunner().invoke(vertexai, ["plan", "--params", f"a={text}"])
+    assert done.exit_code == (2 if "YAML" in done.output else 1)
+    assert isinstance(done.exception, SystemExit) or "YAML" not in done.output
+    assert is_safe(done.output)
+
+
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_label_has_only_what_a_label_may_have(text):
     label = label_value(text)

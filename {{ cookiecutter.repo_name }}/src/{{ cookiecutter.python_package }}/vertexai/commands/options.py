@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 from kedro.framework.cli.utils import _split_load_versions, _split_params, split_node_names, split_string
+from omegaconf.errors import OmegaConfBaseException
 
 from ...errors import launch_extra
 from ..compile.plan import Plan, plan_pipeline
@@ -81,10 +83,17 @@ _NOT_ONLY_MISSING = (
     "before a job runs. To take what an earlier run has made, see run_config.caching."
 )
 
+
+def _params(context: click.Context, parameter: click.Parameter, text: str) -> dict[str, Any]:
+    try:
+        return _split_params(context, parameter, text)
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        said = getattr(error, "problem", "") or str(error).partition("\n")[0]
+        raise click.BadParameter(f"Kedro reads values as YAML, and {said}. Put them into quotes: a='\"[x\"'") from None
+
+
 image = click.option("-i", "--image", help="Container image of the steps.  [default: run_config.image]")
-params = click.option(
-    "--params", default="", callback=_split_params, help="Runtime parameters as for kedro run: a=1,b.c=x"
-)
+params = click.option("--params", default="", callback=_params, help="Runtime parameters as for kedro run: a=1,b.c=x")
 job = click.argument("job")
 wait_for_completion = click.option(
     "--wait-for-completion", is_flag=True, help="Follow the job to its end; exit with 1 if it fails."
