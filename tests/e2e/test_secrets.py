@@ -1,5 +1,7 @@
 """What is secret is not printed, and one job's MLflow run is not taken for another's."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +61,18 @@ def test_facts_prints_what_ci_needs_and_nothing_else(bake):
         assert done.returncode == 1
         assert "globals.yml: region must be a single line" in done.stderr
         assert "evil" not in done.stdout
+
+
+def test_two_environments_that_share_a_bucket_do_not_share_a_folder(bake):
+    project: Path = bake(**FACTS)
+    shutil.copytree(project / "conf/cloud", project / "conf/prod")
+    roots = set()
+    for how, env in ((["-e", "cloud"], ""), (["-e", "prod"], ""), ([], "prod")):
+        variables = {"KEDRO_ENV": env} if env else {}
+        done = run(BIN / "kedro", "vertexai", *how, "run-once", "--dry-run", cwd=project, **variables)
+        assert done.returncode == 0, done.stderr
+        roots.add(json.loads(done.stdout)["runtimeConfig"]["gcsOutputDirectory"])
+    assert roots == {"gs://bucket/test-project/cloud", "gs://bucket/test-project/prod"}
 
 
 def test_the_password_of_a_tracking_uri_is_not_shown(bake, tmp_path, monkeypatch):

@@ -15,9 +15,16 @@ from starter.errors import UserError, shown
 from starter.vertexai.cli import vertexai
 from starter.vertexai.cloud.request import check_job_id, label_value
 from starter.vertexai.commands import follow
+from starter.vertexai.compile.compiler import compile_plan
+from starter.vertexai.compile.spec import tasks
+from starter.vertexai.contract import StepArguments, parse_step_arguments
+from starter.vertexai.contract.catalog import Catalog
 from starter.vertexai.contract.job import MlflowRun, PipelineJob, State, TaskRun, console_url
+from starter.vertexai.local.kfp_protocol import command_line, executor_input
+from starter.vertexai.settings.models import RunConfig
 from starter.vertexai.show import tables, terminal
 from starter.vertexai.show.progress import progress
+from starter.vertexai.step.carry import Carrier
 from starter.vertexai.step.run_tags import error_text
 
 PACKAGE = Path(__file__).parents[1] / "in_place/starter"
@@ -152,6 +159,44 @@ def test_a_name_cannot_leave_its_place_in_the_graph(text):
     assert not set(label) & set("\"`<>[](){}|\\$!*'")
     if len(text) < 1000:
         terminal.console().print(tables.as_table(plan))
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_the_name_of_a_dataset_reaches_the_step_as_it_is(text):
+    """The platform replaces placeholders in the arguments of a step, wherever they are in them."""
+    from test_plan import planned, same
+
+    name = text[:2000]
+    plan = planned(Node(same, "raw", name, name="one"), Node(same, name, "end", name="two"))
+    for task in tasks(compile_plan(plan, RunConfig(image="x"), "demo")):
+        given = executor_input(task, {}, {key: {"uri": "u"} for key in task.artifacts}, "folder")
+        constants = {
+            f"pipeline_job_{what}": "evaluated" for what in ("name", "uuid", "resource_name", "create_time_utc")
+        }
+        arguments, _input, _job = parse_step_arguments(command_line(task, given, constants)[3:])
+        assert list(arguments.artifacts) == ([name] if task.name in ("one", "two") else [])
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_file_of_any_name_is_carried_as_it_is(text, tmp_path, monkeypatch):
+    name = text.replace("/", "|").replace("\0", "")[:80].encode(errors="replace").decode().strip() or "x"
+    first, second = tmp_path / "one", tmp_path / "two"
+    for disk in (first, second):
+        disk.mkdir()
+    monkeypatch.chdir(first)
+    (first / "data/parts").mkdir(parents=True)
+    (first / "data/parts" / name).write_text("content")
+    entry = {"type": "partitions.PartitionedDataset", "path": "data/parts", "dataset": "pandas.CSVDataset"}
+    catalog = Catalog({"parts": entry}, "catalog.yml")
+    arguments = StepArguments("step", "p", files={"parts": "data_parts"})
+    made = {"data_parts": {"artifacts": [{"uri": f"memory://bucket{tmp_path}"}]}}
+    put = Carrier(arguments, catalog, {}, made).put()
+    monkeypatch.chdir(second)
+    Carrier(arguments, catalog, {"data_parts": {"artifacts": [put["data_parts"]]}}, {}).fetch()
+    assert [file.name for file in (second / "data/parts").iterdir()] == [name]
+    assert {file for file in tmp_path.rglob("*") if file.is_file()} == {
+        tmp_path / disk / "data/parts" / name for disk in ("one", "two")
+    }
 
 
 @pytest.mark.parametrize("text", TEXTS)

@@ -1,6 +1,6 @@
 """Compiled spec and settings → the request for a pipeline job, in the JSON of Vertex AI's REST API.
 
-What ``run-once --dry-run`` prints is exactly what is sent.
+What ``run-once --dry-run`` prints is what is sent, but for what looks like a secret.
 https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.pipelineJobs
 """
 

@@ -1,6 +1,7 @@
 """Options and arguments that commands share, and what a command gets for them."""
 
 import functools
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,10 @@ class Environment:
 
     def project(self, params: dict[str, Any] | None = None, conf_source: str | None = None) -> Project:
         """The project, read in that environment with these runtime parameters."""
-        return Project(self.path, self.env, params, conf_source)
+        project = Project(self.path, self.env, params, conf_source)
+        if self.env:
+            os.environ["KEDRO_ENV"] = self.env  # the configuration may take it, as run_config.root does
+        return project
 
     def warn(self, warnings: Iterable[str]) -> None:
         """Print warnings to stderr."""
