@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kedro.config import MissingConfigException
 from kedro.framework.project import pipelines, settings
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
 
 from ..errors import PLACEHOLDER, UserError, did_you_mean, in_own_code, not_filled_in
 from .contract import leaves, literal
-from .settings.files import ConfigFiles, patterns_of
+from .settings.carried_over import without_meaningless_keys
+from .settings.configuration import Configuration
 from .settings.models import Settings, Target, parse_settings
-from .settings.unreadable import unreadable
 
 _TRACKING_URI = "MLFLOW_TRACKING_URI"
 
@@ -59,16 +58,14 @@ class Project:
             raise UserError(
                 f"--conf-source {conf_source}: name a folder of this project, because the steps read it in their image."
             )
+        self.configuration = Configuration(
+            self.path, conf, env, settings.CONFIG_LOADER_CLASS, settings.CONFIG_LOADER_ARGS
+        )
         # A name and never a path: CI's approvals are given to names.
         if env and (not re.fullmatch(r"[\w-]+", env) or not (conf / env).is_dir()):
             known = [folder.name for folder in conf.iterdir() if folder.is_dir()]
             given = "KEDRO_ENV" if os.environ.get("KEDRO_ENV") == env else "--env"
             raise UserError(f"{given} {env}: there is no folder {conf.name}/{env}.{did_you_mean(env, known)}")
-
-    @property
-    def files(self) -> ConfigFiles:
-        """The files of the configuration."""
-        return ConfigFiles(self._conf, self.env, settings.CONFIG_LOADER_ARGS)
 
     @property
     def settings_file(self) -> str:
@@ -85,14 +82,22 @@ class Project:
         raw = self.config("vertexai")
         if not raw:
             raise UserError(f"{self.settings_file}: not found, or empty. It needs at least run_config.image.")
+        raw, warnings = without_meaningless_keys(raw, self.settings_file)
+        self.warnings += warnings
         parsed = parse_settings(raw, self.settings_file)
         root = self._with_scheme(parsed.run_config.root)
         return parsed.model_copy(update={"run_config": parsed.run_config.model_copy(update={"root": root})})
 
     @property
+    def catalog_hooks(self) -> list[str]:
+        """The project's own hooks that may add datasets to the catalog: ``AddNumbers.after_catalog_created``"""
+        names = ("after_catalog_created", "before_pipeline_run")
+        return [f"{type(hook).__name__}.{name}" for hook in settings.HOOKS for name in names if hasattr(hook, name)]
+
+    @property
     def left_behind(self) -> list[str]:
         """What is to be said about configuration that this machine reads and the steps on Vertex AI do not."""
-        files = ", ".join(str(path.relative_to(self.path)) for path in self.files.left_behind)
+        files = ", ".join(str(path.relative_to(self.path)) for path in self.configuration.left_behind)
         cure = "Move what the steps need to another environment, and name that with -e."
         return (
             [f"{files}: read on this machine, but not in the image, which has no conf/local. {cure}"] if files else []
@@ -165,14 +170,19 @@ class Project:
         Raises:
             UserError: when a file is not well-formed, or takes what is nowhere.
         """
-        return self._read(name, self.params)
+        return self.configuration.read(name, literal(self.params))
 
     @property
     def declared_parameters(self) -> dict[str, Any]:
         """``parameters*.yml`` as it is without runtime parameters, except those that files ask for, nested."""
-        asked = {name.partition(".")[0] for name in self.files.runtime_params}
+        asked = {name.partition(".")[0] for name in self.configuration.runtime_params}
         given = {name: value for name, value in self.params.items() if name in asked}
-        return self._read("parameters", given)
+        return self.configuration.read("parameters", literal(given))
+
+    @property
+    def resolved_at_start(self) -> dict[str, Any]:
+        """See ``Configuration.resolved_at_start``."""
+        return self.configuration.resolved_at_start(literal(self.params))
 
     @property
     def mlflow_tracking_uri(self) -> str:
@@ -210,7 +220,7 @@ class Project:
             return []
         return [
             f"{file.relative_to(self.path)}: {key}: {value}"
-            for file in self.files.of("globals", *names)
+            for file in self.configuration.files("globals", *names)
             for key, value in leaves(yaml.safe_load(file.read_text(encoding="utf-8")))
             if used.intersection(PLACEHOLDER.findall(str(value)))
         ]
@@ -236,18 +246,6 @@ class Project:
             )
         self.warnings.append(f"{where} is read as the bucket gs://{root}. Write it with gs:// to be clear.")
         return f"gs://{root}"
-
-    def _read(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
-        try:
-            loader = settings.CONFIG_LOADER_CLASS(
-                conf_source=str(self._conf), env=self.env, runtime_params=literal(params), **settings.CONFIG_LOADER_ARGS
-            )
-            getattr(loader, "config_patterns", {}).setdefault(name, patterns_of(name))
-            return loader[name] or {}
-        except MissingConfigException:
-            return {}
-        except Exception as error:
-            raise UserError(unreadable(error, self.files.of(name, "globals"), self.path)) from error
 
 
 @contextmanager

@@ -82,22 +82,25 @@ _SELECTION = {
     "to_outputs": ("--to-outputs", "What these datasets need.", split_string),
 }
 
+
+def _parse_params(ctx: click.Context, param: click.Parameter, value: str) -> Any:
+    """Runtime parameters as Kedro reads them; of a value that is no YAML, Kedro would show a traceback."""
+    try:
+        return _split_params(ctx, param, value)
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        said = " ".join(str(error).split())
+        raise click.BadParameter(f"{value!r} has a value that is not well-formed YAML ({said}).", ctx, param) from None
+
+
 _NOT_ONLY_MISSING = (
     "--only-missing-outputs: steps run in containers that start with empty disks, so no output can be there "
     "before a job runs. To take what an earlier run has made, see run_config.caching."
 )
 
-
-def _params(context: click.Context, parameter: click.Parameter, text: str) -> dict[str, Any]:
-    try:
-        return _split_params(context, parameter, text)
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        said = getattr(error, "problem", "") or str(error).partition("\n")[0]
-        raise click.BadParameter(f"Kedro reads values as YAML, and {said}. Put them into quotes: a='\"[x\"'") from None
-
-
 image = click.option("-i", "--image", help="Container image of the steps.  [default: run_config.image]")
-params = click.option("--params", default="", callback=_params, help="Runtime parameters as for kedro run: a=1,b.c=x")
+params = click.option(
+    "--params", default="", callback=_parse_params, help="Runtime parameters as for kedro run: a=1,b.c=x"
+)
 job = click.argument("job")
 wait_for_completion = click.option(
     "--wait-for-completion", is_flag=True, help="Follow the job to its end; exit with 1 if it fails."

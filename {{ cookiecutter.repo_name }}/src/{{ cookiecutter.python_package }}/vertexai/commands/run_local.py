@@ -69,7 +69,7 @@ def command(
             max_workers=max_workers,
             containers=_containers(chosen, spec) if docker else None,
             preloaded=preloaded,
-            variables=project.files.variables,
+            variables=project.configuration.variables,
             on_change=show,
         )
     if profile:

@@ -3,7 +3,7 @@
 Nothing is loaded, written or called here, except that the project's pipelines and configuration are read.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,16 +66,17 @@ def plan_pipeline(
     on_exit = Pipeline([])
     if run_config.on_exit_pipeline:
         on_exit = project.pipeline(run_config.on_exit_pipeline)
-        refuse_missing_inputs(run_config.on_exit_pipeline, on_exit, catalog.entry)
+        refuse_missing_inputs(run_config.on_exit_pipeline, on_exit, catalog.entry, project.catalog_hooks)
     pipeline = project.pipeline(name, selection)
     if project.params and not allow_unused:
         taken = project.pipeline(name).inputs() | on_exit.inputs()
         consumed = {one.removeprefix("params:") for one in taken if one.startswith("params:")}
         consumed |= {""} if "parameters" in taken else set()
-        used = project.files.runtime_params | set(run_config.hook_params)
+        used = project.configuration.runtime_params | set(run_config.hook_params)
         check_known(project.params, project.declared_parameters, consumed, used, name)
     at_exit, uploaded = sorted(on_exit.inputs()), project.settings.data
-    return make_plan(name, pipeline, run_config, catalog.entry, project.warnings, at_exit, uploaded)
+    hooks = project.catalog_hooks
+    return make_plan(name, pipeline, run_config, catalog.entry, project.warnings, at_exit, uploaded, hooks)
 
 
 def make_plan(
@@ -86,6 +87,7 @@ def make_plan(
     warnings: Iterable[str] = (),
     at_exit: Iterable[str] = (),
     uploaded: Mapping[str, UploadedData] | None = None,
+    hooks: Sequence[str] = (),
 ) -> Plan:
     """Cut a pipeline into steps.
 
@@ -97,11 +99,12 @@ def make_plan(
         warnings: what is to be said besides.
         at_exit: the datasets that ``on_exit_pipeline`` takes.
         uploaded: path → what was uploaded of it.
+        hooks: the project's own hooks that may add datasets to the catalog.
 
     Raises:
         UserError: when two steps would have one task name, steps wait for each other, or a dataset is missing.
     """
-    refuse_missing_inputs(name, pipeline, lookup)
+    added = refuse_missing_inputs(name, pipeline, lookup, hooks)
     groups = group_nodes(pipeline, run_config.grouping, lambda node: resources_of(node, run_config))
     nodes_of = {group: nodes for group, (nodes, _before) in groups.items()}
     names = _task_names(nodes_of)
@@ -142,7 +145,7 @@ def make_plan(
         on_exit=run_config.on_exit_pipeline,
         raw=flow.raw if remote else (),
         reads={step.name: tuple(raw.place for raw in flow.raw if step.name in raw.steps) for step in steps},
-        warnings=(*warnings, *(flow.warnings if remote else ())),
+        warnings=(*warnings, *added, *(flow.warnings if remote else ())),
     )
 
 

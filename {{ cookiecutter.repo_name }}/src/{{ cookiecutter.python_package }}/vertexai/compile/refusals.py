@@ -16,21 +16,31 @@ from .datasets import Lookup, base_name, datasets_in
 _TYPO = 0.8
 
 
-def refuse_missing_inputs(name: str, pipeline: Pipeline, lookup: Lookup) -> None:
+def refuse_missing_inputs(name: str, pipeline: Pipeline, lookup: Lookup, hooks: Sequence[str] = ()) -> list[str]:
     """Refuse a pipeline that takes what neither a node makes nor the catalog keeps.
+
+    Args:
+        name: its name, for the message.
+        pipeline: the pipeline.
+        lookup: what the catalog says about a dataset.
+        hooks: the project's own hooks that may add datasets to the catalog, in every step.
+
+    Returns:
+        The datasets that such a hook must add, each in a whole sentence.
 
     Raises:
         UserError: naming every such dataset and a node that takes it.
     """
-    found = []
+    found, added = [], []
     for dataset in datasets_in(sorted(pipeline.inputs())):
         entry = lookup(dataset)
         if entry is None or not entry.persists:
             takers = sorted(node.name for node in pipeline.nodes if dataset in node.inputs)
-            found.append(
-                f"Dataset '{dataset}' (input of node '{takers[0]}' of pipeline '{name}') is made by no node and is "
-                "not in the catalog. Add it to conf/base/catalog.yml, or correct the node's input."
-            )
+            said = f"Dataset '{dataset}' (input of node '{takers[0]}' of pipeline '{name}') is made by no node and is "
+            if hooks:
+                added.append(f"{said}not in the catalog, so a hook must add it in every step: {', '.join(hooks)}.")
+            else:
+                found.append(f"{said}not in the catalog. Add it to conf/base/catalog.yml, or correct the node's input.")
     made = {base_name(dataset): dataset for node in pipeline.nodes for dataset in node.outputs}
     for dataset in datasets_in(name for node in pipeline.nodes for name in node.inputs):
         maker = made.get(base_name(dataset), dataset)
@@ -42,6 +52,7 @@ def refuse_missing_inputs(name: str, pipeline: Pipeline, lookup: Lookup) -> None
                 )
     if found:
         raise UserError("\n".join(dict.fromkeys(found)))
+    return added
 
 
 def refuse_confirms(nodes: Mapping[str, Sequence[Node]], lookup: Lookup, remote: bool) -> None:

@@ -4,12 +4,14 @@ Both sides import this module, so nothing here is said anywhere else: names of t
 arguments of a step and how they are coded, how parameters travel, and how much of everything fits.
 """
 
+import hashlib
 import json
 import math
 import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import date, datetime
 from typing import Any
 
 # The module that every container runs, below the project's package.
@@ -19,7 +21,7 @@ START_TASK, FINISH_TASK = "mlflow-start-run", "mlflow-finish-run"
 IMPORT_PREFIX = "vertexai-import-"
 
 # Inputs and outputs of tasks. Artifact keys begin with DATA_PREFIX.
-PARAMS, STATUS, MLFLOW_RUN, DATA_PREFIX = "params", "status", "mlflow_run", "data_"
+PARAMS, STATUS, MLFLOW_RUN, RESOLVED, DATA_PREFIX = "params", "status", "mlflow_run", "resolved", "data_"
 # The parameter that the nodes of `on_exit_pipeline` may take.
 EXIT_PARAMETER = "vertexai_job"
 
@@ -40,6 +42,10 @@ STEP_VARIABLE, JOB_VARIABLE = "VERTEXAI_STEP", "VERTEXAI_JOB"
 # Set in the image to the commit that it was built from.
 REVISION_VARIABLE = "IMAGE_REVISION"
 
+# Letters in the name of a task or a pipeline, and in the key of an artifact: names of folders and of MLflow's tags are
+# made of them, and a key stands three times in the executor input.
+MAX_NAME, MAX_KEY = 128, 100
+
 # Sizes in bytes. An artifact's metadata comes back in the executor input of the next task, which is one argument of a
 # command, and Linux allows an argument 128 KiB. Metadata is cut at the first limit; a step whose artifacts could exceed
 # the second one, or its artifacts and parameters the third, is refused when it is compiled.
@@ -58,7 +64,7 @@ _JOB_PLACEHOLDERS = {
 _REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:/")
 # An interpolation of OmegaConf, and the backslashes before it, of which two stand for one.
 _INTERPOLATION = re.compile(r"(\\*)\$\{")
-_EXACT, _PAIRS = "$json", "$pairs"
+_EXACT, _PAIRS, _DATE = "$json", "$pairs", "$date"
 _EXACT_INTEGERS = 2**53  # https://protobuf.dev/reference/protobuf/google.protobuf/#value
 
 
@@ -86,6 +92,8 @@ class StepArguments:
         is_async: whether datasets are loaded and saved side by side.
         reads: files and folders on local disk that no step makes. The step needs no list of them; what keeps results
             of earlier runs on this machine does.
+        resolve: values of the configuration that the first task resolves for all steps: ``{"catalog": {"sales":
+            {"filepath": true}}}``; only the first task gets it.
         image: the container image of the steps; only the first task gets it.
         on_exit: Kedro pipeline that the last task runs.
     """
@@ -105,6 +113,7 @@ class StepArguments:
     load_versions: Mapping[str, str] = field(default_factory=dict)
     is_async: bool = False
     reads: Sequence[str] = ()
+    resolve: Mapping[str, Any] = field(default_factory=dict)
     image: str = ""
     on_exit: str = ""
 
@@ -153,8 +162,13 @@ def _option(name: str) -> str:
 
 
 def task_name(name: str) -> str:
-    """A Kedro name as KFP allows it for a task: lower case letters, digits and hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "step"
+    """A Kedro name as KFP allows it for a task or a pipeline: at most 128 lower case letters, digits and hyphens."""
+    return shortened(re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "step")
+
+
+def shortened(name: str, limit: int = MAX_NAME) -> str:
+    """A name that is not too long. Where it is cut, a hash of the whole keeps two names apart."""
+    return name if len(name) <= limit else f"{name[: limit - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def is_digest(image: str) -> bool:
@@ -181,14 +195,16 @@ def encode(value: Any) -> Any:
 
     A ``Struct`` knows one kind of number, the double: 1.0 comes back as 1, and an integer beyond 2**53 loses digits.
     KFP takes no null, and keys are texts. Only what would not arrive as it is travels as ``{"$json": "1.0"}`` or,
-    a dictionary with other keys, as ``{"$pairs": [[1, "x"]]}``.
+    a dictionary with other keys, as ``{"$pairs": [[1, "x"]]}``; dates, which only resolvers make, as ``{"$date": …}``.
     """
     if isinstance(value, Mapping):
-        if all(isinstance(key, str) and key not in (_EXACT, _PAIRS) for key in value):
+        if all(isinstance(key, str) and key not in (_EXACT, _PAIRS, _DATE) for key in value):
             return {key: encode(item) for key, item in value.items()}
         return {_PAIRS: [[encode(key), encode(item)] for key, item in value.items()]}
     if isinstance(value, list | tuple):
         return [encode(item) for item in value]
+    if isinstance(value, date):
+        return {_DATE: value.isoformat()}
     if isinstance(value, bool) or not isinstance(value, int | float | None):
         return value
     if isinstance(value, int):
@@ -205,6 +221,8 @@ def decode(value: Any) -> Any:
             return json.loads(value[_EXACT])
         if set(value) == {_PAIRS}:
             return {decode(key): decode(item) for key, item in value[_PAIRS]}
+        if set(value) == {_DATE}:
+            return (datetime if "T" in value[_DATE] else date).fromisoformat(value[_DATE])
         return {key: decode(item) for key, item in value.items()}
     if isinstance(value, list):
         return [decode(item) for item in value]

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, IPvAnyAddress, ValidationError
 
 from ...errors import UserError, did_you_mean
+from .carried_over import REPLACED
 from .resources import Resources, Strict
 
 # Resource labels: https://cloud.google.com/vertex-ai/docs/general/labels
@@ -196,6 +197,8 @@ def _sentence(problem: Any) -> str:
     *parents, last = path = [str(part) for part in problem["loc"]]
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
+        if parents == ["run_config"] and last in REPLACED:
+            return f"key '{key}' of kedro-vertexai has no meaning here. Instead, {REPLACED[last]}."
         return f"unknown key '{key}'.{did_you_mean(last, _known_keys(parents))}"
     if problem["type"] == "missing":
         return f"key '{key}' is missing."

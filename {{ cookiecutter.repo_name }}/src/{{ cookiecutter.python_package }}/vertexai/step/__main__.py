@@ -23,7 +23,7 @@ from .carry import Carrier
 from .deadline import deadline
 from .lineage import Lineage
 from .run_tags import attached
-from .runner import StepRunner, StepSession, job_version
+from .runner import StepRunner, StepSession, job_version, resolved
 from .timing import Timing
 
 
@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not args.env:
         del os.environ["KEDRO_ENV"]
     job = JobIdentity(platform.job_name, platform.job_id, platform.job_resource_name)
+    StepSession.resolved = contract.decode(given.get(contract.RESOLVED, {}))
     StepSession.version = job_version(platform.job_created, platform.job_id)
     with (
         deadline(args.timeout),
@@ -59,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             with timing.of("mlflow"):
                 run = tracking.start(job, args.image) if tracked else "tracking is switched off"
             output = {"parameterValues": {contract.MLFLOW_RUN: run}}
+            if args.resolve:
+                output["parameterValues"][contract.RESOLVED] = resolved(context.config_loader, args.resolve)
         elif args.task == contract.FINISH_TASK:
             _finish(args, job, given[contract.STATUS], params, tracked)
         else:
