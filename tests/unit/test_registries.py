@@ -40,7 +40,7 @@ def test_docker_login_sends_no_token_to_somebody_elses_registry(registry, docker
     monkeypatch.setattr("starter.vertexai.commands.docker_login.access_token", lambda: "s3cret")
     done, noted = docker_login(f"{registry}/project/images/x:latest")
     assert done.exit_code == 1
-    assert f"{registry} is not a registry of Google's, so it must not get a Google token." in done.output
+    assert f"{registry} is not Google's, so it gets no Google token." in done.output
     assert noted == ""
 
 
@@ -64,7 +64,7 @@ def test_doctor_asks_no_other_registry(registry, monkeypatch):
 
 
 def test_no_other_code_sends_a_token_to_a_host_that_a_name_names():
-    """Whoever makes an address of an image's registry goes by the same rule."""
+    """One gives the registry to `login`, which refuses others, and one prints it."""
     package = Path(__file__).parents[1] / "in_place/starter/vertexai"
     users = [path.name for path in package.rglob("*.py") if "registry_of(" in path.read_text()]
-    assert sorted(users) == ["facts.py", "image.py"]
+    assert sorted(users) == ["docker_login.py", "facts.py", "image.py"]

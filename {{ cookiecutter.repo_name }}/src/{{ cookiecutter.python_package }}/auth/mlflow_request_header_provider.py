@@ -105,8 +105,8 @@ def _refuse_elsewhere(url: str) -> None:
     if provider and provider.in_context() and _origin(url) != server:
         raise AuthorizationError(
             f"The authorization header is for the tracking server at {server}, but a request would take it to "
-            f"{_origin(url)}. Look for that address in mlflow.yml (server.mlflow_registry_uri) and in the artifact "
-            "location of the MLflow experiment; if it is in neither, the server redirects to it."
+            f"{_origin(url)}: see mlflow_registry_uri in mlflow.yml, the artifact location of the MLflow experiment, "
+            "or where the server redirects to."
         )
 
 

@@ -27,10 +27,7 @@ def login(registry: str, token: str) -> None:
         UserError: when it is another registry, which must not get the token, or when docker or the registry refuses.
     """
     if not is_googles(registry) and registry.partition(":")[0] not in ("localhost", "127.0.0.1"):
-        raise UserError(
-            f"{registry} is not a registry of Google's, so it must not get a Google token. Log in there yourself: "
-            "docker login"
-        )
+        raise UserError(f"{registry} is not Google's, so it gets no Google token. Log in there yourself: docker login")
     done = docker("login", registry, "--username", "oauth2accesstoken", "--password-stdin", typed=token)
     if done.returncode:
         raise UserError(f"docker login {registry}: {done.stderr.strip()}")

@@ -219,10 +219,11 @@ def _message(status: Mapping[str, Any]) -> str:
 def _find(job: JobIdentity) -> Run | None:
     """The run of a job, by its name, which other projects and regions may have as well, and all else that is known."""
     known = {contract.JOB_NAME_TAG: job.name, contract.JOB_ID_TAG: job.id}
-    if wrong := [value for value in known.values() if not re.fullmatch(r"[\w.-]*", value)]:
-        raise UserError(
-            f"{wrong[0]!r} cannot be the name of a pipeline job: it may have letters, digits, '_', '-' and '.'."
-        )
+    for value in known.values():
+        if not re.fullmatch(r"[\w.-]*", value):
+            raise UserError(
+                f"{value!r} is not the name of a pipeline job, which has letters, digits, '_', '-', '.' only."
+            )
     filter_ = " AND ".join(f"tags.{tag} = '{value}'" for tag, value in known.items() if value)
     # kedro-mlflow has set the experiment, and search_runs looks in that one.
     runs = mlflow.search_runs(filter_string=filter_, output_format="list")

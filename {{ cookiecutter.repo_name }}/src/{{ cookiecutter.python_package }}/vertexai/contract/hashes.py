@@ -13,12 +13,12 @@ def files_at(place: Path) -> list[Path]:
 
 def sha256_of(place: Path) -> str:
     """The hash of a file; of a folder, the hash of its files' relative paths and hashes; empty if there is nothing."""
+    if place.is_dir():
+        return _of_lines(f"{sha256_of(path)}  {path.relative_to(place).as_posix()}" for path in files_at(place))
     if not place.exists():
         return ""
-    if not place.is_dir():
-        with place.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    return _of_lines(f"{sha256_of(path)}  {path.relative_to(place).as_posix()}" for path in files_at(place))
+    with place.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_of_all(places: Iterable[str]) -> str:
@@ -29,11 +29,8 @@ def sha256_of_all(places: Iterable[str]) -> str:
 
 def difference(what: str, found: str, known: str | None) -> str:
     """What is to be said about something whose hash is another one than that in its artifact's metadata."""
-    return (
-        f"{what} is not what was made: its SHA-256 is {found}, and the artifact's metadata has {known or 'none'}. "
-        "Somebody may have replaced it, so it is not read. If an older version of this project has made it, let its "
-        "step run again without run_config.caching."
-    )
+    cure = "Somebody may have replaced it. If an older version of this project made it, run its step again, not cached."
+    return f"{what} is not what was made: its SHA-256 is {found}, its metadata has {known or 'none'}. {cure}"
 
 
 def _of_lines(lines: Iterable[str]) -> str:

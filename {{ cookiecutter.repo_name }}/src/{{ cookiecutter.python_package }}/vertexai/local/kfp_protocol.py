@@ -35,10 +35,7 @@ def refuse_paths(pipeline: str, tasks: Sequence[Task]) -> None:
     outputs = (definitions(task.component, "output", kind) for task in tasks for kind in kinds)
     names = [pipeline, *(task.name for task in tasks), *chain(*outputs)]
     if wrong := [repr(name) for name in names if not _NAME.fullmatch(name)]:
-        raise UserError(
-            f"The spec has names that cannot be those of files: {', '.join(wrong)}. The names of a pipeline, its tasks "
-            "and their outputs may have letters, digits, '_', '-' and '.'."
-        )
+        raise UserError(f"The spec has names that cannot be those of files: {', '.join(wrong)}. Use [A-Za-z0-9_.-].")
 
 
 def executor_input(

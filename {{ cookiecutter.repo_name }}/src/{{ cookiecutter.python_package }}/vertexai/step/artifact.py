@@ -9,8 +9,6 @@ import contextlib
 import hashlib
 import pickle
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -36,16 +34,15 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
         sha256: the hash of the file in hexadecimal, before anything is read; None if this step makes the file.
 
     Attributes:
-        sha256: the hash of what was written last, or else of what may be read.
-        bytes: how many were written; None until then.
+        made: SHA-256 and number of bytes of what was written; empty until then.
         refused: type of an object that could not be serialised; None if there was none.
     """
 
     def __init__(self, uri: str, sha256: str | None = None) -> None:
         self._uri = uri
-        self.sha256 = sha256
+        self._sha256 = sha256
         self._fs, self._path = fsspec.url_to_fs(uri)
-        self.bytes: int | None = None
+        self.made: dict[str, Any] = {}
         self.refused: str | None = None
 
     def load(self) -> Any:
@@ -54,7 +51,15 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
         Raises:
             DatasetError: when it is not there, is not what was made, or cannot be read (Kedro wraps what went wrong).
         """
-        with self._verified() as file:
+        with self._fs.open(self._path, "rb") as source, TemporaryFile() as copy:
+            file = source if is_local(self._uri) else copy
+            if file is copy:  # the bucket's file may change between the look at it and the reading
+                shutil.copyfileobj(source, copy, 2**20)
+                copy.seek(0)
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+            if self._sha256 not in (None, found):
+                raise DatasetError(difference(self._uri, found, self._sha256))
+            file.seek(0)
             begins = file.read(len(_ZSTD))
             file.seek(0)
             if begins != _ZSTD:
@@ -63,20 +68,6 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
 
             with CompressedInputStream(file, _CODEC) as stream:
                 return pickle.load(stream)
-
-    @contextmanager
-    def _verified(self) -> Iterator[Any]:
-        """The file, if it is what was made: hashed and read from one copy, as the bucket's may change in between."""
-        with self._fs.open(self._path, "rb") as source, TemporaryFile() as copy:
-            file = source if is_local(self._uri) else copy
-            if file is copy:
-                shutil.copyfileobj(source, copy, 2**20)
-                copy.seek(0)
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-            if self.sha256 not in (None, found):
-                raise DatasetError(difference(self._uri, found, self.sha256))
-            file.seek(0)
-            yield file
 
     def save(self, data: Any) -> None:
         """Write the object, whole or not at all: a killed step leaves nothing under the artifact's name.
@@ -90,9 +81,9 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
             with self._fs.open(partial, "wb") as file:
                 hashed = _Hashed(file)
                 self._write(data, hashed)
-            self.bytes = self._fs.size(partial)
+            self._sha256 = hashed.sha256.hexdigest()
+            self.made = {"sha256": self._sha256, "bytes": self._fs.size(partial)}
             self._fs.mv(partial, self._path)
-            self.sha256 = hashed.sha256.hexdigest()
         except BaseException:
             with contextlib.suppress(OSError):
                 self._fs.rm(partial)

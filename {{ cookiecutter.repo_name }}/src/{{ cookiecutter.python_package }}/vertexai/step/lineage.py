@@ -45,9 +45,8 @@ class Lineage:
             (artifact,) = given[output["key"]]["artifacts"]
             metadata = {**output["metadata"], **self._found.get(dataset, {})}
             other = (carried or {}).get(output["key"], {})
-            needed = other.get("metadata", {})
-            if dataset in self._artifacts and self._artifacts[dataset].bytes is not None:
-                needed = {"sha256": self._artifacts[dataset].sha256, "bytes": self._artifacts[dataset].bytes}
+            made = self._artifacts[dataset].made if dataset in self._artifacts else {}
+            needed = {**other.get("metadata", {}), **made}
             # What the next step needs comes first, as metadata is cut at its limit; a metric cannot replace it.
             metadata = {**needed, **metadata, **needed}
             uri = other.get("uri") or output["uri"] or artifact["uri"]
