@@ -221,9 +221,7 @@ def _find(job: JobIdentity) -> Run | None:
     known = {contract.JOB_NAME_TAG: job.name, contract.JOB_ID_TAG: job.id}
     for value in known.values():
         if not re.fullmatch(r"[\w.-]*", value):
-            raise UserError(
-                f"{value!r} is not the name of a pipeline job, which has letters, digits, '_', '-', '.' only."
-            )
+            raise UserError(f"{value!r} cannot be the name or number of a pipeline job.")
     filter_ = " AND ".join(f"tags.{tag} = '{value}'" for tag, value in known.items() if value)
     # kedro-mlflow has set the experiment, and search_runs looks in that one.
     runs = mlflow.search_runs(filter_string=filter_, output_format="list")
