@@ -140,13 +140,28 @@ class Checked:
         return "checked"
 
 
+def called(hook):
+    with Path(os.environ["RECORD"], "hooks").open("a") as file:
+        print(os.environ.get("VERTEXAI_STEP", "kedro run"), hook, file=file)
+
+
 class Adding:
     @hook_impl
     def after_context_created(self, context):
+        called("after_context_created")
         self.count = context.params["count"]
 
     @hook_impl
+    def before_pipeline_run(self):
+        called("before_pipeline_run")
+
+    @hook_impl
+    def after_pipeline_run(self):
+        called("after_pipeline_run")
+
+    @hook_impl
     def after_catalog_created(self, catalog):
+        called("after_catalog_created")
         catalog["from_hook"] = MemoryDataset(list(range(self.count)))
         catalog["params:from_hook"] = "added"
 
@@ -266,3 +281,20 @@ def test_a_hook_learns_in_which_step_of_which_job_it_is(recorded):
     assert recorded["kedro run"]["stamp.told"].split(" ") == ["", "", "staging"]
     assert recorded["own disks"]["stamp.told"] == "stamp job-1 staging"
     assert recorded["run-local"]["look_at_stamp.told"].startswith("look-at-stamp test-project-rows-other-2")
+
+
+OF_A_RUN = ["after_catalog_created", "before_pipeline_run", "after_pipeline_run"]
+
+
+def test_hooks_of_a_run_are_called_in_each_step(recorded):
+    """docs/how-to/hooks-and-resolvers.md says so."""
+    assert recorded["kedro run"]["hooks"].splitlines() == [
+        f"kedro run {hook}" for hook in ["after_context_created", *OF_A_RUN]
+    ]
+    for way in ("run-local", "own disks"):
+        called = recorded[way]["hooks"].splitlines()
+        for task in ("mlflow-start-run", "mlflow-finish-run"):
+            assert [line for line in called if line.startswith(task)] == [f"{task} after_context_created"]
+        for step in ("make-checked", "look-at-stamp", "rows"):
+            hooks = [line.removeprefix(f"{step} ") for line in called if line.startswith(f"{step} ")]
+            assert hooks == ["after_context_created", "after_context_created", *OF_A_RUN]
