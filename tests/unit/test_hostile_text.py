@@ -162,12 +162,16 @@ def test_a_name_cannot_leave_its_place_in_the_graph(text):
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_the_name_of_a_dataset_reaches_the_step_as_it_is(text):
+def test_the_name_of_a_dataset_reaches_the_step_as_it_is_or_is_refused(text):
     """The platform replaces placeholders in the arguments of a step, wherever they are in them."""
     from test_plan import planned, same
 
     name = text[:2000]
     plan = planned(Node(same, "raw", name, name="one"), Node(same, name, "end", name="two"))
+    if "{{$" in name:
+        with pytest.raises(UserError, match="KFP replaces"):
+            compile_plan(plan, RunConfig(image="x"), "demo")
+        return
     for task in tasks(compile_plan(plan, RunConfig(image="x"), "demo")):
         given = executor_input(task, {}, {key: {"uri": "u"} for key in task.artifacts}, "folder")
         constants = {

@@ -120,7 +120,7 @@ class StepArguments:
     def argv(self) -> list[str]:
         """The arguments of the container's command, with placeholders that the platform fills in."""
         said = {item.name: getattr(self, item.name) for item in fields(self)}
-        told = {name: value if isinstance(value, str) else _coded(value) for name, value in said.items() if value}
+        told = {name: value if isinstance(value, str) else json.dumps(value) for name, value in said.items() if value}
         # With `=`, a name that begins with a hyphen is still a value.
         own = [f"{_option(name)}={value}" for name, value in told.items()]
         placeholders = {"executor_input": EXECUTOR_INPUT_PLACEHOLDER, **_JOB_PLACEHOLDERS}
@@ -150,11 +150,6 @@ def argument(argv: Sequence[str], name: str) -> Any:
     """One of the arguments in what ``StepArguments.argv`` wrote, that travels as JSON; None if it is not there."""
     option = f"{_option(name)}="
     return next((json.loads(item.removeprefix(option)) for item in argv if item.startswith(option)), None)
-
-
-def _coded(value: Any) -> str:
-    """JSON in which the platform finds no placeholder, whatever a dataset is called."""
-    return json.dumps(value).replace("{{$", "{\\u007b$")
 
 
 def _option(name: str) -> str:
