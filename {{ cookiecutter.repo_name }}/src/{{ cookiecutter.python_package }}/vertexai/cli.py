@@ -5,7 +5,7 @@ from typing import Any
 import click
 from kedro.framework.cli.utils import LazyGroup
 
-from ..errors import AuthorizationError, UserError, launch_extra
+from ..errors import AuthorizationError, UserError, launch_extra, shown
 
 # Command → its line in the listing. The command itself is ``command`` in the module of its name below ``commands``.
 COMMANDS = {
@@ -46,7 +46,9 @@ class _Commands(LazyGroup):
         try:
             return super().invoke(ctx)
         except (UserError, AuthorizationError) as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(shown(str(error))) from None
+        except click.UsageError as error:  # it quotes what was typed, which in CI may be somebody else's
+            raise click.UsageError(shown(error.format_message()), error.ctx) from None
 
 
 @click.group(

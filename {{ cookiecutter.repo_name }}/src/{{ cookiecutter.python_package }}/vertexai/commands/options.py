@@ -1,6 +1,7 @@
 """Options and arguments that commands share, and what a command gets for them."""
 
 import functools
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 import click
 import yaml
 from kedro.framework.cli.utils import _split_load_versions, _split_params, split_node_names, split_string
+from omegaconf.errors import OmegaConfBaseException
 
 from ...errors import launch_extra
 from ..compile.plan import Plan, plan_pipeline
 from ..compile.spec import Spec
 from ..project import Project
+from . import say
 
 Command = Callable[..., None]
 
@@ -32,12 +35,15 @@ class Environment:
 
     def project(self, params: dict[str, Any] | None = None, conf_source: str | None = None) -> Project:
         """The project, read in that environment with these runtime parameters."""
-        return Project(self.path, self.env, params, conf_source)
+        project = Project(self.path, self.env, params, conf_source)
+        if self.env:
+            os.environ["KEDRO_ENV"] = self.env  # the configuration may take it, as run_config.root does
+        return project
 
     def warn(self, warnings: Iterable[str]) -> None:
         """Print warnings to stderr."""
         for warning in warnings:
-            click.secho(f"Warning: {warning}", fg="yellow", err=True)
+            say(f"Warning: {warning}", colour="yellow", err=True)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def _parse_params(ctx: click.Context, param: click.Parameter, value: str) -> Any
     """Runtime parameters as Kedro reads them; of a value that is no YAML, Kedro would show a traceback."""
     try:
         return _split_params(ctx, param, value)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
         said = " ".join(str(error).split())
         raise click.BadParameter(f"{value!r} has a value that is not well-formed YAML ({said}).", ctx, param) from None
 

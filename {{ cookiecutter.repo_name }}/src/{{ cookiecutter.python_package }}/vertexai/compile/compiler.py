@@ -30,7 +30,7 @@ _STATUS_TYPE = "PipelineTaskFinalStatus"
 _RETRY_AFTER = "10s"
 # Bytes that one artifact takes in the executor input, besides its key (which stands there three times) and its own
 # metadata: name, type, URI, and what a step finds out. Vertex AI's names and URIs are longer than this machine's.
-_ARTIFACT_SIZE, _REMOTE_ARTIFACT_SIZE = 300, 600
+_ARTIFACT_SIZE, _REMOTE_ARTIFACT_SIZE = 400, 700
 
 _Types = Mapping[str, str]
 

@@ -19,7 +19,7 @@ from ..compile.spec import Source, Spec, Task, pipeline_parameters, tasks
 from ..contract.job import ENDED, PipelineJob, State, TaskRun, new_job_name
 from .cache import Cache
 from .containers import Containers
-from .kfp_protocol import command_line, executor_input, executor_output, imported
+from .kfp_protocol import command_line, executor_input, executor_output, imported, refuse_paths
 from .preloaded import Preloaded
 from .processes import Process, environment, interrupts, meaning, signal_group, start
 
@@ -63,6 +63,7 @@ def run_spec(
     Raises:
         UserError: when the spec has something that cannot be executed here; nothing has run then.
     """
+    refuse_paths(spec["pipelineInfo"]["name"], tasks(spec))
     name = name or new_job_name(spec["pipelineInfo"]["name"])
     values = pipeline_parameters(spec, parameters or {})
     own = folder.resolve() / name
@@ -196,8 +197,8 @@ class _Scheduler:
                     return "cancelled", {}
                 process = start(argv, self.cwd, {**environment(), **own}, log.fileno(), preloaded)
                 self._processes[task.name] = process
-        except OSError as error:
-            return f"{argv[0]} could not be started: {error.strerror}", {}
+        except (OSError, ValueError) as error:  # the latter for a NUL, which no argument can have
+            return f"{argv[0]} could not be started: {getattr(error, 'strerror', error)}", {}
         code = process.wait()
         with self._lock:
             del self._processes[task.name]

@@ -90,7 +90,9 @@ def _run_nodes(
     """
     inputs, outputs = (executor_input.get(side, {}).get("artifacts", {}) for side in ("inputs", "outputs"))
     known = {key: value["artifacts"][0] for key, value in {**inputs, **outputs}.items()}
-    artifacts = {name: ArtifactDataset(known[key]["uri"]) for name, key in args.artifacts.items()}
+    # Only what this step makes may be read without a hash.
+    hashes = {key: None if key in outputs else known[key].get("metadata", {}).get("sha256", "") for key in known}
+    artifacts = {name: ArtifactDataset(known[key]["uri"], hashes[key]) for name, key in args.artifacts.items()}
     models = {name: known[key].get("metadata", {}).get("model_uri", "") for name, key in args.models.items()}
     carrier = Carrier(args, catalog, inputs, outputs)
     lineage = Lineage(args.lineage, artifacts)
