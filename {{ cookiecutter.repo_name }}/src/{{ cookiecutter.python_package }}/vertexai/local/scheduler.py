@@ -19,6 +19,7 @@ from ..compile.spec import Source, Spec, Task, pipeline_parameters, tasks
 from ..contract.job import ENDED, PipelineJob, State, TaskRun, new_job_name
 from .cache import Cache
 from .containers import Containers
+from .jobs import write_job
 from .kfp_protocol import command_line, executor_input, executor_output, imported, refuse_paths
 from .preloaded import Preloaded
 from .processes import Process, environment, interrupts, meaning, signal_group, start
@@ -116,6 +117,7 @@ class _Scheduler:
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     future.result()
+        self._remember(self._state(self._tasks))
         return PipelineJob(self.folder.name, self.folder.as_uri(), self._state(self._tasks), self._runs)
 
     def _triggered(self) -> Iterable[Task]:
@@ -265,3 +267,11 @@ class _Scheduler:
             self._runs[task.name] = now = replace(before, **changes)
         if (now.state, now.attempt) != (before.state, before.attempt):
             self.on_change(now)
+        if now.state in ENDED and before.state not in ENDED:
+            self._remember(State.RUNNING)
+
+    def _remember(self, state: str) -> None:
+        """Write down how far the job has come, for one that resumes it."""
+        with self._lock:
+            job = PipelineJob(self.folder.name, self.folder.as_uri(), state, self._runs, spec=self.spec)
+            write_job(job, self.folder)
