@@ -13,8 +13,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from ...errors import UserError
+from ..image.imports import imports_of, own_modules
 from ..project import Project
-from ..settings.imports import imports_of, own_modules
 from .dependencies import extras_of, installed, lines_to_add
 
 

@@ -77,8 +77,8 @@ class Chosen:
             return whole
         plan = resume(whole, self.resumes, self.again, Catalog(self.project.config("catalog"), "catalog.yml").entry)
         if gone := missing(plan.must_exist):
-            cure = "Run what made it again: --from NODE"
-            raise UserError(f"Gone since job {self.resumes.name}: {', '.join(gone)}. {cure}")
+            nodes = ",".join(sorted({plan.must_exist[place] for place in gone}))
+            raise UserError(f"Gone since job {self.resumes.name}: {', '.join(gone)}. Make it again: --from {nodes}")
         return plan
 
     def compile(self, image: str | None = None, cache_here: bool = False) -> Spec:

@@ -21,7 +21,7 @@ from ..project import Project
 from ..settings.models import RunConfig
 from ..settings.resources import Resources
 from .datasets import Artifact
-from .importers import SCHEMA_VERSION, import_raw, import_reused, importer_name, told_of
+from .importers import SCHEMA_VERSION, import_raw, import_reused, told_of
 from .plan import Plan
 from .raw import RawData
 
@@ -244,7 +244,7 @@ def _ask_for(task: dsl.PipelineTask, resources: Resources) -> None:
 def _in_run_order(spec: dict[str, Any], plan: Plan) -> dict[str, Any]:
     """Protobuf maps have no order. People who read the file, and files that must not differ, need one."""
     spec = json.loads(json.dumps(spec, sort_keys=True))
-    importers = sorted(importer_name(key) for key in [*(raw.key for raw in plan.raw), *plan.reused])
+    importers = sorted(contract.importer_name(key) for key in [*(raw.key for raw in plan.raw), *plan.reused])
     names = [contract.START_TASK, *importers, *(step.name for step in plan.steps)]
     order = {name: number for number, name in enumerate(names)}
 

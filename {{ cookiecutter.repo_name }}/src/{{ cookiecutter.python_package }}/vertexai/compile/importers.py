@@ -24,16 +24,11 @@ def import_reused(reused: Reused) -> Any:
     return _import(reused.key, reused.type, reused.uri, reused.metadata)
 
 
-def importer_name(key: str) -> str:
-    """The name of the importer of the artifact with this key."""
-    return contract.IMPORT_PREFIX + contract.task_name(key.removeprefix(contract.DATA_PREFIX))
-
-
 def _import(key: str, type_: str, uri: str, metadata: Mapping[str, Any]) -> Any:
     """Add an importer as ``dsl.importer`` does, but with a name of its own."""
     type_ += SCHEMA_VERSION
     spec = structures.ComponentSpec(
-        name=importer_name(key),
+        name=contract.importer_name(key),
         implementation=structures.Implementation(
             importer=structures.ImporterSpec(
                 artifact_uri="{{$.inputs.parameters['uri']}}",

@@ -55,7 +55,7 @@ class Plan:
         selection: which part of the pipeline it is, by the arguments of Kedro's ``Pipeline.filter``.
         resumed: the job that is resumed, see ``StepArguments``; the steps that do not run again are not in ``steps``.
         reused: key of an artifact → the artifact of that job that is taken for it.
-        must_exist: paths and URIs of what steps take that do not run again.
+        must_exist: path or URI of what is taken of steps that do not run again → the node that makes it.
     """
 
     pipeline: str
@@ -69,7 +69,7 @@ class Plan:
     selection: Mapping[str, Any] = field(default_factory=dict)
     resumed: Mapping[str, Any] = field(default_factory=dict)
     reused: Mapping[str, Reused] = field(default_factory=dict)
-    must_exist: tuple[str, ...] = ()
+    must_exist: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_pipeline(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ...errors import UserError, did_you_mean
-from ..contract import StepArguments
+from ..contract import START_TASK, StepArguments, importer_name
 from ..contract.job import PipelineJob, State
 from .datasets import Lookup, Step
 from .fingerprint import changed_parts
@@ -16,7 +16,7 @@ _FINISHED = (State.SUCCEEDED, State.SKIPPED)
 
 def told(job: PipelineJob) -> dict[str, StepArguments]:
     """Task of a job → what its spec tells it."""
-    return {task.name: StepArguments.of(task.container["args"]) for task in tasks(job.spec) if task.container}
+    return {task.name: StepArguments.of(task.container.get("args", [])) for task in tasks(job.spec) if task.container}
 
 
 def resume(plan: Plan, job: PipelineJob, again: Sequence[str], lookup: Lookup) -> Plan:
@@ -40,15 +40,14 @@ def resume(plan: Plan, job: PipelineJob, again: Sequence[str], lookup: Lookup) -
     for node in again:
         if node not in known:
             raise UserError(f"--from {node}: there is no such node.{did_you_mean(node, known)}")
+    found = _Found(plan, job, lookup)
     running: dict[str, Step] = {}
     for step in plan.steps:
-        finished = step.name in job.tasks and job.tasks[step.name].state in _FINISHED
-        if not finished or set(again) & set(step.nodes) or running.keys() & set(step.after):
+        if not found.has_finished(step) or set(again) & set(step.nodes) or running.keys() & set(step.after):
             running[step.name] = replace(step, after=tuple(name for name in step.after if name in running))
     if not running:
         raise UserError(f"Job {job.name} has finished all steps. To run some again, name the first: --from NODE")
     kept = [step for step in plan.steps if step.name not in running]
-    found = _Found(plan, job, lookup)
     for step in kept:
         found.compare(step)
     for step in running.values():
@@ -59,12 +58,14 @@ def resume(plan: Plan, job: PipelineJob, again: Sequence[str], lookup: Lookup) -
         plan,
         steps=tuple(running.values()),
         raw=tuple(raw for raw in plan.raw if running.keys() & set(raw.steps)),
-        reused=found.reused,
-        must_exist=tuple(found.must_exist),
+        reused={reused.key: reused for reused in found.reused.values()},
+        must_exist=found.must_exist,
         resumed={
             "job": job.name,
             "resource_name": job.resource_name,
-            "nodes": [n for step in kept for n in step.nodes],
+            "nodes": [node for step in kept for node in step.nodes],
+            "fingerprints": {step.name: step.fingerprint for step in kept},
+            "keys": {dataset: reused.key for dataset, reused in found.reused.items()},
         },
     )
 
@@ -75,16 +76,24 @@ class _Found:
     def __init__(self, plan: Plan, job: PipelineJob, lookup: Lookup) -> None:
         self._plan, self._job, self._lookup = plan, job, lookup
         self._told = told(job)
+        # The job may itself have taken results of another one.
+        self._taken = self._told[START_TASK].resumed
         self.reused: dict[str, Reused] = {}
-        self.must_exist: dict[str, None] = {}
+        self.must_exist: dict[str, str] = {}
         self.problems: dict[str, None] = {}
+
+    def has_finished(self, step: Step) -> bool:
+        """Whether the job has a result of the step, be it from another job."""
+        run = self._job.tasks.get(step.name)
+        return run.state in _FINISHED if run else step.name in self._taken.get("fingerprints", {})
 
     def compare(self, step: Step) -> None:
         """Look whether a finished step is still what it was."""
-        before = self._told[step.name]
-        changed = (
-            ["nodes"] if tuple(before.nodes) != step.nodes else changed_parts(before.fingerprint, step.fingerprint)
-        )
+        before = self._told.get(step.name)
+        fingerprint = before.fingerprint if before else self._taken["fingerprints"][step.name]
+        changed = changed_parts(fingerprint, step.fingerprint)
+        if before and tuple(before.nodes) != step.nodes:
+            changed = ["nodes"]
         if changed:
             self._problem(step, f"its {' and '.join(changed)} changed since")
 
@@ -100,22 +109,24 @@ class _Found:
             if dataset not in makers or (artifact and artifact.travels) or entry is None or entry.in_mlflow:
                 continue
             if entry.path:
-                self.must_exist[entry.path] = None
+                self.must_exist[entry.path] = makers[dataset].nodes[0]
             else:
-                self._problem(
-                    makers[dataset], f"nobody can tell whether dataset '{dataset}' is still what it has written"
-                )
+                self._problem(makers[dataset], f"dataset '{dataset}' may be another one by now")
 
     def _take(self, dataset: str, maker: Step) -> None:
-        artifact, before = self._plan.artifacts[dataset], self._told[maker.name]
-        key = {**before.artifacts, **before.files, **before.models}.get(dataset, "")
-        made = (self._job.tasks[maker.name].outputs or {}).get("artifacts", {}).get(key)
+        artifact, before = self._plan.artifacts[dataset], self._told.get(maker.name)
+        if before:
+            task, key = maker.name, {**before.artifacts, **before.files, **before.models}.get(dataset, "")
+        else:
+            task, key = importer_name(self._taken["keys"].get(dataset, "")), "artifact"
+        run = self._job.tasks.get(task)
+        made = ((run and run.outputs) or {}).get("artifacts", {}).get(key)
         if made is None:
             self._problem(maker, f"dataset '{dataset}' was not handed on")
             return
-        self.reused[artifact.key] = Reused(artifact.key, artifact.type, made["uri"], made.get("metadata") or {})
+        self.reused[dataset] = Reused(artifact.key, artifact.type, made["uri"], made.get("metadata") or {})
         if artifact.travels != "model":
-            self.must_exist[made["uri"]] = None
+            self.must_exist[made["uri"]] = maker.nodes[0]
 
     def _problem(self, step: Step, why: str) -> None:
         self.problems[

@@ -98,8 +98,8 @@ class StepArguments:
         fingerprint: what the result of the step depends on, for jobs that may take it.
         selection: which part of the pipeline the job runs, by the arguments of Kedro's ``Pipeline.filter``; only the
             first task gets it, for a job that resumes this one.
-        resumed: the job that this one resumes: ``job``, ``resource_name``, and the ``nodes`` that do not run again;
-            only the first task gets it.
+        resumed: the job that this one resumes: ``job``, ``resource_name``, the ``nodes`` that do not run again, the
+            ``fingerprints`` of their steps, and the ``keys`` of datasets that are taken; only the first task gets it.
         image: the container image of the steps; only the first task gets it.
         on_exit: Kedro pipeline that the last task runs.
     """
@@ -172,6 +172,11 @@ def _option(name: str) -> str:
 def task_name(name: str) -> str:
     """A Kedro name as KFP allows it for a task or a pipeline: at most 128 lower case letters, digits and hyphens."""
     return shortened(re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "step")
+
+
+def importer_name(key: str) -> str:
+    """The task that hands on the artifact with this key, which nothing in the job makes."""
+    return IMPORT_PREFIX + task_name(key.removeprefix(DATA_PREFIX))
 
 
 def shortened(name: str, limit: int = MAX_NAME) -> str:

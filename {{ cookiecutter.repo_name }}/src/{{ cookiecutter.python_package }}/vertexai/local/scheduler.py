@@ -117,8 +117,9 @@ class _Scheduler:
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     future.result()
-        self._remember(self._state(self._tasks))
-        return PipelineJob(self.folder.name, self.folder.as_uri(), self._state(self._tasks), self._runs)
+        job = self._job(self._state(self._tasks))
+        write_job(job, self.folder)
+        return job
 
     def _triggered(self) -> Iterable[Task]:
         """Take the tasks that can start now from the pending ones; end those that never will."""
@@ -268,10 +269,8 @@ class _Scheduler:
         if (now.state, now.attempt) != (before.state, before.attempt):
             self.on_change(now)
         if now.state in ENDED and before.state not in ENDED:
-            self._remember(State.RUNNING)
+            with self._lock:
+                write_job(self._job(State.RUNNING), self.folder)
 
-    def _remember(self, state: str) -> None:
-        """Write down how far the job has come, for one that resumes it."""
-        with self._lock:
-            job = PipelineJob(self.folder.name, self.folder.as_uri(), state, self._runs, spec=self.spec)
-            write_job(job, self.folder)
+    def _job(self, state: str) -> PipelineJob:
+        return PipelineJob(self.folder.name, self.folder.as_uri(), state, self._runs, spec=self.spec)
