@@ -43,8 +43,9 @@ def last(status: dsl.PipelineTaskFinalStatus):
 def spec(broken: bool = False) -> dict[str, Any]:
     @dsl.pipeline(name="demo")
     def pipeline(text: str = "hello"):
-        with dsl.ExitHandler(last()):
+        with dsl.ExitHandler(last(), name="all of it"):
             said = say(text=text)
+            said.set_display_name("Say it")
             if broken:
                 fail().after(said)
 
@@ -86,13 +87,17 @@ def posts(service: Service) -> int:
     return sum(asked.startswith("POST") and asked.endswith("/pipelineJobs") for asked in service.requests)
 
 
-def test_a_job_is_submitted_runs_and_is_followed_to_its_end(vertex, service):
+def test_a_job_is_followed_to_its_end_by_the_names_that_its_tasks_have_in_the_spec(vertex, service):
     job, was_there = vertex.submit(request(), "one")
     assert (job.name, was_there, job.pipeline) == ("one", False, "train")
     changed: list[TaskRun] = []
     done = vertex.follow("one", changed.append, pytest.fail)
     assert done.state == "SUCCEEDED"
-    assert set(done.tasks) == {"say", "last"}  # the job and its exit handler are not listed as tasks
+    # Vertex AI lists the job and its exit handler among the tasks, and tasks by the names that people see.
+    assert [detail["taskName"] for detail in service.jobs[job.resource_name]["jobDetail"]["taskDetails"]] == [
+        "one", "all of it", "Say it", "last",
+    ]  # fmt: skip
+    assert set(done.tasks) == {"say", "last"}
     assert [(task.name, task.state) for task in changed][-1] == ("last", "SUCCEEDED")
     number = done.tasks["say"].containers[0].rpartition("/")[2]
     assert service.logs[number].read_text() == "hello"
@@ -109,7 +114,8 @@ def test_a_failed_job_says_which_task_and_why(vertex):
     done = vertex.follow("two", lambda task: None, pytest.fail)
     assert done.state == "FAILED"
     assert (done.tasks["fail"].state, done.tasks["fail"].error) == ("FAILED", "exit code 3")
-    assert "The failed tasks are: [fail]." in done.error
+    assert [task.name for task in done.failed_tasks] == ["fail"]
+    assert "The failed tasks are: [all of it]." in done.error
 
 
 def test_a_launch_is_one_call_that_has_all_settings_in_it(vertex, service):

@@ -127,7 +127,7 @@ def _run(vertex: "Vertex", name: str) -> None:
             job["state"] = "PIPELINE_STATE_RUNNING"
         job["jobDetail"] = {
             "pipelineRunContext": {"name": f"{vertex.parent}/metadataStores/default/contexts/{job_id}"},
-            "taskDetails": list(_graphs(job_id)),
+            "taskDetails": list(_graphs(job_id, job["pipelineSpec"])),
         }
     state = "FAILED"
     for line in process.stdout:
@@ -142,27 +142,49 @@ def _run(vertex: "Vertex", name: str) -> None:
         del vertex.processes[name]
         if job["state"] == "PIPELINE_STATE_CANCELLING":
             state = "CANCELLED"
-        failed = [task["taskName"] for task in job["jobDetail"]["taskDetails"] if task["state"] == "FAILED"]
+        for graph in (task for task in job["jobDetail"]["taskDetails"] if task["state"] == "RUNNING"):
+            graph |= {"state": state, "endTime": now()}
         if state == "FAILED":
+            # The job tells of the tasks of its outermost graph only, which may be graphs themselves.
+            outer = {task.get("taskInfo", {}).get("name", key) for key, task in _outer(job["pipelineSpec"]).items()}
+            failed = [
+                task["taskName"]
+                for task in job["jobDetail"]["taskDetails"]
+                if task["state"] == "FAILED" and task["taskName"] in outer
+            ]
             message = f"The DAG failed because some tasks failed. The failed tasks are: [{', '.join(failed)}]."
-            job["error"] = {"code": 9, "message": message}
+            job["error"] = {"code": 9, "message": f"{message}; Job (project_id = {vertex.project}) is failed."}
         job |= {"state": f"PIPELINE_STATE_{state}", "endTime": now()}
 
 
-def _graphs(job_id: str) -> Iterator[Json]:
-    """The job and its exit handler, which are listed among the tasks."""
+def _outer(spec: Json) -> Json:
+    return spec["root"]["dag"]["tasks"]
+
+
+def _displayed(spec: Json) -> dict[str, str]:
+    """Key of a task in any graph → the name that people see."""
+    graphs = [spec["root"], *spec["components"].values()]
+    tasks = [item for graph in graphs for item in graph.get("dag", {}).get("tasks", {}).items()]
+    return {key: task.get("taskInfo", {}).get("name", key) for key, task in tasks}
+
+
+def _graphs(job_id: str, spec: Json) -> Iterator[Json]:
+    """The job and the graphs in it, which are listed among the tasks, by the names that people see."""
     yield {"taskId": "1", "taskName": job_id, "state": "RUNNING"}
-    yield {"taskId": "2", "parentTaskId": "1", "taskName": "exit-handler-1", "state": "RUNNING"}
+    for number, (key, task) in enumerate(_outer(spec).items(), start=2):
+        if "dag" in spec["components"][task["componentRef"]["name"]]:
+            yield {"taskId": str(number), "parentTaskId": "1", "taskName": _displayed(spec)[key], "state": "RUNNING"}
 
 
 def _note(vertex: "Vertex", job: Json, said: Json) -> None:
     details = job["jobDetail"]["taskDetails"]
-    task = next((item for item in details if item["taskName"] == said["name"]), None)
+    shown = _displayed(job["pipelineSpec"])[said["name"]]
+    task = next((item for item in details if item["taskName"] == shown), None)
     if task is None:
-        task = {
-            "taskId": str(next(NUMBER)), "taskName": said["name"], "createTime": now(),
-            "parentTaskId": "1" if said["name"] == "mlflow-finish-run" else "2",
-        }  # fmt: skip
+        task = {"taskId": str(next(NUMBER)), "taskName": shown, "createTime": now()}
+        # A task of the outermost graph need not name the job as its parent.
+        if said["name"] not in _outer(job["pipelineSpec"]):
+            task["parentTaskId"] = next(item["taskId"] for item in details if item.get("parentTaskId") == "1")
         details.append(task)
     if said["attempt"]:
         container = task.setdefault("executorDetail", {}).setdefault("containerDetail", {})

@@ -1,8 +1,10 @@
 """Vertex AI's message about a pipeline job → ``PipelineJob`` with its tasks."""
 
-import re
+from collections.abc import Mapping
+from typing import Any
 
 from google.cloud.aiplatform_v1 import types
+from google.protobuf import json_format
 
 from ..contract.job import PipelineJob, State, TaskRun, log_url
 from .request import PIPELINE
@@ -10,11 +12,10 @@ from .request import PIPELINE
 
 def job_of(job: types.PipelineJob) -> PipelineJob:
     """Translate a pipeline job of the API. A job that comes from a list has no tasks."""
+    # The API lists graphs among the tasks, the job itself too, and names each by what people see.
     details = job.job_detail.task_details
-    # The API lists two graphs among the tasks: the job itself, and the exit handler, which KFP has named.
-    graphs = {detail.parent_task_id for detail in details}
-    graphs |= {detail.task_id for detail in details if re.fullmatch(r"exit-handler-\d+", detail.task_name)}
-    tasks = [_task(detail) for detail in details if detail.task_id not in graphs]
+    names = _names(json_format.MessageToDict(types.PipelineJob.pb(job).pipeline_spec)) if details else {}
+    tasks = [_task(names[detail.task_name], detail) for detail in details if detail.task_name in names]
     return PipelineJob(
         name=job.name.rpartition("/")[2],
         resource_name=job.name,
@@ -30,7 +31,18 @@ def job_of(job: types.PipelineJob) -> PipelineJob:
     )
 
 
-def _task(detail: types.PipelineTaskDetail) -> TaskRun:
+def _names(spec: Mapping[str, Any]) -> dict[str, str]:
+    """What the API may call a task that runs something → its name in the spec."""
+    components = spec["components"]
+    graphs = [component["dag"]["tasks"] for component in (spec["root"], *components.values()) if "dag" in component]
+    leaves = [
+        (name, task) for graph in graphs for name, task in graph.items()
+        if "dag" not in components[task["componentRef"]["name"]]
+    ]  # fmt: skip
+    return {name: name for name, _task in leaves} | {task["taskInfo"]["name"]: name for name, task in leaves}
+
+
+def _task(name: str, detail: types.PipelineTaskDetail) -> TaskRun:
     executor = detail.executor_detail
     containers = [*executor.container_detail.failed_main_jobs, executor.container_detail.main_job]
     containers += [*executor.custom_job_detail.failed_jobs, executor.custom_job_detail.job]
@@ -44,7 +56,7 @@ def _task(detail: types.PipelineTaskDetail) -> TaskRun:
     }
     state = detail.state.name
     return TaskRun(
-        name=detail.task_name,
+        name=name,
         log=log_url(containers),
         state=state,
         attempt=max(len(containers), int(state == State.RUNNING)),

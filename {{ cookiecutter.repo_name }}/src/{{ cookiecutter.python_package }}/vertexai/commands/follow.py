@@ -66,7 +66,8 @@ def settle(environment: Environment, job: PipelineJob) -> None:
         return
     try:
         with tracking.connected(environment.path, environment.env):
-            status = tracking.settle(JobIdentity(job.name, "", job.resource_name), job.state, job.error)
+            failed = [task.name for task in job.failed_tasks]
+            status = tracking.settle(JobIdentity(job.name, "", job.resource_name), job.state, job.error, failed)
     except UserError as error:
         click.secho(f"The MLflow run could not be ended. {error}", fg="yellow", err=True)
         click.secho(f"Try again with: {environment.kedro} status {job.name}", fg="yellow", err=True)

@@ -114,7 +114,7 @@ def compile_plan(
     )
 
     def build(params: dict[str, Any] = default) -> None:
-        with dsl.ExitHandler(finish(params=params).set_caching_options(False), name="kedro-pipeline"):
+        with dsl.ExitHandler(finish(params=params).set_caching_options(False), name=contract.GRAPHS[0]):
             started = start().set_caching_options(False)
             tasks: dict[str, dsl.PipelineTask] = {}
             # Key of an artifact → KFP's channel of it.

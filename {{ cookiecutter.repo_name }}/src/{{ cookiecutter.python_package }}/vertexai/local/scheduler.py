@@ -171,7 +171,7 @@ class _Scheduler:
         (self.folder / task.name).mkdir(parents=True, exist_ok=True)
         constants = {
             **self._constants,
-            "pipeline_task_name": task.name,
+            "pipeline_task_name": task.display,
             "pipeline_task_uuid": str(uuid.uuid4().int >> 65),
         }
         try:
@@ -225,7 +225,8 @@ class _Scheduler:
         error = {}
         if state == State.FAILED:
             reasons = "; ".join(f"{name}: {self._runs[name].error}" for name in failed)
-            message = f"The DAG failed because some tasks failed. The failed tasks are: [{', '.join(failed)}]."
+            shown = ", ".join(self._tasks[name].display for name in failed)
+            message = f"The DAG failed because some tasks failed. The failed tasks are: [{shown}]."
             error = {"code": 9, "message": f"{message}; {reasons}"}
         return {
             "state": state,
