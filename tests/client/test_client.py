@@ -294,6 +294,44 @@ def test_a_schedule_is_read_back_as_it_was_asked_for(vertex, service):
     assert (change.action, change.differences) == ("unchanged", None)
 
 
+def test_a_start_time_in_the_past_launches_nothing_for_the_days_since_then(vertex, service):
+    wanted = schedule(start_time="2026-01-01T00:00:00Z")
+    vertex.create_schedule(wanted)
+    (found,) = vertex.schedules()
+    assert found.get("startedRunCount", "0") == "0"
+    (change,) = changes([wanted], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
+    assert (change.action, change.differences) == ("unchanged", None)
+
+
+def test_a_schedule_whose_labels_are_not_listed_is_found_and_not_made_a_second_time(vertex, service):
+    service.lists_labels = False
+    wanted, ours = schedule(), labels_of("demo", "cloud")
+    vertex.create_schedule(wanted)
+    (change,) = changes([wanted], vertex.schedules(), ours, ["train"], prune=True)
+    assert (change.action, change.differences) == ("unchanged", None)
+    (change,) = changes([schedule(cron_expression="0 7 * * *")], vertex.schedules(), ours, ["train"], prune=True)
+    assert (change.action, list(change.differences)) == ("updated", ["cron"])
+    other = schedule()
+    other["createPipelineJobRequest"]["pipelineJob"]["labels"] |= labels_of("demo", "prod", "train")
+    theirs = make_schedule(
+        ScheduleConfig(cron_expression="0 6 * * *"), other["createPipelineJobRequest"]["pipelineJob"], "f"
+    )
+    (change,) = changes([theirs], vertex.schedules(), labels_of("demo", "prod"), ["train"], prune=True)
+    assert change.action == "created"
+
+
+def test_a_completed_schedule_launches_nothing_more_for_another_image(vertex, service):
+    vertex.create_schedule(schedule(max_run_count=3))
+    (there,) = service.schedules.values()
+    there["state"] = "COMPLETED"
+    wanted = schedule(max_run_count=3)
+    job = wanted["createPipelineJobRequest"]["pipelineJob"]
+    job["labels"] = {**job["labels"], "kedro_fingerprint": "2"}
+    job["pipelineSpec"] = {**job["pipelineSpec"], "sdkVersion": "another"}
+    (change,) = changes([wanted], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
+    assert change.action == "completed"
+
+
 def test_a_schedule_is_changed_in_place_and_deleted(vertex, service):
     vertex.create_schedule(schedule())
     (before,) = vertex.schedules()

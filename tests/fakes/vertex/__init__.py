@@ -34,6 +34,7 @@ class Vertex:
         denied: permissions that the caller lacks.
         enabled: whether the API is switched on.
         execute: whether jobs run at all; they stay pending if not.
+        lists_labels: whether a list of schedules has the labels of the jobs that they launch.
         mount: if given, tasks run in containers of their images, which see this folder.
         inside: environment variables of these containers.
         requests: method and path of all requests.
@@ -51,6 +52,7 @@ class Vertex:
     denied: set[str] = field(default_factory=set)
     enabled: bool = True
     execute: bool = True
+    lists_labels: bool = True
     mount: Path | None = None
     inside: Mapping[str, str] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
