@@ -8,18 +8,20 @@ from typing import Any
 
 import pytest
 from fakes.google_identity import Google, google_identity
+from fakes.vertex import Refusal, vertex_ai
 from fakes.vertex import Vertex as Service
-from fakes.vertex import vertex_ai
 from google.auth.compute_engine import _metadata
 from google.protobuf import json_format
 from kfp import dsl
 from running import environment
 from starter.errors import UserError
+from starter.vertexai.cloud import client
 from starter.vertexai.cloud.client import Vertex
 from starter.vertexai.cloud.request import labels_of, make_request
 from starter.vertexai.cloud.schedules import changes, make_schedule
 from starter.vertexai.contract.job import TaskRun
 from starter.vertexai.settings.models import RunConfig, ScheduleConfig, Target
+from starter.vertexai.show.tables import job_as_markdown
 
 ACCOUNT = "pipeline@project-42.iam.gserviceaccount.com"
 LABELS = labels_of("demo", "cloud", "train")
@@ -75,7 +77,7 @@ def service(identity: Google, tmp_path: Path) -> Iterator[Service]:
 
 @pytest.fixture
 def vertex(service: Service) -> Vertex:
-    return Vertex(Target("project-42", "europe-west1", service.url), patience=8)
+    return Vertex(Target("project-42", "europe-west1", service.url), patience=12)
 
 
 def request(*, broken: bool = False, **run_config: Any) -> dict[str, Any]:
@@ -149,9 +151,14 @@ def test_the_same_job_id_starts_no_second_job(vertex, service):
         vertex.submit(request(root="gs://bucket/other"), "same")
 
 
-@pytest.mark.parametrize("failures", [[503], [429, 500], [0], [-1], [-1, 503]])
-def test_a_launch_that_fails_for_the_moment_is_tried_again_and_starts_one_job(vertex, service, failures):
-    """0 drops the connection before the job starts. -1 drops it afterwards, and the next attempt finds the job."""
+@pytest.mark.parametrize("failures", [[503], [429, 500], [502, 504], [-2], [0], [-1], [-1, 503]])
+def test_a_launch_that_fails_for_the_moment_is_tried_again_and_starts_one_job(vertex, service, failures, monkeypatch):
+    """0 drops the connection before the job starts. -1 drops it afterwards, and the next attempt finds the job.
+
+    -2 says nothing until the client's time is up.
+    """
+    monkeypatch.setattr(client, "_TIMEOUT", 0.5)
+    service.silence = 1
     service.execute = False
     service.failures = list(failures)
     job, was_there = vertex.submit(request(), "again")
@@ -189,10 +196,22 @@ def test_the_user_is_told_when_vertex_cannot_be_reached(service):
     ("change", "sentence"),
     [
         ({"enabled": False}, "The Vertex AI API is not enabled. Enable it: gcloud services enable aiplatform.googleapis.com --project project-42"),
-        ({"denied": {"aiplatform.pipelineJobs.create"}}, "Grant this identity roles/aiplatform.user in project project-42"),
-        ({"denied": {"iam.serviceAccounts.actAs"}}, "Grant this identity roles/iam.serviceAccountUser on run_config.service_account."),
+        ({"denied": {"aiplatform.pipelineJobs.create"}}, "Grant this identity roles/aiplatform.user on project project-42."),
+        ({"denied": {"iam.serviceAccounts.actAs"}}, f"Grant this identity roles/iam.serviceAccountUser on {ACCOUNT}."),
+        (
+            {"refusal": Refusal(400, f'Service account `{ACCOUNT}` does not have `[storage.objects.get, storage.objects.create]` IAM permission(s) to the bucket "bucket". Please either copy the files')},
+            f"Grant {ACCOUNT} roles/storage.objectUser on gs://bucket.",
+        ),
+        (
+            {"refusal": Refusal(403, "Permission 'cloudkms.cryptoKeyVersions.useToEncrypt' denied on resource 'projects/p/locations/l/keyRings/r/cryptoKeys/k' (or it may not exist).", "IAM_PERMISSION_DENIED")},
+            "Grant this identity roles/cloudkms.cryptoKeyEncrypterDecrypter on projects/p/locations/l/keyRings/r/cryptoKeys/k.",
+        ),
+        (
+            {"refusal": Refusal(403, "Caller does not have required permission to use project project-42.", "USER_PROJECT_DENIED")},
+            "Grant this identity roles/serviceusage.serviceUsageConsumer on project project-42.",
+        ),
         ({"token": "another"}, "Google does not accept these credentials. Log in: gcloud auth application-default login"),
-        ({"project": "other"}, "Grant this identity roles/aiplatform.user in project project-42, or correct project_id."),
+        ({"project": "other"}, "Grant this identity roles/aiplatform.user on project project-42, or correct project_id."),
     ],
 )  # fmt: skip
 def test_a_refusal_says_what_to_do(vertex, service, change, sentence):
@@ -203,6 +222,22 @@ def test_a_refusal_says_what_to_do(vertex, service, change, sentence):
     assert str(error.value).startswith(sentence)
     assert "http" not in str(error.value)  # Google's client puts a URL in front of Google's message
     assert not service.jobs
+
+
+@pytest.mark.parametrize("agent", ["service-7@gcp-sa-aiplatform-cc.iam.gserviceaccount.com", "service-7@gcp-sa-aiplatform.iam.gserviceaccount.com"])  # fmt: skip
+def test_a_job_whose_image_the_service_agent_may_not_pull_says_what_to_grant(vertex, service, agent):
+    service.setback = f"Vertex AI Service Agent {agent} does not have permission to access Artifact Registry repository"
+    asked = request()
+    for executor in asked["pipelineSpec"]["deploymentSpec"]["executors"].values():
+        executor["container"]["image"] = "europe-west1-docker.pkg.dev/project-42/images/demo:1"
+    vertex.submit(asked, "unpulled")
+    done = vertex.follow("unpulled", lambda task: None, pytest.fail)
+    assert (done.state, done.tasks) == ("FAILED", {})
+    assert done.error.endswith(
+        "Allow it: gcloud artifacts repositories add-iam-policy-binding images --location=europe-west1 "
+        f"--project=project-42 --member=serviceAccount:{agent} --role=roles/artifactregistry.reader"
+    )
+    assert done.error in job_as_markdown(done, None)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +251,14 @@ def test_a_request_that_vertex_finds_wrong_is_explained_in_its_own_words(vertex,
     with pytest.raises(UserError) as error:
         vertex.submit(request(**wrong), "wrong")
     assert str(error.value).startswith(f"Vertex AI refuses the request: {sentence}")
+
+
+def test_the_stand_in_refuses_memory_in_units_that_vertex_ai_does_not_document(vertex):
+    asked = request()
+    for executor in asked["pipelineSpec"]["deploymentSpec"]["executors"].values():
+        executor["container"]["resources"] = {"resourceMemoryLimit": "2Gi"}
+    with pytest.raises(UserError, match="memory limit '2Gi' is not a number with the suffix G or M"):
+        vertex.submit(asked, "units")
 
 
 def test_the_stand_in_refuses_a_field_that_it_does_not_know(vertex, service):
@@ -235,7 +278,7 @@ def test_the_stand_in_refuses_a_field_that_it_does_not_know(vertex, service):
 
 def test_following_goes_on_when_vertex_fails_for_a_while(vertex, service):
     vertex.submit(request(), "bumpy")
-    service.failures = [503, 0, 429]
+    service.failures = [503, 0, 429, 502, 504]
     troubles: list[str] = []
     done = vertex.follow("bumpy", lambda task: None, troubles.append)
     assert done.state == "SUCCEEDED"
@@ -243,6 +286,8 @@ def test_following_goes_on_when_vertex_fails_for_a_while(vertex, service):
         "ServiceUnavailable",
         "ConnectionError",
         "TooManyRequests",
+        "BadGateway",
+        "GatewayTimeout",
     ]
 
 

@@ -30,8 +30,12 @@ class Vertex:
         folder: where jobs keep their logs and artifacts.
         environment: environment variables of the tasks.
         token: the access token that is taken.
-        failures: HTTP statuses to answer the next requests with; 0 drops the connection, -1 does so after the work.
+        failures: HTTP statuses to answer the next requests with; 0 drops the connection, -1 does so after the work, -2
+            after seconds of silence.
+        silence: how many seconds.
         denied: permissions that the caller lacks.
+        refusal: what every new job is refused with.
+        setback: why every new job fails before it has a task.
         enabled: whether the API is switched on.
         execute: whether jobs run at all; they stay pending if not.
         lists_labels: whether a list of schedules has the labels of the jobs that they launch.
@@ -49,7 +53,10 @@ class Vertex:
     environment: Mapping[str, str]
     token: str = "ambient-access-token"
     failures: list[int] = field(default_factory=list)
+    silence: float = 0.0
     denied: set[str] = field(default_factory=set)
+    refusal: Refusal | None = None
+    setback: str = ""
     enabled: bool = True
     execute: bool = True
     lists_labels: bool = True
@@ -104,7 +111,8 @@ class Vertex:
         if permission in self.denied:
             raise Refusal(
                 403,
-                f"Permission '{permission}' denied on resource '//aiplatform.googleapis.com/{self.parent}' (or it may not exist).",
+                reason="IAM_PERMISSION_DENIED",
+                message=f"Permission '{permission}' denied on resource '//aiplatform.googleapis.com/{self.parent}' (or it may not exist).",
             )
 
 

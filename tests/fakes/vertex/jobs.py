@@ -50,14 +50,19 @@ def _create(vertex: "Vertex", job_id: str, body: Json) -> Json:
     if name in vertex.jobs:
         raise Refusal(409, f"The PipelineJob already exists: {name}")
     job = checked(vertex, body)
+    if vertex.refusal:
+        raise vertex.refusal
     if job.get("serviceAccount") and "iam.serviceAccounts.actAs" in vertex.denied:
         raise Refusal(
-            403,
-            f"You do not have permission to act as service account: {job['serviceAccount']} (iam.serviceAccounts.actAs).",
+            400,
+            f"You do not have permission to act as service_account: {job['serviceAccount']}. (or it may not exist).",
         )
     job |= {"name": name, "state": "PIPELINE_STATE_PENDING", "createTime": now(), "jobDetail": {}}
     vertex.jobs[name] = job
-    if vertex.execute:
+    if vertex.setback:  # it is taken, and fails before there is any task
+        error = {"code": 7, "message": f"Failed to create pipeline job. Error: {vertex.setback}"}
+        job |= {"state": "PIPELINE_STATE_FAILED", "endTime": now(), "error": error}
+    elif vertex.execute:
         thread = threading.Thread(target=_run, args=(vertex, name), daemon=True)
         vertex.threads.append(thread)
         thread.start()
@@ -81,6 +86,10 @@ def checked(vertex: "Vertex", body: Json) -> Json:
         raise Refusal(400, f"The key must be in region {vertex.region}: {key_name}")
     spec = json_format.MessageToDict(message.pipeline_spec)
     parse(spec, pipeline_spec_pb2.PipelineSpec())
+    for executor in spec["deploymentSpec"].get("executors", {}).values():
+        memory = executor.get("container", {}).get("resources", {}).get("resourceMemoryLimit", "1G")
+        if not re.fullmatch(r"\d+(\.\d+)?[GM]", memory):
+            raise Refusal(400, f"memory limit '{memory}' is not a number with the suffix G or M")
     known = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     for parameter in message.runtime_config.parameter_values:
         if parameter not in known:

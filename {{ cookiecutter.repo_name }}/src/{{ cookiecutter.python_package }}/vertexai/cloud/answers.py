@@ -8,13 +8,15 @@ from google.protobuf import json_format
 
 from ..contract.job import PipelineJob, State, TaskRun, log_url
 from .request import PIPELINE
+from .rights import cure_for
 
 
 def job_of(job: types.PipelineJob) -> PipelineJob:
     """Translate a pipeline job of the API. A job that comes from a list has no tasks."""
+    spec = json_format.MessageToDict(types.PipelineJob.pb(job).pipeline_spec)
     # The API lists graphs among the tasks, the job itself too, and names each by what people see.
     details = job.job_detail.task_details
-    names = _names(json_format.MessageToDict(types.PipelineJob.pb(job).pipeline_spec)) if details else {}
+    names = _names(spec) if details else {}
     tasks = [_task(names[detail.task_name], detail) for detail in details if detail.task_name in names]
     return PipelineJob(
         name=job.name.rpartition("/")[2],
@@ -24,7 +26,7 @@ def job_of(job: types.PipelineJob) -> PipelineJob:
         created=job.create_time or None,
         started=job.start_time or None,
         ended=job.end_time or None,
-        error=job.error.message,
+        error=_with_cure(job.error.message, spec),
         labels=dict(job.labels),
         run_context=job.job_detail.pipeline_run_context.name,
         tasks={task.name: task for task in tasks},
@@ -40,6 +42,13 @@ def _names(spec: Mapping[str, Any]) -> dict[str, str]:
         if "dag" not in components[task["componentRef"]["name"]]
     ]  # fmt: skip
     return {name: name for name, _task in leaves} | {task["taskInfo"]["name"]: name for name, task in leaves}
+
+
+def _with_cure(error: str, spec: Mapping[str, Any]) -> str:
+    """What the platform says about a failure, and what to grant if that is what it is about."""
+    executors = spec.get("deploymentSpec", {}).get("executors", {}).values()
+    images = (executor["container"]["image"] for executor in executors if "container" in executor)
+    return " ".join(filter(None, [error, cure_for(error, next(images, ""))]))
 
 
 def _task(name: str, detail: types.PipelineTaskDetail) -> TaskRun:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
+import requests
 from google.api_core.client_options import ClientOptions
-from google.api_core.exceptions import Conflict, NotFound
-from google.api_core.retry import Retry
+from google.api_core.exceptions import BadGateway, Conflict, GatewayTimeout, NotFound
+from google.api_core.retry import Retry, if_transient_error
 from google.cloud.aiplatform_v1 import types
 from google.cloud.aiplatform_v1.services.metadata_service import MetadataServiceClient
 from google.cloud.aiplatform_v1.services.pipeline_service import PipelineServiceClient
@@ -39,8 +40,7 @@ class Vertex:
 
     Args:
         target: project, region and endpoint.
-        patience: seconds for which a request that fails for the moment (429, 500, 503, a dropped connection) is
-            tried again, with growing pauses.
+        patience: seconds for which a request that fails for the moment is tried again, with growing pauses.
 
     Raises:
         UserError: when there are no Google credentials.
@@ -219,8 +219,14 @@ class Vertex:
         return f"{self._parent}/pipelineJobs/{job_id}"
 
     def _calling(self, **retry: Any) -> dict[str, Any]:
-        """Timeout and retry of a call. It is tried again after 429, 500, 503 and dropped connections only."""
-        return {"timeout": _TIMEOUT, "retry": Retry(**{"maximum": 20.0, "timeout": self._patience, **retry})}
+        """Timeout and retry of a call."""
+        patience = {"predicate": _is_transient, "maximum": 20.0, "timeout": self._patience, **retry}
+        return {"timeout": _TIMEOUT, "retry": Retry(**patience)}
+
+
+def _is_transient(error: Exception) -> bool:
+    """Whether it is worth asking again: after 429, 500, 502, 503, 504, a time-out, or a dropped connection."""
+    return if_transient_error(error) or isinstance(error, BadGateway | GatewayTimeout | requests.Timeout)
 
 
 def _parsed(type_: Any, content: Mapping[str, Any]) -> Any:

@@ -233,7 +233,7 @@ def _ask_for(task: dsl.PipelineTask, resources: Resources) -> None:
     if resources.cpu:
         task.set_cpu_limit(resources.cpu)
     if resources.memory:
-        task.set_memory_limit(resources.memory)
+        task.set_memory_limit(resources.memory_limit)
     if resources.gpu:
         task.set_accelerator_type(resources.gpu_type)
         task.set_accelerator_limit(resources.gpu)

@@ -120,6 +120,8 @@ def job_as_markdown(job: PipelineJob, run: MlflowRun | None) -> str:
     if run:
         rows += [("MLflow run", f"[{run.status}]({run.url})" if run.url.startswith("http") else run.status)]
         rows += [(name, said) for name, said in (("failed_node", run.failed_node), ("error", run.error)) if said]
+    if job.error and not job.failed_tasks:
+        rows.append(("error", job.error))
     for task in job.failed_tasks:
         log = f", [log]({task.log})" if task.log else ""
         rows.append((f"step {task.name}", f"FAILED: {task.error}{log}"))
