@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import requests
 from running import environment
 from starter.vertexai.compile.spec import Source, Task, pipeline_parameters, tasks
 from starter.vertexai.local.kfp_protocol import command_line, executor_input, executor_output
@@ -129,7 +131,11 @@ class _Run:
         given = executor_input(task, values, taken, f"{self.root}/{task.name}")
         said = self.folder / "said" / task.name  # the platform reads it, wherever the artifacts are
         said.mkdir(parents=True)
-        given["outputs"]["outputFile"] = str(said / "executor_output.json")
+        output_file = said / "executor_output.json"
+        bucket = self.root.startswith("gs://")
+        # Vertex AI names the place of a bucket by its mount, which the image's user may not be able to write to.
+        mounted = f"/gcs/{self.root.removeprefix('gs://')}/{task.name}/executor_output.json"
+        given["outputs"]["outputFile"] = mounted if bucket else str(output_file)
         for name, parameter in given["outputs"]["parameters"].items():
             parameter["outputFile"] = str(said / name)
         argv = command_line(task, given, {**self.constants, "pipeline_task_name": task.name})
@@ -146,6 +152,12 @@ class _Run:
         signal_group(process, signal.SIGKILL)
         if code:
             raise StepFailed(task.name, code, log.read_text(errors="replace"), self.results)
+        if bucket:
+            host, (name, path) = self.variables["STORAGE_EMULATOR_HOST"], mounted.removeprefix("/gcs/").split("/", 1)
+            answer = requests.get(f"{host}/storage/v1/b/{name}/o/{quote(path, safe='')}", {"alt": "media"}, timeout=10)
+            assert answer.ok, f"{task.name} has written no {mounted}"
+            output_file.write_text(answer.text)
+            given["outputs"]["outputFile"] = str(output_file)
         return executor_output(given)
 
     def _new_disk(self) -> None:

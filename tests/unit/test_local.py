@@ -296,12 +296,17 @@ def test_a_change_of_the_code_makes_cached_tasks_run_again(tmp_path):
     assert states(execute(make_and_show("hello"), tmp_path)) == {"write": "SUCCEEDED", "show": "SUCCEEDED"}
 
 
-def test_an_executor_output_that_cannot_be_read_fails_its_task(tmp_path):
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [("{", "JSONDecodeError"), ('{"n": NaN}', "ValueError: NaN is not JSON"), ("[-Infinity]", "-Infinity is not JSON")],
+)
+def test_an_executor_output_that_vertex_ai_could_not_read_fails_its_task(tmp_path, written, said):
     @dsl.container_component
     def broken():
-        script = 'printf "{" > "$0"'
+        script = f"printf '{written}' > \"$0\""
         return dsl.ContainerSpec(image="x", command=["sh", "-c", script], args=["{{$.outputs.output_file}}"])
 
     job = execute(spec_of(lambda: broken()), tmp_path)
     assert job.state == "FAILED"
-    assert "it wrote no executor output that can be read (JSONDecodeError" in job.tasks["broken"].error
+    assert "it wrote no executor output that can be read (" in job.tasks["broken"].error
+    assert said in job.tasks["broken"].error

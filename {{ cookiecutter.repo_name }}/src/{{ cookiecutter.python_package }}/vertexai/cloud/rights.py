@@ -8,9 +8,7 @@ _ACT_AS = re.compile(f"permission to act as service_account: {_ACCOUNT}")
 # https://github.com/zenml-io/zenml/issues/3766
 _PULL = re.compile(f"Service Agent {_ACCOUNT} does not have permission to access Artifact Registry")
 # https://github.com/statmike/vertex-ai-mlops/issues/60
-_LACKS = re.compile(
-    rf"service a(?:ccount|gent) {_ACCOUNT} does not have `?\[?(\w+)\.[^`]*` .*? the bucket \W*([\w.-]+\w)", re.I
-)
+_LACKS = re.compile(rf"[Aa]ccount {_ACCOUNT} does not have `?\[?(\w+)\.[^`]*` .*? the bucket \W*([\w.-]+\w)")
 _DENIED = re.compile(r"Permission '(\w+)\.\S+' denied on resource '(?://[\w.]+/)?(\S+?)'")
 _REPOSITORY = re.compile(r"([\w-]+)-docker\.pkg\.dev/([^/]+)/([^/]+)/")
 # The first part of a permission → the role that has it.

@@ -5,11 +5,13 @@ a Kedro session. The first and the last task of a job, which start and end its M
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
+import fsspec
 from kedro.framework.startup import bootstrap_project
 
 from .. import contract, tracking
@@ -54,11 +56,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             catalog = Catalog(context.config_loader["catalog"] if args.files else {}, "catalog.yml")
             output = {"artifacts": _run_nodes(args, job, session, executor_input, catalog, tracked, timing)}
-    # From KFP's ExecutorOutput the platform learns what the task has made.
-    path = Path(executor_input["outputs"]["outputFile"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(output), encoding="utf-8")
+    _write(executor_input["outputs"]["outputFile"], output)
     timing.tell()
+
+
+def _write(place: str, output: Mapping[str, Any]) -> None:
+    """Write KFP's ExecutorOutput, from which the platform learns what the task has made.
+
+    Vertex AI names a place in the bucket by its mount, ``/gcs/…``, which the image's user may not be able to write to.
+    """
+    with fsspec.open(re.sub("^/gcs/", "gs://", place), "w", encoding="utf-8") as file:
+        json.dump(output, file, allow_nan=False)
 
 
 def _run_nodes(
