@@ -315,11 +315,22 @@ def test_a_job_joins_its_experiment_which_is_created_when_missing(vertex, servic
     vertex.follow("with-experiment", lambda task: None, pytest.fail)
     vertex.submit(request(), "second")
     vertex.join_experiment("second", "birds", "Something else")
-    (experiment,) = service.contexts.values()
+    (experiment,) = [found for found in service.contexts.values() if found["schemaTitle"] == "system.Experiment"]
     assert experiment["schemaTitle"] == "system.Experiment"
     assert experiment["description"] == "All about birds"
     contexts = f"{service.parent}/metadataStores/default/contexts"
     assert experiment["children"] == [f"{contexts}/with-experiment", f"{contexts}/second"]
+
+
+def test_a_job_does_not_join_what_has_the_name_of_an_experiment_and_is_none(vertex, service):
+    """The pipeline itself has a context of its name."""
+    vertex.submit(request(), "namesake")
+    with pytest.raises(
+        UserError, match=r"^demo is a context of type system.Pipeline and no experiment\. Choose another"
+    ):
+        vertex.join_experiment("namesake", "demo", None)
+    (pipeline,) = service.contexts.values()
+    assert "children" not in pipeline
 
 
 def schedule(**values: Any) -> dict[str, Any]:

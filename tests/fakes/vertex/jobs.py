@@ -134,6 +134,9 @@ def _run(vertex: "Vertex", name: str) -> None:
         job["startTime"] = now()
         if job["state"] == "PIPELINE_STATE_PENDING":
             job["state"] = "PIPELINE_STATE_RUNNING"
+        # A pipeline has a context of its name, in the same store as experiments.
+        pipeline = f"{vertex.parent}/metadataStores/default/contexts/{job['pipelineSpec']['pipelineInfo']['name']}"
+        vertex.contexts.setdefault(pipeline, {"name": pipeline, "schemaTitle": "system.Pipeline"})
         job["jobDetail"] = {
             "pipelineRunContext": {"name": f"{vertex.parent}/metadataStores/default/contexts/{job_id}"},
             "taskDetails": list(_graphs(job_id, job["pipelineSpec"])),

@@ -10,12 +10,13 @@ from .. import tracking
 from ..cloud.client import Vertex
 from ..cloud.rest import call, whoami
 from ..project import Project
-from .check import Check, check
+from .check import Check, Doubt, check
 
 # Seconds for which a failing call is tried again. They are few, because somebody waits at a terminal.
 _PATIENCE = 10.0
 _ACT_AS = "iam.serviceAccounts.actAs"
-_STORAGE = ["storage.objects.create", "storage.objects.get", "storage.objects.list"]
+# Renaming what has been written under a temporary name deletes that name.
+_STORAGE = ["storage.objects.create", "storage.objects.delete", "storage.objects.get", "storage.objects.list"]
 _MANIFESTS = ", ".join(
     f"application/vnd.{kind}+json"
     for kind in (
@@ -40,19 +41,18 @@ def _google(project: Project) -> Iterator[Check]:
     run_config = project.settings.run_config
     account, root = run_config.service_account, run_config.root
     yield check("Vertex AI", lambda: _vertex(project))
-    impersonated = None
     if account:
         yield check("may act as", lambda: _may_act_as(account))
-        impersonates = check("impersonates", lambda: whoami(account))
-        yield impersonates
-        impersonated = account if impersonates.ok else None
     if root:
-        yield check("bucket", lambda: _bucket(root, impersonated))
+        yield check("bucket", lambda: _bucket(root, account))
     yield check("image pushed", lambda: _image_pushed(run_config.image))
 
 
 def _vertex(project: Project) -> str:
-    Vertex(project.target, patience=_PATIENCE).jobs({}, limit=1)
+    vertex, experiment = Vertex(project.target, patience=_PATIENCE), project.settings.run_config.experiment_name
+    vertex.jobs({}, limit=1)
+    if experiment:
+        vertex.has_experiment(experiment)
     return f"{project.target.api_endpoint} answers"
 
 
@@ -66,11 +66,19 @@ def _may_act_as(account: str) -> str:
 
 
 def _bucket(root: str, account: str | None) -> str:
-    """Check that the steps' service account, or else this identity, may read and write the pipeline root."""
+    """Check that the steps' service account may read and write the pipeline root, if this identity may ask as it."""
     bucket = root.removeprefix("gs://").partition("/")[0]
     url = f"https://storage.googleapis.com/storage/v1/b/{bucket}/iam/testPermissions"
-    who = account or "this identity"
-    cure = f"Grant {who} roles/storage.objectUser on gs://{bucket}: it lacks "
+    try:
+        if not account:
+            raise UserError("Without run_config.service_account they run as the project's default account.")
+        whoami(account)
+    except UserError as error:
+        raise Doubt(
+            f"Whether the steps may read and write gs://{bucket} was not asked, as only their account can. {error} "
+            "doctor --on-vertex asks as that account."
+        ) from None
+    cure = f"Grant {account} roles/storage.objectUser on gs://{bucket}: it lacks "
     refusals = {
         403: f"{cure}{', '.join(_STORAGE)}.",
         404: f"There is no bucket gs://{bucket}. Create it: gcloud storage buckets create gs://{bucket}",
@@ -79,7 +87,7 @@ def _bucket(root: str, account: str | None) -> str:
     missing = sorted(set(_STORAGE) - set(answer.json().get("permissions", [])))
     if missing:
         raise UserError(f"{cure}{', '.join(missing)}.")
-    return f"{who} may read and write gs://{bucket}"
+    return f"{account} may read and write gs://{bucket}"
 
 
 def _image_pushed(image: str) -> str:
@@ -88,9 +96,13 @@ def _image_pushed(image: str) -> str:
         return f"{image} is not in a registry of Google's, so doctor did not look for it"
     name, _, reference = path.partition("@") if "@" in path else path.partition(":")
     url = f"https://{host}/v2/{name}/manifests/{reference or 'latest'}"
-    cure = f"Grant this identity roles/artifactregistry.reader on the repository of {image}."
+    # Those who launch need no right to pull: Vertex AI's service agents do it.
+    unseen = f"Whether {image} is there cannot be seen without roles/artifactregistry.reader on its repository."
     absent = f"{image} is not in the registry yet. Push it: kedro docker build --image {image} && docker push {image}"
-    answer = call("HEAD", url, {401: cure, 403: cure, 404: absent}, headers={"Accept": _MANIFESTS})
+    try:
+        answer = call("HEAD", url, {401: unseen, 403: unseen, 404: absent}, headers={"Accept": _MANIFESTS})
+    except UserError as error:
+        raise (Doubt(unseen) if str(error) == unseen else error) from None
     return answer.headers.get("Docker-Content-Digest", image)
 
 

@@ -6,6 +6,7 @@ else, so a launcher needs few permissions.
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -31,6 +32,7 @@ from .request import FINGERPRINT, Request
 _TIMEOUT = 60.0  # seconds to wait for one answer
 _PATIENCE = 90.0  # seconds for which a call that fails is tried again
 _LONG_PATIENCE = 1800.0  # the same while a job is followed: the job goes on, so there is time
+_EXPERIMENT = "system.Experiment"  # the schema of the metadata contexts that experiments are
 # Seconds between two looks at a job: the first pause, and the longest one.
 _PAUSE, _LONGEST_PAUSE = 1.0, 10.0
 
@@ -167,19 +169,38 @@ class Vertex:
             if job.has_ended or time.monotonic() > deadline:
                 raise UserError(f"Job {job_id} got no metadata context, so it is not in experiment {name}.")
             time.sleep(_PAUSE)
+        there = self.has_experiment(name)
         with explained(self._target, f"experiment {name}"):
-            try:
-                self._metadata.get_context(name=experiment, **self._calling())
-            except NotFound:
+            if not there:
                 context = types.Context(
                     display_name=name,
-                    schema_title="system.Experiment",
+                    schema_title=_EXPERIMENT,
                     schema_version="0.0.1",
                     metadata={"experiment_deleted": False},
                     description=description or "",
                 )
-                self._metadata.create_context(parent=store, context=context, context_id=name, **self._calling())
+                with suppress(Conflict):  # another job has made it in the meantime
+                    self._metadata.create_context(parent=store, context=context, context_id=name, **self._calling())
             self._metadata.add_context_children(context=experiment, child_contexts=[job.run_context], **self._calling())
+
+    def has_experiment(self, name: str) -> bool:
+        """Whether there is a Vertex AI experiment of this name.
+
+        Raises:
+            UserError: when something else has this name, such as a pipeline.
+        """
+        with explained(self._target, f"experiment {name}"):
+            try:
+                context = f"{self._parent}/metadataStores/default/contexts/{name}"
+                there = self._metadata.get_context(name=context, **self._calling())
+            except NotFound:
+                return False
+        if there.schema_title != _EXPERIMENT:
+            raise UserError(
+                f"{name} is a context of type {there.schema_title} and no experiment. Choose another "
+                "run_config.experiment_name."
+            )
+        return True
 
     def schedules(self) -> list[Request]:
         """List all schedules that launch pipeline jobs in the project and region, oldest first."""
