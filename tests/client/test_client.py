@@ -224,6 +224,15 @@ def test_a_refusal_says_what_to_do(vertex, service, change, sentence):
     assert not service.jobs
 
 
+def test_a_job_that_fails_fast_and_runs_in_a_network_of_its_own_is_taken(vertex, service):
+    asked = request(broken=True, failure_policy="fail_fast", psc_interface_config={"network_attachment": "a"})
+    vertex.submit(asked, "fast")
+    vertex.follow("fast", lambda task: None, pytest.fail)
+    (job,) = service.jobs.values()
+    assert job["pscInterfaceConfig"] == {"networkAttachment": "a"}
+    assert job["runtimeConfig"]["failurePolicy"] == "PIPELINE_FAILURE_POLICY_FAIL_FAST"
+
+
 @pytest.mark.parametrize("agent", ["service-7@gcp-sa-aiplatform-cc.iam.gserviceaccount.com", "service-7@gcp-sa-aiplatform.iam.gserviceaccount.com"])  # fmt: skip
 def test_a_job_whose_image_the_service_agent_may_not_pull_says_what_to_grant(vertex, service, agent):
     service.setback = f"Vertex AI Service Agent {agent} does not have permission to access Artifact Registry repository"

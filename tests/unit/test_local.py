@@ -122,6 +122,16 @@ def test_a_failed_task_stops_what_depends_on_it_and_nothing_else(tmp_path):
     assert "The failed tasks are: [bad]." in status["error"]["message"]
 
 
+def test_with_the_policy_to_fail_fast_nothing_but_the_exit_task_starts_after_a_failure(tmp_path):
+    def pipeline():
+        with dsl.ExitHandler(report()):
+            sh("bad", "exit 3")
+            sh("after-good", "true").after(sh("good", "sleep 0.5"))
+
+    job = execute(spec_of(pipeline), tmp_path, fail_fast=True)
+    assert states(job) == {"bad": "FAILED", "good": "SUCCEEDED", "after-good": "NOT_TRIGGERED", "report": "SUCCEEDED"}
+
+
 def test_a_task_that_ignores_upstream_failures_runs_after_a_failed_task(tmp_path):
     def pipeline():
         sh("whatever", "true").after(sh("bad", "exit 1")).ignore_upstream_failure()

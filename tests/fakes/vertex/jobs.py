@@ -81,6 +81,10 @@ def checked(vertex: "Vertex", body: Json) -> Json:
             raise Refusal(400, f"label {key}: {value} is not valid")
     if message.network and not re.fullmatch(r"projects/\d+/global/networks/[a-z0-9-]+", message.network):
         raise Refusal(400, f"network '{message.network}' must be projects/<number>/global/networks/<name>")
+    if message.network and message.psc_interface_config.network_attachment:
+        raise Refusal(400, "network and psc_interface_config cannot both be set")
+    if message.reserved_ip_ranges and not message.network:
+        raise Refusal(400, "reserved_ip_ranges requires network")
     key_name = message.encryption_spec.kms_key_name
     if key_name and not key_name.startswith(f"projects/{vertex.project}/locations/{vertex.region}/keyRings/"):
         raise Refusal(400, f"The key must be in region {vertex.region}: {key_name}")
@@ -118,6 +122,7 @@ def _run(vertex: "Vertex", name: str) -> None:
     order = {
         "spec": job["pipelineSpec"], "parameters": values, "folder": str(vertex.folder), "cwd": str(vertex.cwd),
         "name": job_id, "resource_name": name,
+        "fail_fast": job.get("runtimeConfig", {}).get("failurePolicy") == "PIPELINE_FAILURE_POLICY_FAIL_FAST",
         "containers": {"mount": str(vertex.mount), "environment": dict(vertex.inside)} if vertex.mount else None,
     }  # fmt: skip
     # In the image the package is installed.

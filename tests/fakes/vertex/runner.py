@@ -34,6 +34,7 @@ done = run_spec(
     resource_name=order["resource_name"],
     containers=Containers(Path(where["mount"]), where["environment"]) if where else None,
     preloaded=preloaded,
+    fail_fast=order["fail_fast"],
     on_change=tell,
 )
 if preloaded:

@@ -74,8 +74,8 @@ def _experiment(project: Project, pipeline: str) -> str:
     name = project.settings.run_config.experiment_name
     if name == pipeline:
         raise UserError(
-            f"{project.settings_file}: run_config.experiment_name: {name} is also the name of the compiled pipeline, and "
-            "Vertex AI keeps both in one place. Choose another name."
+            f"{project.settings_file}: run_config.experiment_name: {name} is also the name of the compiled pipeline, "
+            "and Vertex AI keeps both in one place. Choose another name."
         )
     return f"{name}, apart from pipeline {pipeline}"
 

@@ -70,6 +70,7 @@ def command(
             max_workers=max_workers,
             containers=_containers(chosen, spec) if docker else None,
             preloaded=preloaded,
+            fail_fast=project.settings.run_config.failure_policy == "fail_fast",
             on_change=show,
         )
     if profile:

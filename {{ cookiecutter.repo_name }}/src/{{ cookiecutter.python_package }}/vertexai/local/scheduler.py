@@ -38,6 +38,7 @@ def run_spec(
     resource_name: str | None = None,
     containers: Containers | None = None,
     preloaded: Preloaded | None = None,
+    fail_fast: bool = False,
     on_change: Callable[[TaskRun], None] = lambda run: None,
 ) -> PipelineJob:
     """Execute a compiled pipeline.
@@ -53,6 +54,7 @@ def run_spec(
         resource_name: what tasks are told about where the job is; None is the URL of its folder.
         containers: runs the tasks in their images; None runs them as processes of this machine.
         preloaded: starts the tasks that it can; the others, or all if it is None, start cold.
+        fail_fast: whether no task but the exit task is started after one has failed.
         on_change: called with each change of a task's state, from several threads.
 
     Returns:
@@ -64,7 +66,7 @@ def run_spec(
     name = name or new_job_name(spec["pipelineInfo"]["name"])
     values = pipeline_parameters(spec, parameters or {})
     own = folder.resolve() / name
-    scheduler = _Scheduler(spec, own, cwd, values, resource_name, containers, preloaded, on_change)
+    scheduler = _Scheduler(spec, own, cwd, values, resource_name, containers, preloaded, fail_fast, on_change)
     return scheduler.run(max_workers or os.cpu_count() or 1)
 
 
@@ -79,6 +81,7 @@ class _Scheduler:
     resource_name: str | None
     containers: Containers | None
     preloaded: Preloaded | None
+    fail_fast: bool
     on_change: Callable[[TaskRun], None]
 
     def __post_init__(self) -> None:
@@ -116,13 +119,14 @@ class _Scheduler:
         progress = True
         while progress:
             progress = False
+            stopping = self._cancelled.is_set() or (self.fail_fast and self._state(self._tasks) == State.FAILED)
             for task in self._tasks.values():
                 if self._runs[task.name].state != State.PENDING:
                     continue
                 states = {self._runs[name].state for name in task.upstream}
                 if not states <= ENDED:
                     continue
-                if task.always or (states <= {State.SUCCEEDED, State.SKIPPED} and not self._cancelled.is_set()):
+                if task.always or (states <= {State.SUCCEEDED, State.SKIPPED} and not stopping):
                     self._change(task, state=State.RUNNING)
                     yield task
                 else:
