@@ -65,7 +65,9 @@ class PscInterfaceConfig(Strict):
     """``run_config.psc_interface_config``."""
 
     network_attachment: str | None = Field(
-        None, pattern=_ATTACHMENT, description="network attachment: projects/…/regions/…/networkAttachments/<name>"
+        default=None,
+        pattern=_ATTACHMENT,
+        description="network attachment: projects/…/regions/…/networkAttachments/<name>",
     )
 
 
