@@ -17,11 +17,13 @@ def same(*args):
     return args
 
 
-def compiled(*nodes: Node, env: str | None = None, params: dict | None = None, **settings):
+def compiled(*nodes: Node, env: str = "", params: dict | None = None, cache_here: bool = False, **settings):
     resources = {"__default__": {"cpu": "500m", "memory": "2Gi"}}
     run_config = RunConfig(**{"image": "registry/x@sha256:1", "resources": resources, **settings})
-    plan = make_plan("__default__", Pipeline(nodes), run_config, {"raw": Entry("pandas.CSVDataset")}.get)
-    return compile_plan(plan, run_config, "my_project", env, params)
+    plan = make_plan(
+        "__default__", Pipeline(nodes), run_config, {"raw": Entry("pandas.CSVDataset", "data/raw.csv")}.get
+    )
+    return compile_plan(plan, run_config, "my_project", StepArguments("", "", env=env), params, cache_here)
 
 
 def told(spec: dict, task: str) -> StepArguments:
@@ -110,6 +112,20 @@ def test_the_cache_key_of_a_step_does_not_depend_on_the_run():
                 "{{$}}", "{{$.pipeline_job_name}}", "{{$.pipeline_job_uuid}}", "{{$.pipeline_job_resource_name}}",
                 "{{$.pipeline_job_create_time_utc}}",
             }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("image", "here", "cached"), [("x:1", False, False), ("x@sha256:1", False, True), ("x:1", True, True)]
+)
+def test_only_an_image_named_by_digest_lets_vertex_ai_take_earlier_results(image, here, cached):
+    spec = compiled(*NODES, caching=True, image=image, cache_here=here, resources={})
+    assert {task.cached for task in tasks(spec) if task.name == "cut"} == {cached}
+
+
+def test_a_step_is_told_which_files_it_reads_that_no_step_makes():
+    spec = compiled(*NODES)
+    assert told(spec, "cut").reads == ["data/raw.csv"]
+    assert told(spec, "join").reads == ()
 
 
 def test_no_step_is_cached_unless_the_settings_say_so():

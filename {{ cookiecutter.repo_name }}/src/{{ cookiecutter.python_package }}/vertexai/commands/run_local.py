@@ -59,7 +59,7 @@ def command(
     started = time.monotonic()
     with _preloaded(chosen, folder, cold or docker) as preloaded, progress() as show:
         # The interpreter imports while this compiles.
-        spec = with_params(read_spec(file), project.params) if file else chosen.compile(image)
+        spec = with_params(read_spec(file), project.params) if file else chosen.compile(image, cache_here=True)
         own = [task.name for task in tasks(spec) if task.container.get("env")]
         if preloaded and own:
             chosen.environment.warn([f"These start Python anew, with variables of their own: {', '.join(own)}."])
@@ -71,6 +71,7 @@ def command(
             containers=_containers(chosen, spec) if docker else None,
             preloaded=preloaded,
             fail_fast=project.settings.run_config.failure_policy == "fail_fast",
+            variables=project.configuration.variables,
             on_change=show,
         )
     if profile:
