@@ -222,15 +222,8 @@ def grants(cloud: Cloud) -> Iterator[Grant]:
         yield Grant(who, role, on, reason, group, target)
     agents = f"serviceAccount:service-{cloud.number}@gcp-sa-aiplatform"
     reads = ("roles/artifactregistry.reader", registry[0], "pulls the image of the steps for Vertex AI", *registry[1:])
-    create = (
-        "beta",
-        "services",
-        "identity",
-        "create",
-        "--service=aiplatform.googleapis.com",
-        f"--project={cloud.project}",
-    )
-    yield Grant(f"{agents}.iam.gserviceaccount.com", *reads, made_by=create)
+    create = ("beta", "services", "identity", "create", "--service=aiplatform.googleapis.com")
+    yield Grant(f"{agents}.iam.gserviceaccount.com", *reads, made_by=(*create, f"--project={cloud.project}"))
     yield Grant(f"{agents}-cc.iam.gserviceaccount.com", *reads, appears="the first job of the project")
     if cloud.mlflow:
         role, reason = "roles/iap.httpsResourceAccessor", "passes Identity-Aware Proxy"

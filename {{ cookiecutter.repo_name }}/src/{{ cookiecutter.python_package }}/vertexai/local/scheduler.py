@@ -68,10 +68,8 @@ def run_spec(
     name = name or new_job_name(spec["pipelineInfo"]["name"])
     values = pipeline_parameters(spec, parameters or {})
     own = folder.resolve() / name
-    scheduler = _Scheduler(
-        spec, own, cwd, values, resource_name, containers, preloaded, fail_fast, variables, on_change
-    )  # fmt: skip
-    return scheduler.run(max_workers or os.cpu_count() or 1)
+    job = _Scheduler(spec, own, cwd, values, resource_name, containers, preloaded, fail_fast, variables, on_change)
+    return job.run(max_workers or os.cpu_count() or 1)
 
 
 @dataclass
