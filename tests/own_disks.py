@@ -42,6 +42,7 @@ def run_on_own_disks(
     elsewhere: Iterable[Path] = (),
     parameters: Mapping[str, Any] | None = None,
     job: str = "job-1",
+    constants: Mapping[str, str] | None = None,
     **variables: str,
 ) -> dict[str, dict[str, Any]]:
     """Execute a compiled spec.
@@ -59,6 +60,7 @@ def run_on_own_disks(
         elsewhere: folders outside of the project that are on the disk too, and so are empty when a task starts.
         parameters: values of the pipeline's parameters, where not the default.
         job: the job's name.
+        constants: what the platform says of the job, where another value is wanted.
         variables: environment variables of the tasks, such as ``STORAGE_EMULATOR_HOST``.
 
     Returns:
@@ -72,6 +74,7 @@ def run_on_own_disks(
     (folder / "logs").mkdir(parents=True)
     image = [*_IN_EVERY_IMAGE, *in_image]
     run = _Run(project, folder, f"{root}/{job}", preloaded, image, list(elsewhere), variables)
+    run.constants |= constants or {}
     run.values = pipeline_parameters(spec, parameters or {})
     waiting = {task.name: task for task in tasks(spec)}
     failure: StepFailed | None = None
@@ -138,7 +141,7 @@ class _Run:
         given["outputs"]["outputFile"] = mounted if bucket else str(output_file)
         for name, parameter in given["outputs"]["parameters"].items():
             parameter["outputFile"] = str(said / name)
-        argv = command_line(task, given, {**self.constants, "pipeline_task_name": task.name})
+        argv = command_line(task, given, {**self.constants, "pipeline_task_name": task.display})
         own = {item["name"]: item.get("value", "") for item in task.container.get("env", [])}
         self._new_disk()
         log = self.folder / "logs" / f"{task.name}.txt"

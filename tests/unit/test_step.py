@@ -11,10 +11,9 @@ import pandas as pd
 import pytest
 from kedro.io import DataCatalog, DatasetError
 from kedro.pipeline import Node, Pipeline
-from starter.vertexai.step import hosts
 from starter.vertexai.step.artifact import ArtifactDataset
-from starter.vertexai.step.deadline import StepTimeout, deadline
 from starter.vertexai.step.lineage import Lineage, numbers_of, shape_of, within_limit
+from starter.vertexai.step.process import StepTimeout, alias, deadline
 from starter.vertexai.step.runner import StepRunner
 
 
@@ -35,7 +34,7 @@ def test_a_host_is_reached_by_its_alias(monkeypatch):
     monkeypatch.setattr("socket.getaddrinfo", __import__("socket").getaddrinfo)
     server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
     threading.Thread(target=server.handle_request, daemon=True).start()
-    hosts.alias({"mlflow.internal": "127.0.0.1"})
+    alias({"mlflow.internal": "127.0.0.1"})
     request = urllib.request.Request(f"http://mlflow.internal:{server.server_port}/", method="HEAD")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     assert opener.open(request, timeout=5).status == 200

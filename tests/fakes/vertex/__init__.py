@@ -39,6 +39,8 @@ class Vertex:
         enabled: whether the API is switched on.
         execute: whether jobs run at all; they stay pending if not.
         lists_labels: whether a list of schedules has the labels of the jobs that they launch.
+        own_disks: whether tasks share no disk, and artifacts are in the bucket, for which the environment variables of the
+            tasks name a stand-in.
         mount: if given, tasks run in containers of their images, which see this folder.
         inside: environment variables of these containers.
         requests: method and path of all requests.
@@ -60,6 +62,7 @@ class Vertex:
     enabled: bool = True
     execute: bool = True
     lists_labels: bool = True
+    own_disks: bool = False
     mount: Path | None = None
     inside: Mapping[str, str] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)

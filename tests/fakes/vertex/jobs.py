@@ -39,6 +39,15 @@ def answer(vertex: "Vertex", method: str, names: list[str], verb: str, query: Ma
             vertex.jobs[name]["state"] = "PIPELINE_STATE_CANCELLING"
             cancel(vertex, name)
         return {}
+    if method == "DELETE":
+        vertex.allow("aiplatform.pipelineJobs.delete")
+        if vertex.jobs[name]["state"] in ("PIPELINE_STATE_PENDING", "PIPELINE_STATE_RUNNING"):
+            raise Refusal(400, f"The PipelineJob is still running: {name}")
+        del vertex.jobs[name]
+        return {
+            "name": f"{vertex.parent}/operations/{next(NUMBER)}", "done": True,
+            "response": {"@type": "type.googleapis.com/google.protobuf.Empty"},
+        }  # fmt: skip
     vertex.allow("aiplatform.pipelineJobs.get")
     return vertex.jobs[name]
 
@@ -121,7 +130,8 @@ def _run(vertex: "Vertex", name: str) -> None:
     job_id = name.rpartition("/")[2]
     order = {
         "spec": job["pipelineSpec"], "parameters": values, "folder": str(vertex.folder), "cwd": str(vertex.cwd),
-        "name": job_id, "resource_name": name,
+        "name": job_id, "resource_name": name, "created": job["createTime"],
+        "bucket": job["runtimeConfig"]["gcsOutputDirectory"] if vertex.own_disks else "",
         "fail_fast": job.get("runtimeConfig", {}).get("failurePolicy") == "PIPELINE_FAILURE_POLICY_FAIL_FAST",
         "containers": {"mount": str(vertex.mount), "environment": dict(vertex.inside)} if vertex.mount else None,
     }  # fmt: skip

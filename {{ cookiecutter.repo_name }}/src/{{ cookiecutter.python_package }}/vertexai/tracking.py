@@ -182,6 +182,41 @@ def ask() -> str:
     return mlflow.get_tracking_uri()
 
 
+def try_out() -> str:
+    """Do what steps do with the tracking server: start a run, log to it, keep a file, end it; then delete it.
+
+    Returns:
+        The tracking URI.
+    """
+    run = mlflow.start_run(run_name="doctor")
+    try:
+        mlflow.log_metric("doctor", 1.0)
+        mlflow.log_text("doctor", "doctor.txt")
+    finally:
+        _detach()
+        mlflow.MlflowClient().delete_run(run.info.run_id)
+    return mlflow.get_tracking_uri()
+
+
+def refusal(said: str, cause: BaseException | None) -> str:
+    """What to do when MLflow does not answer. Only the text of an error tells who has refused, and why.
+
+    Args:
+        said: what there is to say about it.
+        cause: the error.
+    """
+    if "Invalid Host header" in str(cause):
+        cure = "MLflow refuses the host name in its address. Start it with: mlflow server --allowed-hosts …"
+    elif re.search("IAP|code 40[13]", str(cause)):
+        cure = (
+            "Identity-Aware Proxy refuses the token: client_id must be that of the IAP resource, and the service "
+            "account needs roles/iap.httpsResourceAccessor on it."
+        )
+    else:
+        return said
+    return f"{cure} ({said})"
+
+
 def failure_tags(tags: Mapping[str, str], message: str, failed: Iterable[str] = ()) -> dict[str, str]:
     """Which nodes failed and why, by what the steps have said about themselves and the platform about its tasks.
 

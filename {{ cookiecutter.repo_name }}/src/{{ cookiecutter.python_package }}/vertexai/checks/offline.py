@@ -8,8 +8,8 @@ from typing import Any
 from ...errors import UserError, did_you_mean, not_filled_in
 from ..cloud import schedules
 from ..compile.plan import Plan
+from ..contract.check import Check, Doubt, check
 from ..project import Project
-from .check import Check, Doubt, check
 from .data import changed, sources
 from .datasets import Datasets
 from .known import GPU_TYPES, MOST_CPU, MOST_MEMORY, REGIONS

@@ -9,8 +9,8 @@ from ...errors import UserError
 from .. import tracking
 from ..cloud.client import Vertex
 from ..cloud.rest import call, whoami
+from ..contract.check import Check, Doubt, check
 from ..project import Project
-from .check import Check, Doubt, check
 
 # Seconds for which a failing call is tried again. They are few, because somebody waits at a terminal.
 _PATIENCE = 10.0
@@ -111,15 +111,4 @@ def _mlflow(project: Project) -> str:
         with tracking.connected(project.path, project.env):
             return f"{tracking.ask()} answers"
     except UserError as error:
-        # Only the text of the error tells whether MLflow or Identity-Aware Proxy has refused, and why.
-        said, cause = str(error), str(error.__cause__)
-    if "Invalid Host header" in cause:
-        cure = "MLflow refuses the host name in its address. Start it with: mlflow server --allowed-hosts …"
-    elif "IAP" in cause or "code 401" in cause or "code 403" in cause:
-        cure = (
-            "Identity-Aware Proxy refuses the token: client_id must be that of the IAP resource, and the service "
-            "account needs roles/iap.httpsResourceAccessor on it."
-        )
-    else:
-        raise UserError(said)
-    raise UserError(f"{cure} ({said})")
+        raise UserError(tracking.refusal(str(error), error.__cause__)) from None

@@ -150,6 +150,11 @@ class Vertex:
         with explained(self._target, f"job {job_id}"):
             self._pipelines.cancel_pipeline_job(name=self._job_name(job_id), **self._calling())
 
+    def delete(self, job_id: str) -> None:
+        """Delete a job that has ended."""
+        with explained(self._target, f"job {job_id}"):
+            self._pipelines.delete_pipeline_job(name=self._job_name(job_id), **self._calling()).result(timeout=_TIMEOUT)
+
     def join_experiment(self, job_id: str, name: str, description: str | None) -> None:
         """Associate a job with a Vertex AI experiment, as ``aiplatform.PipelineJob.submit(experiment=…)`` does.
 

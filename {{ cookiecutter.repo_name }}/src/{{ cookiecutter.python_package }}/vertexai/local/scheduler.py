@@ -46,8 +46,7 @@ def run_spec(
 
     Args:
         spec: the compiled spec.
-        folder: a folder for this and other jobs, and for the results of cached tasks; the job makes one of its own
-            in it.
+        folder: a folder for jobs and for the results of cached tasks; the job makes one of its own in it.
         cwd: working directory of the tasks.
         parameters: values of the pipeline's parameters, where not the default.
         max_workers: how many tasks may run side by side; None is one per CPU.

@@ -19,11 +19,11 @@ from .. import contract, tracking
 from ..contract import StepArguments, parse_step_arguments
 from ..contract.catalog import Catalog
 from ..contract.job import JobIdentity
-from . import hosts
+from . import doctor
 from .artifact import ArtifactDataset
 from .carry import Carrier
-from .deadline import deadline
 from .lineage import Lineage
+from .process import alias, deadline
 from .run_tags import attached
 from .runner import StepRunner, StepSession, job_version, resolved
 from .timing import Timing
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     timing = Timing()
     args, executor_input, platform = parse_step_arguments(argv)
     if args.host_aliases:
-        hosts.alias(args.host_aliases)
+        alias(args.host_aliases)
     given = executor_input.get("inputs", {}).get("parameterValues", {})
     params = contract.decode(given.get(contract.PARAMS, {}))
     project = bootstrap_project(Path.cwd())
@@ -42,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     os.environ |= {contract.STEP_VARIABLE: args.task, contract.JOB_VARIABLE: platform.job_name, "KEDRO_ENV": args.env}
     if not args.env:
         del os.environ["KEDRO_ENV"]
+    if args.task == contract.DOCTOR_TASK:
+        report = json.dumps(doctor.look_around(args, executor_input, platform))
+        return _write(executor_input["outputs"]["outputFile"], {"parameterValues": {contract.REPORT: report}})
     job = JobIdentity(platform.job_name, platform.job_id, platform.job_resource_name)
     StepSession.resolved = contract.decode(given.get(contract.RESOLVED, {}))
     StepSession.version = job_version(platform.job_created, platform.job_id)

@@ -1,4 +1,4 @@
-"""One line of doctor's checklist: a function that says what it found, or raises what is wrong with the cure."""
+"""A line of doctor's checklist: a function that says what it found, or raises what is wrong with the cure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
