@@ -92,8 +92,8 @@ def another_commit(google, storage, vertex):
             "MLflow": f"Grant this identity roles/iam.serviceAccountTokenCreator on {ACCOUNT}.",
         }),
         (mlflow_refuses, {"MLflow": "Identity-Aware Proxy refuses the token: client_id must be that of the IAP resource"}),
-        (no_delete, {"bucket": "roles/storage.objectUser on gs://bucket: it lacks storage.objects.delete."}),
-        (another_commit, {"image": "The image was built from commit 0123456789ab, and this is"}),
+        (no_delete, {"bucket": "roles/storage.objectUser on the bucket: it lacks storage.objects.delete."}),
+        (another_commit, {"image": "Image europe-west1-docker.pkg.dev/project-42/images/test-project:latest was built from commit 0123456789ab, this is"}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )  # fmt: skip
@@ -122,7 +122,7 @@ def test_the_same_task_runs_in_a_process_of_this_machine(bake):
     assert done.returncode == 0, done.stdout + done.stderr
     marks = {line[2:17].strip(): line[0] for line in done.stdout.splitlines()}
     assert marks == {
-        "started": "✓", "user": "✓", "placeholders": "✓", "mount": "✓", "access token": "!", "artifacts": "✓",
+        "started": "✓", "user": "✓", "placeholders": "✓", "mount": "✓", "access token": "!", "bucket": "✓",
         "ID token": "✓", "MLflow": "✓", "image": "!",
     }  # fmt: skip
     wrong = run(BIN / "kedro", "vertexai", "doctor", "--in-process", "--offline", cwd=project)

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[2] / "in_place"), str(Path(__file__).parents[2])]
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2] / "in_place"))
 
 from own_disks import StepFailed, run_on_own_disks
 from starter.vertexai.contract.job import TaskRun

@@ -83,12 +83,17 @@ def doubts(project: Path, package: str, image: str) -> str:
         labels = (inspect("image", image)["Config"] or {}).get("Labels") or {}
     except UserError:
         return ""
-    title, revision, here = labels.get(_TITLE), labels.get(_REVISION), head(project)
+    title = labels.get(_TITLE)
     if title != package:
         return f"Image {image} is not an image of package {package}: its label {_TITLE} is {title or 'missing'}."
-    if revision and here and revision != here:
-        return f"Image {image} was built from commit {revision[:12]}, this is {here[:12]}. Build it again: make image"
-    return ""
+    return of_another_commit(image, labels.get(_REVISION, ""), head(project))
+
+
+def of_another_commit(image: str, revision: str, here: str) -> str:
+    """Why an image is not of the commit that is checked out; empty if it is, or if one of the two is not known."""
+    if not revision or not here or revision == here:
+        return ""
+    return f"Image {image} was built from commit {revision[:12]}, this is {here[:12]}. Build it again: make image"
 
 
 def head(project: Path) -> str:

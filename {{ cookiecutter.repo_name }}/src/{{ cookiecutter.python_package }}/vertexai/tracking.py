@@ -182,22 +182,6 @@ def ask() -> str:
     return mlflow.get_tracking_uri()
 
 
-def try_out() -> str:
-    """Do what steps do with the tracking server: start a run, log to it, keep a file, end it; then delete it.
-
-    Returns:
-        The tracking URI.
-    """
-    run = mlflow.start_run(run_name="doctor")
-    try:
-        mlflow.log_metric("doctor", 1.0)
-        mlflow.log_text("doctor", "doctor.txt")
-    finally:
-        _detach()
-        mlflow.MlflowClient().delete_run(run.info.run_id)
-    return mlflow.get_tracking_uri()
-
-
 def refusal(said: str, cause: BaseException | None) -> str:
     """What to do when MLflow does not answer. Only the text of an error tells who has refused, and why.
 

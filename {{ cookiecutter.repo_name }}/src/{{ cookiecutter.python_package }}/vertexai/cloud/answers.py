@@ -1,11 +1,13 @@
 """Vertex AI's message about a pipeline job → ``PipelineJob`` with its tasks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from google.cloud.aiplatform_v1 import types
 from google.protobuf import json_format
 
+from ...errors import UserError
+from ..compile.spec import tasks
 from ..contract.job import PipelineJob, State, TaskRun, log_url
 from .request import PIPELINE
 from .rights import cure_for
@@ -16,8 +18,8 @@ def job_of(job: types.PipelineJob) -> PipelineJob:
     spec = json_format.MessageToDict(types.PipelineJob.pb(job).pipeline_spec)
     # The API lists graphs among the tasks, the job itself too, and names each by what people see.
     details = job.job_detail.task_details
-    names = _names(spec) if details else {}
-    tasks = [_task(names[detail.task_name], detail) for detail in details if detail.task_name in names]
+    names = _names(spec, [detail.task_name for detail in details]) if details else {}
+    found = [_task(names[detail.task_name], detail) for detail in details if detail.task_name in names]
     return PipelineJob(
         name=job.name.rpartition("/")[2],
         resource_name=job.name,
@@ -29,19 +31,16 @@ def job_of(job: types.PipelineJob) -> PipelineJob:
         error=_with_cure(job.error.message, spec),
         labels=dict(job.labels),
         run_context=job.job_detail.pipeline_run_context.name,
-        tasks={task.name: task for task in tasks},
+        tasks={task.name: task for task in found},
     )
 
 
-def _names(spec: Mapping[str, Any]) -> dict[str, str]:
+def _names(spec: Mapping[str, Any], listed: Iterable[str]) -> dict[str, str]:
     """What the API may call a task that runs something → its name in the spec."""
-    components = spec["components"]
-    graphs = [component["dag"]["tasks"] for component in (spec["root"], *components.values()) if "dag" in component]
-    leaves = [
-        (name, task) for graph in graphs for name, task in graph.items()
-        if "dag" not in components[task["componentRef"]["name"]]
-    ]  # fmt: skip
-    return {name: name for name, _task in leaves} | {task["taskInfo"]["name"]: name for name, task in leaves}
+    try:
+        return {name: task.name for task in tasks(spec) for name in (task.name, task.display)}
+    except UserError:  # somebody else's pipeline, with loops or conditions
+        return {name: name for name in listed}
 
 
 def _with_cure(error: str, spec: Mapping[str, Any]) -> str:

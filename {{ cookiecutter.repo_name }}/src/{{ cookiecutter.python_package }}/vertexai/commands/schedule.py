@@ -10,10 +10,7 @@ from ..cloud.client import Vertex
 from ..cloud.request import ENTRY, Request, label_value, labels_of, make_request
 from . import options
 
-_COLOURS = {
-    "created": "green", "updated": "yellow", "replaced": "yellow", "deleted": "red", "left": "yellow",
-    "completed": "yellow",
-}  # fmt: skip
+_COLOURS = {"created": "green", "deleted": "red", "unchanged": None}
 _WORDING = {
     "left": "left, although it is no longer in the file (--prune deletes it)",
     "completed": "completed, so it launches nothing any more; only another time or number of runs starts it again",
@@ -82,7 +79,7 @@ def _show(change: schedules.Change, dry_run: bool) -> None:
     if dry_run and change.action in ("created", "updated", "replaced", "deleted"):
         wording = f"would be {wording}"
     schedule = change.wanted or change.there or {}
-    click.secho(f"{change.pipeline:<30} {schedule['cron']}: {wording}", fg=_COLOURS.get(change.action))
+    click.secho(f"{change.pipeline:<30} {schedule['cron']}: {wording}", fg=_COLOURS.get(change.action, "yellow"))
     for field, (before, after) in (change.differences or {}).items():
         click.echo(f"    {field}: {before} → {after}")
 

@@ -1,27 +1,29 @@
 """doctor's half in the container: arguments and executor input in, a checklist out of what only a step can find out.
 
-The task succeeds whatever it finds, because the platform tells the launcher nothing that a failed task has made.
+The task succeeds whatever it finds, because the platform keeps nothing of what a failed task has made.
 """
 
 import os
 import platform as python
 from argparse import Namespace
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import fsspec
+import mlflow
 from mlflow.tracking.request_header.registry import resolve_request_headers
 
-from ...auth import credentials
+from ...auth.credentials import DefaultCredentialsError, whoami
 from ...errors import AuthorizationError, UserError
 from .. import contract, tracking
-from ..contract import StepArguments, is_local
-from ..contract.check import Check, Doubt, check
+from ..contract import StepArguments
+from ..contract.check import Doubt, check
 from .runner import StepSession
+
+_TOLD = ("job_name", "job_id", "job_resource_name", "job_created")
 
 
 def look_around(args: StepArguments, executor_input: Mapping[str, Any], platform: Namespace) -> dict[str, Any]:
@@ -32,28 +34,20 @@ def look_around(args: StepArguments, executor_input: Mapping[str, Any], platform
     """
     output_file = executor_input["outputs"]["outputFile"]
     probe = executor_input["outputs"]["artifacts"][contract.PROBE]["artifacts"][0]["uri"]
-    # Opening a session configures the header provider, whether or not MLflow then answers.
-    mlflow = _look("MLflow", lambda: _mlflow(args))
-    checks = [
-        _look("started", lambda: _started(platform.job_created)),
-        _look("user", lambda: f"{os.getuid()}:{os.getgid()}, Python {python.python_version()}, {python.machine()}"),
-        _look("placeholders", lambda: _placeholders({**vars(platform), "output_file": output_file, "artifact": probe})),
-        _look("mount", lambda: _mount(output_file)),
-        _look("access token", lambda: _account(probe)),
-        _look("bucket" if not is_local(probe) else "artifacts", lambda: _writable(probe)),
-        _look("ID token", _header),
-        mlflow,
+    told = {**{name: getattr(platform, name) for name in _TOLD}, "output_file": output_file, "artifact": probe}
+    first = [
+        check("started", lambda: _started(platform.job_created)),
+        check("user", lambda: f"{os.getuid()}:{os.getgid()}, Python {python.python_version()}, {python.machine()}"),
+        check("placeholders", lambda: _placeholders(told)),
+        check("mount", lambda: _mount(output_file)),
+        check("access token", _access_token),
+        check("bucket", lambda: _bucket(probe)),
     ]
+    # A session configures the header provider, also if MLflow then refuses.
+    tracked = check("MLflow", lambda: _mlflow(args))
+    checks = [*first, check("ID token", _header), tracked]
     revision = os.environ.get(contract.REVISION_VARIABLE, "")
     return {"checks": [asdict(line) for line in checks], "revision": revision}
-
-
-def _look(name: str, look: Callable[[], str]) -> Check:
-    """Run a check, whose line says also what nobody has foreseen."""
-    try:
-        return check(name, look)
-    except (Exception, AuthorizationError) as error:
-        return Check(name, False, tracking.refusal(f"{type(error).__name__}: {error}", error))
 
 
 def _started(job_created: str) -> str:
@@ -61,9 +55,8 @@ def _started(job_created: str) -> str:
     return f"{waited.total_seconds():.0f} s after the job was made"
 
 
-def _placeholders(told: Mapping[str, Any]) -> str:
-    names = ("job_name", "job_id", "job_resource_name", "job_created", "output_file", "artifact")
-    said = ", ".join(f"{name} {told[name]}" for name in names)
+def _placeholders(told: Mapping[str, str]) -> str:
+    said = ", ".join(f"{name} {value}" for name, value in told.items())
     if "{{$" in said:
         raise UserError(f"The platform has left a placeholder as it was: {said}")
     return said
@@ -82,33 +75,29 @@ def _mount(output_file: str) -> str:
     return "/gcs can be written"
 
 
-def _account(probe: str) -> str:
+def _access_token() -> str:
     try:
-        return credentials.whoami()
-    except credentials.GoogleAuthError as error:
-        if is_local(probe):
-            raise Doubt("there is none here, and nothing here needs one") from None
-        raise UserError(f"{credentials.advice_for(error)} ({error})") from None
+        return whoami()
+    except DefaultCredentialsError:
+        raise Doubt("There are no Google credentials here. A step on Vertex AI has some.") from None
 
 
-def _writable(probe: str) -> str:
+def _bucket(probe: str) -> str:
+    """Write as a step does, under a temporary name first, where the platform wants its artifact."""
     fs, path = fsspec.url_to_fs(probe)
-    trial, lacking = f"{path}.trial", "create"
+    trial, permission = f"{path}.trial", "storage.objects.create"
     try:
         fs.makedirs(fs._parent(path), exist_ok=True)
         fs.pipe_file(trial, b"doctor")
-        lacking = "get"
-        fs.cat_file(trial)
-        lacking = "delete"  # renaming deletes the old name
+        permission = "storage.objects.delete"  # renaming is copying, and deleting the old name
         fs.mv(trial, path)
         fs.rm(path)
     except Exception as error:  # the libraries for buckets have no base class for theirs
-        cure = ""
-        if not is_local(probe):
-            with suppress(credentials.GoogleAuthError):
-                cure = f"Grant {credentials.whoami()} roles/storage.objectUser on gs://{path.partition('/')[0]}: "
-        raise UserError(f"{cure}it lacks storage.objects.{lacking}. ({type(error).__name__}: {error})") from None
-    return f"{probe} can be written, read, renamed and deleted"
+        raise UserError(
+            f"{probe} cannot be written, renamed and deleted. Grant the account of the line above "
+            f"roles/storage.objectUser on the bucket: it lacks {permission}. ({type(error).__name__}: {error})"
+        ) from None
+    return f"{probe} can be written, renamed and deleted"
 
 
 def _header() -> str:
@@ -117,8 +106,15 @@ def _header() -> str:
 
 
 def _mlflow(args: StepArguments) -> str:
-    conf_source = args.conf_source or None
-    with StepSession.create(Path.cwd(), env=args.env or None, conf_source=conf_source) as session:
-        if not tracking.is_enabled(session.load_context(), args.pipeline):
-            return "tracking is switched off"
-        return f"{tracking.try_out()} takes runs, metrics and files"
+    """Do what steps do with MLflow: start a run, log to it, keep a file, end it; then delete it."""
+    try:
+        with StepSession.create(Path.cwd(), env=args.env or None, conf_source=args.conf_source or None) as session:
+            if not tracking.is_enabled(session.load_context(), args.pipeline):
+                return "tracking is switched off"
+            with mlflow.start_run(run_name=contract.DOCTOR_TASK) as run:
+                mlflow.log_metric("doctor", 1.0)
+                mlflow.log_text("doctor", "doctor.txt")
+            mlflow.MlflowClient().delete_run(run.info.run_id)
+            return f"{mlflow.get_tracking_uri()} takes runs, metrics and files"
+    except (Exception, AuthorizationError) as error:
+        raise UserError(tracking.refusal(str(error), error)) from None
