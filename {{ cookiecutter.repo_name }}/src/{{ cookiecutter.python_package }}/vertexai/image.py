@@ -86,14 +86,10 @@ def doubts(project: Path, package: str, image: str) -> str:
     title = labels.get(_TITLE)
     if title != package:
         return f"Image {image} is not an image of package {package}: its label {_TITLE} is {title or 'missing'}."
-    return of_another_commit(image, labels.get(_REVISION, ""), head(project))
-
-
-def of_another_commit(image: str, revision: str, here: str) -> str:
-    """Why an image is not of the commit that is checked out; empty if it is, or if one of the two is not known."""
-    if not revision or not here or revision == here:
-        return ""
-    return f"Image {image} was built from commit {revision[:12]}, this is {here[:12]}. Build it again: make image"
+    revision, here = labels.get(_REVISION), head(project)
+    if revision and here and revision != here:
+        return f"Image {image} was built from commit {revision[:12]}, this is {here[:12]}. Build it again: make image"
+    return ""
 
 
 def head(project: Path) -> str:

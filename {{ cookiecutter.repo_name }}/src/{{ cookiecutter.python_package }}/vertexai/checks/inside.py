@@ -9,7 +9,6 @@ from ..compile.spec import Spec
 from ..contract import DOCTOR_TASK, PROBE, REPORT, START_TASK
 from ..contract.check import Check, Doubt, check
 from ..contract.job import PipelineJob
-from ..image import of_another_commit
 
 
 def doctor_spec(spec: Spec) -> dict[str, Any]:
@@ -30,12 +29,11 @@ def doctor_spec(spec: Spec) -> dict[str, Any]:
     }
 
 
-def findings(job: PipelineJob, image: str, head: str) -> Iterator[Check]:
+def findings(job: PipelineJob, head: str) -> Iterator[Check]:
     """What the job's task has found; that it has not run, if it told nothing.
 
     Args:
         job: the job of ``doctor_spec``, ended.
-        image: the image that it ran in.
         head: the commit that is checked out here; empty if there is none.
     """
     task = job.tasks.get(DOCTOR_TASK)
@@ -46,14 +44,15 @@ def findings(job: PipelineJob, image: str, head: str) -> Iterator[Check]:
         return
     report = json.loads(told)
     yield from (Check(**line) for line in report["checks"])
-    yield check("image", lambda: _of_this_commit(image, report["revision"], head))
+    yield check("image", lambda: _of_this_commit(report["revision"], head))
 
 
-def _of_this_commit(image: str, revision: str, head: str) -> str:
-    if said := of_another_commit(image, revision, head):
-        raise UserError(said)
+def _of_this_commit(revision: str, head: str) -> str:
     if not revision or not head:
-        raise Doubt(
-            f"{image} is of commit {revision or 'unknown'}, this is {head or 'no commit'}. make image names it."
+        raise Doubt("Whether the image is of this commit is not known. Commit, and build it with: make image")
+    if revision != head:
+        raise UserError(
+            f"The image was built from commit {revision[:12]}, this is {head[:12]}. Build and push it again: "
+            "kedro vertexai push"
         )
-    return f"{image}, built from this commit, {head[:12]}"
+    return f"built from this commit, {head[:12]}"

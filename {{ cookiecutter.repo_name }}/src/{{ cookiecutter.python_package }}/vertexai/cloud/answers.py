@@ -1,13 +1,11 @@
 """Vertex AI's message about a pipeline job → ``PipelineJob`` with its tasks."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from google.cloud.aiplatform_v1 import types
 from google.protobuf import json_format
 
-from ...errors import UserError
-from ..compile.spec import tasks
 from ..contract.job import PipelineJob, State, TaskRun, log_url
 from .request import PIPELINE
 from .rights import cure_for
@@ -18,7 +16,7 @@ def job_of(job: types.PipelineJob) -> PipelineJob:
     spec = json_format.MessageToDict(types.PipelineJob.pb(job).pipeline_spec)
     # The API lists graphs among the tasks, the job itself too, and names each by what people see.
     details = job.job_detail.task_details
-    names = _names(spec, [detail.task_name for detail in details]) if details else {}
+    names = _names(spec) if details else {}
     found = [_task(names[detail.task_name], detail) for detail in details if detail.task_name in names]
     return PipelineJob(
         name=job.name.rpartition("/")[2],
@@ -35,12 +33,15 @@ def job_of(job: types.PipelineJob) -> PipelineJob:
     )
 
 
-def _names(spec: Mapping[str, Any], listed: Iterable[str]) -> dict[str, str]:
+def _names(spec: Mapping[str, Any]) -> dict[str, str]:
     """What the API may call a task that runs something → its name in the spec."""
-    try:
-        return {name: task.name for task in tasks(spec) for name in (task.name, task.display)}
-    except UserError:  # somebody else's pipeline, with loops or conditions
-        return {name: name for name in listed}
+    components = spec["components"]
+    found: dict[str, str] = {}
+    for graph in (spec["root"], *components.values()):
+        for name, task in graph.get("dag", {}).get("tasks", {}).items():
+            if "dag" not in components[task["componentRef"]["name"]]:
+                found |= {name: name, task["taskInfo"]["name"]: name}
+    return found
 
 
 def _with_cure(error: str, spec: Mapping[str, Any]) -> str:

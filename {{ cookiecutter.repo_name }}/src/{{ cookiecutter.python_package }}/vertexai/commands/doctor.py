@@ -69,7 +69,7 @@ def _in_a_step(chosen: options.Chosen, where: str, keep: bool, image: str | None
     else:
         containers = containers_of(chosen, spec) if where == "docker" else None
         job = run_spec(spec, folder=project.path / ".vertexai", cwd=project.path, containers=containers)
-    yield from findings(job, image or project.settings.run_config.image, head(project.path))
+    yield from findings(job, head(project.path))
 
 
 def _on_vertex(chosen: options.Chosen, spec: Spec, keep: bool) -> PipelineJob:
