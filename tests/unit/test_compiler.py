@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from google.protobuf import json_format
@@ -8,7 +9,7 @@ from starter.errors import UserError
 from starter.vertexai.compile.compiler import compile_plan
 from starter.vertexai.compile.plan import make_plan
 from starter.vertexai.compile.spec import read_spec, tasks, write_spec
-from starter.vertexai.contract import StepArguments, parse_step_arguments
+from starter.vertexai.contract import FINISH_TASK, RUNNING_NODE_TAG, START_TASK, StepArguments, parse_step_arguments
 from starter.vertexai.contract.catalog import Entry
 from starter.vertexai.settings.models import RunConfig
 
@@ -140,6 +141,33 @@ def test_a_step_that_could_be_told_more_than_fits_into_an_argument_is_refused():
     with pytest.raises(UserError, match=r"Step 'forecast' takes 1 datasets and makes 900\..* fewer datasets"):
         compiled(*nodes)
     assert compiled(Node(same, "raw", names[:150], name="forecast"), Node(same, names[:150], "total", name="add_up"))
+
+
+def test_parameters_that_do_not_fit_into_an_argument_are_refused():
+    with pytest.raises(UserError, match="--params: these take 200 KiB"):
+        compiled(*NODES, params={"text": "x" * 200 * 1024})
+    assert compiled(*NODES, params={"text": "x" * 60 * 1024})
+
+
+def test_long_names_are_cut_and_stay_apart():
+    names = ["n" * 200, "n" * 245, "n" * 244 + "m"]
+    spec = compiled(*(Node(same, "raw", f"{'d' * 300}{name}", name=name) for name in names))
+    made = {task.name for task in tasks(spec)} - {START_TASK, FINISH_TASK}
+    assert len(made) == 3
+    assert all(len(name) <= 128 and len(RUNNING_NODE_TAG + name) <= 250 for name in made)
+
+
+def test_a_long_name_of_a_pipeline_is_cut():
+    run_config = RunConfig(image="x")
+    plan = make_plan("Größe EU/v1.2" + "x" * 140, Pipeline(NODES), run_config, {"raw": Entry("a", "data/raw")}.get)
+    name = compile_plan(plan, run_config, "demo")["pipelineInfo"]["name"]
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,127}", name)
+
+
+@pytest.mark.parametrize("name", ["{{$}}", "{{$.inputs.parameters['params']}}"])
+def test_a_name_in_which_kfp_would_replace_something_is_refused(name):
+    with pytest.raises(UserError, match="Task 'cut', --artifacts: KFP replaces"):
+        compiled(Node(same, "raw", name, name="cut"), Node(same, name, "end", name="end"))
 
 
 def test_metrics_are_counted_with_all_the_metadata_they_may_have():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 from kedro.framework.cli.utils import _split_load_versions, _split_params, split_node_names, split_string
 
 from ...errors import launch_extra
@@ -75,6 +76,16 @@ _SELECTION = {
     "to_outputs": ("--to-outputs", "What these datasets need.", split_string),
 }
 
+
+def _parse_params(ctx: click.Context, param: click.Parameter, value: str) -> Any:
+    """Runtime parameters as Kedro reads them; of a value that is no YAML, Kedro would show a traceback."""
+    try:
+        return _split_params(ctx, param, value)
+    except yaml.YAMLError as error:
+        said = " ".join(str(error).split())
+        raise click.BadParameter(f"{value!r} has a value that is not well-formed YAML ({said}).", ctx, param) from None
+
+
 _NOT_ONLY_MISSING = (
     "--only-missing-outputs: steps run in containers that start with empty disks, so no output can be there "
     "before a job runs. To take what an earlier run has made, see run_config.caching."
@@ -82,7 +93,7 @@ _NOT_ONLY_MISSING = (
 
 image = click.option("-i", "--image", help="Container image of the steps.  [default: run_config.image]")
 params = click.option(
-    "--params", default="", callback=_split_params, help="Runtime parameters as for kedro run: a=1,b.c=x"
+    "--params", default="", callback=_parse_params, help="Runtime parameters as for kedro run: a=1,b.c=x"
 )
 job = click.argument("job")
 wait_for_completion = click.option(

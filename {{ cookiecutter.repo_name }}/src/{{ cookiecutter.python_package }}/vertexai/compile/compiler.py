@@ -127,7 +127,11 @@ def compile_plan(
     # The steps take it only where there is such a thing. A step without it is found in the cache more often.
     resolved = {contract.RESOLVED: "Dict"} if resolve else {}
     start = component(
-        contract.START_TASK, {}, {contract.MLFLOW_RUN: "String", **resolved}, image=image, resolve=resolve or {}
+        contract.START_TASK,
+        {contract.PARAMS: "Dict"},
+        {contract.MLFLOW_RUN: "String", **resolved},
+        image=image,
+        resolve=resolve or {},
     )
     finish = component(
         contract.FINISH_TASK, {contract.STATUS: _STATUS_TYPE, contract.PARAMS: "Dict"}, {}, on_exit=plan.on_exit or ""
@@ -135,7 +139,7 @@ def compile_plan(
 
     def build(params: dict[str, Any] = default) -> None:
         with dsl.ExitHandler(finish(params=params).set_caching_options(False), name=contract.GRAPHS[0]):
-            started = start().set_caching_options(False)
+            started = start(params=params).set_caching_options(False)
             tasks: dict[str, dsl.PipelineTask] = {}
             # Key of an artifact → KFP's channel of it.
             made: dict[str, Any] = {raw.key: import_raw(raw) for raw in plan.raw if raw.uploaded}

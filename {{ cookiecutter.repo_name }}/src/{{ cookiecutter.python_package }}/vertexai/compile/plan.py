@@ -18,7 +18,13 @@ from ..project import Project
 from ..settings.models import RunConfig, UploadedData
 from .datasets import Artifact, Flow, Lookup, Step, datasets_in, is_made_in
 from .raw import RawData
-from .refusals import check_known, refuse_confirms, refuse_missing_inputs
+from .refusals import (
+    check_known,
+    parameters_in,
+    refuse_confirms,
+    refuse_missing_inputs,
+    refuse_missing_parameters,
+)
 from .resources import is_cached, resources_of, step_resources
 
 
@@ -63,19 +69,19 @@ def plan_pipeline(
     """
     run_config = project.settings.run_config
     catalog = Catalog(project.config("catalog"), "catalog.yml")
+    hooks, parameters = project.catalog_hooks, project.config("parameters")
     on_exit = Pipeline([])
     if run_config.on_exit_pipeline:
         on_exit = project.pipeline(run_config.on_exit_pipeline)
-        refuse_missing_inputs(run_config.on_exit_pipeline, on_exit, catalog.entry, project.catalog_hooks)
+        refuse_missing_inputs(run_config.on_exit_pipeline, on_exit, catalog.entry, hooks)
+        refuse_missing_parameters(run_config.on_exit_pipeline, on_exit, parameters, hooks)
     pipeline = project.pipeline(name, selection)
     if project.params and not allow_unused:
-        taken = project.pipeline(name).inputs() | on_exit.inputs()
-        consumed = {one.removeprefix("params:") for one in taken if one.startswith("params:")}
-        consumed |= {""} if "parameters" in taken else set()
+        consumed = parameters_in(project.pipeline(name).inputs() | on_exit.inputs())
         used = project.configuration.runtime_params | set(run_config.hook_params)
         check_known(project.params, project.declared_parameters, consumed, used, name)
     at_exit, uploaded = sorted(on_exit.inputs()), project.settings.data
-    hooks = project.catalog_hooks
+    refuse_missing_parameters(name, pipeline, parameters, hooks)
     return make_plan(name, pipeline, run_config, catalog.entry, project.warnings, at_exit, uploaded, hooks)
 
 

@@ -1,6 +1,6 @@
 """What is refused before there are steps: missing inputs, confirmations, parameters that would change nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import accumulate
 from typing import Any
@@ -9,7 +9,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from ...errors import UserError, did_you_mean
-from ..contract import leaves
+from ..contract import EXIT_PARAMETER, leaves
 from .datasets import Lookup, base_name, datasets_in
 
 # How alike two names of one dictionary are, of which one must be a typo of the other; 1 is equal.
@@ -53,6 +53,46 @@ def refuse_missing_inputs(name: str, pipeline: Pipeline, lookup: Lookup, hooks: 
     if found:
         raise UserError("\n".join(dict.fromkeys(found)))
     return added
+
+
+def refuse_missing_parameters(
+    name: str, pipeline: Pipeline, parameters: Mapping[str, Any], hooks: Sequence[str] = ()
+) -> None:
+    """Refuse a pipeline that takes parameters which nobody has set.
+
+    Args:
+        name: its name, for the message.
+        pipeline: the pipeline.
+        parameters: the parameters, nested.
+        hooks: the project's own hooks, which may add parameters too; if there are any, nothing is refused.
+
+    Raises:
+        UserError: naming every such parameter, a node that takes it, and the nearest one that there is.
+    """
+    stated, taken = names_in(parameters) | {EXIT_PARAMETER}, parameters_in(pipeline.inputs())
+    found = []
+    for parameter in sorted(taken - stated - {""}):
+        # A node that takes the dictionary may make it an object by its type, which may have more fields.
+        around = set(accumulate(parameter.split("."), "{}.{}".format)) - {parameter}
+        if not hooks and not around & taken:
+            node = min(node.name for node in pipeline.nodes if f"params:{parameter}" in node.inputs)
+            found.append(
+                f"Parameter '{parameter}' (input of node '{node}' of pipeline '{name}') is in no parameters file."
+                + did_you_mean(parameter, stated - {EXIT_PARAMETER})
+            )
+    if found:
+        raise UserError("\n".join(found))
+
+
+def parameters_in(inputs: Iterable[str]) -> set[str]:
+    """The parameters among the inputs of nodes; ``""`` stands for all of them."""
+    names = {name.removeprefix("params:") for name in inputs if name.startswith("params:")}
+    return names | ({""} if "parameters" in inputs else set())
+
+
+def names_in(parameters: Mapping[str, Any]) -> set[str]:
+    """The names that nodes may take parameters by: ``{"a": {"b": 1}}`` → ``a`` and ``a.b``"""
+    return {name for leaf, _ in leaves(parameters) for name in accumulate(leaf.split("."), "{}.{}".format)}
 
 
 def refuse_confirms(nodes: Mapping[str, Sequence[Node]], lookup: Lookup, remote: bool) -> None:
@@ -102,7 +142,7 @@ def check_known(
     Raises:
         UserError: naming each such parameter and the nearest one that is used.
     """
-    stated = {name for leaf, _value in leaves(declared) for name in accumulate(leaf.split("."), "{}.{}".format)}
+    stated = names_in(declared)
     reachable = {name for name in stated if _reaches(name, consumed)} | consumed - {""} | used
     found = []
     for name, value in leaves(params):

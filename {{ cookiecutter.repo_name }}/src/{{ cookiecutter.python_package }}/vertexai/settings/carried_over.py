@@ -17,7 +17,7 @@ REPLACED = {
 }
 
 
-def without_meaningless_keys(raw: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any], list[str]]:
+def without_meaningless_keys(raw: dict[str, Any], where: str) -> tuple[dict[str, Any], list[str]]:
     """Leave out the keys that nothing is lost without.
 
     Args:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kedro.config import MissingConfigException
+from omegaconf import OmegaConf
 
 from ...errors import UserError
 from .unreadable import unreadable
@@ -57,6 +58,7 @@ class Configuration:
             # What Google gives is for the steps only. It must not get into a spec.
             hidden = {name: partial(_always, "***") for name in self._resolvers if name.startswith(_SECRET)}
             resolvers = resolvers or {**self._resolvers, **hidden}
+        self._forget_resolvers()
         try:
             args = {**self._args, "custom_resolvers": resolvers or self._resolvers}
             loader = self._loader(runtime_params=params, **args)
@@ -66,6 +68,8 @@ class Configuration:
             return {}
         except Exception as error:
             raise UserError(unreadable(error, self.files(name, "globals"), self._root)) from error
+        finally:
+            self._forget_resolvers()
 
     def resolved_at_start(self, params: dict[str, Any]) -> dict[str, Any]:
         """The values of parameters and catalog that custom resolvers make, as ``StepArguments.resolve`` has them.
@@ -117,6 +121,11 @@ class Configuration:
             return []
         found = [path for path in sorted(local.rglob("*")) if path.suffix in _SUFFIXES]
         return [path for path in found if not path.name.startswith("credentials")]
+
+    def _forget_resolvers(self) -> None:
+        """OmegaConf has one list of resolvers for the process, and Kedro does not replace one that is there."""
+        for name in self._resolvers:
+            OmegaConf.clear_resolver(name)
 
     def _all(self, what: re.Pattern[str]) -> set[str]:
         files = [path for path in self._conf.rglob("*") if path.suffix in _SUFFIXES]
