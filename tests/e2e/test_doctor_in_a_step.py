@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
+from fakes.google_identity import AMBIENT
 from fakes.storage import cloud_storage
 from running import BIN, commit, run
 from small_cloud import ACCOUNT, answers
@@ -92,7 +93,7 @@ def another_commit(google, storage, vertex):
             "MLflow": f"Grant this identity roles/iam.serviceAccountTokenCreator on {ACCOUNT}.",
         }),
         (mlflow_refuses, {"MLflow": "Identity-Aware Proxy refuses the token: client_id must be that of the IAP resource"}),
-        (no_delete, {"bucket": "roles/storage.objectUser on the bucket: it lacks storage.objects.delete."}),
+        (no_delete, {"bucket": f"Grant {AMBIENT} roles/storage.objectUser on the bucket: it lacks storage.objects.delete."}),
         (another_commit, {"image": "The image was built from commit 0123456789ab, this is"}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

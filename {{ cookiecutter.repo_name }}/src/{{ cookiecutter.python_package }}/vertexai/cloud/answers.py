@@ -48,7 +48,8 @@ def _with_cure(error: str, spec: Mapping[str, Any]) -> str:
     """What the platform says about a failure, and what to grant if that is what it is about."""
     executors = spec.get("deploymentSpec", {}).get("executors", {}).values()
     images = (executor["container"]["image"] for executor in executors if "container" in executor)
-    return " ".join(filter(None, [error, cure_for(error, next(images, ""))]))
+    cure = cure_for(error, next(images, ""))
+    return f"{error.rstrip('.')}. {cure}" if cure else error
 
 
 def _task(name: str, detail: types.PipelineTaskDetail) -> TaskRun:

@@ -35,7 +35,7 @@ def check(name: str, look: Callable[[], str], needed_to_ask: bool = False) -> Ch
         return Check(name, True, look(), needed_to_ask=needed_to_ask)
     except Doubt as doubt:
         return Check(name, True, str(doubt), doubtful=True)
-    except UserError as error:
+    except (UserError, AuthorizationError) as error:
         return Check(name, False, str(error), needed_to_ask=needed_to_ask)
-    except (Exception, AuthorizationError) as error:
+    except Exception as error:
         return Check(name, False, f"{type(error).__name__}: {error}", needed_to_ask=needed_to_ask)

@@ -35,13 +35,15 @@ def look_around(args: StepArguments, executor_input: Mapping[str, Any], platform
     output_file = executor_input["outputs"]["outputFile"]
     probe = executor_input["outputs"]["artifacts"][contract.PROBE]["artifacts"][0]["uri"]
     told = {**{name: getattr(platform, name) for name in _TOLD}, "output_file": output_file, "artifact": probe}
+    account = check("access token", _access_token)
+    who = account.said if account.ok and not account.doubtful else "the account of the steps"
     first = [
         check("started", lambda: _started(platform.job_created)),
         check("user", lambda: f"{os.getuid()}:{os.getgid()}, Python {python.python_version()}, {python.machine()}"),
         check("placeholders", lambda: _placeholders(told)),
         check("mount", lambda: _mount(output_file)),
-        check("access token", _access_token),
-        check("bucket", lambda: _bucket(probe)),
+        account,
+        check("bucket", lambda: _bucket(probe, who)),
     ]
     # A session configures the header provider, also if MLflow then refuses.
     tracked = check("MLflow", lambda: _mlflow(args))
@@ -67,6 +69,7 @@ def _mount(output_file: str) -> str:
         return "this platform names no path below /gcs"
     trial = Path(f"{output_file}.trial")
     try:
+        os.stat("/gcs")  # without the mount, root could make a folder of this name
         trial.parent.mkdir(parents=True, exist_ok=True)
         trial.touch()
         trial.unlink()
@@ -82,7 +85,7 @@ def _access_token() -> str:
         raise Doubt("There are no Google credentials here. A step on Vertex AI has some.") from None
 
 
-def _bucket(probe: str) -> str:
+def _bucket(probe: str, account: str) -> str:
     """Write as a step does, under a temporary name first, where the platform wants its artifact."""
     fs, path = fsspec.url_to_fs(probe)
     trial, permission = f"{path}.trial", "storage.objects.create"
@@ -94,8 +97,8 @@ def _bucket(probe: str) -> str:
         fs.rm(path)
     except Exception as error:  # the libraries for buckets have no base class for theirs
         raise UserError(
-            f"{probe} cannot be written, renamed and deleted. Grant the account of the line above "
-            f"roles/storage.objectUser on the bucket: it lacks {permission}. ({type(error).__name__}: {error})"
+            f"{probe} cannot be written, renamed and deleted. Grant {account} roles/storage.objectUser on the bucket: "
+            f"it lacks {permission}. ({type(error).__name__}: {' '.join(str(error).split())})"
         ) from None
     return f"{probe} can be written, renamed and deleted"
 
