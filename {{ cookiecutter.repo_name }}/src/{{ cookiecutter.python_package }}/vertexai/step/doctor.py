@@ -69,7 +69,7 @@ def _mount(output_file: str) -> str:
         return "this platform names no path below /gcs"
     trial = Path(f"{output_file}.trial")
     try:
-        os.stat("/gcs")  # without the mount, root could make a folder of this name
+        Path("/gcs").stat()  # without the mount, root could make a folder of this name
         trial.parent.mkdir(parents=True, exist_ok=True)
         trial.touch()
         trial.unlink()
