@@ -69,7 +69,10 @@ class ControlPlane:
             raise Refused(403, f"{api} has not been used in project {self.project} before or it is disabled.", api)
         if name.startswith("b/") or name == "b":
             return self._storage(method, name, query, body)
-        if match := re.fullmatch(rf"projects/({self.project}|{NUMBER})/services(:batchEnable|/[\w.]+:enable)?", name):
+        if match := re.fullmatch(
+            rf"projects/({self.project}|{NUMBER})/services(:batchEnable|/[\w.]+:(?:enable|generateServiceIdentity))?",
+            name,
+        ):
             return self._services(method, match[2] or "", body)
         name, _, verb = name.partition(":") if re.search(r":\w+$", name) else (name, "", "")
         name = re.sub(rf"^projects/(-|{NUMBER})", f"projects/{self.project}", name)
@@ -128,15 +131,23 @@ class ControlPlane:
             ]
             return {"services": found}
         self._allow(method, f"services{verb}")
+        if verb == "/aiplatform.googleapis.com:generateServiceIdentity":
+            # The agent that runs custom code appears later, with the first job.
+            return _done(f"projects/{NUMBER}/services", {"email": self.appear("gcp-sa-aiplatform")})
         new = body["serviceIds"] if verb == ":batchEnable" else [verb[1:].partition(":")[0]]
         self.apis |= set(new)
         return {"name": "operations/noop.DONE_OPERATION", "done": True, "response": {}}
+
+    def appear(self, domain: str) -> str:
+        """Let a service agent exist from now on; returns its e-mail address."""
+        email = f"service-{NUMBER}@{domain}.iam.gserviceaccount.com"
+        self.resources[f"projects/{self.project}/serviceAccounts/{email}"] = {"email": email}
+        return email
 
     def _policy(self, name: str) -> dict[str, Any]:
         return {"etag": _etag(0), "version": 1, "bindings": [], **self.policies.get(name, {})}
 
     def _set_policy(self, method: str, name: str, policy: dict[str, Any]) -> dict[str, Any]:
-        self._allow(method, f"{name}:setIamPolicy")
         if policy.get("etag") != self._policy(name)["etag"]:
             raise Refused(409, "There were concurrent policy changes.")
         members = [member.partition(":") for binding in policy["bindings"] for member in binding["members"]]
@@ -145,6 +156,7 @@ class ControlPlane:
             if not known or self.unknown_for:
                 self.unknown_for -= known
                 raise Refused(400, f"Service account {email} does not exist.")
+        self._allow(method, f"{name}:setIamPolicy")
         self.policies[name] = {**policy, "etag": _etag(len(self.changes))}
         return self.policies[name]
 

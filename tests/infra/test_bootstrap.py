@@ -22,6 +22,8 @@ pytestmark = [
 PIPELINE = "test-project-pipeline@project-42.iam.gserviceaccount.com"
 LAUNCHER = "test-project-launcher@project-42.iam.gserviceaccount.com"
 ISSUER = "https://token.actions.githubusercontent.com"
+AGENT = f"service-{NUMBER}@gcp-sa-aiplatform.iam.gserviceaccount.com"
+CODE_AGENT = f"service-{NUMBER}@gcp-sa-aiplatform-cc.iam.gserviceaccount.com"
 POOL = f"projects/{NUMBER}/locations/global/workloadIdentityPools"
 Bootstrap = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -88,7 +90,10 @@ def test_an_empty_project_gets_what_is_needed_and_a_second_time_changes_nothing(
             f"serviceAccount:{LAUNCHER}": {"roles/aiplatform.user"},
         },
         "b/project-42-test-project": {f"serviceAccount:{PIPELINE}": {"roles/storage.objectUser"}},
-        repository: {f"serviceAccount:{LAUNCHER}": {"roles/artifactregistry.writer"}},
+        repository: {
+            f"serviceAccount:{LAUNCHER}": {"roles/artifactregistry.writer"},
+            f"serviceAccount:{AGENT}": {"roles/artifactregistry.reader"},
+        },
         f"{accounts}/{PIPELINE}": {
             f"serviceAccount:{PIPELINE}": {"roles/iam.serviceAccountOpenIdTokenCreator"},
             f"serviceAccount:{LAUNCHER}": {
@@ -112,6 +117,15 @@ def test_an_empty_project_gets_what_is_needed_and_a_second_time_changes_nothing(
         "workload_identity_provider": f"{POOL}/test-project-ci/providers/github",
     }
     assert "Not filled in yet: conf/cloud/globals.yml: mlflow_tracking_uri, client_id\n" in done.stdout
+    later = (
+        "gcloud artifacts repositories add-iam-policy-binding test-project --location=europe-west1 --project=project-42 "
+        f"--member=serviceAccount:{CODE_AGENT} --role=roles/artifactregistry.reader"
+    )
+    assert (
+        f"later roles/artifactregistry.reader on registry europe-west1-docker.pkg.dev/project-42/test-project for serviceAccount:{CODE_AGENT}"
+        in done.stdout
+    )
+    assert later in done.stdout
     assert re.findall("^#.*", (made / "conf/cloud/globals.yml").read_text(), re.MULTILINE) == comments
 
     before, text = list(plane.changes), (made / "conf/cloud/globals.yml").read_text()
@@ -119,6 +133,11 @@ def test_an_empty_project_gets_what_is_needed_and_a_second_time_changes_nothing(
     assert again.returncode == 0, again.stderr
     assert not re.search(r"^\+", again.stdout, re.MULTILINE)
     assert (plane.changes, (made / "conf/cloud/globals.yml").read_text()) == (before, text)
+    # The first job has run, so the second agent is there.
+    plane.appear("gcp-sa-aiplatform-cc")
+    assert bootstrap(made, "--mlflow backend-services:mlflow").returncode == 0
+    assert plane.roles(repository)[f"serviceAccount:{CODE_AGENT}"] == {"roles/artifactregistry.reader"}
+    before = list(plane.changes)
     # Somebody has let others in since.
     provider["attributeCondition"] = "true"
     again = bootstrap(made, "--mlflow backend-services:mlflow")
@@ -245,6 +264,8 @@ def test_every_role_that_is_granted_is_in_the_readme_and_no_other():
         provider="pool/providers/x", host=Host("github", "i", "o/n", "main", "cloud"), mlflow=("--resource-type=app-engine",),
     )  # fmt: skip
     who = {f"serviceAccount:{cloud.pipeline}": "pipeline", f"serviceAccount:{cloud.launcher}": "launcher"}
+    agents = "serviceAccount:service-1@gcp-sa-aiplatform"
+    who |= dict.fromkeys((f"{agents}.iam.gserviceaccount.com", f"{agents}-cc.iam.gserviceaccount.com"), "Vertex AI")
     granted = {(who.get(grant.member, "CI jobs"), grant.role) for grant in grants(cloud)}
     rows = re.findall(r"^\| ([\w ]+) \| `(roles/[\w.]+)` \|", (PROJECT / "infra/README.md").read_text(), re.MULTILINE)
     assert len(rows) == len(set(rows))

@@ -214,11 +214,18 @@ def _policy(group: tuple[str, ...], target: tuple[str, ...]) -> set[tuple[str, s
 
 def _grant(grant: Grant, policy: set[tuple[str, str]], dry: bool) -> None:
     there = (grant.member, grant.role) in policy
-    _say(there, f"{grant.role} on {grant.on} for {grant.member}", grant.reason)
-    if not there:
-        unconditional = ("--condition=None",) if grant.group == ("projects",) else ()
-        binding = (f"--member={grant.member}", f"--role={grant.role}", *unconditional)
-        _change((*grant.group, "add-iam-policy-binding", *grant.target, *binding), dry)
+    name = f"{grant.role} on {grant.on} for {grant.member}"
+    unconditional = ("--condition=None",) if grant.group == ("projects",) else ()
+    binding = (f"--member={grant.member}", f"--role={grant.role}", *unconditional)
+    command = (*grant.group, "add-iam-policy-binding", *grant.target, *binding)
+    if grant.appears and not there and (dry or not gcloud.change_if_known(*command)):
+        print(f"later {name}\n      {grant.reason}; {grant.appears} makes this account. Then run:")
+        return _change(command, dry=True)
+    _say(there, name, grant.reason)
+    if not there and not grant.appears:
+        if grant.made_by:
+            _change(grant.made_by, dry)
+        _change(command, dry)
 
 
 def _fill_in(path: Path, cloud: Cloud, dry: bool) -> None:

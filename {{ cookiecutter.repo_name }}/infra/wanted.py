@@ -129,6 +129,8 @@ class Grant:
         reason: why the member needs the role.
         group: gcloud's command group for this kind of resource.
         target: the arguments that name the resource in that group.
+        made_by: arguments of the gcloud command that makes the member, if it may not exist yet.
+        appears: when the member appears, if no command makes it.
     """
 
     member: str
@@ -137,6 +139,8 @@ class Grant:
     reason: str
     group: tuple[str, ...]
     target: tuple[str, ...]
+    made_by: tuple[str, ...] = ()
+    appears: str = ""
 
 
 def things(cloud: Cloud) -> Iterator[Thing]:
@@ -216,6 +220,11 @@ def grants(cloud: Cloud) -> Iterator[Grant]:
         ]
     for who, role, (on, group, target), reason in wanted:
         yield Grant(who, role, on, reason, group, target)
+    agents = f"serviceAccount:service-{cloud.number}@gcp-sa-aiplatform"
+    reads = ("roles/artifactregistry.reader", registry[0], "pulls the image of the steps for Vertex AI", *registry[1:])
+    create = ("beta", "services", "identity", "create", "--service=aiplatform.googleapis.com")
+    yield Grant(f"{agents}.iam.gserviceaccount.com", *reads, made_by=(*create, f"--project={cloud.project}"))
+    yield Grant(f"{agents}-cc.iam.gserviceaccount.com", *reads, appears="the first job of the project")
     if cloud.mlflow:
         role, reason = "roles/iap.httpsResourceAccessor", "passes Identity-Aware Proxy"
         target = (*cloud.mlflow, f"--project={cloud.project}")
