@@ -11,26 +11,30 @@ import pytest
 import yaml
 from fakes.federation import Federation, GitHost
 from fakes.google_identity import Google
+from git_host import Host
 from mlflow.entities import Run
 from running import BIN, commit, run
 from small_cloud import LAUNCHER, answers, configure, name_experiment
-from wanted import Host
 
 REPOSITORY = "acme/penguins"
 POOL = "projects/1/locations/global/workloadIdentityPools"
 HOSTS = {
-    "github": Host("github", "https://token.actions.githubusercontent.com", REPOSITORY, "main", "cloud"),
-    "gitlab": Host("gitlab", "https://gitlab.com", REPOSITORY, "main", "cloud", audience="https://gitlab.com"),
+    "github": Host(
+        "github", "https://token.actions.githubusercontent.com", REPOSITORY, "1296269", "583231", "main", "cloud"
+    ),
+    "gitlab": Host("gitlab", "https://gitlab.com", REPOSITORY, "278964", "9970", "main", "cloud"),
 }
 CLAIMS = {
     "github": {
-        "sub": f"repo:{REPOSITORY}:environment:cloud", "repository": REPOSITORY, "repository_id": "1296269",
-        "ref": "refs/heads/main", "environment": "cloud",
+        "sub": "repo:acme@583231/penguins@1296269:environment:cloud", "repository": REPOSITORY,
+        "repository_id": "1296269", "repository_owner_id": "583231", "ref": "refs/heads/main", "environment": "cloud",
+        "event_name": "push",
         "workflow_ref": f"{REPOSITORY}/.github/workflows/ci.yml@refs/heads/main",
     },
     "gitlab": {
-        "sub": f"project_path:{REPOSITORY}:ref_type:branch:ref:main", "project_id": "278964", "environment": "cloud",
-        "project_path": REPOSITORY, "ref": "main", "ref_type": "branch", "ref_protected": "true",
+        "sub": f"project_path:{REPOSITORY}:ref_type:branch:ref:main", "project_id": "278964",
+        "namespace_id": "9970", "environment": "cloud", "project_path": REPOSITORY, "ref": "main",
+        "ref_type": "branch", "ref_protected": "true", "pipeline_source": "push",
     },
 }  # fmt: skip
 # What a git host does with a push: check the commit out and run its pipeline.
@@ -89,7 +93,7 @@ def federation(google: Google, git_host: GitHost, bootstrapped: Host, ci: str, p
         google,
         [git_host],
         {provider: {"oidc": oidc, "attributeMapping": mapping, "attributeCondition": condition}},
-        {LAUNCHER: {f"principalSet://iam.googleapis.com/{POOL}/{ci}/attribute.repository/{REPOSITORY}"}},
+        {LAUNCHER: {f"principal://iam.googleapis.com/{POOL}/{ci}/subject/{bootstrapped.subject}"}},
     )
 
 
