@@ -14,4 +14,5 @@ HARMLESS = {"pull_request", "push", "schedule", "workflow_call", "workflow_dispa
 def test_no_workflow_runs_on_the_main_branch_for_others(workflow):
     # In YAML 1.1, the key "on" is the boolean true.
     triggers = yaml.safe_load(workflow.read_text(encoding="utf-8"))[True]
-    assert {triggers} if isinstance(triggers, str) else set(triggers) <= HARMLESS
+    names = {triggers} if isinstance(triggers, str) else set(triggers)
+    assert names <= HARMLESS
