@@ -5,7 +5,7 @@ from typing import Any
 import click
 from kedro.framework.cli.utils import LazyGroup
 
-from ..errors import AuthorizationError, UserError, launch_extra
+from ..errors import AuthorizationError, UserError, launch_extra, shown
 
 # Command → its line in the listing. The command itself is ``command`` in the module of its name below ``commands``.
 COMMANDS = {
@@ -46,14 +46,18 @@ class _Commands(LazyGroup):
         try:
             return super().invoke(ctx)
         except (UserError, AuthorizationError) as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(shown(str(error))) from None
+        except click.UsageError as error:  # it quotes what was typed, which in CI may be somebody else's
+            raise click.UsageError(shown(error.format_message()), error.ctx) from None
 
 
 @click.group(
     cls=_Commands,
     lazy_subcommands={name: f"{__package__}.commands.{name.replace('-', '_')}.command" for name in COMMANDS},
 )
-@click.option("-e", "--env", help="Configuration environment: a folder below conf.")
+@click.option(
+    "-e", "--env", envvar="KEDRO_ENV", show_envvar=True, help="Configuration environment: a folder below conf."
+)
 @click.pass_context
 def vertexai(ctx: click.Context, env: str | None) -> None:
     """Compile, run and follow this project's pipelines, on Vertex AI or on this machine."""

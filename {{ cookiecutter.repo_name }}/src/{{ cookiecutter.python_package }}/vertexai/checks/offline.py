@@ -52,8 +52,8 @@ def offline(project: Project, plan: Callable[[], Plan], compile_: Callable[[], A
 
 def _configuration(project: Project) -> str:
     _ = project.settings
-    if project.warnings:
-        raise Doubt(" ".join(project.warnings))
+    if doubts := [*project.warnings, *project.left_behind]:
+        raise Doubt(" ".join(doubts))
     return f"{project.settings_file} can be read"
 
 
@@ -74,7 +74,8 @@ def _data(project: Project, plan: Plan) -> str:
     found = "; ".join(known) or "no raw data"
     if missing:
         raise UserError(f"{missing} ({found})" if known else missing)
-    if doubts := [*plan.warnings, *doubtful, *changed(project, plan)]:
+    said = set(project.warnings)  # by the line about the configuration
+    if doubts := [*(doubt for doubt in plan.warnings if doubt not in said), *doubtful, *changed(project, plan)]:
         raise Doubt(" ".join(doubts) + f" ({found})" * bool(known))
     return found
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from .. import image as images
 from .. import tracking
@@ -21,7 +20,7 @@ from ..local.scheduler import run_spec
 from ..project import tracking_uri
 from ..show import tables
 from ..show.progress import progress
-from . import options
+from . import console, options, say
 
 # What DuckDB and SQLite say about a file that another process has opened.
 _LOCKED = re.compile("could not set lock|database is locked", re.IGNORECASE)
@@ -59,7 +58,7 @@ def command(
     started = time.monotonic()
     with _preloaded(chosen, folder, cold or docker) as preloaded, progress() as show:
         # The interpreter imports while this compiles.
-        spec = with_params(read_spec(file), project.params) if file else chosen.compile(image)
+        spec = with_params(read_spec(file), project.params) if file else chosen.compile(image, cache_here=True)
         own = [task.name for task in tasks(spec) if task.container.get("env")]
         if preloaded and own:
             chosen.environment.warn([f"These start Python anew, with variables of their own: {', '.join(own)}."])
@@ -70,10 +69,11 @@ def command(
             max_workers=max_workers,
             containers=_containers(chosen, spec) if docker else None,
             preloaded=preloaded,
+            variables=project.configuration.variables,
             on_change=show,
         )
     if profile:
-        Console().print(tables.profile_as_table(job))
+        console().print(tables.profile_as_table(job))
     _tell(job, folder / job.name, time.monotonic() - started)
     click.get_current_context().exit(_EXIT_CODES[job.state])
 
@@ -117,15 +117,15 @@ def _tell(job: PipelineJob, folder: Path, seconds: float) -> None:
     """Print how a job has ended, and where to look."""
     for task in job.failed_tasks:
         log = Path(task.log)
-        click.secho(f"\n{task.name} failed: {task.error}. Its last lines in {_shown(log)}:", fg="red")
-        click.echo(_tail(log))
+        say(f"\n{task.name} failed: {task.error}. Its last lines in {_shown(log)}:", colour="red")
+        say(_tail(log))
         if _LOCKED.search(_tail(log)):
-            click.echo("Two steps may have opened one file at the same time. To run them one by one: --max-workers 1")
+            say("Two steps may have opened one file at the same time. To run them one by one: --max-workers 1")
     if job.mlflow_run:
-        click.echo(f"MLflow: {job.mlflow_run}")
-    click.echo(f"Logs and artifacts: {_shown(folder)}")
-    click.echo(f"Took {seconds:.1f} s")
-    click.secho(f"{job.name}: {job.state}", fg="green" if job.succeeded else "red")
+        say(f"MLflow: {job.mlflow_run}")
+    say(f"Logs and artifacts: {_shown(folder)}")
+    say(f"Took {seconds:.1f} s")
+    say(f"{job.name}: {job.state}", colour="green" if job.succeeded else "red")
 
 
 def _tail(log: Path, lines: int = 15) -> str:

@@ -1,7 +1,6 @@
 """``kedro vertexai run-once``"""
 
 import functools
-import json
 
 import click
 
@@ -11,7 +10,7 @@ from ..cloud.client import Vertex
 from ..cloud.request import check_job_id, labels_of, make_request
 from ..contract.job import new_job_name
 from ..image import build_and_push, doubts
-from . import options
+from . import options, say, say_json
 from .follow import exit_code, follow
 
 
@@ -48,7 +47,7 @@ def command(
             click.confirm(f"Build and push {name_of_image}?", abort=True)
         digest = build_and_push(project.path, name_of_image)
         spec = chosen.compile(digest)
-        click.echo(f"Image:     {digest}")
+        say(f"Image:     {digest}")
     else:
         spec = compile_()
         if doubt := doubts(project.path, project.package_name, name_of_image):
@@ -58,17 +57,17 @@ def command(
     where = project.settings_file
     request = make_request(spec, run_config, name=name, params=project.params, labels=labels, where=where)
     if dry_run:
-        click.echo(json.dumps(request, indent=2))
+        say_json(request)
         return
     vertex = Vertex(target)
     job, was_there = vertex.submit(request, name)
-    click.echo(f"Job {name} exists already ({job.state}); no second one was started." if was_there else f"Job {name}")
-    click.echo(f"Vertex AI: {job.url}")
-    click.echo(f"MLflow:    {project.mlflow_tracking_uri}, run {name}")
+    say(f"Job {name} exists already ({job.state}); no second one was started." if was_there else f"Job {name}")
+    say(f"Vertex AI: {job.url}")
+    say(f"MLflow:    {project.mlflow_tracking_uri}, run {name}")
     if run_config.experiment_name and not was_there:
         try:
             vertex.join_experiment(name, run_config.experiment_name, run_config.experiment_description)
         except UserError as error:  # the job runs by now, so this is a warning and no failure
-            click.secho(f"The job is not in experiment {run_config.experiment_name}: {error}", fg="yellow", err=True)
+            say(f"The job is not in experiment {run_config.experiment_name}: {error}", colour="yellow", err=True)
     if wait_for_completion:
         click.get_current_context().exit(exit_code(follow(environment, vertex, name)))

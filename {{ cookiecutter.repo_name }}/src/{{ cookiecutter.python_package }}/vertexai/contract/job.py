@@ -52,6 +52,11 @@ class JobIdentity:
         match = _RESOURCE.fullmatch(self.resource_name)
         return console_url(*match.groups()) if match else self.resource_name
 
+    def may_be_at(self, url: str) -> bool:
+        """Whether a URL, as ``url`` makes it, can be this job's. A project's number and its id cannot be compared."""
+        (place, _, project), (mine, _, own) = url.partition("?project="), self.url.partition("?project=")
+        return not self.url or (place == mine and (project == own or project.isdigit() != own.isdigit()))
+
 
 @dataclass(frozen=True)
 class TaskRun:
@@ -65,6 +70,7 @@ class TaskRun:
         seconds: how long it took; only the last attempt, where the platform tells.
         error: why it failed.
         outputs: its output parameters and artifacts.
+        origin: the job whose result was taken instead of running the task; empty if it ran, or nobody tells.
         containers: what ran it, one for each attempt: ``projects/…/customJobs/…`` on Vertex AI.
     """
 
@@ -75,6 +81,7 @@ class TaskRun:
     seconds: float = 0.0
     error: str = ""
     outputs: Mapping[str, Any] | None = None
+    origin: str = ""
     containers: tuple[str, ...] = ()
 
     @property
@@ -121,7 +128,12 @@ class PipelineJob:
     @property
     def url(self) -> str:
         """Where a person looks at the job."""
-        return JobIdentity(self.name, resource_name=self.resource_name).url
+        return self.identity.url
+
+    @property
+    def identity(self) -> JobIdentity:
+        """What is known of it without asking its tasks."""
+        return JobIdentity(self.name, resource_name=self.resource_name)
 
     @property
     def succeeded(self) -> bool:
@@ -180,7 +192,7 @@ def new_job_name(pipeline: str) -> str:
 
 def console_url(project_id: str, region: str, job: str = "") -> str:
     """The page of a pipeline job in Google's console; the page that lists all jobs if none is given."""
-    place = f"locations/{region}/pipelines/runs/{job}" if job else "pipelines/runs"
+    place = f"locations/{region}/pipelines/runs/{quote(job, safe='', errors='replace')}" if job else "pipelines/runs"
     return f"{_CONSOLE}/vertex-ai/{place}?project={project_id}"
 
 

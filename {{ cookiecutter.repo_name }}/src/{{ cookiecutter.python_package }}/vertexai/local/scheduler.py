@@ -19,7 +19,7 @@ from ..compile.spec import Source, Spec, Task, pipeline_parameters, tasks
 from ..contract.job import ENDED, PipelineJob, State, TaskRun, new_job_name
 from .cache import Cache
 from .containers import Containers
-from .kfp_protocol import command_line, executor_input, executor_output, imported
+from .kfp_protocol import command_line, executor_input, executor_output, imported, refuse_paths
 from .preloaded import Preloaded
 from .processes import Process, environment, interrupts, meaning, signal_group, start
 
@@ -38,6 +38,7 @@ def run_spec(
     resource_name: str | None = None,
     containers: Containers | None = None,
     preloaded: Preloaded | None = None,
+    variables: Iterable[str] = (),
     on_change: Callable[[TaskRun], None] = lambda run: None,
 ) -> PipelineJob:
     """Execute a compiled pipeline.
@@ -53,6 +54,7 @@ def run_spec(
         resource_name: what tasks are told about where the job is; None is the URL of its folder.
         containers: runs the tasks in their images; None runs them as processes of this machine.
         preloaded: starts the tasks that it can; the others, or all if it is None, start cold.
+        variables: names of the environment variables that the project's configuration takes.
         on_change: called with each change of a task's state, from several threads.
 
     Returns:
@@ -61,10 +63,11 @@ def run_spec(
     Raises:
         UserError: when the spec has something that cannot be executed here; nothing has run then.
     """
+    refuse_paths(spec["pipelineInfo"]["name"], tasks(spec))
     name = name or new_job_name(spec["pipelineInfo"]["name"])
     values = pipeline_parameters(spec, parameters or {})
     own = folder.resolve() / name
-    scheduler = _Scheduler(spec, own, cwd, values, resource_name, containers, preloaded, on_change)
+    scheduler = _Scheduler(spec, own, cwd, values, resource_name, containers, preloaded, variables, on_change)
     return scheduler.run(max_workers or os.cpu_count() or 1)
 
 
@@ -79,6 +82,7 @@ class _Scheduler:
     resource_name: str | None
     containers: Containers | None
     preloaded: Preloaded | None
+    variables: Iterable[str]
     on_change: Callable[[TaskRun], None]
 
     def __post_init__(self) -> None:
@@ -87,8 +91,11 @@ class _Scheduler:
         self._processes: dict[str, Process] = {}
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
-        caching = any(task.cached for task in self._tasks.values())
-        self._cache = Cache(self.folder.parent / ".cache", self.cwd) if caching else None
+        self._cache = None
+        if cached := [task for task in self._tasks.values() if task.cached]:
+            names = {task.container["image"] for task in cached}
+            images = self.containers.image_ids(names) if self.containers else None
+            self._cache = Cache(self.folder.parent / ".cache", self.cwd, self.variables, images)
         self._constants = {
             "pipeline_job_name": self.folder.name,
             "pipeline_job_uuid": str(uuid.uuid4().int >> 65),
@@ -139,7 +146,7 @@ class _Scheduler:
         artifacts = {name: self._output(source)["artifacts"][source.output] for name, source in task.artifacts.items()}
         key = self._cache.key(task, parameters, artifacts) if self._cache and task.cached else ""
         if self._cache and key and (kept := self._cache.find(key)):
-            self._change(task, state=State.SKIPPED, outputs=kept)
+            self._change(task, state=State.SKIPPED, outputs=kept[0], origin=kept[1])
             return
         given = executor_input(task, parameters, artifacts, str(self.folder / task.name))
         wait_seconds = task.retry.wait
@@ -150,7 +157,7 @@ class _Scheduler:
             seconds = time.monotonic() - started
             if not error:
                 if self._cache and key:
-                    self._cache.keep(key, outputs)
+                    self._cache.keep(key, outputs, self.folder.name)
                 self._change(task, state=State.SUCCEEDED, seconds=seconds, outputs=outputs, error="")
                 return
             if self._cancelled.is_set() and not task.always:
@@ -190,8 +197,8 @@ class _Scheduler:
                     return "cancelled", {}
                 process = start(argv, self.cwd, {**environment(), **own}, log.fileno(), preloaded)
                 self._processes[task.name] = process
-        except OSError as error:
-            return f"{argv[0]} could not be started: {error.strerror}", {}
+        except (OSError, ValueError) as error:  # the latter for a NUL, which no argument can have
+            return f"{argv[0]} could not be started: {getattr(error, 'strerror', error)}", {}
         code = process.wait()
         with self._lock:
             del self._processes[task.name]
