@@ -34,8 +34,8 @@ def commands_for(things: Iterable[Thing], named: set[str], adopt: bool) -> list[
         for item in (gcloud.read(*thing.contents) if thing.contents else None) or []:
             if (other := item["name"].rpartition("/")[2]) != thing.only:
                 wrong[other] = f"{other} is in it as well, and may let in anybody"
-        unmarked = list(wrong) == ["description"] and OWNER not in found.get("description", "")
-        unmarked = unmarked and thing.fact in named
+        marked = OWNER in found.get("description", "")
+        unmarked = list(wrong) == ["description"] and not marked and thing.fact in named
         if wrong and not (unmarked and adopt):
             refused.append(_refusal(thing, found, wrong, unmarked))
         compared.append((thing, (thing.command("update"),) if wrong else ()))
