@@ -455,12 +455,18 @@ def test_project_and_region_must_be_known(plane, bake, bootstrap):
 
 
 def test_a_deleted_pool_is_named(plane, project, bootstrap):
-    plane.resources["projects/project-42/locations/global/workloadIdentityPools/test-project-ci"] = {"state": "DELETED"}
+    # It is shown as it was, and not only with its state.
+    pool = "projects/project-42/locations/global/workloadIdentityPools/test-project-ci"
+    plane.resources[pool] = {"name": pool, "state": "DELETED", "description": OWNER}
+    role = {"description": OWNER, "includedPermissions": list(LAUNCHING), "deleted": True}
+    plane.resources["projects/project-42/roles/test_project_launcher"] = role
     done = bootstrap(project())
     assert done.returncode == 2
     assert "federation pool test-project-ci was deleted, and its name cannot be used again for 30 days" in done.stderr
     undelete = "gcloud iam workload-identity-pools undelete test-project-ci --location=global --project=project-42"
     assert undelete in done.stderr
+    assert "gcloud iam roles undelete test_project_launcher --project=project-42" in done.stderr
+    assert plane.changes == [("POST", "services:batchEnable")]
 
 
 def test_every_role_that_is_granted_is_in_the_readme_and_no_other():

@@ -30,14 +30,16 @@ def commands_for(things: Iterable[Thing], named: set[str], adopt: bool) -> list[
         if found is None:
             compared.append((thing, (thing.command("create"), *thing.then)))
             continue
-        wrong = _differences(found, thing)
+        # What was deleted is still shown for a while, as it was.
+        was_deleted = found.get("state") == "DELETED" or found.get("deleted")
+        wrong = {"deleted": "it was deleted"} if was_deleted else _differences(found, thing)
         for item in (gcloud.read(*thing.contents) if thing.contents else None) or []:
             if (other := item["name"].rpartition("/")[2]) != thing.only:
                 wrong[other] = f"{other} is in it as well, and may let in anybody"
         marked = OWNER in found.get("description", "")
         unmarked = list(wrong) == ["description"] and not marked and thing.fact in named
         if wrong and not (unmarked and adopt):
-            refused.append(_refusal(thing, found, wrong, unmarked))
+            refused.append(_refusal(thing, wrong, unmarked))
         compared.append((thing, (thing.command("update"),) if wrong else ()))
     if refused:
         raise Refusal("\n".join(refused))
@@ -62,8 +64,8 @@ def _shown(value: object) -> str:
     return json.dumps(value) if value else "unset"
 
 
-def _refusal(thing: Thing, found: dict[str, Any], wrong: dict[str, str], unmarked: bool) -> str:
-    if found.get("state") == "DELETED" or found.get("deleted"):
+def _refusal(thing: Thing, wrong: dict[str, str], unmarked: bool) -> str:
+    if "deleted" in wrong:
         return (
             f"{thing.name} was deleted, and its name cannot be used again for 30 days. Bring it back with: "
             f"gcloud {shlex.join(thing.command('undelete'))}"

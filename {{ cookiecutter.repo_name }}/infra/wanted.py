@@ -183,7 +183,7 @@ def things(cloud: Cloud) -> Iterator[Thing]:
     pools, at = ("iam", "workload-identity-pools"), ("--location=global", project)
     yield Thing(
         f"federation pool {pool}", f"holds the identities of CI jobs, signed by {host.issuer}",
-        "workload_identity_provider", pools, (pool, *at), {"disabled": None, "description": mark}, (marked,),
+        "workload_identity_provider", pools, (pool, *at), {"disabled": None, "description": mark}, ("--no-disabled", marked),
         contents=(*pools, "providers", "list", f"--workload-identity-pool={pool}", *at), only=provider,
     )  # fmt: skip
     audiences = [host.audience] if host.audience else []
@@ -202,7 +202,7 @@ def things(cloud: Cloud) -> Iterator[Thing]:
             f"--attribute-mapping={','.join(f'{to}={source}' for to, source in host.mapping.items())}",
             f"--attribute-condition={host.condition}",
             *(f"--allowed-audiences={audience}" for audience in audiences),
-            marked,
+            "--no-disabled", marked,
         ),
         kind="-oidc",
     )  # fmt: skip
