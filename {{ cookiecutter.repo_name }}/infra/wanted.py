@@ -183,7 +183,8 @@ def things(cloud: Cloud) -> Iterator[Thing]:
     pools, at = ("iam", "workload-identity-pools"), ("--location=global", project)
     yield Thing(
         f"federation pool {pool}", f"holds the identities of CI jobs, signed by {host.issuer}",
-        "workload_identity_provider", pools, (pool, *at), {"disabled": None, "description": mark}, ("--no-disabled", marked),
+        "workload_identity_provider", pools, (pool, *at),
+        {"disabled": None, "description": mark}, ("--no-disabled", marked),
         contents=(*pools, "providers", "list", f"--workload-identity-pool={pool}", *at), only=provider,
     )  # fmt: skip
     audiences = [host.audience] if host.audience else []
