@@ -65,7 +65,7 @@ def project(tmp_path: Path) -> SimpleNamespace:
     (tmp_path / "data/table.csv").write_text("a\n1\n")
     (tmp_path / "data/parts/a/one.csv").write_text("1")
     (tmp_path / "data/parts/two with # and ü.csv").write_text("22")
-    return SimpleNamespace(path=tmp_path, env="cloud")
+    return SimpleNamespace(path=tmp_path, env="cloud", warnings=[])
 
 
 def sent(data: LocalData, root: str) -> tuple[UploadedData, int, list[int]]:

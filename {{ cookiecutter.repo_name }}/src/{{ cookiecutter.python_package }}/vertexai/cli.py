@@ -15,6 +15,7 @@ COMMANDS = {
     "doctor": "Look for what would go wrong on Vertex AI before it does; exit with 1 if there is something.",
     "upload-data": "Copy the raw data of a pipeline from this machine to the bucket, from where its steps fetch it.",
     "run-once": "Launch a pipeline on Vertex AI, once.",
+    "resume": "Launch a job that runs what an earlier one has not finished, with today's code and image.",
     "schedule": "Make the schedules on Vertex AI those of run_config.schedules.",
     "list-pipelines": "List this project's pipeline jobs in this environment, newest first.",
     "status": "Show how far a job has come.",

@@ -16,7 +16,7 @@ from typing import Any
 import mlflow
 from kedro.framework.context import KedroContext
 from kedro.framework.session import KedroSession
-from mlflow.entities import Run
+from mlflow.entities import Param, Run
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
@@ -27,6 +27,8 @@ from .contract.job import JobIdentity, MlflowRun, PipelineJob
 # The job's end, as KFP's PipelineTaskFinalStatus names it → MLflow's run status.
 _RUN_STATUS = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
 # In Vertex AI's words: "The DAG failed because some tasks failed. The failed tasks are: [train, plot]."
+# How many metrics one request may log.
+_AT_ONCE = 1000
 _FAILED_TASKS = re.compile(r"failed tasks are: \[([^\]]*)\]")
 
 
@@ -59,12 +61,14 @@ def is_enabled(context: KedroContext, pipeline: str) -> bool:
     return config is not None and not set(pipeline.split(",")) <= set(config.tracking.disable_tracking.pipelines)
 
 
-def start(job: JobIdentity, image: str) -> str:
+def start(job: JobIdentity, image: str, resumed: JobIdentity | None = None, params: Iterable[str] = ()) -> str:
     """Create the job's run, or find it if this is a retry.
 
     Args:
         job: the pipeline job.
         image: container image of the steps. It becomes a tag if it is named by digest.
+        resumed: the job that this one resumes. Its run's metrics are copied.
+        params: names of the MLflow params of that run that are copied too; so is what is below them.
 
     Returns:
         Where a person looks at the run.
@@ -76,7 +80,15 @@ def start(job: JobIdentity, image: str) -> str:
             tags[contract.IMAGE_TAG] = image
         if commit := os.environ.get(contract.REVISION_VARIABLE):
             tags[MLFLOW_GIT_COMMIT] = commit
+        earlier = _find(resumed) if resumed else None
+        if earlier:
+            tags |= {
+                contract.RESUMED_TAG: resumed.name if resumed else "",
+                contract.RESUMED_RUN_TAG: earlier.info.run_id,
+            }
         run = mlflow.start_run(run_name=job.name, tags=tags)
+        if earlier:
+            _copy(earlier, run, tuple(params))
         _detach()
     return _run_url(run)
 
@@ -210,6 +222,18 @@ def delete_tags(run: Run, *names: str) -> None:
 def error_text(text: str) -> str:
     """An error as a tag may have it: whoever may look at the run sees it."""
     return shown(text)[:MAX_TAG_VAL_LENGTH]
+
+
+def _copy(earlier: Run, run: Run, params: tuple[str, ...]) -> None:
+    """Copy the metrics of a run with their history, and these params of it."""
+    client = mlflow.MlflowClient()
+    metrics = [point for name in earlier.data.metrics for point in client.get_metric_history(earlier.info.run_id, name)]
+    found = earlier.data.params.items()
+    kept = [Param(name, value) for name, value in found if any(f"{name}.".startswith(f"{one}.") for one in params)]
+    for first in range(0, len(metrics), _AT_ONCE):
+        client.log_batch(run.info.run_id, metrics=metrics[first : first + _AT_ONCE])
+    for first in range(0, len(kept), 100):
+        client.log_batch(run.info.run_id, params=kept[first : first + 100])
 
 
 def _message(status: Mapping[str, Any]) -> str:

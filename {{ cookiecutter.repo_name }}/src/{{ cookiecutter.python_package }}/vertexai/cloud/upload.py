@@ -1,7 +1,7 @@
 """Raw data on this machine → the bucket, below its hash, so that what is there already is not sent again."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -139,3 +139,20 @@ class _File(Callback):
 
     def close(self) -> None:
         self.absolute_update(self._bytes)
+
+
+def missing(places: Iterable[str]) -> list[str]:
+    """Those of these paths and URIs at which there is nothing.
+
+    Raises:
+        UserError: when a file system cannot be asked.
+    """
+    found = []
+    for place in places:
+        try:
+            fs, path = fsspec.url_to_fs(place)
+            if not fs.exists(path):
+                found.append(place)
+        except Exception as error:
+            raise UserError(f"{place} cannot be looked at: {type(error).__name__}: {error}") from error
+    return found

@@ -14,6 +14,7 @@ from .. import tracking
 from ..compile.spec import Spec, read_spec, tasks, with_params
 from ..contract.job import PipelineJob, State
 from ..local.containers import Containers
+from ..local.jobs import read_job
 from ..local.preloaded import Preloaded
 from ..local.processes import environment
 from ..local.scheduler import run_spec
@@ -35,6 +36,8 @@ _EXIT_CODES: dict[str, int] = {State.SUCCEEDED: 0, State.FAILED: 1, State.CANCEL
 )  # fmt: skip
 @click.option("--docker", is_flag=True, help="Run each step in its image, in a container, instead of a process.")
 @click.option("--cold", is_flag=True, help="Start Python anew for each step, as a container does.")
+@click.option("--resume", "job", help="Run what this job has not finished; only --params and --from change what runs.")
+@options.again
 @click.option("--profile", is_flag=True, help="At the end, show where the time of each step went.")
 @options.image
 @options.pass_chosen
@@ -44,6 +47,8 @@ def command(
     file: Path | None,
     docker: bool,
     cold: bool,
+    job: str | None,
+    again: list[str],
     profile: bool,
     image: str | None,
 ) -> None:
@@ -52,9 +57,14 @@ def command(
         raise click.UsageError("--spec runs a spec as it was compiled. Choose the part when you compile it.")
     if image and (file or not docker):
         raise click.UsageError("--image goes with --docker, and not with --spec, which names its images.")
+    if file and job:
+        raise click.UsageError("--resume compiles what is left of a job, so it does not go with --spec.")
+    folder = chosen.project.path / ".vertexai"
+    if job:
+        earlier = read_job(folder / job)
+        chosen = options.chosen_again(chosen.environment, earlier, chosen.project.params, again)
     project = chosen.project
     project.refuse_placeholders("mlflow")
-    folder = project.path / ".vertexai"
     started = time.monotonic()
     with _preloaded(chosen, folder, cold or docker) as preloaded, progress() as show:
         # The interpreter imports while this compiles.
@@ -62,7 +72,7 @@ def command(
         own = [task.name for task in tasks(spec) if task.container.get("env")]
         if preloaded and own:
             chosen.environment.warn([f"These start Python anew, with variables of their own: {', '.join(own)}."])
-        job = run_spec(
+        done = run_spec(
             spec,
             folder=folder,
             cwd=project.path,
@@ -73,9 +83,11 @@ def command(
             on_change=show,
         )
     if profile:
-        console().print(tables.profile_as_table(job))
-    _tell(job, folder / job.name, time.monotonic() - started)
-    click.get_current_context().exit(_EXIT_CODES[job.state])
+        console().print(tables.profile_as_table(done))
+    _tell(done, folder / done.name, time.monotonic() - started)
+    if not done.succeeded:
+        say(f"To go on from there: {chosen.environment.kedro} run-local --resume {done.name}")
+    click.get_current_context().exit(_EXIT_CODES[done.state])
 
 
 @contextmanager

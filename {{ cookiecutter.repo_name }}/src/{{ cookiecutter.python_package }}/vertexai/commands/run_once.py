@@ -1,6 +1,7 @@
 """``kedro vertexai run-once``"""
 
 import functools
+from typing import Any
 
 import click
 
@@ -14,15 +15,31 @@ from . import options, say, say_json
 from .follow import exit_code, follow
 
 
+def launching(command: options.Command) -> options.Command:
+    """Options of the commands that launch a job."""
+    for decorate in (
+        click.option("--yes", is_flag=True, help="With --auto-build: do not ask."),
+        click.option(
+            "--auto-build", is_flag=True, help="First build the image, push it, and run what was pushed, by digest."
+        ),
+        options.wait_for_completion,
+        click.option("--dry-run", is_flag=True, help="Print the request, and send nothing."),
+        click.option("--job-id", help="Id of the job; asking again with the same one starts no second job."),
+        options.image,
+    ):
+        command = decorate(command)
+    return command
+
+
 @click.command("run-once")
-@options.image
-@click.option("--job-id", help="Id of the job; asking again with the same one starts no second job.")
-@click.option("--dry-run", is_flag=True, help="Print the request, and send nothing.")
-@options.wait_for_completion
-@click.option("--auto-build", is_flag=True, help="First build the image, push it, and run what was pushed, by digest.")
-@click.option("--yes", is_flag=True, help="With --auto-build: do not ask.")
+@launching
 @options.pass_chosen
-def command(
+def command(chosen: options.Chosen, **how: Any) -> None:
+    """Launch a pipeline on Vertex AI, once."""
+    launch(chosen, **how)
+
+
+def launch(
     chosen: options.Chosen,
     image: str | None,
     job_id: str | None,
@@ -31,7 +48,7 @@ def command(
     auto_build: bool,
     yes: bool,
 ) -> None:
-    """Launch a pipeline on Vertex AI, once."""
+    """Launch what was chosen; the arguments are the options of ``run-once``."""
     if job_id:
         check_job_id(job_id)
     environment, project = chosen.environment, chosen.project

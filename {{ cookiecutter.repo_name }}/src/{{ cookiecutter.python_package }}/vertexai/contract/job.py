@@ -110,6 +110,7 @@ class PipelineJob:
         created, started, ended: when, with time zone; None if not yet.
         error: why it failed, in the platform's words.
         labels: its labels.
+        spec: its compiled spec; empty in a list of jobs.
         run_context: Vertex AI's metadata context of the job; empty until there is one.
     """
 
@@ -124,6 +125,7 @@ class PipelineJob:
     error: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     run_context: str = ""
+    spec: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def url(self) -> str:

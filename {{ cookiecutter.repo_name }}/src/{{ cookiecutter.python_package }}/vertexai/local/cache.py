@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..compile.spec import Task
-from ..contract import argument
+from ..contract import StepArguments
 from ..contract.hashes import files_at, sha256_of
 
 _CODE = ("src", "conf", "pyproject.toml", "requirements.lock")
@@ -82,7 +82,7 @@ class Cache:
 
     def _read(self, task: Task) -> list[str]:
         """Digests of what a task reads from its disk."""
-        places = argument(task.container.get("args", []), "reads") or ()
+        places = StepArguments.of(task.container.get("args", [])).reads
         return [sha256_of(self._project / Path(place).expanduser()) for place in places]
 
     def _file(self, key: str) -> Path:

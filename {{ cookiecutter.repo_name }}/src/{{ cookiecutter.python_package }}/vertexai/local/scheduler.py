@@ -19,6 +19,7 @@ from ..compile.spec import Source, Spec, Task, pipeline_parameters, tasks
 from ..contract.job import ENDED, PipelineJob, State, TaskRun, new_job_name
 from .cache import Cache
 from .containers import Containers
+from .jobs import write_job
 from .kfp_protocol import command_line, executor_input, executor_output, imported, refuse_paths
 from .preloaded import Preloaded
 from .processes import Process, environment, interrupts, meaning, signal_group, start
@@ -116,7 +117,9 @@ class _Scheduler:
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     future.result()
-        return PipelineJob(self.folder.name, self.folder.as_uri(), self._state(self._tasks), self._runs)
+        job = self._job(self._state(self._tasks))
+        write_job(job, self.folder)
+        return job
 
     def _triggered(self) -> Iterable[Task]:
         """Take the tasks that can start now from the pending ones; end those that never will."""
@@ -265,3 +268,9 @@ class _Scheduler:
             self._runs[task.name] = now = replace(before, **changes)
         if (now.state, now.attempt) != (before.state, before.attempt):
             self.on_change(now)
+        if now.state in ENDED and before.state not in ENDED:
+            with self._lock:
+                write_job(self._job(State.RUNNING), self.folder)
+
+    def _job(self, state: str) -> PipelineJob:
+        return PipelineJob(self.folder.name, self.folder.as_uri(), state, self._runs, spec=self.spec)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError, masked
+from ...errors import UserError, masked
 
 # Names that only Google can give: https://cloud.google.com/artifact-registry/docs/transition/setup-gcr-repo
 _GOOGLES = re.compile(r"[a-z0-9-]+-docker\.pkg\.dev|([a-z]+\.)?gcr\.io")
