@@ -82,9 +82,10 @@ def bootstrap() -> None:
     globals_.write_text(known)
     with control_plane("project-42") as plane:
         variables = {**ENVIRONMENT, **plane.environment, "CLOUDSDK_CONFIG": str(SHOWN / "gcloud")}
-        argv = ["make", "--silent", "bootstrap", "ARGS=--dry-run"]
+        options = "--dry-run --repository-id 1296269 --owner-id 583231"
+        argv = ["make", "--silent", "bootstrap", f"ARGS={options}"]
         done = subprocess.run(argv, cwd=SHOWN, env=variables, capture_output=True, text=True, check=True)
-    shown = f'```console\n$ make bootstrap ARGS="--dry-run"\n{done.stdout}```'
+    shown = f'```console\n$ make bootstrap ARGS="{options}"\n{done.stdout}```'
     replace("docs/how-to/set-up-google-cloud.md", "dry-run", shown)
     shutil.copy(DEMO / "conf/cloud/globals.yml", globals_)
 

@@ -11,8 +11,9 @@ ANSWERS = json.loads(r"""{{ cookiecutter | jsonify }}""")
 TAKEN = {
     "agentplatform", "cloudpickle", "click", "conf", "cronsim", "data", "fsspec", "gcsfs", "google", "kedro",
     "kedro_datasets", "kedro_datasets_benchmarks", "kedro_datasets_experimental", "kedro_docker", "kedro_mlflow", "kfp",
-    "matplotlib", "mlflow", "numpy", "omegaconf", "packaging", "pandas", "pyarrow", "pydantic", "pytest", "rich",
-    "ruff", "sklearn", "tests", "tzdata", "uv", "vertex_ray", "vertexai", "yaml",
+    "matplotlib", "mlflow", "numpy", "omegaconf", "packaging", "pandas", "pip_audit", "pkg_resources", "pyarrow",
+    "pydantic", "pytest", "rich", "ruff", "setuptools", "sklearn", "tests", "tzdata", "uv", "vertex_ray",
+    "vertexai", "yaml",
 }  # fmt: skip
 
 # Answer → the pattern that it must match, and a description with an example. A <placeholder> is allowed as well: it is

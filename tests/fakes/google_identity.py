@@ -238,7 +238,9 @@ def google_identity(folder: Path) -> Iterator[Google]:
     google = Google()
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("*.googleapis.com", "*.pkg.dev").configure_cert(context)
+    authority.issue_cert("*.googleapis.com", "*.pkg.dev", "api.github.com", "gitlab.com", "api.osv.dev").configure_cert(
+        context
+    )
     google.apis["iamcredentials.googleapis.com"] = lambda who, method, path, query, body: _iam_credentials(
         google, who, path, body
     )

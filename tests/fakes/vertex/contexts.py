@@ -27,7 +27,7 @@ def answer(vertex: "Vertex", method: str, names: list[str], verb: str, query: Ma
     if name not in vertex.contexts:
         raise Refusal(404, f"The Context does not exist: {name}")
     if verb == "addContextChildren":
-        vertex.allow("aiplatform.contexts.addContextArtifactsAndExecutions")
+        vertex.allow("aiplatform.contexts.addContextChildren")
         vertex.contexts[name].setdefault("children", []).extend(body["childContexts"])
         return {}
     return vertex.contexts[name]
