@@ -62,6 +62,7 @@ lint: $(READY) ## run ruff and mypy on the template itself, without generating a
 	$(BIN)/ruff format --check --config pyproject.toml .
 	$(BIN)/mypy --package starter
 	$(BIN)/mypy --module bootstrap
+	$(BIN)/mypy --package kedro_vertexai_mlflow
 
 format: $(READY) ## let ruff format the code and fix what it can
 	$(BIN)/ruff check --fix --config pyproject.toml .
