@@ -1,4 +1,4 @@
-"""Remove what the answers did not choose and what runs have left in the template. Record where the project comes from."""
+"""Remove what was not chosen and what runs have left in the template, and record where the project comes from."""
 
 import json
 import re
@@ -15,7 +15,7 @@ EXAMPLE_FILES = [
     "tests/test_penguins.py",
     "data",
 ]
-# Python and the checkers leave these folders in the template, and pip compiles what it installs. Cookiecutter copies them.
+# Python and checkers leave these folders in a template, pip compiles what it installs, and cookiecutter copies them.
 LEFT_OVERS = ["__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"]
 
 
