@@ -18,7 +18,7 @@ from .dependencies import merge_pyproject
 from .findings import findings
 from .project import Project
 
-RECORD = ".cruft.json"
+RECORD, SETTINGS = ".cruft.json", "conf/base/vertexai.yml"
 # A file of the user's with one of these names stays. The template's is put beside it under the other name.
 BESIDE = {
     ".github/workflows/ci.yml": ".github/workflows/vertexai.yml",
@@ -104,6 +104,8 @@ def make_plan(project: Project, template: Path, ci: str) -> Plan:
                 plan.files[path] = content
         elif path in merges:
             plan.merge(path, merges[path](theirs, content.decode()), theirs)
+            if path == SETTINGS:  # A file of kedro-vertexai has nothing of the template's in it.
+                plan.apart.append(path)
         elif theirs.encode() != content and path not in (RECORD, "requirements.lock"):
             _keep(project, plan, path, content, package)
     _note_what_is_kept(plan)
@@ -114,7 +116,7 @@ def make_plan(project: Project, template: Path, ci: str) -> Plan:
         plan.merge(path, edit_catalog(project.text(path), own), project.text(path))
     for path in project.configuration("vertexai*"):
         if path not in ours:
-            plan.merge(path, merges["conf/base/vertexai.yml"](project.text(path), ""), project.text(path))
+            plan.merge(path, merges[SETTINGS](project.text(path), ""), project.text(path))
     for path in project.configuration("mlflow*"):
         plan.merge(path, edit_providers(project.text(path), project.package), project.text(path))
     for path in project.python_files():
@@ -162,7 +164,7 @@ def _merges(project: Project, ours: dict[str, bytes], package: str) -> dict[str,
         "pyproject.toml": lambda theirs, our: merge_pyproject(theirs, our, lock, requirements),
         f"{package}/settings.py": merge_settings,
         f"{package}/cli.py": merge_cli,
-        "conf/base/vertexai.yml": lambda theirs, _: edit_vertexai(theirs, known),
+        SETTINGS: lambda theirs, _: edit_vertexai(theirs, known),
         ".gitignore": _missing_lines_after,
         ".dockerignore": _before,
     }
