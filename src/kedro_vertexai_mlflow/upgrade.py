@@ -86,13 +86,13 @@ def _render(template: Path, commit: str, record: dict[str, Any], folder: Path) -
 def _leave_out(project: Path, made: dict[str, Path], skip: list[str]) -> bool:
     """Take out of both versions what is the user's alone.
 
-    That is what the user has removed, the paths in the record's list ``skip``, the record itself, and the lock, once
-    the user has renewed it. Returns whether that is so.
+    That is what the user has removed or Git leaves out, the paths in the record's list ``skip``, the record itself, and
+    the lock, once the user has renewed it. Returns whether that is so.
     """
     old, lock = made["old"], project / _LOCK
     lock_is_yours = lock.exists() and lock.read_bytes() != (old / _LOCK).read_bytes()
-    gone = [path.relative_to(old) for path in old.rglob("*") if path.is_file()]
-    gone = [path for path in gone if not (project / path).exists()]
+    kept = {Path(path) for path in git(project, "ls-files", "-z").split("\0")}
+    gone = {path.relative_to(old) for path in old.rglob("*") if path.is_file()} - kept
     for path in [*gone, *map(Path, skip), Path(_RECORD), *([Path(_LOCK)] if lock_is_yours else [])]:
         for version in made.values():
             if (version / path).is_dir():

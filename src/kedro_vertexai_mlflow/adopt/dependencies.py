@@ -21,7 +21,7 @@ DEV_TOOLS = {
 # The plugin whose command has the same name, and which needs Kedro 0.
 REPLACED_BY_US = "kedro-vertexai"
 # The other extras of Kedro 0 were datasets.
-KEDROS_EXTRAS = {"all", "docs", "jupyter", "test"}
+KEDROS_EXTRAS = {"all", "benchmark", "docs", "jupyter", "pydantic", "server", "test"}
 
 
 def merge_pyproject(theirs: str, ours: str, lock: str, requirements: Mapping[str, str]) -> Change:

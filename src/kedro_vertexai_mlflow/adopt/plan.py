@@ -197,7 +197,9 @@ def _superfluous(project: Project, path: str) -> bool:
     """Tell whether a file that the project does not have would be of no use to it."""
     if path in ONLY_WITHOUT:
         return any(found for found in project.folder.glob(ONLY_WITHOUT[path]) if ".venv" not in found.parts)
-    if path.startswith("conf/local/"):  # Kedro needs the folder, so Git must have a file in it.
+    if path == "conf/local/credentials.yml":  # It must not be staged.
+        return True
+    if path == "conf/local/.gitignore":  # Kedro needs the folder, so Git must have a file in it.
         return bool(git(project.folder, "ls-files", "conf/local"))
     return path == ".telemetry" and not run_git(project.folder, "check-ignore", "--quiet", path).returncode
 
