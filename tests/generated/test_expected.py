@@ -21,7 +21,7 @@ def pyproject(project: Path) -> dict:
 def test_kedros_own_files_and_tables_are_there(bake):
     project = bake()
     kedro = pyproject(project)["tool"]["kedro"]
-    assert (kedro["tools"], kedro["example_pipeline"]) == ("none", "False")
+    assert (kedro["tools"], kedro["example_pipeline"]) == ("['None']", "False")
     assert pyproject(project)["project"]["scripts"] == {"test-project": "test_project.__main__:main"}
     assert yaml.safe_load((project / "conf/local/credentials.yml").read_text()) is None
     assert set(yaml.safe_load((project / "conf/base/parameters_penguins.yml").read_text())) == {
