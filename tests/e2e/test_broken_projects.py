@@ -1,7 +1,12 @@
 """Broken code and configuration end every command with one sentence that says where, and never with a traceback."""
 
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
-from running import BIN, run
+import yaml
+from warm_kedro import WarmKedro, warm_kedro
 
 pytestmark = pytest.mark.slow
 
@@ -11,57 +16,159 @@ from . import nodes
 
 
 def create_pipeline(**_kwargs):
-    return Pipeline([Node(nodes.show, "sales", None, name="show")])
+    return Pipeline([Node(nodes.show, ["sales", "params:cutoff"], None, name="show")])
 """
-NODES = "def show(sales):\n    print(sales)\n"
-CATALOG = "sales: {type: json.JSONDataset, filepath: 'data/01_raw/sales.json'}\n"
-COMMANDS = (["plan"], ["compile"], ["run-local"], ["run-once", "--dry-run"], ["doctor", "--offline"])
+PACKAGE = "src/test_project/pipelines/under_test"
+VERTEXAI = {
+    "project_id": "project-42",
+    "region": "europe-west1",
+    "run_config": {
+        "image": "europe-west1-docker.pkg.dev/project-42/images/x:1",
+        "root": "gs://bucket/root",
+        "schedules": {"__default__": {"cron_expression": "0 4 * * *"}},
+    },
+}
+FILES = {
+    f"{PACKAGE}/__init__.py": PIPELINE,
+    f"{PACKAGE}/nodes.py": "def show(sales, cutoff):\n    print(sales, cutoff)\n",
+    "conf/base/catalog.yml": "sales: {type: json.JSONDataset, filepath: 'data/01_raw/sales.json'}\n",
+    "conf/base/parameters.yml": "cutoff: 1\n",
+    "conf/base/vertexai.yml": yaml.safe_dump(VERTEXAI),
+    "conf/base/globals.yml": "a: 1\n",
+}
+COMMANDS = [
+    ("plan",), ("compile",), ("doctor", "--offline"), ("run-local",), ("run-once", "--dry-run"), ("schedule", "--dry-run"), ("upload-data",),
+]  # fmt: skip
+BROKEN = {
+    "code": (
+        {f"{PACKAGE}/nodes.py": FILES[f"{PACKAGE}/nodes.py"] + "\n\nundefined\n"},
+        f"{PACKAGE}/nodes.py, line 5: NameError: name 'undefined' is not defined (pipeline module test_project.pipelines.under_test)",
+    ),
+    "a catalog that needs a parameter": (
+        {"conf/base/catalog.yml": FILES["conf/base/catalog.yml"].replace("sales.json", "${runtime_params:day}.json")},
+        "conf/base/catalog.yml: sales.filepath needs the runtime parameter 'day'; give it with --params day=…",
+    ),
+    "parameters that need one": (
+        {"conf/base/parameters.yml": "cutoff: ${runtime_params:cutoff}\n"},
+        "conf/base/parameters.yml: cutoff needs the runtime parameter 'cutoff'; give it with --params cutoff=…",
+    ),
+    "parameters that are no YAML": (
+        {"conf/base/parameters.yml": "cutoff: [1\n"}, "conf/base/parameters.yml, line 2: did not find expected ',' or ']'.",
+    ),
+    "a parameter that is missing": (
+        {"conf/base/parameters.yml": "cut_off: 1\n"},
+        "Parameter 'cutoff' (input of node 'show' of pipeline '__default__') is in no parameters file. Did you mean 'cut_off'?",
+    ),
+    "a key in two files": (
+        {"conf/base/parameters_more.yml": "cutoff: 2\n"}, "conf/base/parameters_more.yml: cutoff. Keep one of them.",
+    ),
+    "a dataset in two files": (
+        {"conf/base/catalog_more.json": '{"sales": {}}'}, "conf/base/catalog_more.json and conf/base/catalog.yml: sales. Keep one of them.",
+    ),
+    "globals that are no YAML": ({"conf/base/globals.yml": "a: [\n"}, "conf/base/globals.yml, line 2: did not find expected"),
+    "a global that is missing": (
+        {"conf/base/parameters.yml": "cutoff: ${globals:cutoff}\n"},
+        "conf/base/parameters.yml: cutoff takes 'cutoff' from globals.yml, where it is missing. Add it there.",
+    ),
+    "a wrong key": (
+        {"conf/base/vertexai.yml": FILES["conf/base/vertexai.yml"].replace("image:", "imgae:")},
+        "unknown key 'run_config.imgae'. Did you mean 'image'?",
+    ),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("file", "text", "said"),
-    [
-        (
-            "src/test_project/pipelines/under_test/nodes.py", f"{NODES}\n\nundefined\n",
-            "src/test_project/pipelines/under_test/nodes.py, line 5: NameError: name 'undefined' is not defined (pipeline module test_project.pipelines.under_test)",
-        ),
-        (
-            "conf/base/catalog.yml", CATALOG.replace("sales.json", "${runtime_params:day}.json"),
-            "conf/base/catalog.yml: sales.filepath needs the runtime parameter 'day'; give it with --params day=…",
-        ),
-    ],
-)  # fmt: skip
-def test_every_command_names_the_place(with_pipeline, file, text, said):
-    project = with_pipeline(PIPELINE)
-    (project / "src/test_project/pipelines/under_test/nodes.py").write_text(NODES)
-    (project / "conf/base/catalog.yml").write_text(CATALOG)
-    (project / file).write_text(text)
-    for command in COMMANDS:
-        done = run(BIN / "kedro", "vertexai", *command, cwd=project)
-        assert done.returncode == 1, command
-        assert said in done.stdout + done.stderr, command
-        assert "Traceback" not in done.stdout + done.stderr, command
-        assert not (project / "pipeline.json").exists()
-    assert f"✗ pipeline       {said}" in done.stdout.splitlines()
+@pytest.fixture(scope="module")
+def kedro(baked, tmp_path_factory) -> Iterator[WarmKedro]:
+    folder = tmp_path_factory.mktemp("broken") / "test-project"
+    project = shutil.copytree(baked(project_name="Test Project", example="no"), folder)
+    (project / PACKAGE).mkdir(parents=True)
+    write(project, FILES)
+    with warm_kedro(project) as kedro:
+        yield kedro
 
 
-def test_broken_globals_are_named(with_pipeline):
-    project = with_pipeline(PIPELINE)
-    (project / "conf/base/globals.yml").write_text("a: [\n")
-    done = run(BIN / "kedro", "vertexai", "plan", cwd=project)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("Error: conf/base/globals.yml, line 2: did not find expected")
+def write(project: Path, files: dict[str, str]) -> None:
+    for file, text in files.items():
+        (project / file).write_text(text)
 
 
-def test_a_runtime_parameter_that_a_file_needs_is_enough_when_it_is_given(with_pipeline):
-    project = with_pipeline(PIPELINE.replace('"sales"', '"params:cutoff"'))
-    (project / "src/test_project/pipelines/under_test/nodes.py").write_text(NODES)
-    (project / "conf/base/parameters.yml").write_text("cutoff: ${runtime_params:cutoff}\n")
-    compile_ = (BIN / "kedro", "vertexai", "compile", "--params")
-    done = run(*compile_, "cutoff=3", cwd=project)
-    assert done.returncode == 0, done.stderr
-    done = run(*compile_, "cutof=3", cwd=project)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == (
-        "Error: conf/base/parameters.yml: cutoff needs the runtime parameter 'cutoff'; give it with --params cutoff=…"
-    )
+@pytest.mark.parametrize("command", COMMANDS, ids=[command[0] for command in COMMANDS])
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_command_names_the_place(kedro, kind, command):
+    files, said = BROKEN[kind]
+    write(kedro.project, files)
+    try:
+        code, printed = kedro("vertexai", *command, COLUMNS="1000")
+    finally:
+        for file in files:
+            (kedro.project / file).unlink()
+        write(kedro.project, FILES)
+    assert code == 1, printed
+    assert said in printed
+    assert "Traceback" not in printed
+    assert not (kedro.project / "pipeline.json").exists()
+
+
+def test_a_runtime_parameter_that_files_need_is_enough_when_it_is_given(kedro):
+    write(kedro.project, BROKEN["parameters that need one"][0] | BROKEN["a catalog that needs a parameter"][0])
+    for command in (
+        ("plan",),
+        ("doctor", "--offline"),
+        ("run-once", "--dry-run"),
+        ("schedule", "--dry-run"),
+        ("compile",),
+    ):
+        code, printed = kedro("vertexai", *command, "--params", "cutoff=3,day=monday")
+        assert "runtime parameter" not in printed
+        assert "Traceback" not in printed
+    (kedro.project / "pipeline.json").unlink()
+    assert code == 0, printed
+    code, printed = kedro("vertexai", "compile", "--params", "cutof=3,day=monday")
+    write(kedro.project, FILES)
+    assert code == 1
+    assert "cutoff needs the runtime parameter 'cutoff'; give it with --params cutoff=…" in printed
+
+
+def test_options_of_kedro_run_choose_the_same_nodes(kedro):
+    write(kedro.project, {
+        f"{PACKAGE}/__init__.py": """
+from kedro.pipeline import Node, Pipeline
+
+
+def create_pipeline(**_kwargs):
+    def same(value):
+        return value
+
+    one = Pipeline([Node(same, "params:where", "x", name="one")], namespace="first", parameters={"params:where": "params:where"})
+    return one + Pipeline([Node(same, "params:where", "y", name="two"), Node(same, "y", "z", name="three")])
+""",
+        "conf/base/parameters.yml": "where: base\n",
+        "conf/base/catalog.yml": "y: {type: json.JSONDataset, filepath: data/y.json}\n",
+    })  # fmt: skip
+    shutil.copytree(kedro.project / "conf", kedro.project / "elsewhere")
+    write(kedro.project, {"elsewhere/base/parameters.yml": "where: elsewhere\n"})
+    try:
+        for options, names in (
+            (("--namespaces", "first"), {"one"}), (("--to-outputs", "y", "--async"), {"two"}), (("--from-inputs", "y"), {"three"}),
+            (("--pipelines", "under_test", "--conf-source", "elsewhere"), {"one", "two", "three"}),
+        ):  # fmt: skip
+            code, printed = kedro("run", *options, COLUMNS="1000")
+            assert code == 0, printed
+            assert {
+                name for name in ("one", "two", "three") if f"Completed node: {name}" in printed.replace("first.", "")
+            } == names
+            code, printed = kedro("vertexai", "plan", "--format", "json", *options)
+            assert code == 0, printed
+            nodes = {node.removeprefix("first.") for step in yaml.safe_load(printed)["steps"] for node in step["nodes"]}
+            assert nodes == names
+        code, printed = kedro("vertexai", "plan", "--conf-source", "/tmp")
+        assert (code, "--conf-source /tmp: name a folder of this project" in printed) == (1, True)
+        code, printed = kedro("vertexai", "plan", "--only-missing-outputs")
+        assert (code, "start with empty disks" in printed) == (2, True)
+        code, printed = kedro("vertexai", "plan", "--params", "a='b' c")
+        assert (code, "not well-formed YAML" in printed) == (2, True)
+        code, printed = kedro("vertexai", "plan", KEDRO_ENV="nowhere")
+        assert (code, "KEDRO_ENV nowhere: there is no folder conf/nowhere." in printed) == (1, True)
+    finally:
+        shutil.rmtree(kedro.project / "elsewhere")
+        write(kedro.project, FILES)

@@ -12,9 +12,7 @@ from catalogs import SOURCE, Case, cases
 from fakes.storage import Storage, cloud_storage
 from hypothesis import HealthCheck, given
 from own_disks import run_on_own_disks
-from running import environment
-from starter.vertexai.local.preloaded import Preloaded
-from test_runs import kedro
+from warm_kedro import WarmKedro, warm_kedro
 
 pytestmark = pytest.mark.slow
 
@@ -37,20 +35,13 @@ def storage() -> Iterator[Storage]:
 
 
 @pytest.fixture(scope="module")
-def preloaded(project, storage) -> Iterator[Preloaded]:
-    memory, variables = project.parent / "preloaded.json", environment(**storage.environment)
-    learning = Preloaded(project, memory, variables)
-    for command in (("run", "--help"), ("vertexai", "compile", "--help")):
-        kedro(learning, project, variables, *command)
-    learning.close()
-    preloaded = Preloaded(project, memory, variables)
-    assert preloaded.why_not == ""
-    yield preloaded
-    preloaded.close()
+def kedro(project, storage) -> Iterator[WarmKedro]:
+    with warm_kedro(project, **storage.environment) as kedro:
+        yield kedro
 
 
 @pytest.fixture(scope="module")
-def kedro_run(project, preloaded) -> Callable[[Case], dict[str, str]]:
+def kedro_run(project, kedro) -> Callable[[Case], dict[str, str]]:
     """Run a case with ``kedro run``; returns what each node recorded."""
 
     def kedro_run(case: Case) -> dict[str, str]:
@@ -59,7 +50,7 @@ def kedro_run(project, preloaded) -> Callable[[Case], dict[str, str]]:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
         case.write(project, elsewhere)
-        code, printed = kedro(preloaded, project, environment(RECORD=str(record)), "run")
+        code, printed = kedro("run", RECORD=str(record))
         assert code == 0, printed
         return {path.name: path.read_text() for path in record.iterdir()}
 
@@ -88,7 +79,7 @@ def test_kedro_run_runs_every_drawn_pipeline(project, kedro_run, case):
     phases=[hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate],
 )  # fmt: skip
 @given(case=cases())
-def test_steps_with_disks_of_their_own_give_what_kedro_run_gives(project, kedro_run, preloaded, storage, case):
+def test_steps_with_disks_of_their_own_give_what_kedro_run_gives(project, kedro, kedro_run, storage, case):
     as_kedro = kedro_run(case)
     elsewhere = project.parent / "elsewhere"
     written = {
@@ -98,7 +89,7 @@ def test_steps_with_disks_of_their_own_give_what_kedro_run_gives(project, kedro_
     }  # fmt: skip
     run_config = {"image": "x", "root": "gs://bucket/root", "grouping": {"cls": case.grouper}}
     (project / "conf/base/vertexai.yml").write_text(json.dumps({"run_config": run_config}))
-    code, printed = kedro(preloaded, project, environment(), "vertexai", "compile")
+    code, printed = kedro("vertexai", "compile")
     hypothesis.assume("wait for each other" not in printed)
     assert code == 0, printed
     spec = json.loads((project / "pipeline.json").read_text())
@@ -108,7 +99,7 @@ def test_steps_with_disks_of_their_own_give_what_kedro_run_gives(project, kedro_
     storage.objects.clear()
     variables = {"RECORD": str(record), **storage.environment}
     results = run_on_own_disks(
-        spec, project, "gs://bucket/root", preloaded, ["graph.json", *case.files], [elsewhere], **variables
+        spec, project, "gs://bucket/root", kedro.preloaded, ["graph.json", *case.files], [elsewhere], **variables
     )
     assert {path.name: path.read_text() for path in record.iterdir()} == as_kedro
     for task in results.values():

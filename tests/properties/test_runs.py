@@ -12,8 +12,8 @@ import yaml
 from graphs import SOURCE, Graph, graphs
 from hypothesis import HealthCheck, given
 from running import environment
-from starter.vertexai.local.preloaded import Preloaded
 from starter.vertexai.local.scheduler import run_spec
+from warm_kedro import WarmKedro, warm_kedro
 
 pytestmark = pytest.mark.slow
 
@@ -35,29 +35,13 @@ def project(baked, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def preloaded(project) -> Iterator[Preloaded]:
-    """The interpreter by which run-local starts its steps warm; here it starts Kedro's commands as well."""
-    memory = project.parent / "preloaded.json"
-    learning = Preloaded(project, memory, environment())
-    for command in (("run", "--help"), ("vertexai", "compile", "--help")):
-        kedro(learning, project, environment(), *command)
-    learning.close()
-    preloaded = Preloaded(project, memory, environment())
-    assert preloaded.why_not == ""
-    yield preloaded
-    preloaded.close()
-
-
-def kedro(preloaded: Preloaded, project: Path, variables: dict[str, str], *arguments: str) -> tuple[int, str]:
-    """Run a Kedro command in a fork; returns its exit code and what it printed."""
-    with (project.parent / "printed").open("w+b") as log:
-        code = preloaded.start(["python", "-m", "kedro", *arguments], project, variables, log.fileno()).wait()
-        log.seek(0)
-        return code, log.read().decode()
+def kedro(project) -> Iterator[WarmKedro]:
+    with warm_kedro(project) as kedro:
+        yield kedro
 
 
 @pytest.fixture(scope="module")
-def both(project, preloaded) -> Callable[[Graph], tuple[dict[str, str], dict[str, str]]]:
+def both(project, kedro) -> Callable[[Graph], tuple[dict[str, str], dict[str, str]]]:
     """Run a graph with ``kedro run`` and as a compiled spec. Return what each node recorded, both times."""
 
     def both(graph: Graph) -> tuple[dict[str, str], dict[str, str]]:
@@ -72,11 +56,10 @@ def both(project, preloaded) -> Callable[[Graph], tuple[dict[str, str], dict[str
             record.mkdir()
         for left in ("data", ".vertexai"):
             shutil.rmtree(project / left, ignore_errors=True)
-        variables = environment(RECORD=str(records[0]))
-        code, printed = kedro(preloaded, project, variables, "vertexai", "compile")
+        code, printed = kedro("vertexai", "compile")
         hypothesis.assume("wait for each other" not in printed)
         assert code == 0, printed
-        code, printed = kedro(preloaded, project, variables, "run", "--params", "salt=it's $(salt)")
+        code, printed = kedro("run", "--params", "salt=it's $(salt)", RECORD=str(records[0]))
         assert code == 0, printed
         shutil.rmtree(project / "data", ignore_errors=True)
         spec = json.loads((project / "pipeline.json").read_text())
@@ -84,7 +67,9 @@ def both(project, preloaded) -> Callable[[Graph], tuple[dict[str, str], dict[str
             for name, value in environment(RECORD=str(records[1]), PYTHONPATH=str(project / "src")).items():
                 patch.setenv(name, value)
             parameters = {"params": {"salt": "it's $(salt)"}}
-            job = run_spec(spec, folder=project / ".vertexai", cwd=project, parameters=parameters, preloaded=preloaded)
+            job = run_spec(
+                spec, folder=project / ".vertexai", cwd=project, parameters=parameters, preloaded=kedro.preloaded
+            )
         logs = "".join(Path(task.log).read_text() for task in job.failed_tasks)
         assert job.state == "SUCCEEDED", logs
         as_kedro, as_compiled = ({path.name: path.read_text() for path in record.iterdir()} for record in records)

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from google.protobuf import json_format
@@ -8,7 +9,7 @@ from starter.errors import UserError
 from starter.vertexai.compile.compiler import compile_plan
 from starter.vertexai.compile.plan import make_plan
 from starter.vertexai.compile.spec import read_spec, tasks, write_spec
-from starter.vertexai.contract import StepArguments, parse_step_arguments
+from starter.vertexai.contract import FINISH_TASK, RUNNING_NODE_TAG, START_TASK, StepArguments, parse_step_arguments
 from starter.vertexai.contract.catalog import Entry
 from starter.vertexai.settings.models import RunConfig
 
@@ -17,11 +18,13 @@ def same(*args):
     return args
 
 
-def compiled(*nodes: Node, env: str | None = None, params: dict | None = None, **settings):
+def compiled(*nodes: Node, env: str = "", params: dict | None = None, cache_here: bool = False, **settings):
     resources = {"__default__": {"cpu": "500m", "memory": "2Gi"}}
     run_config = RunConfig(**{"image": "registry/x@sha256:1", "resources": resources, **settings})
-    plan = make_plan("__default__", Pipeline(nodes), run_config, {"raw": Entry("pandas.CSVDataset")}.get)
-    return compile_plan(plan, run_config, "my_project", env, params)
+    plan = make_plan(
+        "__default__", Pipeline(nodes), run_config, {"raw": Entry("pandas.CSVDataset", "data/raw.csv")}.get
+    )
+    return compile_plan(plan, run_config, "my_project", StepArguments("", "", env=env), params, cache_here)
 
 
 def told(spec: dict, task: str) -> StepArguments:
@@ -111,6 +114,20 @@ def test_the_cache_key_of_a_step_does_not_depend_on_the_run():
             }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("image", "here", "cached"), [("x:1", False, False), ("x@sha256:1", False, True), ("x:1", True, True)]
+)
+def test_only_an_image_named_by_digest_lets_vertex_ai_take_earlier_results(image, here, cached):
+    spec = compiled(*NODES, caching=True, image=image, cache_here=here, resources={})
+    assert {task.cached for task in tasks(spec) if task.name == "cut"} == {cached}
+
+
+def test_a_step_is_told_which_files_it_reads_that_no_step_makes():
+    spec = compiled(*NODES)
+    assert told(spec, "cut").reads == ["data/raw.csv"]
+    assert told(spec, "join").reads == ()
+
+
 def test_no_step_is_cached_unless_the_settings_say_so():
     spec = compiled(*NODES)
     inner = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]
@@ -123,6 +140,33 @@ def test_a_step_that_could_be_told_more_than_fits_into_an_argument_is_refused():
     with pytest.raises(UserError, match=r"Step 'forecast' takes 1 datasets and makes 900\..* fewer datasets"):
         compiled(*nodes)
     assert compiled(Node(same, "raw", names[:150], name="forecast"), Node(same, names[:150], "total", name="add_up"))
+
+
+def test_parameters_that_do_not_fit_into_an_argument_are_refused():
+    with pytest.raises(UserError, match="--params: these take 200 KiB"):
+        compiled(*NODES, params={"text": "x" * 200 * 1024})
+    assert compiled(*NODES, params={"text": "x" * 60 * 1024})
+
+
+def test_long_names_are_cut_and_stay_apart():
+    names = ["n" * 200, "n" * 245, "n" * 244 + "m"]
+    spec = compiled(*(Node(same, "raw", f"{'d' * 300}{name}", name=name) for name in names))
+    made = {task.name for task in tasks(spec)} - {START_TASK, FINISH_TASK}
+    assert len(made) == 3
+    assert all(len(name) <= 128 and len(RUNNING_NODE_TAG + name) <= 250 for name in made)
+
+
+def test_a_long_name_of_a_pipeline_is_cut():
+    run_config = RunConfig(image="x")
+    plan = make_plan("Größe EU/v1.2" + "x" * 140, Pipeline(NODES), run_config, {"raw": Entry("a", "data/raw")}.get)
+    name = compile_plan(plan, run_config, "demo")["pipelineInfo"]["name"]
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,127}", name)
+
+
+@pytest.mark.parametrize("name", ["{{$}}", "{{$.inputs.parameters['params']}}"])
+def test_a_name_in_which_kfp_would_replace_something_is_refused(name):
+    with pytest.raises(UserError, match="Task 'cut', --artifacts: KFP replaces"):
+        compiled(Node(same, "raw", name, name="cut"), Node(same, name, "end", name="end"))
 
 
 def test_metrics_are_counted_with_all_the_metadata_they_may_have():

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -288,12 +289,50 @@ def test_a_cached_result_whose_artifact_is_gone_is_made_again(tmp_path):
     assert states(execute(make_and_show("hello"), tmp_path)) == {"write": "SUCCEEDED", "show": "SUCCEEDED"}
 
 
-def test_a_change_of_the_code_makes_cached_tasks_run_again(tmp_path):
-    (tmp_path / "src").mkdir()
-    (tmp_path / "src/nodes.py").write_text("one")
-    execute(make_and_show("hello"), tmp_path)
-    (tmp_path / "src/nodes.py").write_text("two")
-    assert states(execute(make_and_show("hello"), tmp_path)) == {"write": "SUCCEEDED", "show": "SUCCEEDED"}
+@pytest.mark.parametrize(
+    "file",
+    ["src/nodes.py", "conf/base/parameters.yml", "conf/local/parameters.yml", "pyproject.toml", "requirements.lock"],
+)
+def test_a_change_of_code_or_configuration_makes_cached_tasks_run_again(tmp_path, file):
+    for text in ("one", "two"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text)
+        assert states(execute(make_and_show("hello"), tmp_path)) == {"write": "SUCCEEDED", "show": "SUCCEEDED"}
+    assert states(execute(make_and_show("hello"), tmp_path)) == {"write": "SKIPPED", "show": "SKIPPED"}
+
+
+def test_a_skipped_task_names_the_job_that_made_its_result(tmp_path):
+    first = execute(make_and_show("hello"), tmp_path)
+    assert {task.origin for task in first.tasks.values()} == {""}
+    for _ in range(2):
+        again = execute(make_and_show("hello"), tmp_path)
+        for task in again.tasks.values():
+            assert re.fullmatch(rf"{first.name} of \d{{4}}-\d\d-\d\d \d\d:\d\d", task.origin)
+
+
+def test_a_change_of_the_files_that_a_task_reads_makes_it_run_again(tmp_path):
+    @dsl.container_component
+    def reads():
+        return dsl.ContainerSpec(image="x", command=["true"], args=['--reads=["data/raw"]'])
+
+    def pipeline():
+        reads()
+        sh("other", "true")
+
+    states_of = lambda: states(execute(spec_of(pipeline), tmp_path))  # noqa: E731
+    (tmp_path / "data/raw").mkdir(parents=True)
+    for name in ("one.csv", "two.csv"):
+        (tmp_path / "data/raw" / name).write_text(name)
+        before = states_of()
+    assert before == {"reads": "SUCCEEDED", "other": "SKIPPED"}
+    assert states_of() == {"reads": "SKIPPED", "other": "SKIPPED"}
+
+
+def test_a_change_of_a_variable_that_the_configuration_takes_makes_cached_tasks_run_again(tmp_path, monkeypatch):
+    for value in ("one", "two"):
+        monkeypatch.setenv("TAKEN", value)
+        job = execute(make_and_show("hello"), tmp_path, variables=["TAKEN"])
+        assert states(job) == {"write": "SUCCEEDED", "show": "SUCCEEDED"}
 
 
 def test_an_executor_output_that_cannot_be_read_fails_its_task(tmp_path):

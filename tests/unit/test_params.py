@@ -1,11 +1,15 @@
 import json
 import math
+import warnings
 
 import pytest
 from google.protobuf import json_format, struct_pb2
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from kedro.config import OmegaConfigLoader
 from starter.errors import UserError
 from starter.vertexai.compile.refusals import check_known
-from starter.vertexai.contract import decode, encode
+from starter.vertexai.contract import decode, encode, literal
 
 
 def through_a_struct(params: dict) -> dict:
@@ -17,7 +21,8 @@ def through_a_struct(params: dict) -> dict:
 @pytest.mark.parametrize(
     "value",
     [0, 1, -7, 2**53, 2**53 + 1, -(2**70), 1.0, -0.0, 0.1, 1e300, math.inf, True, False, None, "", "1", "a'b\"c$(d)`e`\n{{$}}ü",
-     [], {}, [1, 1.0, [True]], {"a": {"b": [{"c": 2.0}]}}],
+     [], {}, [1, 1.0, [True]], {"a": {"b": [{"c": 2.0}]}}, [None], {"a": {"b": None}}, {1: "x", None: [2.0]}, {True: {"a": 1}},
+     {"$json": "1"}, {"$pairs": []}, {"$json": {"$json": None}}],
 )  # fmt: skip
 def test_a_runtime_parameter_reaches_the_step_with_its_type(value):
     arrived = through_a_struct({"x": value})["x"]
@@ -28,8 +33,45 @@ DECLARED = {"forest": {"n_estimators": 100}, "alpha": 1, "unused": 2, "open": {}
 CONSUMED = {"forest", "alpha", "open"}
 
 
+TEXTS = st.text(max_size=3) | st.sampled_from(["${", "}", "\\", "${secret:}", "\\${x}", "${oc.env:HOME}", "$"])
+
+
+@settings(max_examples=50, deadline=None)
+@given(pieces=st.lists(TEXTS, max_size=6))
+def test_nothing_in_a_runtime_parameter_is_ever_evaluated(tmp_path_factory, pieces):
+    """Wherever Kedro's configuration takes a runtime parameter, it takes the text as it was given."""
+    text = "".join(pieces)
+    assume(text != "???")  # OmegaConf's mark of a missing value, in kedro run as well
+    conf = tmp_path_factory.getbasetemp() / "conf/base"
+    conf.mkdir(parents=True, exist_ok=True)
+    (conf / "parameters.yml").write_text("asked: ${runtime_params:text, none}\ncopy: ${text}\ntext: none\n")
+    (conf / "catalog.yml").write_text("a: {filepath: 'data/${runtime_params:text, none}.csv'}\n")
+
+    def secret() -> str:
+        pytest.fail("a resolver was called")
+
+    with warnings.catch_warnings(action="ignore"):
+        loader = OmegaConfigLoader(
+            str(conf.parent), base_env="base", default_run_env="base", custom_resolvers={"secret": secret},
+            runtime_params=literal({"text": text, "list": [text], "deep": {"er": text}}),
+        )  # fmt: skip
+        assert loader["parameters"] == {"asked": text, "copy": text, "text": text, "list": [text], "deep": {"er": text}}
+        assert loader["catalog"] == {"a": {"filepath": f"data/{text}.csv"}}
+
+
 @pytest.mark.parametrize(
-    "params", [{"alpha": 2}, {"forest": {"n_estimators": 3}}, {"open": {"any": 1}}, {"date": "x"}, {}]
+    "params",
+    [
+        {"alpha": 2},
+        {"forest": {"n_estimators": 3}},
+        {"open": {"any": 1}},
+        {"date": "x"},
+        {},
+        {"date": {"part": 1}},
+        {"forest": {"max_depth": 3, "deep": {"er": None}}},
+        {"forest": {}},
+        {"forest": 3},
+    ],
 )
 def test_a_parameter_that_a_node_uses_is_accepted(params):
     check_known(params, DECLARED, CONSUMED, {"date"}, "p")
@@ -49,5 +91,12 @@ def test_a_typo_is_named_with_the_nearest_parameter(params, sentence):
     assert sentence in str(error.value)
 
 
-def test_every_parameter_is_accepted_if_a_node_takes_them_all():
-    check_known({"unused": 1}, DECLARED, {""}, set(), "p")
+def test_all_typos_are_named_at_once():
+    with pytest.raises(UserError, match=r"alhpa(.|\n)*n_estimator=(.|\n)*run_config.hook_params"):
+        check_known({"alhpa": 2, "forest": {"n_estimator": 3}}, DECLARED, CONSUMED, set(), "p")
+
+
+def test_every_parameter_is_accepted_if_a_node_takes_them_all_except_what_looks_like_a_typo():
+    check_known({"unused": 1, "new": {"a": 1}}, DECLARED, {""}, set(), "p")
+    with pytest.raises(UserError, match="Did you mean 'alpha'"):
+        check_known({"alhpa": 1}, DECLARED, {""}, set(), "p")

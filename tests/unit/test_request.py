@@ -35,7 +35,7 @@ def test_the_settings_are_in_the_request():
         "pipelineSpec": SPEC,
         "runtimeConfig": {
             "gcsOutputDirectory": "gs://bucket/demo",
-            "parameterValues": {"params": {"n": {"$number": "1.0"}}},
+            "parameterValues": {"params": {"n": {"$json": "1.0"}}},
         },
         "serviceAccount": "pipeline@p.iam.gserviceaccount.com",
         "network": "projects/1/global/networks/vpc",

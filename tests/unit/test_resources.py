@@ -12,7 +12,7 @@ def same(*args):
 
 
 def steps(*nodes: Node, **run_config) -> dict[str, Step]:
-    kept = {"raw": Entry("x"), "kept": Entry("x")}
+    kept = {"raw": Entry("x", "data/raw"), "kept": Entry("x", "data/kept"), "table": Entry("x")}
     plan = make_plan("p", Pipeline(nodes), RunConfig(image="x", **run_config), kept.get)
     return {step.name: step for step in plan.steps}
 
@@ -89,6 +89,13 @@ def test_no_step_is_cached_unless_the_settings_say_so():
 def test_a_step_that_writes_the_catalog_is_cached_only_by_its_own_name():
     assert cached(ONE, TWO, KEEPS, caching=True) == ["one", "two"]
     assert cached(ONE, TWO, KEEPS, caching={"keeps": True}) == ["keeps"]
+
+
+def test_a_step_that_reads_a_table_or_remote_files_is_cached_only_by_its_own_name():
+    reads = Node(same, "table", "c", name="reads", tags="big")
+    assert cached(reads, caching=True) == []
+    assert cached(reads, caching={"big": True}) == []
+    assert cached(reads, caching={"reads": True}) == ["reads"]
 
 
 def test_a_group_is_cached_if_all_of_its_nodes_are():

@@ -5,12 +5,15 @@ import json
 import threading
 import time
 import urllib.request
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
 import pytest
 from kedro.io import DataCatalog, DatasetError
 from kedro.pipeline import Node, Pipeline
+from kedro.validation.exceptions import DataValidationError
+from kedro_datasets.pickle import PickleDataset
 from starter.vertexai.step import hosts
 from starter.vertexai.step.artifact import ArtifactDataset
 from starter.vertexai.step.deadline import StepTimeout, deadline
@@ -109,6 +112,43 @@ def test_the_executor_output_describes_every_artifact_of_the_step(tmp_path):
     assert table["uri"] == f"{tmp_path}/data_table"
     assert table["metadata"] == {"owner": "me", "rows": 1, "columns": 1, "bytes": (tmp_path / "table").stat().st_size}
     assert output["data_kept"]["artifacts"] == [{"name": "data_kept", "uri": "gs://b/kept", "metadata": {"value": 1.5}}]
+
+
+def checked(data: object) -> object:
+    if data != "good":
+        raise ValueError("not good")
+    return data
+
+
+class Checked:
+    """A validator."""
+
+    validate = staticmethod(checked)
+
+
+CHECKED = {"type": "MemoryDataset", "validator": f"{__name__}.Checked"}
+
+
+@pytest.mark.parametrize("entries", [{"made": CHECKED}, {"{any}": CHECKED}])
+def test_the_validator_of_a_dataset_that_travels_fails_the_step(tmp_path, entries):
+    from kedro.framework.hooks.manager import _create_hook_manager
+
+    for value, passes in (("good", True), ("bad", False)):
+        catalog = DataCatalog.from_config(entries)
+        runner = StepRunner({"made": ArtifactDataset(f"{tmp_path}/made")})
+        pipeline = Pipeline([Node(lambda value=value: value, None, "made", name="n")])
+        with nullcontext() if passes else pytest.raises(DataValidationError, match="not good"):
+            runner.run(pipeline, catalog, _create_hook_manager())
+
+
+def test_a_place_that_only_a_hook_has_given_a_dataset_is_refused_before_its_node_runs(tmp_path):
+    from kedro.framework.hooks.manager import _create_hook_manager
+
+    catalog = DataCatalog({"made": PickleDataset(filepath=f"{tmp_path}/made.pkl")})
+    runner = StepRunner({"made": ArtifactDataset(f"{tmp_path}/made")})
+    pipeline = Pipeline([Node(lambda: pytest.fail("the node has run"), None, "made", name="n")])
+    with pytest.raises(DatasetError, match=r"'made' has a place that only a hook has given it \(PickleDataset\)"):
+        runner.run(pipeline, catalog, _create_hook_manager())
 
 
 def test_a_value_that_cannot_be_serialised_is_named_with_node_and_dataset(tmp_path):

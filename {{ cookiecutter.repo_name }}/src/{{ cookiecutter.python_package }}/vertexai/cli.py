@@ -53,7 +53,9 @@ class _Commands(LazyGroup):
     cls=_Commands,
     lazy_subcommands={name: f"{__package__}.commands.{name.replace('-', '_')}.command" for name in COMMANDS},
 )
-@click.option("-e", "--env", help="Configuration environment: a folder below conf.")
+@click.option(
+    "-e", "--env", envvar="KEDRO_ENV", show_envvar=True, help="Configuration environment: a folder below conf."
+)
 @click.pass_context
 def vertexai(ctx: click.Context, env: str | None) -> None:
     """Compile, run and follow this project's pipelines, on Vertex AI or on this machine."""

@@ -12,18 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kedro.config import MissingConfigException
 from kedro.framework.project import pipelines, settings
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
 
 from ..errors import PLACEHOLDER, UserError, did_you_mean, in_own_code, not_filled_in
-from .contract import leaves
+from .contract import leaves, literal
+from .settings.carried_over import without_meaningless_keys
+from .settings.configuration import Configuration
 from .settings.models import Settings, Target, parse_settings
-from .settings.unreadable import unreadable
 
 _TRACKING_URI = "MLFLOW_TRACKING_URI"
-_RUNTIME_PARAM = re.compile(r"\$\{runtime_params:\s*([\w.]+)")
 
 
 class Project:
@@ -33,12 +32,19 @@ class Project:
         path: root of the project, where ``pyproject.toml`` is.
         env: the configuration environment, a folder below ``conf``; None is Kedro's default.
         params: runtime parameters, nested.
+        conf_source: folder of the project that has the configuration; None is Kedro's ``CONF_SOURCE``.
 
     Attributes:
         warnings: what the user should know about the settings, found while they were read.
     """
 
-    def __init__(self, path: Path, env: str | None = None, params: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        env: str | None = None,
+        params: dict[str, Any] | None = None,
+        conf_source: str | None = None,
+    ) -> None:
         metadata = bootstrap_project(path)
         self.path = metadata.project_path
         self.source = Path(metadata.source_dir)
@@ -46,11 +52,20 @@ class Project:
         self.env = env
         self.params = params or {}
         self.warnings: list[str] = []
-        self._conf = conf = self.path / settings.CONF_SOURCE
+        self.conf_source = conf_source
+        self._conf = conf = (self.path / (conf_source or settings.CONF_SOURCE)).resolve()
+        if not conf.is_dir() or not conf.is_relative_to(self.path):
+            raise UserError(
+                f"--conf-source {conf_source}: name a folder of this project, because the steps read it in their image."
+            )
+        self.configuration = Configuration(
+            self.path, conf, env, settings.CONFIG_LOADER_CLASS, settings.CONFIG_LOADER_ARGS
+        )
         # A name and never a path: CI's approvals are given to names.
         if env and (not re.fullmatch(r"[\w-]+", env) or not (conf / env).is_dir()):
             known = [folder.name for folder in conf.iterdir() if folder.is_dir()]
-            raise UserError(f"--env {env}: there is no folder {conf.name}/{env}.{did_you_mean(env, known)}")
+            given = "KEDRO_ENV" if os.environ.get("KEDRO_ENV") == env else "--env"
+            raise UserError(f"{given} {env}: there is no folder {conf.name}/{env}.{did_you_mean(env, known)}")
 
     @property
     def settings_file(self) -> str:
@@ -67,9 +82,26 @@ class Project:
         raw = self.config("vertexai")
         if not raw:
             raise UserError(f"{self.settings_file}: not found, or empty. It needs at least run_config.image.")
+        raw, warnings = without_meaningless_keys(raw, self.settings_file)
+        self.warnings += warnings
         parsed = parse_settings(raw, self.settings_file)
         root = self._with_scheme(parsed.run_config.root)
         return parsed.model_copy(update={"run_config": parsed.run_config.model_copy(update={"root": root})})
+
+    @property
+    def catalog_hooks(self) -> list[str]:
+        """The project's own hooks that may add datasets to the catalog: ``AddNumbers.after_catalog_created``"""
+        names = ("after_catalog_created", "before_pipeline_run")
+        return [f"{type(hook).__name__}.{name}" for hook in settings.HOOKS for name in names if hasattr(hook, name)]
+
+    @property
+    def left_behind(self) -> list[str]:
+        """What is to be said about configuration that this machine reads and the steps on Vertex AI do not."""
+        files = ", ".join(str(path.relative_to(self.path)) for path in self.configuration.left_behind)
+        cure = "Move what the steps need to another environment, and name that with -e."
+        return (
+            [f"{files}: read on this machine, but not in the image, which has no conf/local. {cure}"] if files else []
+        )
 
     @property
     def data_file(self) -> Path:
@@ -100,7 +132,7 @@ class Project:
         """The registered pipeline of that name.
 
         Args:
-            name: in ``pipeline_registry.py``.
+            name: in ``pipeline_registry.py``; several are joined by commas, as in ``kedro run --pipelines``.
             selection: which part of it, by the arguments of Kedro's ``Pipeline.filter``.
 
         Raises:
@@ -113,18 +145,22 @@ class Project:
             raise
         except Exception as error:
             raise UserError(in_own_code(error, self.source)) from error
-        if name not in registered:
-            raise UserError(
-                f"--pipeline {name}: pipeline_registry.py registers no such pipeline." + did_you_mean(name, registered)
-            )
-        if type(registered[name]).__name__ == "PipelineML":
+        names = name.split(",")
+        for one in names:
+            if one not in registered:
+                raise UserError(
+                    f"--pipeline {one}: pipeline_registry.py registers no such pipeline."
+                    + did_you_mean(one, registered)
+                )
+        if type(registered[names[0]]).__name__ == "PipelineML":
             raise UserError(
                 f"Pipeline '{name}' is made by kedro-mlflow's pipeline_ml_factory, which logs its inference pipeline "
                 "at the end of the one process that has run all the training. Steps are processes of their own. "
                 "Register the training pipeline by itself, and launch that."
             )
         try:
-            return registered[name].filter(**selection) if selection else registered[name]
+            whole = sum((registered[one] for one in names), Pipeline([]))
+            return whole.filter(**selection) if selection else whole
         except ValueError as error:
             raise UserError(f"There is no such part of pipeline '{name}': {error}") from None
 
@@ -134,20 +170,19 @@ class Project:
         Raises:
             UserError: when a file is not well-formed, or takes what is nowhere.
         """
-        return self._read(name, self.params)
+        return self.configuration.read(name, literal(self.params))
 
     @property
     def declared_parameters(self) -> dict[str, Any]:
         """``parameters*.yml`` as it is without runtime parameters, except those that files ask for, nested."""
-        asked = {name.partition(".")[0] for name in self.referenced_parameters}
+        asked = {name.partition(".")[0] for name in self.configuration.runtime_params}
         given = {name: value for name, value in self.params.items() if name in asked}
-        return self._read("parameters", given)
+        return self.configuration.read("parameters", literal(given))
 
     @property
-    def referenced_parameters(self) -> set[str]:
-        """The runtime parameters that configuration files take by ``${runtime_params:…}``."""
-        texts = [path.read_text(encoding="utf-8") for path in self._conf.rglob("*.yml")]
-        return {name for text in texts for name in _RUNTIME_PARAM.findall(text)}
+    def resolved_at_start(self) -> dict[str, Any]:
+        """See ``Configuration.resolved_at_start``."""
+        return self.configuration.resolved_at_start(literal(self.params))
 
     @property
     def mlflow_tracking_uri(self) -> str:
@@ -185,7 +220,7 @@ class Project:
             return []
         return [
             f"{file.relative_to(self.path)}: {key}: {value}"
-            for file in self._files("globals", *names)
+            for file in self.configuration.files("globals", *names)
             for key, value in leaves(yaml.safe_load(file.read_text(encoding="utf-8")))
             if used.intersection(PLACEHOLDER.findall(str(value)))
         ]
@@ -211,28 +246,6 @@ class Project:
             )
         self.warnings.append(f"{where} is read as the bucket gs://{root}. Write it with gs:// to be clear.")
         return f"gs://{root}"
-
-    def _read(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
-        try:
-            loader = settings.CONFIG_LOADER_CLASS(
-                conf_source=str(self._conf), env=self.env, runtime_params=params, **settings.CONFIG_LOADER_ARGS
-            )
-            return loader[name] or {}
-        except MissingConfigException:
-            return {}
-        except Exception as error:
-            raise UserError(unreadable(error, self._files(name, "globals"), self.path)) from error
-
-    def _files(self, *names: str) -> list[Path]:
-        """The files that these configurations are read from, those of the environment before those of ``conf/base``."""
-        env = self.env or settings.CONFIG_LOADER_ARGS.get("default_run_env")
-        return [
-            file
-            for folder in dict.fromkeys((self._conf / (env or "base"), self._conf / "base"))
-            for file in sorted(folder.rglob("*"))
-            if file.suffix in (".yml", ".yaml", ".json")
-            and any(part.startswith(names) for part in file.relative_to(folder).parts)
-        ]
 
 
 @contextmanager

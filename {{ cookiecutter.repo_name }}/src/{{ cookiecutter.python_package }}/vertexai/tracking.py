@@ -56,7 +56,7 @@ def connected(project: Path, env: str | None) -> Iterator[None]:
 def is_enabled(context: KedroContext, pipeline: str) -> bool:
     """Whether kedro-mlflow is installed, switched on, and not switched off for this pipeline in ``mlflow.yml``."""
     config = getattr(context, "mlflow", None)
-    return config is not None and pipeline not in config.tracking.disable_tracking.pipelines
+    return config is not None and not set(pipeline.split(",")) <= set(config.tracking.disable_tracking.pipelines)
 
 
 def start(job: JobIdentity, image: str) -> str:
@@ -72,7 +72,7 @@ def start(job: JobIdentity, image: str) -> str:
     run = _find(job.name)
     if run is None:
         tags = {contract.JOB_NAME_TAG: job.name, contract.JOB_ID_TAG: job.id, contract.JOB_URL_TAG: job.url}
-        if "@sha256:" in image:
+        if contract.is_digest(image):
             tags[contract.IMAGE_TAG] = image
         if commit := os.environ.get(contract.REVISION_VARIABLE):
             tags[MLFLOW_GIT_COMMIT] = commit

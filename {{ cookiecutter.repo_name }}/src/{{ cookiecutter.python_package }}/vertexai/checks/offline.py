@@ -52,8 +52,8 @@ def offline(project: Project, plan: Callable[[], Plan], compile_: Callable[[], A
 
 def _configuration(project: Project) -> str:
     _ = project.settings
-    if project.warnings:
-        raise Doubt(" ".join(project.warnings))
+    if doubts := [*project.warnings, *project.left_behind]:
+        raise Doubt(" ".join(doubts))
     return f"{project.settings_file} can be read"
 
 

@@ -21,7 +21,9 @@ def command(chosen: options.Chosen, image: str | None, output: Path) -> None:
     spec = chosen.compile(image)
     write_spec(spec, output)
     known, doubtful, missing = sources(chosen.project, chosen.plan)
-    chosen.environment.warn([*chosen.plan.warnings, *doubtful, *([missing] if missing else [])])
+    chosen.environment.warn(
+        [*chosen.plan.warnings, *chosen.project.left_behind, *doubtful, *([missing] if missing else [])]
+    )
     click.echo(f"{output}: pipeline {spec['pipelineInfo']['name']}, {len(spec['deploymentSpec']['executors'])} tasks")
     for line in known:
         click.echo(line)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 from kedro.framework.cli.utils import _split_load_versions, _split_params, split_node_names, split_string
 
 from ...errors import launch_extra
@@ -29,9 +30,9 @@ class Environment:
         """How a command in this environment begins."""
         return f"kedro vertexai -e {self.env}" if self.env else "kedro vertexai"
 
-    def project(self, params: dict[str, Any] | None = None) -> Project:
+    def project(self, params: dict[str, Any] | None = None, conf_source: str | None = None) -> Project:
         """The project, read in that environment with these runtime parameters."""
-        return Project(self.path, self.env, params)
+        return Project(self.path, self.env, params, conf_source)
 
     def warn(self, warnings: Iterable[str]) -> None:
         """Print warnings to stderr."""
@@ -48,18 +49,20 @@ class Chosen:
     pipeline: str
     selection: Mapping[str, Any]
     load_versions: Mapping[str, str] = field(default_factory=dict)
+    is_async: bool = False
+    allow_unused: bool = False
 
     @functools.cached_property
     def plan(self) -> Plan:
         """Its plan."""
-        return plan_pipeline(self.project, self.pipeline, self.selection)
+        return plan_pipeline(self.project, self.pipeline, self.selection, self.allow_unused)
 
-    def compile(self, image: str | None = None) -> Spec:
-        """Its spec, with another image of the steps if one is given."""
+    def compile(self, image: str | None = None, cache_here: bool = False) -> Spec:
+        """Its spec, with another image of the steps if one is given; see ``compile_pipeline``."""
         # Not at the top: what needs no spec also runs without the KFP SDK, which an image does not have.
         with launch_extra():
             from ..compile.compiler import compile_pipeline
-        return compile_pipeline(self.project, self.plan, image, self.load_versions)
+        return compile_pipeline(self.project, self.plan, image, self.load_versions, self.is_async, cache_here)
 
 
 # Which part of a pipeline: names and meaning are those of `kedro run`, keys those of Kedro's Pipeline.filter.
@@ -68,11 +71,30 @@ _SELECTION = {
     "to_nodes": ("--to-nodes", "These nodes and all that they need.", split_node_names),
     "node_names": ("--nodes", "Only these nodes.", split_node_names),
     "tags": ("--tags", "Only nodes with one of these tags.", split_string),
+    "node_namespaces": ("--namespaces", "Only nodes in one of these namespaces.", split_node_names),
     "from_inputs": ("--from-inputs", "What follows from these datasets.", split_string),
     "to_outputs": ("--to-outputs", "What these datasets need.", split_string),
 }
 
+
+def _parse_params(ctx: click.Context, param: click.Parameter, value: str) -> Any:
+    """Runtime parameters as Kedro reads them; of a value that is no YAML, Kedro would show a traceback."""
+    try:
+        return _split_params(ctx, param, value)
+    except yaml.YAMLError as error:
+        said = " ".join(str(error).split())
+        raise click.BadParameter(f"{value!r} has a value that is not well-formed YAML ({said}).", ctx, param) from None
+
+
+_NOT_ONLY_MISSING = (
+    "--only-missing-outputs: steps run in containers that start with empty disks, so no output can be there "
+    "before a job runs. To take what an earlier run has made, see run_config.caching."
+)
+
 image = click.option("-i", "--image", help="Container image of the steps.  [default: run_config.image]")
+params = click.option(
+    "--params", default="", callback=_parse_params, help="Runtime parameters as for kedro run: a=1,b.c=x"
+)
 job = click.argument("job")
 wait_for_completion = click.option(
     "--wait-for-completion", is_flag=True, help="Follow the job to its end; exit with 1 if it fails."
@@ -96,18 +118,36 @@ def pass_chosen(command: Command) -> Command:
 
     @functools.wraps(command)
     def with_chosen(
-        environment: Environment, pipeline: str, params: dict[str, Any], load_versions: dict[str, str], **options: Any
+        environment: Environment,
+        pipeline: list[str],
+        params: dict[str, Any],
+        conf_source: str | None,
+        load_versions: dict[str, str],
+        is_async: bool,
+        allow_unused: bool,
+        only_missing_outputs: bool,
+        **options: Any,
     ) -> None:
+        if only_missing_outputs:
+            raise click.UsageError(_NOT_ONLY_MISSING)
         selection = {name: value for name in _SELECTION if (value := options.pop(name))}
-        command(Chosen(environment, environment.project(params), pipeline, selection, load_versions), **options)
+        project = environment.project(params, conf_source)
+        chosen = Chosen(environment, project, ",".join(pipeline), selection, load_versions, is_async, allow_unused)
+        command(chosen, **options)
 
     collected = pass_environment(with_chosen)
     for name, (option, help_, split) in reversed(_SELECTION.items()):
         collected = click.option(option, name, default="", callback=split, help=f"{help_}  a,b")(collected)
+    for decorate in (
+        click.option("--only-missing-outputs", is_flag=True, help="Refused, because steps start with empty disks."),
+        click.option("--async", "is_async", is_flag=True, help="Load and save a node's datasets side by side."),
+        click.option("--allow-unused", is_flag=True, help="Take any --params, also those that no node uses."),
+        click.option("--conf-source", help="Folder of this project with the configuration.  [default: conf]"),
+    ):
+        collected = decorate(collected)
     help_ = "Versions of datasets to load, as for kedro run: a:2026-01-01T00.00.00.000Z"
     collected = click.option("--load-versions", default="", callback=_split_load_versions, help=help_)(collected)
-    help_ = "Runtime parameters as for kedro run: a=1,b.c=x"
-    collected = click.option("--params", default="", callback=_split_params, help=help_)(collected)
-    return click.option("-p", "--pipeline", default="__default__", show_default=True, help="Name of the pipeline.")(
-        collected
-    )
+    collected = params(collected)
+    help_ = "Name of the pipeline, or of several: a,b"
+    names = ("-p", "--pipeline", "--pipelines", "pipeline")
+    return click.option(*names, default="__default__", show_default=True, callback=split_string, help=help_)(collected)

@@ -59,7 +59,7 @@ def command(
     started = time.monotonic()
     with _preloaded(chosen, folder, cold or docker) as preloaded, progress() as show:
         # The interpreter imports while this compiles.
-        spec = with_params(read_spec(file), project.params) if file else chosen.compile(image)
+        spec = with_params(read_spec(file), project.params) if file else chosen.compile(image, cache_here=True)
         own = [task.name for task in tasks(spec) if task.container.get("env")]
         if preloaded and own:
             chosen.environment.warn([f"These start Python anew, with variables of their own: {', '.join(own)}."])
@@ -70,6 +70,7 @@ def command(
             max_workers=max_workers,
             containers=_containers(chosen, spec) if docker else None,
             preloaded=preloaded,
+            variables=project.configuration.variables,
             on_change=show,
         )
     if profile:

@@ -1,5 +1,7 @@
 """``kedro vertexai schedule``"""
 
+from typing import Any
+
 import click
 
 from ...errors import UserError
@@ -16,21 +18,28 @@ _COLOURS = {"created": "green", "updated": "yellow", "replaced": "yellow", "dele
 @options.image
 @click.option("--dry-run", is_flag=True, help="Show the difference, and change nothing.")
 @click.option("--prune", is_flag=True, help="Delete this environment's schedules that are no longer in the file.")
+@options.params
 @options.pass_environment
 def command(
-    environment: options.Environment, pipeline: str | None, image: str | None, dry_run: bool, prune: bool
+    environment: options.Environment,
+    pipeline: str | None,
+    image: str | None,
+    dry_run: bool,
+    prune: bool,
+    params: dict[str, Any],
 ) -> None:
     """Make the schedules on Vertex AI those of run_config.schedules.
 
     Running it again changes nothing.
     """
-    project = environment.project()
+    project = environment.project(params)
     entries, where = project.settings.run_config.schedules, project.settings_file
     if not entries and not prune:
         raise UserError(f"{where}: run_config.schedules is empty. To delete the schedules on Vertex AI: --prune")
+    environment.warn(project.left_behind)
     target = project.target
     pipelines = [pipeline] if pipeline else schedules.scheduled_pipelines(entries)
-    wanted = [_wanted(environment, name, image) for name in pipelines]
+    wanted = [_wanted(environment, name, image, params) for name in pipelines]
     vertex = Vertex(target)
     found = schedules.changes(
         wanted,
@@ -45,18 +54,19 @@ def command(
             _apply(vertex, change)
 
 
-def _wanted(environment: options.Environment, pipeline: str, image: str | None) -> Request:
-    """The schedule that a pipeline is to have."""
-    project = environment.project()
+def _wanted(environment: options.Environment, pipeline: str, image: str | None, params: dict[str, Any]) -> Request:
+    """The schedule that a pipeline is to have; ``params`` count before those of its entry."""
+    project = environment.project(params)
     where = project.settings_file
     entry = schedules.entry_for(pipeline, project.settings.run_config.schedules, where)
     config = project.settings.run_config.schedules[entry]
-    project = environment.project(config.params)
+    params = {**config.params, **params}
+    project = environment.project(params)
     run_config = project.settings.run_config
     spec = options.Chosen(environment, project, pipeline, {}).compile(image)
     labels = {**labels_of(project.package_name, project.env, pipeline), ENTRY: label_value(entry)}
     name = run_config.scheduled_run_name or spec["pipelineInfo"]["name"]
-    job = make_request(spec, run_config, name=name, params=config.params, labels=labels, where=where)
+    job = make_request(spec, run_config, name=name, params=params, labels=labels, where=where)
     return schedules.make_schedule(config, job, f"{where}: run_config.schedules.{entry}")
 
 

@@ -13,7 +13,6 @@ from google.protobuf import json_format
 from kfp import dsl
 from kfp.dsl import structures
 from kfp.dsl.container_component_class import ContainerComponent
-from kfp.dsl.importer_component import ImporterComponent
 
 from ...errors import UserError
 from .. import contract
@@ -22,11 +21,10 @@ from ..project import Project
 from ..settings.models import RunConfig
 from ..settings.resources import Resources
 from .datasets import Artifact
+from .importers import SCHEMA_VERSION, import_raw, importer_name, told_of
 from .plan import Plan
 from .raw import RawData
-from .refusals import check_known
 
-_SCHEMA_VERSION = "@0.0.1"  # of artifact types
 _STATUS_TYPE = "PipelineTaskFinalStatus"
 # Seconds between the first two attempts at a step; the pause doubles each time.
 _RETRY_AFTER = "10s"
@@ -38,7 +36,12 @@ _Types = Mapping[str, str]
 
 
 def compile_pipeline(
-    project: Project, plan: Plan, image: str | None = None, load_versions: Mapping[str, str] | None = None
+    project: Project,
+    plan: Plan,
+    image: str | None = None,
+    load_versions: Mapping[str, str] | None = None,
+    is_async: bool = False,
+    cache_here: bool = False,
 ) -> dict[str, Any]:
     """Compile a plan of the project; its ``params`` default to the project's runtime parameters.
 
@@ -47,25 +50,36 @@ def compile_pipeline(
         plan: see ``plan_pipeline``.
         image: container image of the steps, if not ``run_config.image``.
         load_versions: dataset → the version that steps load, as for ``kedro run``.
+        is_async: whether steps load and save their datasets side by side, as for ``kedro run``.
+        cache_here: whether the spec is for this machine, see ``compile_plan``.
 
     Raises:
-        UserError: when a runtime parameter would change nothing, or a step is told more than fits.
+        UserError: when a step is told more than fits.
     """
-    if project.params:
-        _check_params(project, plan)
     run_config = project.settings.run_config
     if image:
         run_config = run_config.model_copy(update={"image": image})
-    return compile_plan(plan, run_config, project.package_name, project.env, project.params, load_versions)
+    common = StepArguments(
+        "",
+        plan.pipeline,
+        env=project.env or "",
+        conf_source=project.conf_source or "",
+        load_versions=load_versions or {},
+        is_async=is_async,
+    )
+    return compile_plan(
+        plan, run_config, project.package_name, common, project.params, cache_here, project.resolved_at_start
+    )
 
 
 def compile_plan(
     plan: Plan,
     run_config: RunConfig,
     package: str,
-    env: str | None = None,
+    common: StepArguments | None = None,
     params: Mapping[str, Any] | None = None,
-    load_versions: Mapping[str, str] | None = None,
+    cache_here: bool = False,
+    resolve: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Build the pipeline spec.
 
@@ -74,9 +88,11 @@ def compile_plan(
         run_config: ``run_config`` of ``vertexai.yml``.
         package: the project's Python package. The pipeline is named after it and, except for ``__default__``, after
             the Kedro pipeline.
-        env: Kedro configuration environment of the steps.
+        common: what all steps are told.
         params: default of the pipeline's ``params``.
-        load_versions: dataset → the version that steps load.
+        cache_here: whether results of earlier runs may be taken although a step's image is not named by digest. Vertex
+            AI does not look what a tag stands for today, and would take results of other code.
+        resolve: values of the configuration that the first task resolves for all steps.
 
     Returns:
         The spec as the KFP SDK serialises it (``schemaVersion`` 2.1.0), its tasks in the order they can run.
@@ -86,19 +102,19 @@ def compile_plan(
     """
     image, aliases = run_config.image, run_config.network.host_aliases
     addresses = {name: str(alias.ip) for alias in aliases for name in alias.hostnames}
-    common = StepArguments(
-        task="", pipeline=plan.pipeline, env=env or "", host_aliases=addresses, load_versions=load_versions or {}
-    )
+    common = replace(common or StepArguments("", ""), pipeline=plan.pipeline, host_aliases=addresses)
     default: dict[str, Any] = contract.encode(params or {})
     _refuse_what_does_not_fit(plan, default, run_config.root)
 
     def component(
         name: str, inputs: _Types, outputs: _Types, own_image: str | None = None, **arguments: Any
     ) -> ContainerComponent:
+        args = replace(common, task=name, **arguments).argv()
+        for option, _, said in (argument.partition("=") for argument in args if argument.startswith("--")):
+            if "{{$" in said:
+                raise UserError(f"Task '{name}', {option}: KFP replaces '{{{{$' in names and paths. ({said})")
         container = structures.ContainerSpecImplementation(
-            image=own_image or image,
-            command=["python", "-m", f"{package}.{contract.STEP_MODULE}"],
-            args=replace(common, task=name, **arguments).argv(),
+            image=own_image or image, command=["python", "-m", f"{package}.{contract.STEP_MODULE}"], args=args
         )
         spec = structures.ComponentSpec(
             name=name,
@@ -108,17 +124,25 @@ def compile_plan(
         )
         return ContainerComponent(spec, pipeline_func=None)
 
-    start = component(contract.START_TASK, {}, {contract.MLFLOW_RUN: "String"}, image=image)
+    # The steps take it only where there is such a thing. A step without it is found in the cache more often.
+    resolved = {contract.RESOLVED: "Dict"} if resolve else {}
+    start = component(
+        contract.START_TASK,
+        {contract.PARAMS: "Dict"},
+        {contract.MLFLOW_RUN: "String", **resolved},
+        image=image,
+        resolve=resolve or {},
+    )
     finish = component(
         contract.FINISH_TASK, {contract.STATUS: _STATUS_TYPE, contract.PARAMS: "Dict"}, {}, on_exit=plan.on_exit or ""
     )
 
     def build(params: dict[str, Any] = default) -> None:
         with dsl.ExitHandler(finish(params=params).set_caching_options(False), name="kedro-pipeline"):
-            started = start().set_caching_options(False)
+            started = start(params=params).set_caching_options(False)
             tasks: dict[str, dsl.PipelineTask] = {}
             # Key of an artifact → KFP's channel of it.
-            made: dict[str, Any] = {raw.key: _import(raw) for raw in plan.raw if raw.uploaded}
+            made: dict[str, Any] = {raw.key: import_raw(raw) for raw in plan.raw if raw.uploaded}
             for step in plan.steps:
                 taken = {name: plan.artifacts[name] for name in plan.taken[step.name]}
                 given = {name: plan.artifacts[name] for name in step.outputs if name in plan.artifacts}
@@ -126,7 +150,7 @@ def compile_plan(
                 inputs, outputs = _types([*taken.values(), *fetched]), _types(given.values())
                 task = component(
                     step.name,
-                    {contract.PARAMS: "Dict", **inputs},
+                    {contract.PARAMS: "Dict", **resolved, **inputs},
                     outputs,
                     step.resources.image,
                     nodes=step.nodes,
@@ -136,10 +160,16 @@ def compile_plan(
                     models=_keys({**taken, **given}, "model"),
                     lineage={name: _lineage(artifact) for name, artifact in given.items()},
                     timeout=step.resources.timeout or 0,
-                )(params=params, **{key: made[key] for key in inputs})
+                    reads=[*plan.reads.get(step.name, ()), *filter(None, [common.conf_source])],
+                )(
+                    params=params,
+                    **{key: started.outputs[key] for key in resolved},
+                    **{key: made[key] for key in inputs},
+                )
                 task.after(started, *(tasks[name] for name in step.after))
-                task.set_display_name(step.nodes[0] if len(step.nodes) == 1 else step.name)
-                task.set_caching_options(step.cached)
+                task.set_display_name(contract.shortened(step.nodes[0] if len(step.nodes) == 1 else step.name))
+                named_by_digest = contract.is_digest(step.resources.image or image)
+                task.set_caching_options(step.cached and (named_by_digest or cache_here))
                 _ask_for(task, step.resources)
                 tasks[step.name] = task
                 made |= {key: task.outputs[key] for key in outputs}
@@ -150,47 +180,8 @@ def compile_plan(
     return _in_run_order(json_format.MessageToDict(pipeline.pipeline_spec), plan)
 
 
-def _import(raw: RawData) -> Any:
-    """Add an importer as ``dsl.importer`` does, but with a name of its own; returns the artifact's channel."""
-    assert raw.uploaded
-    type_ = raw.type + _SCHEMA_VERSION
-    spec = structures.ComponentSpec(
-        name=_importer(raw),
-        implementation=structures.Implementation(
-            importer=structures.ImporterSpec(
-                artifact_uri="{{$.inputs.parameters['uri']}}",
-                schema_title=type_,
-                schema_version=_SCHEMA_VERSION.removeprefix("@"),
-                # The same hash is the same artifact in the lineage of all jobs.
-                reimport=False,
-                metadata=_told(raw),
-            )
-        ),
-        inputs={"uri": structures.InputSpec("String")},
-        outputs={"artifact": structures.OutputSpec(type_)},
-    )
-    return ImporterComponent(spec)(uri=raw.uploaded.uri).outputs["artifact"]
-
-
-def _importer(raw: RawData) -> str:
-    return contract.IMPORT_PREFIX + contract.task_name(raw.key.removeprefix(contract.DATA_PREFIX))
-
-
-def _told(raw: RawData) -> dict[str, Any]:
-    """What lineage is told about uploaded data."""
-    return {"path": raw.place, **(raw.uploaded.model_dump(exclude={"uri"}) if raw.uploaded else {})}
-
-
-def _check_params(project: Project, plan: Plan) -> None:
-    pipelines = [plan.pipeline, *([plan.on_exit] if plan.on_exit else [])]
-    inputs = {name for pipeline in pipelines for name in project.pipeline(pipeline).inputs()}
-    consumed = {name.removeprefix("params:") for name in inputs if name.startswith("params:")}
-    consumed |= {""} if "parameters" in inputs else set()
-    check_known(project.params, project.declared_parameters, consumed, project.referenced_parameters, plan.pipeline)
-
-
 def _types(artifacts: Iterable[Artifact | RawData]) -> _Types:
-    return {artifact.key: artifact.type + _SCHEMA_VERSION for artifact in artifacts}
+    return {artifact.key: artifact.type + SCHEMA_VERSION for artifact in artifacts}
 
 
 def _keys(artifacts: Mapping[str, Artifact], travels: str) -> dict[str, str]:
@@ -209,6 +200,11 @@ def _lineage(artifact: Artifact) -> dict[str, Any]:
 def _refuse_what_does_not_fit(plan: Plan, params: Any, root: str | None) -> None:
     size = _ARTIFACT_SIZE if root is None or contract.is_local(root) else _REMOTE_ARTIFACT_SIZE
     parameters = len(json.dumps(params, ensure_ascii=False).encode())
+    if parameters > contract.MAX_EXECUTOR_INPUT:
+        raise UserError(
+            f"--params: these take {parameters // 1024} KiB. Each step gets them in one argument, which has "
+            f"{contract.MAX_EXECUTOR_INPUT // 1024} KiB. Put large values into parameters.yml or into a dataset."
+        )
     for step in plan.steps:
         artifacts = 0
         names = (*plan.taken[step.name], *step.outputs)
@@ -217,7 +213,7 @@ def _refuse_what_does_not_fit(plan: Plan, params: Any, root: str | None) -> None
             artifacts += size + 3 * len(artifact.key) + min(metadata, contract.MAX_METADATA)
         for raw in plan.raw:
             if raw.uploaded and step.name in raw.steps:
-                artifacts += size + 3 * len(raw.key) + len(json.dumps(_told(raw)))
+                artifacts += size + 3 * len(raw.key) + len(json.dumps(told_of(raw)))
         if artifacts > contract.MAX_ARTIFACTS or artifacts + parameters > contract.MAX_EXECUTOR_INPUT:
             raise UserError(
                 f"Step '{step.name}' takes {len(step.inputs)} datasets and makes {len(step.outputs)}. What it is told "
@@ -244,7 +240,7 @@ def _ask_for(task: dsl.PipelineTask, resources: Resources) -> None:
 def _in_run_order(spec: dict[str, Any], plan: Plan) -> dict[str, Any]:
     """Protobuf maps have no order. People who read the file, and files that must not differ, need one."""
     spec = json.loads(json.dumps(spec, sort_keys=True))
-    importers = sorted(_importer(raw) for raw in plan.raw)
+    importers = sorted(importer_name(raw) for raw in plan.raw)
     names = [contract.START_TASK, *importers, *(step.name for step in plan.steps)]
     order = {name: number for number, name in enumerate(names)}
 

@@ -14,7 +14,7 @@ from operator import or_
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from ..contract import DATA_PREFIX
+from ..contract import DATA_PREFIX, MAX_KEY, shortened
 from ..contract.catalog import Entry
 from ..settings.models import UploadedData
 from ..settings.resources import Resources
@@ -218,7 +218,7 @@ class Flow:
 
     def _key(self, dataset: str) -> str:
         # Two names may become one key. Unlike task names, nobody reads keys, so a number tells them apart.
-        key = base = DATA_PREFIX + re.sub(r"[^a-z0-9]+", "_", dataset.lower()).strip("_")
+        key = base = shortened(DATA_PREFIX + re.sub(r"[^a-z0-9]+", "_", dataset.lower()).strip("_"), MAX_KEY)
         number = 1
         while key in self._keys:
             number += 1

@@ -3,7 +3,7 @@
 Nothing is loaded, written or called here, except that the project's pipelines and configuration are read.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,14 +11,20 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from ...errors import UserError
-from ..contract import FINISH_TASK, IMPORT_PREFIX, START_TASK, is_local, task_name
+from ..contract import FINISH_TASK, IMPORT_PREFIX, START_TASK, is_digest, is_local, task_name
 from ..contract.catalog import Catalog
 from ..grouping import group_nodes
 from ..project import Project
 from ..settings.models import RunConfig, UploadedData
 from .datasets import Artifact, Flow, Lookup, Step, datasets_in, is_made_in
 from .raw import RawData
-from .refusals import refuse_confirms, refuse_missing_inputs
+from .refusals import (
+    check_known,
+    parameters_in,
+    refuse_confirms,
+    refuse_missing_inputs,
+    refuse_missing_parameters,
+)
 from .resources import is_cached, resources_of, step_resources
 
 
@@ -33,6 +39,7 @@ class Plan:
         taken: name of a step → the artifacts that it takes, by those names.
         on_exit: Kedro pipeline of the exit task.
         raw: files that steps read and no step makes, so they were uploaded, or must be in the image.
+        reads: name of a step → such files and folders that it reads.
         warnings: what may not be what the user wants, in whole sentences.
     """
 
@@ -42,29 +49,40 @@ class Plan:
     taken: dict[str, tuple[str, ...]] = field(default_factory=dict)
     on_exit: str | None = None
     raw: tuple[RawData, ...] = ()
+    reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
-def plan_pipeline(project: Project, name: str, selection: Mapping[str, Any] | None = None) -> Plan:
+def plan_pipeline(
+    project: Project, name: str, selection: Mapping[str, Any] | None = None, allow_unused: bool = False
+) -> Plan:
     """Plan a registered pipeline, or a part of it.
 
     Args:
         project: the project in its environment.
         name: name of the pipeline in the registry.
         selection: which part of it, by the arguments of Kedro's ``Pipeline.filter``.
+        allow_unused: whether runtime parameters may be given that nobody seems to use.
 
     Raises:
-        UserError: when it cannot become a pipeline job.
+        UserError: when it cannot become a pipeline job, or a runtime parameter would change nothing.
     """
     run_config = project.settings.run_config
     catalog = Catalog(project.config("catalog"), "catalog.yml")
+    hooks, parameters = project.catalog_hooks, project.config("parameters")
     on_exit = Pipeline([])
     if run_config.on_exit_pipeline:
         on_exit = project.pipeline(run_config.on_exit_pipeline)
-        refuse_missing_inputs(run_config.on_exit_pipeline, on_exit, catalog.entry)
+        refuse_missing_inputs(run_config.on_exit_pipeline, on_exit, catalog.entry, hooks)
+        refuse_missing_parameters(run_config.on_exit_pipeline, on_exit, parameters, hooks)
     pipeline = project.pipeline(name, selection)
+    if project.params and not allow_unused:
+        consumed = parameters_in(project.pipeline(name).inputs() | on_exit.inputs())
+        used = project.configuration.runtime_params | set(run_config.hook_params)
+        check_known(project.params, project.declared_parameters, consumed, used, name)
     at_exit, uploaded = sorted(on_exit.inputs()), project.settings.data
-    return make_plan(name, pipeline, run_config, catalog.entry, project.warnings, at_exit, uploaded)
+    refuse_missing_parameters(name, pipeline, parameters, hooks)
+    return make_plan(name, pipeline, run_config, catalog.entry, project.warnings, at_exit, uploaded, hooks)
 
 
 def make_plan(
@@ -75,6 +93,7 @@ def make_plan(
     warnings: Iterable[str] = (),
     at_exit: Iterable[str] = (),
     uploaded: Mapping[str, UploadedData] | None = None,
+    hooks: Sequence[str] = (),
 ) -> Plan:
     """Cut a pipeline into steps.
 
@@ -86,11 +105,12 @@ def make_plan(
         warnings: what is to be said besides.
         at_exit: the datasets that ``on_exit_pipeline`` takes.
         uploaded: path → what was uploaded of it.
+        hooks: the project's own hooks that may add datasets to the catalog.
 
     Raises:
         UserError: when two steps would have one task name, steps wait for each other, or a dataset is missing.
     """
-    refuse_missing_inputs(name, pipeline, lookup)
+    added = refuse_missing_inputs(name, pipeline, lookup, hooks)
     groups = group_nodes(pipeline, run_config.grouping, lambda node: resources_of(node, run_config))
     nodes_of = {group: nodes for group, (nodes, _before) in groups.items()}
     names = _task_names(nodes_of)
@@ -98,23 +118,31 @@ def make_plan(
     steps = []
     for group, (nodes, before) in groups.items():
         made = datasets_in(dataset for node in nodes for dataset in node.outputs)
+        taken = datasets_in(taken for node in nodes for taken in node.inputs if not is_made_in(taken, made))
         # On one disk, a step that is skipped would leave its files as somebody else may have changed them.
         kept = any((entry := lookup(name)) and entry.persists and not (remote and entry.places) for name in made)
+        outside = any((entry := lookup(name)) and entry.persists and not entry.places for name in taken)
         steps.append(
             Step(
                 name=names[group],
                 nodes=tuple(node.name for node in nodes),
-                inputs=datasets_in(taken for node in nodes for taken in node.inputs if not is_made_in(taken, made)),
+                inputs=taken,
                 outputs=made,
                 after=tuple(sorted(names[other] for other in before)),
                 resources=step_resources(group, nodes, run_config),
-                cached=is_cached(group, nodes, run_config, writes_catalog=kept),
+                cached=is_cached(group, nodes, run_config, reaches_out=kept or outside),
             )
         )
     refuse_confirms(nodes_of, lookup, remote)
     flow = Flow(steps, lookup, datasets_in(at_exit), uploaded or {})
     if remote and flow.problems:
         raise UserError("\n".join(flow.problems))
+    by_tag = [step.name for step in steps if step.cached and not is_digest(step.resources.image or run_config.image)]
+    if remote and by_tag:
+        flow.warnings[
+            f"Vertex AI takes results of earlier runs for {', '.join(by_tag)} only if the image is named by digest, "
+            "because a tag may stand for other code tomorrow. Launch with --auto-build, or with -i …@sha256:…"
+        ] = None
     return Plan(
         pipeline=name,
         steps=tuple(steps),
@@ -122,7 +150,8 @@ def make_plan(
         taken=flow.taken,
         on_exit=run_config.on_exit_pipeline,
         raw=flow.raw if remote else (),
-        warnings=(*warnings, *(flow.warnings if remote else ())),
+        reads={step.name: tuple(raw.place for raw in flow.raw if step.name in raw.steps) for step in steps},
+        warnings=(*warnings, *added, *(flow.warnings if remote else ())),
     )
 
 

@@ -1,31 +1,46 @@
 """What is refused before there are steps: missing inputs, confirmations, parameters that would change nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from itertools import accumulate
 from typing import Any
 
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from ...errors import UserError, did_you_mean
-from ..contract import leaves
+from ..contract import EXIT_PARAMETER, leaves
 from .datasets import Lookup, base_name, datasets_in
 
+# How alike two names of one dictionary are, of which one must be a typo of the other; 1 is equal.
+_TYPO = 0.8
 
-def refuse_missing_inputs(name: str, pipeline: Pipeline, lookup: Lookup) -> None:
+
+def refuse_missing_inputs(name: str, pipeline: Pipeline, lookup: Lookup, hooks: Sequence[str] = ()) -> list[str]:
     """Refuse a pipeline that takes what neither a node makes nor the catalog keeps.
+
+    Args:
+        name: its name, for the message.
+        pipeline: the pipeline.
+        lookup: what the catalog says about a dataset.
+        hooks: the project's own hooks that may add datasets to the catalog, in every step.
+
+    Returns:
+        The datasets that such a hook must add, each in a whole sentence.
 
     Raises:
         UserError: naming every such dataset and a node that takes it.
     """
-    found = []
+    found, added = [], []
     for dataset in datasets_in(sorted(pipeline.inputs())):
         entry = lookup(dataset)
         if entry is None or not entry.persists:
             takers = sorted(node.name for node in pipeline.nodes if dataset in node.inputs)
-            found.append(
-                f"Dataset '{dataset}' (input of node '{takers[0]}' of pipeline '{name}') is made by no node and is "
-                "not in the catalog. Add it to conf/base/catalog.yml, or correct the node's input."
-            )
+            said = f"Dataset '{dataset}' (input of node '{takers[0]}' of pipeline '{name}') is made by no node and is "
+            if hooks:
+                added.append(f"{said}not in the catalog, so a hook must add it in every step: {', '.join(hooks)}.")
+            else:
+                found.append(f"{said}not in the catalog. Add it to conf/base/catalog.yml, or correct the node's input.")
     made = {base_name(dataset): dataset for node in pipeline.nodes for dataset in node.outputs}
     for dataset in datasets_in(name for node in pipeline.nodes for name in node.inputs):
         maker = made.get(base_name(dataset), dataset)
@@ -37,6 +52,47 @@ def refuse_missing_inputs(name: str, pipeline: Pipeline, lookup: Lookup) -> None
                 )
     if found:
         raise UserError("\n".join(dict.fromkeys(found)))
+    return added
+
+
+def refuse_missing_parameters(
+    name: str, pipeline: Pipeline, parameters: Mapping[str, Any], hooks: Sequence[str] = ()
+) -> None:
+    """Refuse a pipeline that takes parameters which nobody has set.
+
+    Args:
+        name: its name, for the message.
+        pipeline: the pipeline.
+        parameters: the parameters, nested.
+        hooks: the project's own hooks, which may add parameters too; if there are any, nothing is refused.
+
+    Raises:
+        UserError: naming every such parameter, a node that takes it, and the nearest one that there is.
+    """
+    stated, taken = names_in(parameters) | {EXIT_PARAMETER}, parameters_in(pipeline.inputs())
+    found = []
+    for parameter in sorted(taken - stated - {""}):
+        # A node that takes the dictionary may make it an object by its type, which may have more fields.
+        around = set(accumulate(parameter.split("."), "{}.{}".format)) - {parameter}
+        if not hooks and not around & taken:
+            node = min(node.name for node in pipeline.nodes if f"params:{parameter}" in node.inputs)
+            found.append(
+                f"Parameter '{parameter}' (input of node '{node}' of pipeline '{name}') is in no parameters file."
+                + did_you_mean(parameter, stated - {EXIT_PARAMETER})
+            )
+    if found:
+        raise UserError("\n".join(found))
+
+
+def parameters_in(inputs: Iterable[str]) -> set[str]:
+    """The parameters among the inputs of nodes; ``""`` stands for all of them."""
+    names = {name.removeprefix("params:") for name in inputs if name.startswith("params:")}
+    return names | ({""} if "parameters" in inputs else set())
+
+
+def names_in(parameters: Mapping[str, Any]) -> set[str]:
+    """The names that nodes may take parameters by: ``{"a": {"b": 1}}`` → ``a`` and ``a.b``"""
+    return {name for leaf, _ in leaves(parameters) for name in accumulate(leaf.split("."), "{}.{}".format)}
 
 
 def refuse_confirms(nodes: Mapping[str, Sequence[Node]], lookup: Lookup, remote: bool) -> None:
@@ -70,40 +126,42 @@ def refuse_confirms(nodes: Mapping[str, Sequence[Node]], lookup: Lookup, remote:
 
 
 def check_known(
-    params: Mapping[str, Any],
-    declared: Mapping[str, Any],
-    consumed: set[str],
-    referenced: set[str],
-    pipeline: str,
+    params: Mapping[str, Any], declared: Mapping[str, Any], consumed: set[str], used: set[str], pipeline: str
 ) -> None:
-    """Refuse a runtime parameter that reaches neither a node nor a configuration file: a typo must not cost a run.
+    """Refuse a runtime parameter that reaches nothing, or looks like a typo of one that does: it must not cost a run.
+
+    A key that is new below a dictionary which a node takes reaches that node, as it does in ``kedro run``.
 
     Args:
         params: what the user passed, nested.
         declared: the parameters of ``parameters*.yml``, nested.
         consumed: dotted names of the parameters that nodes take; ``""`` stands for all of them.
-        referenced: names that configuration files take by ``${runtime_params:…}``.
+        used: names that configuration files take by ``${runtime_params:…}``, and those that only hooks read.
         pipeline: its name, for the message.
 
     Raises:
-        UserError: naming the parameter and the nearest one that is used.
+        UserError: naming each such parameter and the nearest one that is used.
     """
-    stated = dict(leaves(declared))
-    names = {
-        ".".join(parts[:end]) for parts in (name.split(".") for name in stated) for end in range(1, len(parts) + 1)
-    }
-    known = {name for name in names if _reaches_a_node(name, consumed)} | consumed - {""} | referenced
-    open_ended = {name for name, value in stated.items() if value == {}}
+    stated = names_in(declared)
+    reachable = {name for name in stated if _reaches(name, consumed)} | consumed - {""} | used
+    found = []
     for name, value in leaves(params):
-        if name not in known and name.rpartition(".")[0] not in open_ended:
-            raise UserError(
+        parent, dot, key = name.rpartition(".")
+        siblings = [other.rpartition(".")[2] for other in stated if other.rpartition(".")[0] == parent]
+        if not _reaches(name, consumed | used):
+            found.append(
                 f"--params {name}={value}: no node of pipeline '{pipeline}' uses parameter '{name}'."
-                + did_you_mean(name, known)
+                + did_you_mean(name, reachable)
             )
+        elif name not in reachable and (near := get_close_matches(key, siblings, n=1, cutoff=_TYPO)):
+            found.append(
+                f"--params {name}={value}: the parameters have no '{name}'. Did you mean '{parent}{dot}{near[0]}'?"
+            )
+    if found:
+        cure = "A parameter that only hooks read is named in run_config.hook_params. --allow-unused takes any."
+        raise UserError("\n".join([*found, cure]))
 
 
-def _reaches_a_node(name: str, consumed: set[str]) -> bool:
-    """Whether a node takes the parameter, a part of it, or something it is a part of."""
-    return any(
-        taken in ("", name) or name.startswith(f"{taken}.") or taken.startswith(f"{name}.") for taken in consumed
-    )
+def _reaches(name: str, taken: set[str]) -> bool:
+    """Whether somebody takes the parameter, a part of it, or something it is a part of."""
+    return any(one in ("", name) or name.startswith(f"{one}.") or one.startswith(f"{name}.") for one in taken)

@@ -57,21 +57,22 @@ def step_resources(name: str, nodes: Iterable[Node], run_config: RunConfig) -> R
     return Resources.model_construct(**found)
 
 
-def is_cached(name: str, nodes: Iterable[Node], run_config: RunConfig, writes_catalog: bool) -> bool:
+def is_cached(name: str, nodes: Iterable[Node], run_config: RunConfig, reaches_out: bool) -> bool:
     """Whether a step's result is taken from an earlier run that had the same inputs.
 
     Args:
         name: name of the group.
         nodes: its nodes.
         run_config: ``run_config`` of ``vertexai.yml``.
-        writes_catalog: whether it writes datasets of the catalog. Skipping the step would leave them unwritten, so
-            such a step is cached only when its own name or all of its nodes' names ask for it.
+        reaches_out: whether it writes datasets of the catalog, which skipping the step would leave unwritten, or reads
+            what may change without anybody noticing: remote files, tables, MLflow. Such a step is cached only when its
+            own name or all of its nodes' names ask for it.
     """
     entries = run_config.caching if isinstance(run_config.caching, Mapping) else {DEFAULT: run_config.caching}
     if name in entries:
         return entries[name]
     answers = [_most_specific([node.name], node, entries, "caching", lambda entry: entry) for node in nodes]
-    if writes_catalog and not all(entries.get(node.name) for node in nodes):
+    if reaches_out and not all(entries.get(node.name) for node in nodes):
         return False
     return all(answers)
 

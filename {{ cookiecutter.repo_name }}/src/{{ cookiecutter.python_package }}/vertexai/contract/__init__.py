@@ -4,12 +4,14 @@ Both sides import this module, so nothing here is said anywhere else: names of t
 arguments of a step and how they are coded, how parameters travel, and how much of everything fits.
 """
 
+import hashlib
 import json
 import math
 import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import date, datetime
 from typing import Any
 
 # The module that every container runs, below the project's package.
@@ -19,7 +21,7 @@ START_TASK, FINISH_TASK = "mlflow-start-run", "mlflow-finish-run"
 IMPORT_PREFIX = "vertexai-import-"
 
 # Inputs and outputs of tasks. Artifact keys begin with DATA_PREFIX.
-PARAMS, STATUS, MLFLOW_RUN, DATA_PREFIX = "params", "status", "mlflow_run", "data_"
+PARAMS, STATUS, MLFLOW_RUN, RESOLVED, DATA_PREFIX = "params", "status", "mlflow_run", "resolved", "data_"
 # The parameter that the nodes of `on_exit_pipeline` may take.
 EXIT_PARAMETER = "vertexai_job"
 
@@ -34,8 +36,15 @@ TIMING = "step timing: "
 # Set by `run-local` where all steps share one disk, so that nothing has to be carried.
 SHARED_DISK_VARIABLE = "VERTEXAI_SHARED_DISK"
 
+# Set in the process of a step to the names of its task and its job, for hooks to look at.
+STEP_VARIABLE, JOB_VARIABLE = "VERTEXAI_STEP", "VERTEXAI_JOB"
+
 # Set in the image to the commit that it was built from.
 REVISION_VARIABLE = "IMAGE_REVISION"
+
+# Letters in the name of a task or a pipeline, and in the key of an artifact: names of folders and of MLflow's tags are
+# made of them, and a key stands three times in the executor input.
+MAX_NAME, MAX_KEY = 128, 100
 
 # Sizes in bytes. An artifact's metadata comes back in the executor input of the next task, which is one argument of a
 # command, and Linux allows an argument 128 KiB. Metadata is cut at the first limit; a step whose artifacts could exceed
@@ -53,7 +62,9 @@ _JOB_PLACEHOLDERS = {
     "job_created": "{{$.pipeline_job_create_time_utc}}",
 }
 _REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:/")
-_NUMBER = "$number"
+# An interpolation of OmegaConf, and the backslashes before it, of which two stand for one.
+_INTERPOLATION = re.compile(r"(\\*)\$\{")
+_EXACT, _PAIRS, _DATE = "$json", "$pairs", "$date"
 _EXACT_INTEGERS = 2**53  # https://protobuf.dev/reference/protobuf/google.protobuf/#value
 
 
@@ -65,9 +76,10 @@ class StepArguments:
 
     Args:
         task: the task's name in the spec. The platform may show the task under another name.
-        pipeline: name of the Kedro pipeline.
+        pipeline: name of the Kedro pipeline; several are joined by commas.
         nodes: Kedro nodes to run, in this order; empty in the first and the last task of a job.
         env: Kedro configuration environment; empty for Kedro's default.
+        conf_source: folder of the configuration, below the project's; empty for Kedro's default.
         artifacts: dataset → key of the artifact by which it travels between steps as a pickle.
         files: dataset of the catalog → key of the artifact by which its files on local disk are carried.
         raw: file or folder that was uploaded → key of the artifact that it is fetched from.
@@ -77,6 +89,11 @@ class StepArguments:
         timeout: seconds after which the step stops itself; 0 for no limit.
         host_aliases: host name → IP address.
         load_versions: dataset → the version to load.
+        is_async: whether datasets are loaded and saved side by side.
+        reads: files and folders on local disk that no step makes. The step needs no list of them; what keeps results
+            of earlier runs on this machine does.
+        resolve: values of the configuration that the first task resolves for all steps: ``{"catalog": {"sales":
+            {"filepath": true}}}``; only the first task gets it.
         image: the container image of the steps; only the first task gets it.
         on_exit: Kedro pipeline that the last task runs.
     """
@@ -85,6 +102,7 @@ class StepArguments:
     pipeline: str
     nodes: Sequence[str] = ()
     env: str = ""
+    conf_source: str = ""
     artifacts: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     raw: Mapping[str, str] = field(default_factory=dict)
@@ -93,6 +111,9 @@ class StepArguments:
     timeout: int = 0
     host_aliases: Mapping[str, str] = field(default_factory=dict)
     load_versions: Mapping[str, str] = field(default_factory=dict)
+    is_async: bool = False
+    reads: Sequence[str] = ()
+    resolve: Mapping[str, Any] = field(default_factory=dict)
     image: str = ""
     on_exit: str = ""
 
@@ -125,13 +146,29 @@ def parse_step_arguments(argv: Sequence[str] | None = None) -> tuple[StepArgumen
     return StepArguments(**told), read.executor_input, read
 
 
+def argument(argv: Sequence[str], name: str) -> Any:
+    """One of the arguments in what ``StepArguments.argv`` wrote, that travels as JSON; None if it is not there."""
+    option = f"{_option(name)}="
+    return next((json.loads(item.removeprefix(option)) for item in argv if item.startswith(option)), None)
+
+
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
 def task_name(name: str) -> str:
-    """A Kedro name as KFP allows it for a task: lower case letters, digits and hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "step"
+    """A Kedro name as KFP allows it for a task or a pipeline: at most 128 lower case letters, digits and hyphens."""
+    return shortened(re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "step")
+
+
+def shortened(name: str, limit: int = MAX_NAME) -> str:
+    """A name that is not too long. Where it is cut, a hash of the whole keeps two names apart."""
+    return name if len(name) <= limit else f"{name[: limit - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def is_digest(image: str) -> bool:
+    """Whether the name of an image says what is in it, as a tag does not."""
+    return "@sha256:" in image
 
 
 def is_local(place: str) -> bool:
@@ -152,25 +189,49 @@ def encode(value: Any) -> Any:
     """Prepare a runtime parameter for its way through a protobuf ``Struct``; ``decode`` undoes it.
 
     A ``Struct`` knows one kind of number, the double: 1.0 comes back as 1, and an integer beyond 2**53 loses digits.
-    Such numbers, and only they, travel as ``{"$number": "1.0"}``.
+    KFP takes no null, and keys are texts. Only what would not arrive as it is travels as ``{"$json": "1.0"}`` or,
+    a dictionary with other keys, as ``{"$pairs": [[1, "x"]]}``; dates, which only resolvers make, as ``{"$date": …}``.
     """
     if isinstance(value, Mapping):
-        return {key: encode(item) for key, item in value.items()}
+        if all(isinstance(key, str) and key not in (_EXACT, _PAIRS, _DATE) for key in value):
+            return {key: encode(item) for key, item in value.items()}
+        return {_PAIRS: [[encode(key), encode(item)] for key, item in value.items()]}
     if isinstance(value, list | tuple):
         return [encode(item) for item in value]
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, date):
+        return {_DATE: value.isoformat()}
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
         return value
-    exact = abs(value) <= _EXACT_INTEGERS if isinstance(value, int) else math.isfinite(value) and value % 1
-    return value if exact else {_NUMBER: repr(value)}
+    if isinstance(value, int):
+        exact = abs(value) <= _EXACT_INTEGERS
+    else:
+        exact = value is not None and math.isfinite(value) and value % 1 != 0
+    return value if exact else {_EXACT: json.dumps(value)}
 
 
 def decode(value: Any) -> Any:
     """Undo ``encode``. A whole number that a ``Struct`` turned into a double becomes an integer again."""
     if isinstance(value, Mapping):
-        if set(value) == {_NUMBER}:
-            text = value[_NUMBER]
-            return int(text) if text.lstrip("-").isdigit() else float(text)
+        if set(value) == {_EXACT}:
+            return json.loads(value[_EXACT])
+        if set(value) == {_PAIRS}:
+            return {decode(key): decode(item) for key, item in value[_PAIRS]}
+        if set(value) == {_DATE}:
+            return (datetime if "T" in value[_DATE] else date).fromisoformat(value[_DATE])
         return {key: decode(item) for key, item in value.items()}
     if isinstance(value, list):
         return [decode(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def literal(value: Any) -> Any:
+    """Escape a runtime parameter, so that Kedro's configuration takes its texts as they are.
+
+    OmegaConf would evaluate ``${…}`` in them, and call resolvers such as ``${gcp.access_token:}``. A value that is
+    given at run time is data.
+    """
+    if isinstance(value, Mapping):
+        return {key: literal(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [literal(item) for item in value]
+    return _INTERPOLATION.sub(r"\1\1\${", value) if isinstance(value, str) else value

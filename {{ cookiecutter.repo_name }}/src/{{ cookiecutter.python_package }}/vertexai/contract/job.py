@@ -65,6 +65,7 @@ class TaskRun:
         seconds: how long it took; only the last attempt, where the platform tells.
         error: why it failed.
         outputs: its output parameters and artifacts.
+        origin: the job whose result was taken instead of running the task; empty if it ran, or nobody tells.
         containers: what ran it, one for each attempt: ``projects/…/customJobs/…`` on Vertex AI.
     """
 
@@ -75,6 +76,7 @@ class TaskRun:
     seconds: float = 0.0
     error: str = ""
     outputs: Mapping[str, Any] | None = None
+    origin: str = ""
     containers: tuple[str, ...] = ()
 
     @property

@@ -1,7 +1,8 @@
 """Results of cached tasks on this machine's disk, found again by what Vertex AI's cache key covers.
 
 That is a task's inputs, the definitions of its outputs, and its container spec with the placeholders unreplaced. On
-Vertex AI the image stands for the code; here it is the code itself.
+Vertex AI the image stands for all that a step finds on its disk. Here it is the code, the configuration, the files that
+the step reads, and the environment variables that the configuration takes; or the image, if the step runs in it.
 https://cloud.google.com/vertex-ai/docs/pipelines/configure-caching
 """
 
@@ -9,14 +10,15 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from ..compile.spec import Task
+from ..contract import argument
 
-_CODE = ("src", "conf", "pyproject.toml")
-_LEFT_OUT = frozenset(["__pycache__", "local"])
+_CODE = ("src", "conf", "pyproject.toml", "requirements.lock")
 
 
 class Cache:
@@ -25,11 +27,18 @@ class Cache:
     Args:
         folder: where it is kept.
         project: the Kedro project whose code the tasks run.
+        variables: names of the environment variables that its configuration takes.
+        images: name of an image → its id, if the tasks run in containers.
     """
 
-    def __init__(self, folder: Path, project: Path) -> None:
+    def __init__(
+        self, folder: Path, project: Path, variables: Iterable[str] = (), images: Mapping[str, str] | None = None
+    ) -> None:
         self._folder = folder
-        self._code = _digest(project, _CODE, _LEFT_OUT)
+        self._project = project
+        self._images = images
+        taken = {name: os.environ.get(name) for name in sorted(variables)}
+        self._code = hashlib.sha256(f"{_digest(project, _CODE)}{taken}".encode()).hexdigest()
 
     def key(self, task: Task, parameters: Mapping[str, Any], artifacts: Mapping[str, Any]) -> str:
         """The key of a task with these inputs.
@@ -44,26 +53,34 @@ class Cache:
             "artifacts": {key: [artifact["uri"], _content(artifact["uri"])] for key, artifact in artifacts.items()},
             "outputs": task.component.get("outputDefinitions", {}),
             "container": task.container,
-            "code": self._code,
+            "disk": self._images[task.container["image"]] if self._images else [self._code, self._read(task)],
         }
         return hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()
 
-    def find(self, key: str) -> Mapping[str, Any] | None:
-        """The outputs kept under a key; None if there are none, or an artifact of them is gone."""
+    def find(self, key: str) -> tuple[Mapping[str, Any], str] | None:
+        """The outputs kept under a key and the job that made them; None if there are none, or an artifact is gone."""
         try:
             kept = json.loads(self._file(key).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return kept["outputs"] if all(_content(uri) == content for uri, content in kept["contents"].items()) else None
+        if any(_content(uri) != content for uri, content in kept["contents"].items()):
+            return None
+        return kept["outputs"], kept["job"]
 
-    def keep(self, key: str, outputs: Mapping[str, Any]) -> None:
+    def keep(self, key: str, outputs: Mapping[str, Any], job: str) -> None:
         """Keep a task's outputs; whole or not at all."""
         file = self._file(key)
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(f".{os.getpid()}")
         contents = {uri: _content(uri) for artifact in outputs["artifacts"].values() if (uri := artifact["uri"])}
-        partial.write_text(json.dumps({"outputs": dict(outputs), "contents": contents}), encoding="utf-8")
+        about = {"outputs": dict(outputs), "contents": contents, "job": f"{job} of {datetime.now():%Y-%m-%d %H:%M}"}
+        partial.write_text(json.dumps(about), encoding="utf-8")
         partial.replace(file)
+
+    def _read(self, task: Task) -> list[str]:
+        """Digests of what a task reads from its disk."""
+        places = [Path(place).expanduser() for place in argument(task.container.get("args", []), "reads") or ()]
+        return [_digest((self._project / place).parent, [place.name]) for place in places]
 
     def _file(self, key: str) -> Path:
         return self._folder / f"{key}.json"
@@ -77,11 +94,12 @@ def _content(uri: str) -> str:
     return _digest(path.parent, [path.name]) if path.exists() else ""
 
 
-def _digest(folder: Path, names: Iterable[str], left_out: frozenset[str] = frozenset()) -> str:
+def _digest(folder: Path, names: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for name in names:
         for path in sorted([folder / name, *(folder / name).rglob("*")]):
-            if path.is_file() and left_out.isdisjoint(path.relative_to(folder).parts):
+            if path.is_file() and "__pycache__" not in path.relative_to(folder).parts:
                 digest.update(f"{path.relative_to(folder)}\n".encode())
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

@@ -38,6 +38,7 @@ def run_spec(
     resource_name: str | None = None,
     containers: Containers | None = None,
     preloaded: Preloaded | None = None,
+    variables: Iterable[str] = (),
     on_change: Callable[[TaskRun], None] = lambda run: None,
 ) -> PipelineJob:
     """Execute a compiled pipeline.
@@ -53,6 +54,7 @@ def run_spec(
         resource_name: what tasks are told about where the job is; None is the URL of its folder.
         containers: runs the tasks in their images; None runs them as processes of this machine.
         preloaded: starts the tasks that it can; the others, or all if it is None, start cold.
+        variables: names of the environment variables that the project's configuration takes.
         on_change: called with each change of a task's state, from several threads.
 
     Returns:
@@ -64,7 +66,7 @@ def run_spec(
     name = name or new_job_name(spec["pipelineInfo"]["name"])
     values = pipeline_parameters(spec, parameters or {})
     own = folder.resolve() / name
-    scheduler = _Scheduler(spec, own, cwd, values, resource_name, containers, preloaded, on_change)
+    scheduler = _Scheduler(spec, own, cwd, values, resource_name, containers, preloaded, variables, on_change)
     return scheduler.run(max_workers or os.cpu_count() or 1)
 
 
@@ -79,6 +81,7 @@ class _Scheduler:
     resource_name: str | None
     containers: Containers | None
     preloaded: Preloaded | None
+    variables: Iterable[str]
     on_change: Callable[[TaskRun], None]
 
     def __post_init__(self) -> None:
@@ -87,8 +90,11 @@ class _Scheduler:
         self._processes: dict[str, Process] = {}
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
-        caching = any(task.cached for task in self._tasks.values())
-        self._cache = Cache(self.folder.parent / ".cache", self.cwd) if caching else None
+        self._cache = None
+        if cached := [task for task in self._tasks.values() if task.cached]:
+            names = {task.container["image"] for task in cached}
+            images = self.containers.image_ids(names) if self.containers else None
+            self._cache = Cache(self.folder.parent / ".cache", self.cwd, self.variables, images)
         self._constants = {
             "pipeline_job_name": self.folder.name,
             "pipeline_job_uuid": str(uuid.uuid4().int >> 65),
@@ -139,7 +145,7 @@ class _Scheduler:
         artifacts = {name: self._output(source)["artifacts"][source.output] for name, source in task.artifacts.items()}
         key = self._cache.key(task, parameters, artifacts) if self._cache and task.cached else ""
         if self._cache and key and (kept := self._cache.find(key)):
-            self._change(task, state=State.SKIPPED, outputs=kept)
+            self._change(task, state=State.SKIPPED, outputs=kept[0], origin=kept[1])
             return
         given = executor_input(task, parameters, artifacts, str(self.folder / task.name))
         wait_seconds = task.retry.wait
@@ -150,7 +156,7 @@ class _Scheduler:
             seconds = time.monotonic() - started
             if not error:
                 if self._cache and key:
-                    self._cache.keep(key, outputs)
+                    self._cache.keep(key, outputs, self.folder.name)
                 self._change(task, state=State.SUCCEEDED, seconds=seconds, outputs=outputs, error="")
                 return
             if self._cancelled.is_set() and not task.always:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, IPvAnyAddress, ValidationError
 
 from ...errors import UserError, did_you_mean
+from .carried_over import REPLACED
 from .resources import Resources, Strict
 
 # Resource labels: https://cloud.google.com/vertex-ai/docs/general/labels
@@ -106,6 +107,7 @@ class RunConfig(Strict):
     caching: bool | dict[str, bool] = Field(
         False, description="whether results of earlier runs are taken: for all steps, or as resources"
     )
+    hook_params: list[str] = Field([], description="runtime parameters that no node takes, but hooks read")
     on_exit_pipeline: str | None = Field(
         None, description="Kedro pipeline that runs at the end of a job, whether the job succeeded or failed"
     )
@@ -195,6 +197,8 @@ def _sentence(problem: Any) -> str:
     *parents, last = path = [str(part) for part in problem["loc"]]
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
+        if parents == ["run_config"] and last in REPLACED:
+            return f"key '{key}' of kedro-vertexai has no meaning here. Instead, {REPLACED[last]}."
         return f"unknown key '{key}'.{did_you_mean(last, _known_keys(parents))}"
     if problem["type"] == "missing":
         return f"key '{key}' is missing."

@@ -44,7 +44,7 @@ def progress() -> Iterator[Callable[[TaskRun], None]]:
         elif run.state in _COLOURS:
             running.since.pop(run.name, None)
             seconds = f"{run.seconds:6.1f} s" if run.attempt else ""
-            error = "taken from an earlier run" if run.state == State.SKIPPED else error
+            error = f"taken from {escape(run.origin)}" if run.state == State.SKIPPED else error
             line = f"[{_COLOURS[run.state]}]{run.state:<13}[/] {name} {seconds} {error}"
             console.print(line.rstrip(), soft_wrap=True)
 

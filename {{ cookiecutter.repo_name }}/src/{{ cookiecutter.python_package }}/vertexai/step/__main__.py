@@ -5,6 +5,7 @@ a Kedro session. The first and the last task of a job, which start and end its M
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -22,7 +23,7 @@ from .carry import Carrier
 from .deadline import deadline
 from .lineage import Lineage
 from .run_tags import attached
-from .runner import StepRunner, StepSession, job_version
+from .runner import StepRunner, StepSession, job_version, resolved
 from .timing import Timing
 
 
@@ -35,11 +36,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = executor_input.get("inputs", {}).get("parameterValues", {})
     params = contract.decode(given.get(contract.PARAMS, {}))
     project = bootstrap_project(Path.cwd())
+    # Where a hook learns that it runs in a step, and which environment it is in, on this machine as in a container.
+    os.environ |= {contract.STEP_VARIABLE: args.task, contract.JOB_VARIABLE: platform.job_name, "KEDRO_ENV": args.env}
+    if not args.env:
+        del os.environ["KEDRO_ENV"]
     job = JobIdentity(platform.job_name, platform.job_id, platform.job_resource_name)
+    StepSession.resolved = contract.decode(given.get(contract.RESOLVED, {}))
     StepSession.version = job_version(platform.job_created, platform.job_id)
     with (
         deadline(args.timeout),
-        StepSession.create(project.project_path, env=args.env or None, runtime_params=params) as session,
+        StepSession.create(
+            project.project_path,
+            env=args.env or None,
+            runtime_params=contract.literal(params),
+            conf_source=args.conf_source or None,
+        ) as session,
     ):
         # Here kedro-mlflow configures MLflow: tracking URI, header provider, experiment.
         context = session.load_context()
@@ -49,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             with timing.of("mlflow"):
                 run = tracking.start(job, args.image) if tracked else "tracking is switched off"
             output = {"parameterValues": {contract.MLFLOW_RUN: run}}
+            if args.resolve:
+                output["parameterValues"][contract.RESOLVED] = resolved(context.config_loader, args.resolve)
         elif args.task == contract.FINISH_TASK:
             _finish(args, job, given[contract.STATUS], params, tracked)
         else:
@@ -87,9 +100,9 @@ def _run_nodes(
             tags = [stack.enter_context(attached(job, args.task, nodes))] if tracked else []
         with timing.of("data"):
             carrier.fetch()
-        runner = StepRunner(artifacts, models, [lineage, timing, *tags])
+        runner = StepRunner(artifacts, models, [lineage, timing, *tags], args.is_async)
         versions = dict(args.load_versions) or None
-        session.run(pipeline_names=[args.pipeline], node_names=nodes, runner=runner, load_versions=versions)
+        session.run(pipeline_names=args.pipeline.split(","), node_names=nodes, runner=runner, load_versions=versions)
         with timing.of("data"):
             carried = carrier.put()
     for name, uri in runner.model_uris.items():
@@ -105,7 +118,12 @@ def _finish(
         if args.on_exit:
             params = {**params, contract.EXIT_PARAMETER: tracking.how_it_ended(job, status, tracked)}
             with (
-                StepSession.create(Path.cwd(), env=args.env or None, runtime_params=params) as session,
+                StepSession.create(
+                    Path.cwd(),
+                    env=args.env or None,
+                    runtime_params=contract.literal(params),
+                    conf_source=args.conf_source or None,
+                ) as session,
                 tracking.active(job) if tracked else nullcontext(),
             ):
                 session.run(pipeline_names=[args.on_exit], runner=StepRunner())

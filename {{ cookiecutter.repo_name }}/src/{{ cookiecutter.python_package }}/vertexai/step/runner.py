@@ -1,25 +1,70 @@
 """Kedro's session and runner as a step needs them: the job's version, what travels between steps, the step's hooks."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kedro.framework.session import KedroSession
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import AbstractDataset, CachedDataset, DatasetError, MemoryDataset
+from kedro.io.shared_memory_dataset import SharedMemoryDataset
 from kedro.runner import SequentialRunner
 
+from .. import contract
 from .artifact import ArtifactDataset
+
+# What the catalog may have for a dataset that it does not keep.
+_IN_MEMORY = (MemoryDataset, SharedMemoryDataset, CachedDataset)
 
 
 class StepSession(KedroSession):
-    """A session whose versioned datasets have the version of the job."""
+    """A session whose versioned datasets have the version of the job, and that takes what the first task resolved."""
 
     version = ""
+    resolved: Mapping[str, Any] = {}
 
     @property
     def store(self) -> dict[str, Any]:
         """What Kedro keeps about the session; ``session_id`` is the version under which datasets are saved."""
         return {**super().store, **({"session_id": self.version} if self.version else {})}
+
+    def _get_config_loader(self) -> Any:
+        loader = super()._get_config_loader()
+        for name, values in self.resolved.items():
+            loader[name] = _merged(loader[name], values)
+        return loader
+
+
+def resolved(loader: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """What the configuration has at the chosen keys, encoded for its way to the steps.
+
+    Args:
+        loader: configuration → its content.
+        chosen: ``StepArguments.resolve``.
+    """
+    return {name: _chosen(loader[name], keys) for name, keys in chosen.items()}
+
+
+def _chosen(config: Any, keys: Any) -> Any:
+    if keys is True:
+        return contract.encode(config)
+    found = {key: _chosen(config[key], below) for key, below in keys.items() if key in config}
+    # An object of Python, such as a type of polars, each step makes by itself.
+    return {key: value for key, value in found.items() if _is_json(value)}
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _merged(config: Any, values: Any) -> Any:
+    if not isinstance(values, Mapping) or not isinstance(config, Mapping):
+        return values
+    return {**config, **{key: _merged(config.get(key), value) for key, value in values.items()}}
 
 
 def job_version(created: str, job_id: str) -> str:
@@ -40,6 +85,7 @@ class StepRunner(SequentialRunner):
         artifacts: dataset → where it is kept between steps.
         models: dataset that is a model of the MLflow run → the model's address; empty if this step makes it.
         hooks: objects with Kedro hook methods, for this run only.
+        is_async: whether a node's datasets are loaded and saved side by side.
 
     Attributes:
         model_uris: dataset → the address of the model that this step has made.
@@ -50,8 +96,9 @@ class StepRunner(SequentialRunner):
         artifacts: Mapping[str, ArtifactDataset] | None = None,
         models: Mapping[str, str] | None = None,
         hooks: Sequence[object] = (),
+        is_async: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(is_async=is_async)
         self._artifacts = artifacts or {}
         self._models = models or {}
         self._hooks = hooks
@@ -68,12 +115,13 @@ class StepRunner(SequentialRunner):
         """
         makers = {dataset: node.name for node in pipeline.nodes for dataset in node.outputs}
         for name, dataset in self._artifacts.items():
-            catalog[name] = dataset
+            _refuse_what_a_hook_keeps(catalog, name)
+            _replace(catalog, name, dataset)
         for name, uri in self._models.items():
             if uri:
                 config = catalog.to_config()[0][name]
                 config = {**config, "load_args": {**(config.get("load_args") or {}), "model_uri": uri}}
-                catalog[name] = AbstractDataset.from_config(name, config)
+                _replace(catalog, name, AbstractDataset.from_config(name, config))
         for hook in self._hooks:
             hook_manager.register(hook)
         try:
@@ -89,3 +137,21 @@ class StepRunner(SequentialRunner):
                         f"in the catalog. ({error.__cause__ or error})"
                     ) from error
             raise
+
+
+def _replace(catalog: Any, name: str, dataset: AbstractDataset) -> None:
+    """Put a dataset in place of what the catalog has, and keep the validator of that, which Kedro would drop."""
+    _ = catalog.get(name)  # an entry of a factory gets its validator here
+    validator = getattr(catalog, "validator_specs", {}).get(name)
+    catalog[name] = dataset
+    if validator:
+        catalog._validator_specs[name] = validator
+
+
+def _refuse_what_a_hook_keeps(catalog: Any, name: str) -> None:
+    there = catalog.get(name)
+    if there is not None and not isinstance(there, _IN_MEMORY):
+        raise DatasetError(
+            f"Dataset '{name}' has a place that only a hook has given it ({type(there).__name__}), so the job does not "
+            "know of it, and hands the data to other steps as an artifact. Add it to catalog.yml."
+        )
