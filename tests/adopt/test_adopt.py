@@ -106,6 +106,9 @@ def test_what_was_changed_can_be_undone_and_done_again(spaceflights):
 def test_a_project_of_kedro_0_18_runs_after_what_is_said_was_done(tmp_path):
     project = projects.write(projects.OLD, tmp_path / "Old_Project")
     printed = adopted(project)
+    page = (ROOT / "docs/how-to/bring-your-project.md").read_text()
+    shown = page.partition("<!-- plan:begin -->\n```text\n")[2].partition("\n```")[0]
+    assert f"{shown}\n" in printed, "the page shows another plan than the command"
     scoring = "src/churn/pipelines/scoring.py"
     assert section(printed, "Left to you") == [
         "pyproject.toml: src/requirements.txt:9: -r more.txt: add it to pyproject.toml as a requirement, if it is still needed.",

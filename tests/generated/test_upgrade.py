@@ -41,8 +41,13 @@ def release(template: Path) -> None:
         path.write_text(path.read_text().replace("show.progress", "show.bars"))
     (template / PACKAGE / "vertexai/new.py").write_text('"""New in release 2."""\n')
     (template / INSIDE / "conf/logging.yml").unlink()
-    (template / "VERSION").write_text("0.9.0\n")
-    edit(template, "CHANGELOG.md", "## [", "## [0.9.0] - 2027-01-01\n\n### Upgrading\n\n- Look at the sky.\n\n## [")
+    (template / "VERSION").write_text("0.2.0\n")
+    edit(
+        template,
+        "CHANGELOG.md",
+        "## [",
+        "## [0.2.0] - 2027-01-01\n\n### Upgrading\n\n- Call `make lock`, because the image needs a newer pyarrow.\n\n## [",
+    )
     commit(template)
 
 
@@ -76,8 +81,9 @@ def test_the_edits_of_both_sides_are_kept_and_the_project_runs(project, template
     release(template)
     done = run("make", "upgrade", cwd=project)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Template 0.1.0 → 0.9.0" in done.stdout
-    assert "- Look at the sky." in done.stdout
+    page = (ROOT / "docs/how-to/follow-the-template.md").read_text()
+    shown = page.partition("$ make upgrade\n")[2].partition("\n```")[0]
+    assert f"{shown}\n" == done.stdout, "the page shows another output than the command"
     both = {
         "Dockerfile": ["RELEASE=2", "RUN echo mine"],
         "conf/base/vertexai.yml": ["In release 2", "memory: 3Gi"],
@@ -121,7 +127,7 @@ def test_a_conflict_is_told_in_words_and_can_be_undone(project, template):
     assert f"  Dockerfile: you and the template have changed the same lines. {said}" in done.stdout
     assert "  conf/logging.yml: the template has removed it, and you have changed it." in done.stdout
     assert "PYTHONUNBUFFERED=0" in (project / "Dockerfile").read_text()
-    assert "the template, 0.9.0" in (project / "Dockerfile").read_text()
+    assert "the template, 0.2.0" in (project / "Dockerfile").read_text()
     assert list(project.rglob("*.rej")) == []
     assert run("git", "reset", "--hard", cwd=project).returncode == 0
     assert run("git", "status", "--porcelain", cwd=project).stdout == ""
