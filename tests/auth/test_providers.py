@@ -1,25 +1,30 @@
 """The header providers with the real google-auth, against token endpoints that sign with a test key."""
 
+import contextlib
 import importlib
 import json
 import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import mlflow
 import pytest
 import requests
 from cachetools import TTLCache, cached
-from fakes.google_identity import AMBIENT, Google, google_identity
+from fakes.google_identity import AMBIENT, Google, JsonHandler, google_identity, served
 from google.auth import jwt
 from google.auth.compute_engine import _metadata
 from mlflow.tracking.request_header.registry import _request_header_provider_registry as registry
 from mlflow.tracking.request_header.registry import resolve_request_headers
-from starter.auth import gcp
+from starter.auth import credentials, gcp
 from starter.auth.mlflow_request_header_provider import AuthorizationError, RequestHeaderProviderWithKedroContext
+from starter.errors import UserError
+from starter.vertexai.cloud import rest
+from starter.vertexai.cloud.api_errors import explained
+from starter.vertexai.settings.models import Target
 
 CLIENT_ID = "1234567890-abc123.apps.googleusercontent.com"
 ACCOUNT = "pipeline@project.iam.gserviceaccount.com"
@@ -189,7 +194,7 @@ def test_a_step_waits_for_an_endpoint_that_is_down_for_a_while(google, monkeypat
 @pytest.mark.parametrize(
     ("status", "cure"),
     [
-        (403, f"Grant this identity roles/iam.serviceAccountTokenCreator on {ACCOUNT}"),
+        (403, f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}"),
         (404, f"There is no service account {ACCOUNT}. Correct it in globals.yml"),
         (400, f"Google does not accept the audience {CLIENT_ID}. Correct client_id"),
         (500, "Google answered with an error"),
@@ -215,7 +220,7 @@ def test_a_revoked_grant_ends_the_run_when_the_token_expires(google):
     google.granted = False
     bearer(provider)
     time.sleep(2)
-    with pytest.raises(AuthorizationError, match=r"roles/iam.serviceAccountTokenCreator"):
+    with pytest.raises(AuthorizationError, match=r"roles/iam.serviceAccountOpenIdTokenCreator"):
         bearer(provider)
 
 
@@ -241,22 +246,121 @@ def test_no_token_shows_in_logs_or_representations(google, caplog):
 
 
 @pytest.mark.parametrize(
-    ("tracking", "registry_uri", "params", "sentence"),
+    ("tracking", "params", "sentence"),
     [
-        ("http://mlflow.internal:5000", None, {}, "plain http to mlflow.internal"),
-        ("http://mlflow.internal", None, {"allow_http": "other"}, "init_kwargs.allow_http: mlflow.internal"),
-        ("https://mlflow.example.com", "https://registry.example.com", {}, "would go to both"),
+        ("http://mlflow.internal:5000", {}, "plain http to mlflow.internal"),
+        ("http://mlflow.internal", {"allow_http": "other"}, "init_kwargs.allow_http: mlflow.internal"),
     ],
 )
-def test_a_token_is_sent_neither_unencrypted_nor_to_another_host(
-    google, monkeypatch, tracking, registry_uri, params, sentence
-):
+def test_a_token_is_not_sent_unencrypted(google, tracking, params, sentence):
     mlflow.set_tracking_uri(tracking)
-    if registry_uri:
-        monkeypatch.setenv("MLFLOW_REGISTRY_URI", registry_uri)
     with pytest.raises(AuthorizationError) as error:
         gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM, **params).request_headers()
     assert sentence in str(error.value)
+
+
+class Sent(SimpleNamespace):
+    """A server on loopback that notes what it is sent."""
+
+    address: str
+    requests: list[dict[str, str]]
+    redirects: dict[str, str]
+
+
+@pytest.fixture
+def two_servers() -> Iterator[tuple[Sent, Sent]]:
+    """The tracking server, and another one that no token is for. The first can redirect."""
+    with contextlib.ExitStack() as stack:
+        servers = []
+        for _ in range(2):
+            sent = Sent(requests=[], redirects={})
+
+            class Handler(JsonHandler):
+                server_side = sent
+
+                def do_GET(self):
+                    self.server_side.requests.append({"path": self.path, **self.headers})
+                    self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                    target = self.server_side.redirects.get(self.path.partition("?")[0])
+                    if target:
+                        self.send_response(302)
+                        self.send_header("Location", target)
+                        self.send_header("Content-Length", "0")
+                        self.end_headers()
+                    else:
+                        self.answer(200, {"files": [], "registered_models": [], "experiments": []})
+
+                do_POST = do_GET
+
+            sent.address = stack.enter_context(served(Handler))
+            servers.append(sent)
+        yield servers[0], servers[1]
+
+
+@pytest.fixture
+def provide(google, monkeypatch) -> Iterator[Callable[..., None]]:
+    """Let MLflow send a provider's header to the tracking server."""
+    before = list(registry._registry)
+    monkeypatch.delenv("MLFLOW_TRACKING_AUTH", raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+    def provide(server: str, **params: str) -> None:
+        mlflow.set_tracking_uri(server)
+        registry.register(lambda: gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM, **params))
+
+    yield provide
+    registry._registry[:] = before
+    monkeypatch.delenv("MLFLOW_TRACKING_AUTH", raising=False)
+
+
+@pytest.mark.parametrize("header", ["Authorization", "X-Token"])
+@pytest.mark.parametrize(
+    "registry_uri", ["https://registry.example.com", "http://mlflow.example.com", "https://mlflow.example.com:8443"]
+)
+def test_a_registry_at_another_address_gets_no_token(provide, header, registry_uri):
+    provide("https://mlflow.example.com", header=header)
+    with pytest.raises(
+        AuthorizationError, match="The authorization header is for the tracking server at https://mlflow"
+    ):
+        mlflow.MlflowClient(registry_uri=registry_uri).search_registered_models()
+
+
+@pytest.mark.parametrize("header", ["Authorization", "X-Token", "Proxy-Authorization"])
+def test_a_redirect_to_another_host_is_not_followed_with_a_token(provide, two_servers, header):
+    server, other = two_servers
+    path = "/api/2.0/mlflow/experiments/search"
+    server.redirects[path] = f"http://{other.address}/steal"
+    provide(f"http://{server.address}", header=header)
+    with pytest.raises(AuthorizationError, match=f"would take it to http://{other.address}"):
+        mlflow.search_experiments()
+    assert server.requests[0][header].startswith("Bearer ")
+    assert other.requests == []
+
+
+def test_a_redirect_on_the_same_server_is_followed(provide, two_servers):
+    server, _other = two_servers
+    server.redirects["/api/2.0/mlflow/experiments/search"] = f"http://{server.address}/moved"
+    provide(f"http://{server.address}")
+    assert mlflow.search_experiments() == []
+    assert [request["path"].partition("?")[0] for request in server.requests][-1] == "/moved"
+
+
+def test_an_artifact_location_at_another_host_gets_no_token(provide, two_servers):
+    server, other = two_servers
+    provide(f"http://{server.address}")
+    with pytest.raises(AuthorizationError, match=f"would take it to http://{other.address}"):
+        mlflow.artifacts.list_artifacts(artifact_uri=f"mlflow-artifacts://{other.address}/1/model")
+    assert other.requests == []
+    assert mlflow.artifacts.list_artifacts(artifact_uri="mlflow-artifacts:/1/model") == []
+    assert server.requests[-1]["Authorization"].startswith("Bearer ")
+
+
+def test_a_client_of_another_server_gets_no_token(provide, two_servers):
+    server, other = two_servers
+    provide(f"http://{server.address}")
+    with pytest.raises(AuthorizationError, match=f"would take it to http://{other.address}"):
+        mlflow.MlflowClient(f"http://{other.address}").search_experiments()
+    assert other.requests == []
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:5000", "http://localhost:5000", "http://[::1]:5000"])
@@ -314,6 +418,33 @@ def test_the_documented_custom_provider_works_and_its_failure_stops_the_process(
     time.sleep(0.2)
     with pytest.raises(AuthorizationError, match="LookupError: no token today"):
         provider.request_headers()
+
+
+@pytest.mark.parametrize(
+    "token", ["s3cret", "s3cret.x", "czNjcmV0.czNjcmV0.czNjcmV0", "e30.czNjcmV0.s3cret", "e30.e30.s3cret", "e30.WzFd.s3cret"]
+)  # fmt: skip
+def test_a_malformed_token_is_not_quoted(google, monkeypatch, token, caplog):
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr(google, "id_token", lambda audience, email: token, raising=False)
+    for make in (
+        lambda: gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM),
+        lambda: gcp.MLFlowGoogleOauthRequestHeaderProvider(context(), client_id=CLIENT_ID),
+    ):
+        with pytest.raises(AuthorizationError, match=r"Google gave no ID token. Google (answered|could not)") as error:
+            make().request_headers()
+        assert "s3cret" not in str(error.value) + caplog.text
+        assert "czNjcmV0" not in str(error.value) + caplog.text
+
+
+@pytest.mark.parametrize("answer", [{"accessToken": "s3cret"}, {"accessToken": "s3cret", "expireTime": "soon"}])
+def test_an_answer_that_cannot_be_read_is_not_quoted(google, answer):
+    google.apis["iamcredentials.googleapis.com"] = lambda *_: answer
+    with pytest.raises(UserError) as error:
+        rest.whoami(ACCOUNT)
+    assert "s3cret" not in str(error.value)
+    with pytest.raises(UserError) as error, explained(Target("p", "r", "https://x")):
+        credentials.whoami(ACCOUNT)
+    assert "s3cret" not in str(error.value)
 
 
 def test_the_stand_in_for_google_refuses_a_wrong_token(google: Google):

@@ -308,3 +308,11 @@ def test_a_job_can_be_cancelled(vertex, service):
     vertex.submit(request(), "idle")
     vertex.cancel("idle")
     assert vertex.get("idle").state == "CANCELLING"
+
+
+@pytest.mark.parametrize("job_id", ["../../other", "a/b", "x?alt=y", "x#y", "A", "x:cancel", "", "a b", "x%2Fy"])
+def test_a_job_id_that_is_none_is_refused_before_vertex_is_asked(vertex, service, job_id):
+    for ask in (vertex.get, vertex.cancel):
+        with pytest.raises(UserError, match="is not a job id"):
+            ask(job_id)
+    assert service.requests == []

@@ -80,7 +80,7 @@ def test_without_the_grant_the_run_stops_and_no_request_goes_without_a_token(bak
     project = bake(**answers(iap))
     done = run(BIN / "kedro", "vertexai", "-e", "cloud", "run-local", cwd=project, **google.environment)
     assert done.returncode == 1
-    assert f"Grant this identity roles/iam.serviceAccountTokenCreator on {ACCOUNT}." in done.stdout
+    assert f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}." in done.stdout
     assert (iap.passed, iap.refused) == (0, [])
 
 

@@ -67,10 +67,10 @@ def test_each_thing_that_google_would_refuse_later_is_found_now(bake, launchable
     done = doctor(project, "--format", "json")
     assert done.returncode == 1
     found = failed(done)
-    assert set(found) == {"Vertex AI", "may act as", "impersonates", "bucket", "image pushed", "MLflow"}
+    assert set(found) == {"Vertex AI", "may act as", "ID tokens", "bucket", "image pushed", "MLflow"}
     assert "gcloud services enable aiplatform.googleapis.com --project project-42" in found["Vertex AI"]
     assert found["may act as"] == f"Grant this identity roles/iam.serviceAccountUser on {ACCOUNT}."
-    assert found["impersonates"] == f"Grant this identity roles/iam.serviceAccountTokenCreator on {ACCOUNT}."
+    assert found["ID tokens"] == f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}."
     assert (
         found["bucket"]
         == "Grant this identity roles/storage.objectUser on gs://bucket: it lacks storage.objects.create."
@@ -79,7 +79,17 @@ def test_each_thing_that_google_would_refuse_later_is_found_now(bake, launchable
         found["image pushed"]
         == f"{image} is not in the registry yet. Push it: kedro docker build --image {image} && docker push {image}"
     )
-    assert f"Grant this identity roles/iam.serviceAccountTokenCreator on {ACCOUNT}." in found["MLflow"]
+    assert f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}." in found["MLflow"]
+
+
+def test_who_may_only_get_id_tokens_of_the_account_is_well(bake, launchable, doctor, google, cloud, iap):
+    project = launchable(bake(**answers(iap)))
+    google.impersonates = False
+    done = doctor(project, "--format", "json")
+    assert done.returncode == 0, done.stdout
+    checks = {check["name"]: check["said"] for check in json.loads(done.stdout)}
+    assert checks["ID tokens"] == ACCOUNT
+    assert checks["bucket"] == "this identity may read and write gs://bucket"
 
 
 def test_what_is_not_there_at_all_is_named(bake, launchable, doctor, cloud, iap):

@@ -217,7 +217,7 @@ def test_asking_again_with_the_same_job_id_starts_no_second_job(with_pipeline, l
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--job-id", "Not_OK"], "--job-id Not_OK: use at most 127 lower-case letters, digits and hyphens"),
+        (["--job-id", "Not_OK"], "Not_OK is not a job id: use up to 127 lower-case letters, digits and hyphens"),
         (["-p", "penguin"], "--pipeline penguin: pipeline_registry.py registers no such pipeline. Did you mean 'penguins'?"),
         (["--params", "forest.n_estimator=1"], "no node of pipeline '__default__' uses parameter 'forest.n_estimator'. Did you mean 'forest.n_estimators'?"),
     ],

@@ -31,6 +31,7 @@ class Cloud:
 
     def serve(self, google: Google, registry: str) -> None:
         """Answer at Google's host names, which ``google`` stands in for."""
+        self._google = google
         google.apis |= {
             "iam.googleapis.com": self._iam,
             "storage.googleapis.com": self._storage,
@@ -47,7 +48,11 @@ class Cloud:
             raise Refused(404, f"no such method: {path}")
         if match[1] not in self.accounts:
             raise Refused(404, f"Unknown service account {match[1]}")
-        return self._allowed(who, body["permissions"])
+        allowed = {
+            "iam.serviceAccounts.getOpenIdToken": self._google.granted,
+            "iam.serviceAccounts.getAccessToken": self._google.granted and self._google.impersonates,
+        }
+        return self._allowed(who, [permission for permission in body["permissions"] if allowed.get(permission, True)])
 
     def _storage(self, who: str, method: str, path: str, query: Any, _body: Any) -> Any:
         match = re.fullmatch(r"/storage/v1/b/([^/]+)/iam/testPermissions", path)

@@ -38,7 +38,8 @@ class Google:
     Args:
         lifetime: seconds that an ID token lives.
         skew: seconds by which Google's clock is ahead of this machine's.
-        granted: whether the ambient identity may impersonate service accounts.
+        granted: whether the ambient identity may get ID tokens of service accounts.
+        impersonates: whether it may also get their access tokens, which takes a role that may do more.
         failures: HTTP statuses to answer the next token requests with, first ones first.
         down: whether connections are dropped.
         delay: seconds to wait before an answer.
@@ -53,6 +54,7 @@ class Google:
     lifetime: float = 3600
     skew: float = 0
     granted: bool = True
+    impersonates: bool = True
     failures: list[int] = field(default_factory=list)
     down: bool = False
     delay: float = 0
@@ -208,7 +210,7 @@ class _Apis(_Handler):
 def _iam_credentials(google: Google, who: str, path: str, asked: Any) -> Any:
     account, _, verb = path.rpartition("/")[2].partition(":")
     if verb == "generateAccessToken":
-        if not google.granted or account not in google.federated.get(who, {account}):
+        if not (google.granted and google.impersonates) or account not in google.federated.get(who, {account}):
             raise Refused(
                 403, "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist)."
             )

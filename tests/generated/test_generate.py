@@ -160,7 +160,7 @@ def test_kedro_new_takes_the_cloud_facts_from_a_file(tmp_path):
     done = run(BIN / "kedro", "vertexai", "-e", "cloud", "compile", "-o", "spec.yaml", cwd=project)
     assert done.returncode == 0, done.stderr
     spec = yaml.safe_load((project / "spec.yaml").read_text())
-    assert spec["defaultPipelineRoot"] == "gs://penguins-pipelines/given-repo"
+    assert spec["defaultPipelineRoot"] == "gs://penguins-pipelines/given-repo/cloud"
     image = spec["deploymentSpec"]["executors"]["exec-clean"]["container"]["image"]
     assert image == "europe-west1-docker.pkg.dev/penguins-prod-42/images/given-repo:latest"
 

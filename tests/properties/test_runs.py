@@ -11,6 +11,7 @@ import pytest
 import yaml
 from graphs import SOURCE, Graph, graphs
 from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
 from running import environment
 from starter.vertexai.local.scheduler import run_spec
 from warm_kedro import WarmKedro, warm_kedro
@@ -31,6 +32,8 @@ def project(baked, tmp_path_factory) -> Path:
     settings = project / "src/test_project/settings.py"
     settings.write_text(settings.read_text() + '\nDISABLE_HOOKS_FOR_PLUGINS = ("kedro-mlflow",)\n')
     (project / "conf/base/parameters.yml").write_text("salt: plain\n")
+    (project / "conf/staging").mkdir()
+    (project / "conf/staging/parameters.yml").write_text("salt: of staging\n")
     return project
 
 
@@ -41,10 +44,10 @@ def kedro(project) -> Iterator[WarmKedro]:
 
 
 @pytest.fixture(scope="module")
-def both(project, kedro) -> Callable[[Graph], tuple[dict[str, str], dict[str, str]]]:
+def both(project, kedro) -> Callable[[Graph, str, str], tuple[dict[str, str], dict[str, str]]]:
     """Run a graph with ``kedro run`` and as a compiled spec. Return what each node recorded, both times."""
 
-    def both(graph: Graph) -> tuple[dict[str, str], dict[str, str]]:
+    def both(graph: Graph, salt: str, env: str) -> tuple[dict[str, str], dict[str, str]]:
         (project / "graph.json").write_text(json.dumps({"nodes": graph.nodes}))
         (project / "conf/base/catalog.yml").write_text(yaml.safe_dump(graph.catalog))
         (project / "conf/base/vertexai.yml").write_text(
@@ -56,20 +59,18 @@ def both(project, kedro) -> Callable[[Graph], tuple[dict[str, str], dict[str, st
             record.mkdir()
         for left in ("data", ".vertexai"):
             shutil.rmtree(project / left, ignore_errors=True)
-        code, printed = kedro("vertexai", "compile")
+        given = ("--params", f"salt={salt}")
+        code, printed = kedro("vertexai", "compile", *given, KEDRO_ENV=env)
         hypothesis.assume("wait for each other" not in printed)
         assert code == 0, printed
-        code, printed = kedro("run", "--params", "salt=it's $(salt)", RECORD=str(records[0]))
+        code, printed = kedro("run", *given, RECORD=str(records[0]), KEDRO_ENV=env)
         assert code == 0, printed
         shutil.rmtree(project / "data", ignore_errors=True)
         spec = json.loads((project / "pipeline.json").read_text())
         with pytest.MonkeyPatch.context() as patch:
             for name, value in environment(RECORD=str(records[1]), PYTHONPATH=str(project / "src")).items():
                 patch.setenv(name, value)
-            parameters = {"params": {"salt": "it's $(salt)"}}
-            job = run_spec(
-                spec, folder=project / ".vertexai", cwd=project, parameters=parameters, preloaded=kedro.preloaded
-            )
+            job = run_spec(spec, folder=project / ".vertexai", cwd=project, preloaded=kedro.preloaded)
         logs = "".join(Path(task.log).read_text() for task in job.failed_tasks)
         assert job.state == "SUCCEEDED", logs
         as_kedro, as_compiled = ({path.name: path.read_text() for path in record.iterdir()} for record in records)
@@ -83,8 +84,12 @@ def both(project, kedro) -> Callable[[Graph], tuple[dict[str, str], dict[str, st
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture],
     phases=[hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate],
 )  # fmt: skip
-@given(graph=graphs())
-def test_compiled_and_executed_it_gives_what_kedro_run_gives(both, graph):
-    as_kedro, as_compiled = both(graph)
+@given(
+    graph=graphs(),
+    salt=st.sampled_from(["it's $(salt)", "null", "", "1e3", "-0.0", ".inf", "007", "true", "{a: {1: x}}", "[2024-01-31]", "1" * 21]),
+    env=st.sampled_from(["", "staging"]),
+)  # fmt: skip
+def test_compiled_and_executed_it_gives_what_kedro_run_gives(both, graph, salt, env):
+    as_kedro, as_compiled = both(graph, salt, env)
     assert len(as_kedro) == len(graph.nodes)
     assert as_compiled == as_kedro

@@ -39,7 +39,7 @@ MAY_IMPORT = {
 }  # fmt: skip
 # The rooms that may import a library.
 DOORS = {
-    "click": {"cli", "vertexai.cli", "vertexai.commands"},
+    "click": {"cli", "vertexai.cli", "vertexai.commands", "vertexai.show"},
     "cloudpickle": {"vertexai.step"},
     "cronsim": {"vertexai.cloud"},
     # The step carries files between disks and artifacts; `upload-data`, in cloud, copies files to the bucket.

@@ -1,5 +1,7 @@
 import gc
+import hashlib
 import pickle
+from pathlib import Path
 
 import fsspec
 import pytest
@@ -50,3 +52,72 @@ def test_a_plain_pickle_that_was_uploaded_can_be_read(tmp_path):
     (tmp_path / "x").write_bytes(pickle.dumps([1, 2]))
     fsspec.filesystem("memory").put(str(tmp_path / "x"), "/bucket/plain")
     assert ArtifactDataset("memory://bucket/plain").load() == [1, 2]
+
+
+class Attack:
+    """What runs a command when it is read."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self):
+        import os
+
+        return os.system, (self.command,)
+
+
+@pytest.mark.parametrize("place", ["{tmp}/x", "memory://bucket/{tmp}/x"])
+def test_a_pickle_that_somebody_has_replaced_is_not_read(place, tmp_path):
+    """Who may write to the bucket would run code in the next step."""
+    uri, hacked = place.format(tmp=tmp_path), tmp_path / "hacked"
+    made = ArtifactDataset(uri)
+    made.save({"a": 1})
+    assert ArtifactDataset(uri, made.made["sha256"]).load() == {"a": 1}
+    # Written in both ways that a file can be written in.
+    for attack in (
+        lambda: ArtifactDataset(uri).save(Attack(f"touch {hacked}")),
+        lambda: put(uri, pickle.dumps(Attack(f"touch {hacked}"))),
+    ):
+        attack()
+        for dataset in (ArtifactDataset(uri, made.made["sha256"]), ArtifactDataset(uri, ""), made):
+            with pytest.raises(
+                DatasetError,
+                match=r"is not what was made: its SHA-256 is [0-9a-f]{64}, its metadata has",
+            ):
+                dataset.load()
+        assert not hacked.exists()
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_as_it_was_hashed(tmp_path, monkeypatch):
+    """The bucket's file may be replaced between the look at it and the reading."""
+    uri = f"memory://bucket/{tmp_path}/x"
+    made = ArtifactDataset(uri)
+    made.save("good")
+    digest = hashlib.file_digest
+
+    def then_replaced(*arguments):
+        found = digest(*arguments)
+        put(uri, pickle.dumps(Attack(f"touch {tmp_path}/hacked")))
+        return found
+
+    monkeypatch.setattr(hashlib, "file_digest", then_replaced)
+    assert ArtifactDataset(uri, made.made["sha256"]).load() == "good"
+    assert not Path(f"{tmp_path}/hacked").exists()
+
+
+@pytest.mark.parametrize("place", ["{tmp}/x", "memory://bucket/{tmp}/x"])
+def test_the_hash_is_that_of_the_file(place, tmp_path):
+    import numpy as np
+
+    uri = place.format(tmp=tmp_path)
+    dataset = ArtifactDataset(uri)
+    for data in ("", "x" * 1_000_000, np.zeros(1_000_000), {"a": lambda: 1}):
+        dataset.save(data)
+        with fsspec.open(uri, "rb") as file:
+            assert dataset.made["sha256"] == hashlib.sha256(file.read()).hexdigest()
+        dataset.load()
+
+
+def put(uri: str, content: bytes) -> None:
+    with fsspec.open(uri, "wb") as file:
+        file.write(content)

@@ -344,3 +344,42 @@ def test_an_executor_output_that_cannot_be_read_fails_its_task(tmp_path):
     job = execute(spec_of(lambda: broken()), tmp_path)
     assert job.state == "FAILED"
     assert "it wrote no executor output that can be read (JSONDecodeError" in job.tasks["broken"].error
+
+
+HOSTILE_NAMES = ["../../outside", "/tmp/outside", "..", "a/b", "", "a\nb", "~", ".hidden", "-rf", "a\0b", "$(touch x)"]
+
+
+def renamed(spec: dict[str, Any], old: str, new: str) -> dict[str, Any]:
+    return json.loads(json.dumps(spec).replace(json.dumps(old), json.dumps(new)))
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+@pytest.mark.parametrize("what", ["test", "write", "data", "length"])
+def test_a_spec_whose_names_lead_out_of_the_jobs_folder_is_refused(what, name, tmp_path):
+    """The name of the pipeline, of a task, of an artifact, of an output parameter."""
+
+    def pipeline():
+        write(text="x")
+
+    folder = tmp_path / "deep/er/runs"
+    with pytest.raises(UserError, match=r"The spec has names that cannot be those of files: "):
+        local.run_spec(renamed(spec_of(pipeline), what, name), folder=folder, cwd=tmp_path)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_all_names_that_lead_out_of_the_folder_are_named_at_once(tmp_path):
+    def pipeline():
+        write(text="x")
+
+    spec = renamed(renamed(spec_of(pipeline), "data", "../one"), "length", "../two")
+    with pytest.raises(UserError, match=r"'\.\./two', '\.\./one'"):
+        execute(spec, tmp_path)
+
+
+def test_a_value_with_a_nul_fails_its_task_and_says_so(tmp_path):
+    def pipeline(text: str):
+        write(text=text)
+
+    job = execute(spec_of(pipeline), tmp_path, parameters={"text": "a\0b"})
+    assert job.tasks["write"].state == "FAILED"
+    assert "could not be started: embedded null byte" in job.tasks["write"].error

@@ -9,7 +9,7 @@ import pytest
 from kedro_datasets.pandas import CSVDataset
 from starter.errors import UserError
 from starter.vertexai.checks import lock as locks
-from starter.vertexai.compile.imports import imports_of, own_modules
+from starter.vertexai.image.imports import imports_of, own_modules
 
 CLICK, CRONSIM, PANDAS = (f'"{name}>={version(name)}"' for name in ("click", "cronsim", "pandas"))
 IN_LOCK = "kedro==1\nkedro-datasets==9\nfsspec==1\npandas==2\npyyaml==6\nsome-tool==1\n"

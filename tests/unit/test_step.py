@@ -1,11 +1,13 @@
 """Parts of a step that need no pipeline: its timeout, its host aliases, and the metadata of its artifacts."""
 
+import hashlib
 import http.server
 import json
 import threading
 import time
 import urllib.request
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -89,7 +91,12 @@ def test_numbers_that_are_not_metrics_stay_out_of_the_metadata(tmp_path):
     )
     given = {"data_vocabulary": {"artifacts": [{"name": "data_vocabulary", "uri": f"{tmp_path}/vocabulary"}]}}
     (artifact,) = lineage.executor_output(given)["data_vocabulary"]["artifacts"]
-    assert artifact["metadata"] == {"bytes": (tmp_path / "vocabulary").stat().st_size}
+    file = tmp_path / "vocabulary"
+    assert artifact["metadata"] == {"sha256": sha256(file), "bytes": file.stat().st_size}
+
+
+def sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def run(node: Node, artifacts: dict[str, ArtifactDataset], *hooks: object) -> None:
@@ -110,8 +117,21 @@ def test_the_executor_output_describes_every_artifact_of_the_step(tmp_path):
     output = lineage.executor_output(given)
     (table,) = output["data_table"]["artifacts"]
     assert table["uri"] == f"{tmp_path}/data_table"
-    assert table["metadata"] == {"owner": "me", "rows": 1, "columns": 1, "bytes": (tmp_path / "table").stat().st_size}
+    file = tmp_path / "table"
+    size = file.stat().st_size
+    assert table["metadata"] == {"sha256": sha256(file), "bytes": size, "owner": "me", "rows": 1, "columns": 1}
     assert output["data_kept"]["artifacts"] == [{"name": "data_kept", "uri": "gs://b/kept", "metadata": {"value": 1.5}}]
+
+
+def test_no_metadata_however_long_displaces_or_replaces_the_hash(tmp_path):
+    dataset = ArtifactDataset(f"{tmp_path}/x")
+    metadata = {"sha256": "0" * 64, "bytes": 1, **{f"word_{number}": "x" * 50 for number in range(100)}}
+    lineage = Lineage({"x": {"key": "data_x", "uri": None, "metadata": metadata, "numbers": True}}, {"x": dataset})
+    run(Node(lambda: {"sha256": 1.0}, None, "x", name="n"), {"x": dataset}, lineage)
+    output = lineage.executor_output({"data_x": {"artifacts": [{"name": "data_x", "uri": f"{tmp_path}/x"}]}})
+    (artifact,) = output["data_x"]["artifacts"]
+    assert artifact["metadata"]["sha256"] == sha256(tmp_path / "x")
+    assert len(json.dumps(artifact["metadata"])) <= 2048
 
 
 def checked(data: object) -> object:

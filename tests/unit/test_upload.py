@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import fsspec
 import pytest
 import yaml
+from fsspec.implementations.memory import MemoryFile
 from kedro.io import DatasetError
 from kedro.pipeline import Node, Pipeline
 from starter.errors import UserError
@@ -64,7 +65,7 @@ def project(tmp_path: Path) -> SimpleNamespace:
     (tmp_path / "data/table.csv").write_text("a\n1\n")
     (tmp_path / "data/parts/a/one.csv").write_text("1")
     (tmp_path / "data/parts/two with # and ü.csv").write_text("22")
-    return SimpleNamespace(path=tmp_path, env="cloud")
+    return SimpleNamespace(path=tmp_path, env="cloud", warnings=[])
 
 
 def sent(data: LocalData, root: str) -> tuple[UploadedData, int, list[int]]:
@@ -244,8 +245,8 @@ def test_importers_are_shown_only_if_they_fail(capsys):
     assert tables.job_as_table(job).row_count == 1
 
 
-def taken(uri: str) -> dict:
-    return {"data_raw": {"artifacts": [{"uri": uri}]}}
+def taken(uri: str, sha256: str) -> dict:
+    return {"data_raw": {"artifacts": [{"uri": uri, "metadata": {"sha256": sha256}}]}}
 
 
 def test_a_step_fetches_uploaded_data_to_its_path_unless_the_disk_is_shared(project, root, tmp_path, monkeypatch):
@@ -257,13 +258,44 @@ def test_a_step_fetches_uploaded_data_to_its_path_unless_the_disk_is_shared(proj
     args = StepArguments("step", "p", raw={"data/parts": "data_raw"})
     catalog = Catalog(CATALOG, "catalog.yml")
     monkeypatch.setenv("VERTEXAI_SHARED_DISK", "1")
-    Carrier(args, catalog, taken(about.uri), {}).fetch()
+    Carrier(args, catalog, taken(about.uri, about.sha256), {}).fetch()
     assert [path.name for path in (disk / "data/parts").iterdir()] == ["of the image.csv"]
     monkeypatch.delenv("VERTEXAI_SHARED_DISK")
-    Carrier(args, catalog, taken(about.uri), {}).fetch()
+    Carrier(args, catalog, taken(about.uri, about.sha256), {}).fetch()
     assert LocalData(disk / "data/parts").sha256 == about.sha256
     with pytest.raises(DatasetError, match=r"The uploaded data/parts cannot be fetched: there is nothing at memory:"):
-        Carrier(args, catalog, taken(f"{root}/gone"), {}).fetch()
+        Carrier(args, catalog, taken(f"{root}/gone", about.sha256), {}).fetch()
+
+
+@pytest.mark.parametrize("change", ["replaced", "added", "removed"])
+def test_uploaded_data_that_somebody_has_changed_is_not_read(project, root, tmp_path, monkeypatch, change):
+    about, _count, _steps = sent(LocalData(project.path / "data/parts"), root)
+    fs, folder = fsspec.url_to_fs(about.uri)
+    if change == "removed":
+        fs.rm(f"{folder}/a/one.csv")
+    else:
+        fs.pipe_file(f"{folder}/a/{'one' if change == 'replaced' else 'two'}.csv", b"2")
+    (tmp_path / "disk").mkdir()
+    monkeypatch.chdir(tmp_path / "disk")
+    args, catalog = StepArguments("step", "p", raw={"data/parts": "data_raw"}), Catalog(CATALOG, "catalog.yml")
+    with pytest.raises(DatasetError, match=r"The uploaded data/parts, fetched from memory:.*, is not what was made"):
+        Carrier(args, catalog, taken(about.uri, about.sha256), {}).fetch()
+
+
+def test_a_file_in_the_bucket_cannot_be_fetched_to_another_folder(root, tmp_path, monkeypatch):
+    """Names of objects may have `..` in them, as they are no paths."""
+    disk = tmp_path / "disk"
+    (disk / "src").mkdir(parents=True)
+    (disk / "src/nodes.py").write_text("good")
+    monkeypatch.chdir(disk)
+    fs, folder = fsspec.url_to_fs(f"{root}/parts")
+    fs.store[f"{folder}/x/../../../src/nodes.py"] = MemoryFile(fs, f"{folder}/x/../../../src/nodes.py", b"evil")
+    args, catalog = StepArguments("step", "p", raw={"data/parts": "data_raw"}), Catalog(CATALOG, "catalog.yml")
+    with pytest.raises(
+        DatasetError, match=r"The uploaded data/parts has a file that would be fetched to another folder"
+    ):
+        Carrier(args, catalog, taken(f"{root}/parts", ""), {}).fetch()
+    assert (disk / "src/nodes.py").read_text() == "good"
 
 
 def test_doctor_says_of_each_file_where_the_steps_get_it_from(project):

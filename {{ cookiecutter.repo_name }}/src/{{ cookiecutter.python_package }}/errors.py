@@ -1,4 +1,7 @@
-"""What a user can put right: two exceptions, each with a message that says what is wrong, where, and what to do."""
+"""What a user can put right: two exceptions, each with a message that says what is wrong, where, and what to do.
+
+Messages quote text from outside: names, parameters, what a library or a server says. ``shown`` makes such a text safe.
+"""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -10,6 +13,20 @@ from traceback import walk_tb
 # A fact that nobody has filled in yet, as the template leaves it: <gcp-project-id>.
 PLACEHOLDER = re.compile(r"<[^<>]+>")
 
+# The user and password of a URL, and tokens by the words before them or by how their issuers let them begin.
+_SECRET = re.compile(
+    r"(://)[^/\s\"'\\]+@"
+    r"|((?i:bearer |(?:password|secret|token)=))[^\s&,;\"'\\]+"
+    r"|(?<![\w.-])(?:ya29\.|gh[oprsu]_|github_pat_|glpat-|AIza|xox[abprs]-)[\w.-]{16,}"
+    r"|(?<![\w-])eyJ[\w-]+\.[\w-]+\.[\w-]*"
+    r"|-----BEGIN[ A-Z]*PRIVATE KEY-----[^\"'-]*"
+)
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+# What a terminal obeys or does not show: control characters, marks that change the direction of text, halves of a pair.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+# What GitHub's runner obeys in the output of a job. https://docs.github.com/actions/reference/workflow-commands
+_COMMAND = re.compile(r"^([^\S\n]*)(?=::)|(?<=##)(?=\[)", re.MULTILINE)
+
 
 class UserError(Exception):
     """A mistake that the user can correct. Commands print the message without a traceback and exit with code 1."""
@@ -20,6 +37,21 @@ class AuthorizationError(SystemExit):
 
     It is deliberately not an ``Exception``: MLflow catches those and then sends the request without its header.
     """
+
+
+def masked(text: str) -> str:
+    """A text without what looks like a token or a password."""
+    return _SECRET.sub(lambda match: match[1] or f"{match[2] or ''}***", text)
+
+
+def shown(text: str) -> str:
+    """A text from outside as a terminal, a log of CI or a tag of MLflow may have it: nothing in it is obeyed.
+
+    Colours and what looks like a secret are left out. What would not be seen is written as Python does: ``\\x1b``.
+    """
+    lines = _COLOUR.sub("", masked(text)).replace("\r\n", "\n").replace("\r", "\n")
+    visible = _UNSEEN.sub(lambda match: ascii(match[0])[1:-1], lines)
+    return _COMMAND.sub(r"\1\\", visible)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -48,7 +48,7 @@ def access_token() -> str:
         credentials = default()
         credentials.refresh(Request())
     except GoogleAuthError as error:
-        raise AuthorizationError(f"{advice_for(error)} ({error})") from None
+        raise AuthorizationError(f"{advice_for(error)} ({reason(error)})") from None
     return str(credentials.token)
 
 
@@ -86,6 +86,15 @@ def whoami(service_account: str | None = None) -> str:
 def is_switched_off(said: str) -> bool:
     """Whether Google's answer says that the API is not enabled in the project."""
     return bool(re.search("SERVICE_DISABLED|has not been used|is disabled", said))
+
+
+def reason(error: Exception) -> str:
+    """What google-auth says about a failure in its own words.
+
+    Further arguments of its exceptions, and those of JSON and the network, quote Google's answer, tokens and all.
+    """
+    said = f": {error.args[0]}" if isinstance(error, GoogleAuthError) and error.args else ""
+    return type(error).__name__ + said
 
 
 def advice_for(error: Exception) -> str:

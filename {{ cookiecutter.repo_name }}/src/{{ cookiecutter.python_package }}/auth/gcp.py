@@ -15,12 +15,12 @@ from collections.abc import Callable
 from typing import Any
 
 from google.auth import impersonated_credentials, jwt
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, MalformedError, TransportError
 from google.auth.transport.requests import Request
 from google.oauth2 import id_token
 
 from ..errors import AuthorizationError
-from .credentials import advice_for, default, is_switched_off
+from .credentials import advice_for, default, is_switched_off, reason
 from .mlflow_request_header_provider import RequestHeaderProviderWithKedroContext
 
 # A token is renewed this many seconds before it expires, or after nine tenths of its lifetime if that is short.
@@ -66,27 +66,27 @@ class IdToken:
             try:
                 if self._credentials is None:
                     self._credentials = self._make_credentials()
-                started = time.monotonic()
-                self._credentials.refresh(Request())
-                self._keep(self._credentials.token, started)
+                self._refresh()
                 return
             except (GoogleAuthError, OSError, ValueError) as error:
                 status = _status(error)
                 if not _is_transient(status, error) or wait is None:
-                    # If google-auth cannot read an answer, its exception quotes the answer, and the token may be in it.
-                    # The first argument is google-auth's own message.
-                    said = str(error.args[0]) if isinstance(error, GoogleAuthError) and error.args else ""
-                    reason = f"({type(error).__name__}: {said})".replace(": )", ")")
                     advice = self._advice(status, error)
-                    raise AuthorizationError(f"Google gave no ID token. {advice} {reason}") from None
+                    raise AuthorizationError(f"Google gave no ID token. {advice} ({reason(error)})") from None
                 if time.monotonic() < self._ends_at:  # the old token is still valid
                     return
                 time.sleep(wait * random.uniform(0.8, 1.2))
 
-    def _keep(self, token: str, started: float) -> None:
-        """Keep a token for as long as its claims say, counted from the request: this machine's clock may be wrong."""
-        claims = jwt.decode(token, verify=False)
-        lifetime = claims["exp"] - claims["iat"] - 1  # iat is rounded down, so up to a second has gone by
+    def _refresh(self) -> None:
+        """Keep a new token for as long as its claims say, because this machine's clock may be wrong."""
+        started = time.monotonic()
+        try:
+            self._credentials.refresh(Request())
+            token = self._credentials.token
+            claims = jwt.decode(token, verify=False)
+            lifetime = claims["exp"] - claims["iat"] - 1  # iat is rounded down, so up to a second has gone by
+        except (MalformedError, KeyError, TypeError):  # these quote the token
+            raise GoogleAuthError("the answer has no token that can be read") from None
         self._token = token
         self._ends_at = started + lifetime
         self._renew_at = self._ends_at - min(_MARGIN, lifetime / 10)
@@ -139,7 +139,7 @@ def _impersonated(audience: str, service_account: str) -> IdToken:
         if status == 403 and is_switched_off(str(error)):
             return "Enable the API: gcloud services enable iamcredentials.googleapis.com"
         if status == 403:
-            return f"Grant this identity roles/iam.serviceAccountTokenCreator on {service_account}."
+            return f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {service_account}."
         if status == 404:
             return f"There is no service account {service_account}. Correct it in globals.yml or mlflow.yml."
         if status == 400:

@@ -1,21 +1,27 @@
 """Base class of the header providers that ``mlflow.yml`` names: Kedro context and ``init_kwargs`` in, headers out.
 
 MLflow swallows what a provider raises, and sends the request without its header. kedro-mlflow registers a provider
-again with each Kedro context, and MLflow then joins the headers of all of them. This class prevents both.
+again with each Kedro context, and MLflow then joins the headers of all of them. This class prevents both. MLflow also
+sends the headers wherever it sends a request, so a guard looks at each address.
 """
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import mlflow
 from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
+from mlflow.environment_variables import MLFLOW_TRACKING_AUTH
+from mlflow.tracking.request_auth.abstract_request_auth_provider import RequestAuthProvider
+from mlflow.tracking.request_auth.registry import _request_auth_provider_registry
 from mlflow.tracking.request_header.abstract_request_header_provider import RequestHeaderProvider
 
 from ..errors import PLACEHOLDER, AuthorizationError, not_filled_in
 
+_GUARD = "only-to-the-tracking-server"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -39,6 +45,7 @@ class RequestHeaderProviderWithKedroContext(RequestHeaderProvider):
         self.params = _agreed(init_kwargs, kedro_context)
         _refuse_placeholders(self.params, kedro_context)
         RequestHeaderProviderWithKedroContext._newest = self
+        os.environ.setdefault(MLFLOW_TRACKING_AUTH.name, _GUARD)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -61,20 +68,57 @@ def _guarded(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
             where = f"{type(self).__name__}.{method.__name__}"
             raise AuthorizationError(f"{where}: {type(error).__name__}: {error}") from None
         if method.__name__ == "request_headers" and result:
-            _refuse_unsafe_server(self)
+            _refuse_plain_http(self)
         return result
 
     return guarded
 
 
-def _refuse_unsafe_server(provider: RequestHeaderProviderWithKedroContext) -> None:
-    """Refuse to send the header to any server but the tracking server, or unencrypted to another machine."""
-    server, registry = (urlsplit(uri) for uri in (mlflow.get_tracking_uri(), mlflow.get_registry_uri()))
-    if registry.scheme in ("http", "https") and registry.netloc != server.netloc:
+class _Guard(RequestAuthProvider):
+    """Lets requests with the provider's headers go to the tracking server and to nowhere else."""
+
+    def get_name(self) -> str:
+        """By this name, the environment variable MLFLOW_TRACKING_AUTH chooses it."""
+        return _GUARD
+
+    def get_auth(self) -> Callable[[Any], Any]:
+        """What ``requests`` calls with each request before it is sent."""
+        return _guard
+
+
+_request_auth_provider_registry.register(_Guard)
+
+
+def _guard(request: Any) -> Any:
+    _refuse_elsewhere(request.url)
+    request.register_hook("response", _look_at_redirect)
+    return request
+
+
+def _look_at_redirect(answer: Any, **_: Any) -> None:
+    if answer.is_redirect:
+        _refuse_elsewhere(urljoin(answer.url, answer.headers["Location"]))
+
+
+def _refuse_elsewhere(url: str) -> None:
+    provider, server = RequestHeaderProviderWithKedroContext._newest, _origin(mlflow.get_tracking_uri())
+    if provider and provider.in_context() and _origin(url) != server:
         raise AuthorizationError(
-            f"mlflow.yml: server.mlflow_registry_uri is at {registry.netloc}, the tracking server at {server.netloc}, "
-            "so the authorization header would go to both. Remove mlflow_registry_uri."
+            f"The authorization header is for the tracking server at {server}, but a request would take it to "
+            f"{_origin(url)}: see mlflow_registry_uri in mlflow.yml, the artifact location of the MLflow experiment, "
+            "or where the server redirects to."
         )
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port of a URL, without the user and password that may be in it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
+
+def _refuse_plain_http(provider: RequestHeaderProviderWithKedroContext) -> None:
+    """Refuse to send the header unencrypted to another machine."""
+    server = urlsplit(mlflow.get_tracking_uri())
     host = server.hostname or ""
     if server.scheme == "http" and host not in (*_LOOPBACK, provider.params.get("allow_http")):
         raise AuthorizationError(

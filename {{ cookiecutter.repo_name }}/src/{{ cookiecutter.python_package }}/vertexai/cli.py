@@ -5,7 +5,7 @@ from typing import Any
 import click
 from kedro.framework.cli.utils import LazyGroup
 
-from ..errors import AuthorizationError, UserError, launch_extra
+from ..errors import AuthorizationError, UserError, launch_extra, shown
 
 # Command → its line in the listing. The command itself is ``command`` in the module of its name below ``commands``.
 COMMANDS = {
@@ -15,6 +15,7 @@ COMMANDS = {
     "doctor": "Look for what would go wrong on Vertex AI before it does; exit with 1 if there is something.",
     "upload-data": "Copy the raw data of a pipeline from this machine to the bucket, from where its steps fetch it.",
     "run-once": "Launch a pipeline on Vertex AI, once.",
+    "resume": "Launch a job that runs what an earlier one has not finished, with today's code and image.",
     "schedule": "Make the schedules on Vertex AI those of run_config.schedules.",
     "list-pipelines": "List this project's pipeline jobs in this environment, newest first.",
     "status": "Show how far a job has come.",
@@ -46,7 +47,9 @@ class _Commands(LazyGroup):
         try:
             return super().invoke(ctx)
         except (UserError, AuthorizationError) as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(shown(str(error))) from None
+        except click.UsageError as error:  # it quotes what was typed, which in CI may be somebody else's
+            raise click.UsageError(shown(error.format_message()), error.ctx) from None
 
 
 @click.group(

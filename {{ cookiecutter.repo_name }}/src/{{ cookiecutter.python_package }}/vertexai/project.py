@@ -184,6 +184,10 @@ class Project:
         """See ``Configuration.resolved_at_start``."""
         return self.configuration.resolved_at_start(literal(self.params))
 
+    def marked(self, name: str) -> dict[str, Any]:
+        """See ``Configuration.marked``."""
+        return self.configuration.marked(name, literal(self.params))
+
     @property
     def mlflow_tracking_uri(self) -> str:
         """``server.mlflow_tracking_uri`` of ``mlflow.yml``; MLflow's own default if it is not there."""

@@ -16,17 +16,19 @@ from typing import Any
 import mlflow
 from kedro.framework.context import KedroContext
 from kedro.framework.session import KedroSession
-from mlflow.entities import Run
+from mlflow.entities import Param, Run
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
-from ..errors import AuthorizationError, UserError
+from ..errors import AuthorizationError, UserError, masked, shown
 from . import contract
-from .contract.job import JobIdentity, MlflowRun
+from .contract.job import JobIdentity, MlflowRun, PipelineJob
 
 # The job's end, as KFP's PipelineTaskFinalStatus names it → MLflow's run status.
 _RUN_STATUS = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
 # In Vertex AI's words: "The DAG failed because some tasks failed. The failed tasks are: [train, plot]."
+# How many metrics one request may log.
+_AT_ONCE = 1000
 _FAILED_TASKS = re.compile(r"failed tasks are: \[([^\]]*)\]")
 
 
@@ -59,24 +61,34 @@ def is_enabled(context: KedroContext, pipeline: str) -> bool:
     return config is not None and not set(pipeline.split(",")) <= set(config.tracking.disable_tracking.pipelines)
 
 
-def start(job: JobIdentity, image: str) -> str:
+def start(job: JobIdentity, image: str, resumed: JobIdentity | None = None, params: Iterable[str] = ()) -> str:
     """Create the job's run, or find it if this is a retry.
 
     Args:
         job: the pipeline job.
         image: container image of the steps. It becomes a tag if it is named by digest.
+        resumed: the job that this one resumes. Its run's metrics are copied.
+        params: names of the MLflow params of that run that are copied too; so is what is below them.
 
     Returns:
         Where a person looks at the run.
     """
-    run = _find(job.name)
+    run = _find(job)
     if run is None:
         tags = {contract.JOB_NAME_TAG: job.name, contract.JOB_ID_TAG: job.id, contract.JOB_URL_TAG: job.url}
         if contract.is_digest(image):
             tags[contract.IMAGE_TAG] = image
         if commit := os.environ.get(contract.REVISION_VARIABLE):
             tags[MLFLOW_GIT_COMMIT] = commit
+        earlier = _find(resumed) if resumed else None
+        if earlier:
+            tags |= {
+                contract.RESUMED_TAG: resumed.name if resumed else "",
+                contract.RESUMED_RUN_TAG: earlier.info.run_id,
+            }
         run = mlflow.start_run(run_name=job.name, tags=tags)
+        if earlier:
+            _copy(earlier, run, tuple(params))
         _detach()
     return _run_url(run)
 
@@ -88,7 +100,7 @@ def active(job: JobIdentity) -> Iterator[Run]:
     Raises:
         RuntimeError: when the job has no run.
     """
-    run = _find(job.name)
+    run = _find(job)
     if run is None:
         raise RuntimeError(f"No MLflow run has the tag {contract.JOB_NAME_TAG}={job.name}; mlflow-start-run makes it.")
     mlflow.start_run(run_id=run.info.run_id)
@@ -108,7 +120,7 @@ def finish(job: JobIdentity, status: Mapping[str, Any]) -> str | None:
     Returns:
         The MLflow run status, or None if the job has no run.
     """
-    run = _find(job.name)
+    run = _find(job)
     if run is None:
         return None
     client = mlflow.MlflowClient()
@@ -135,7 +147,7 @@ def settle(job: JobIdentity, state: str, error: str) -> str | None:
     Returns:
         The MLflow run status that it has now, or None if the job has no run, or one that had ended.
     """
-    run = _find(job.name)
+    run = _find(job)
     status = {"state": state, "error": {"message": error}}
     return finish(job, status) if run and run.info.status == "RUNNING" else None
 
@@ -148,7 +160,7 @@ def how_it_ended(job: JobIdentity, status: Mapping[str, Any], tracked: bool) -> 
         status: see ``finish``.
         tracked: whether the job has a run, whose tags name the node that failed. Without a run, it is the task.
     """
-    run = _find(job.name) if tracked else None
+    run = _find(job) if tracked else None
     tags = run.data.tags if run else {}
     known = {name: tags.get(name, "") for name in (contract.FAILED_NODE_TAG, contract.ERROR_TAG)}
     if status["state"] not in ("SUCCEEDED", "CANCELLED"):
@@ -159,14 +171,14 @@ def how_it_ended(job: JobIdentity, status: Mapping[str, Any], tracked: bool) -> 
     }  # fmt: skip
 
 
-def runs_of(jobs: Iterable[str]) -> dict[str, MlflowRun]:
+def runs_of(jobs: Iterable[PipelineJob]) -> dict[str, MlflowRun]:
     """Job name → its run; without the jobs that have none."""
     found = {}
-    for name in jobs:
-        if run := _find(name):
+    for job in jobs:
+        if run := _find(job.identity):
             tags = run.data.tags
             said = (tags.get(contract.FAILED_NODE_TAG, ""), tags.get(contract.ERROR_TAG, ""))
-            found[name] = MlflowRun(run.info.status, _run_url(run), *said)
+            found[job.name] = MlflowRun(run.info.status, _run_url(run), *said)
     return found
 
 
@@ -208,23 +220,41 @@ def delete_tags(run: Run, *names: str) -> None:
 
 
 def error_text(text: str) -> str:
-    """An error as a tag may have it."""
-    return text[:MAX_TAG_VAL_LENGTH]
+    """An error as a tag may have it: whoever may look at the run sees it."""
+    return shown(text)[:MAX_TAG_VAL_LENGTH]
+
+
+def _copy(earlier: Run, run: Run, params: tuple[str, ...]) -> None:
+    """Copy the metrics of a run with their history, and these params of it."""
+    client = mlflow.MlflowClient()
+    metrics = [point for name in earlier.data.metrics for point in client.get_metric_history(earlier.info.run_id, name)]
+    found = earlier.data.params.items()
+    kept = [Param(name, value) for name, value in found if any(f"{name}.".startswith(f"{one}.") for one in params)]
+    for first in range(0, len(metrics), _AT_ONCE):
+        client.log_batch(run.info.run_id, metrics=metrics[first : first + _AT_ONCE])
+    for first in range(0, len(kept), 100):
+        client.log_batch(run.info.run_id, params=kept[first : first + 100])
 
 
 def _message(status: Mapping[str, Any]) -> str:
     return str(status.get("error", {}).get("message", ""))
 
 
-def _find(job_name: str) -> Run | None:
+def _find(job: JobIdentity) -> Run | None:
+    """The run of a job, by its name, which other projects and regions may have as well, and all else that is known."""
+    known = {contract.JOB_NAME_TAG: job.name, contract.JOB_ID_TAG: job.id}
+    for value in known.values():
+        if not re.fullmatch(r"[\w.-]*", value):
+            raise UserError(f"{value!r} cannot be the name or number of a pipeline job.")
+    filter_ = " AND ".join(f"tags.{tag} = '{value}'" for tag, value in known.items() if value)
     # kedro-mlflow has set the experiment, and search_runs looks in that one.
-    runs = mlflow.search_runs(filter_string=f"tags.{contract.JOB_NAME_TAG} = '{job_name}'", output_format="list")
-    return runs[0] if runs else None
+    runs = mlflow.search_runs(filter_string=filter_, output_format="list")
+    return next((run for run in runs if job.may_be_at(run.data.tags.get(contract.JOB_URL_TAG, ""))), None)
 
 
 def _run_url(run: Run) -> str:
     """Where a person looks at a run: its page if the store is a server, otherwise the store and the run's id."""
-    uri = mlflow.get_tracking_uri()
+    uri = masked(mlflow.get_tracking_uri())
     if uri.startswith("http"):
         return f"{uri.rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
     return f"{uri} run {run.info.run_id}"

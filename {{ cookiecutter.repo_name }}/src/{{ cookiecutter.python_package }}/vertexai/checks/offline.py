@@ -74,7 +74,8 @@ def _data(project: Project, plan: Plan) -> str:
     found = "; ".join(known) or "no raw data"
     if missing:
         raise UserError(f"{missing} ({found})" if known else missing)
-    if doubts := [*plan.warnings, *doubtful, *changed(project, plan)]:
+    said = set(project.warnings)  # by the line about the configuration
+    if doubts := [*(doubt for doubt in plan.warnings if doubt not in said), *doubtful, *changed(project, plan)]:
         raise Doubt(" ".join(doubts) + f" ({found})" * bool(known))
     return found
 

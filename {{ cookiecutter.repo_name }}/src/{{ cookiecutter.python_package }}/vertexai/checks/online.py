@@ -9,12 +9,15 @@ from ...errors import UserError
 from .. import tracking
 from ..cloud.client import Vertex
 from ..cloud.rest import call, whoami
+from ..image import is_googles
 from ..project import Project
 from .check import Check, check
 
 # Seconds for which a failing call is tried again. They are few, because somebody waits at a terminal.
 _PATIENCE = 10.0
-_ACT_AS = "iam.serviceAccounts.actAs"
+# What an identity may do with the steps' service account → the role that lets it.
+_ACT_AS = ("iam.serviceAccounts.actAs", "roles/iam.serviceAccountUser")
+_MINT = ("iam.serviceAccounts.getOpenIdToken", "roles/iam.serviceAccountOpenIdTokenCreator")
 _STORAGE = ["storage.objects.create", "storage.objects.get", "storage.objects.list"]
 _MANIFESTS = ", ".join(
     f"application/vnd.{kind}+json"
@@ -42,10 +45,10 @@ def _google(project: Project) -> Iterator[Check]:
     yield check("Vertex AI", lambda: _vertex(project))
     impersonated = None
     if account:
-        yield check("may act as", lambda: _may_act_as(account))
-        impersonates = check("impersonates", lambda: whoami(account))
-        yield impersonates
-        impersonated = account if impersonates.ok else None
+        yield check("may act as", lambda: _may(account, *_ACT_AS))
+        yield check("ID tokens", lambda: _may(account, *_MINT))
+        # Launching needs no access token of the account. Who can get one also learns what the account may do.
+        impersonated = account if check("impersonates", lambda: whoami(account)).ok else None
     if root:
         yield check("bucket", lambda: _bucket(root, impersonated))
     yield check("image pushed", lambda: _image_pushed(run_config.image))
@@ -56,12 +59,12 @@ def _vertex(project: Project) -> str:
     return f"{project.target.api_endpoint} answers"
 
 
-def _may_act_as(account: str) -> str:
+def _may(account: str, permission: str, role: str) -> str:
     url = f"https://iam.googleapis.com/v1/projects/-/serviceAccounts/{account}:testIamPermissions"
     refusals = {404: f"There is no service account {account}. Correct run_config.service_account."}
-    answer = call("POST", url, refusals, json={"permissions": [_ACT_AS]})
-    if _ACT_AS not in answer.json().get("permissions", []):
-        raise UserError(f"Grant this identity roles/iam.serviceAccountUser on {account}.")
+    answer = call("POST", url, refusals, json={"permissions": [permission]})
+    if permission not in answer.json().get("permissions", []):
+        raise UserError(f"Grant this identity {role} on {account}.")
     return account
 
 
@@ -84,7 +87,7 @@ def _bucket(root: str, account: str | None) -> str:
 
 def _image_pushed(image: str) -> str:
     host, _, path = image.partition("/")
-    if not host.endswith((".pkg.dev", "gcr.io")):
+    if not is_googles(host):
         return f"{image} is not in a registry of Google's, so doctor did not look for it"
     name, _, reference = path.partition("@") if "@" in path else path.partition(":")
     url = f"https://{host}/v2/{name}/manifests/{reference or 'latest'}"

@@ -1,8 +1,10 @@
 """Vertex AI's message about a pipeline job → ``PipelineJob`` with its tasks."""
 
 import re
+from typing import Any
 
 from google.cloud.aiplatform_v1 import types
+from google.protobuf import json_format
 
 from ..contract.job import PipelineJob, State, TaskRun, log_url
 from .request import PIPELINE
@@ -26,6 +28,7 @@ def job_of(job: types.PipelineJob) -> PipelineJob:
         error=job.error.message,
         labels=dict(job.labels),
         run_context=job.job_detail.pipeline_run_context.name,
+        spec=json_format.MessageToDict(types.PipelineJob.pb(job).pipeline_spec),
         tasks={task.name: task for task in tasks},
     )
 
@@ -50,6 +53,16 @@ def _task(detail: types.PipelineTaskDetail) -> TaskRun:
         attempt=max(len(containers), int(state == State.RUNNING)),
         seconds=seconds,
         error=detail.error.message,
-        outputs={"parameters": outputs},
+        outputs={"parameters": outputs, "artifacts": _artifacts(detail)},
         containers=tuple(containers),
     )
+
+
+def _artifacts(detail: types.PipelineTaskDetail) -> dict[str, Any]:
+    """Key of an output artifact → its ``uri`` and ``metadata``."""
+    found = types.PipelineTaskDetail.pb(detail).outputs
+    return {
+        key: {"uri": item.artifacts[0].uri, "metadata": json_format.MessageToDict(item.artifacts[0].metadata)}
+        for key, item in found.items()
+        if item.artifacts
+    }

@@ -8,7 +8,7 @@ from typing import Any
 import requests
 from google.api_core.exceptions import GoogleAPICallError, RetryError
 
-from ...auth.credentials import GoogleAuthError, advice_for, is_switched_off
+from ...auth.credentials import GoogleAuthError, advice_for, is_switched_off, reason
 from ...errors import UserError
 from ..settings.models import Target
 
@@ -34,7 +34,7 @@ def explained(target: Target, what: str = "") -> Iterator[None]:
     except GoogleAPICallError as error:
         raise UserError(_refusal(error, target, what)) from None
     except GoogleAuthError as error:
-        raise UserError(f"{advice_for(error)} ({brief(error)})") from None
+        raise UserError(f"{advice_for(error)} ({reason(error)})") from None
     except requests.RequestException as error:
         raise UserError(f"{target.api_endpoint} is unreachable. Check network and region. ({brief(error)})") from None
 

@@ -25,7 +25,7 @@ from ..contract.job import PipelineJob, TaskRun
 from ..settings.models import Target
 from .answers import job_of
 from .api_errors import brief, explained
-from .request import FINGERPRINT, Request
+from .request import FINGERPRINT, Request, check_job_id
 
 _TIMEOUT = 60.0  # seconds to wait for one answer
 _PATIENCE = 90.0  # seconds for which a call that fails is tried again
@@ -216,6 +216,7 @@ class Vertex:
         return _parsed(types.Schedule, {**schedule, "createPipelineJobRequest": launch})
 
     def _job_name(self, job_id: str) -> str:
+        check_job_id(job_id)  # it becomes a part of the address
         return f"{self._parent}/pipelineJobs/{job_id}"
 
     def _calling(self, **retry: Any) -> dict[str, Any]:

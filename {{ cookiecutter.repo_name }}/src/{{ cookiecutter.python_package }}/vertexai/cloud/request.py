@@ -1,6 +1,6 @@
 """Compiled spec and settings → the request for a pipeline job, in the JSON of Vertex AI's REST API.
 
-What ``run-once --dry-run`` prints is exactly what is sent.
+What ``run-once --dry-run`` prints is what is sent, but for what looks like a secret.
 https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.pipelineJobs
 """
 
@@ -91,7 +91,7 @@ def check_job_id(job_id: str) -> None:
     """
     if not _JOB_ID.fullmatch(job_id):
         raise UserError(
-            f"--job-id {job_id}: use at most 127 lower-case letters, digits and hyphens, and begin with a letter."
+            f"{job_id} is not a job id: use up to 127 lower-case letters, digits and hyphens, and begin with a letter."
         )
 
 
@@ -100,4 +100,4 @@ def label_value(text: str) -> str:
     value = re.sub(r"[^a-z0-9_-]", "-", text.lower())[:63]
     if value == text:
         return value
-    return f"{value[:54]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f"{value[:54]}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"

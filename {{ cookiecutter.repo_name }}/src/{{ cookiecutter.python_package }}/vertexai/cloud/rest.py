@@ -46,7 +46,7 @@ def whoami(account: str | None = None) -> str:
     """Ask Google for the e-mail address of the ambient identity, by getting a token for it.
 
     Args:
-        account: service account to impersonate first, as the IAM header provider does.
+        account: service account to impersonate first.
 
     Raises:
         UserError: when there are no credentials, Google refuses them, or they may not impersonate the account.
@@ -54,6 +54,4 @@ def whoami(account: str | None = None) -> str:
     try:
         return credentials.whoami(account)
     except GoogleAuthError as error:
-        if account and ("403" in str(error) or "denied" in str(error)):
-            raise UserError(f"Grant this identity roles/iam.serviceAccountTokenCreator on {account}.") from None
         raise UserError(f"{advice_for(error)} ({type(error).__name__})") from None

@@ -1,8 +1,7 @@
 """Raw data on this machine → the bucket, below its hash, so that what is there already is not sent again."""
 
-import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ from fsspec.callbacks import Callback
 
 from ...errors import UserError
 from ..contract import is_local
+from ..contract.hashes import files_at, sha256_of
 from ..settings.models import UploadedData
 
 _HEADER = """\
@@ -30,8 +30,7 @@ class LocalData:
     @cached_property
     def files(self) -> dict[str, Path]:
         """Name below the folder that this lies in → file, sorted; empty if there is nothing."""
-        found = sorted(self.path.rglob("*")) if self.path.is_dir() else [self.path]
-        return {path.relative_to(self.path.parent).as_posix(): path for path in found if path.is_file()}
+        return {path.relative_to(self.path.parent).as_posix(): path for path in files_at(self.path)}
 
     @property
     def bytes(self) -> int:
@@ -41,10 +40,7 @@ class LocalData:
     @cached_property
     def sha256(self) -> str:
         """The hash of the file; of a folder, the hash of its files' relative paths and hashes."""
-        if not self.path.is_dir():
-            return _sha256(self.path)
-        lines = [f"{_sha256(path)}  {path.relative_to(self.path).as_posix()}\n" for path in self.files.values()]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return sha256_of(self.path)
 
     def is_what(self, uploaded: UploadedData) -> bool:
         """Whether this is what was uploaded. Only what has the same size is hashed, because that takes time."""
@@ -145,6 +141,18 @@ class _File(Callback):
         self.absolute_update(self._bytes)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def missing(places: Iterable[str]) -> list[str]:
+    """Those of these paths and URIs at which there is nothing.
+
+    Raises:
+        UserError: when a file system cannot be asked.
+    """
+    found = []
+    for place in places:
+        try:
+            fs, path = fsspec.url_to_fs(place)
+            if not fs.exists(path):
+                found.append(place)
+        except Exception as error:
+            raise UserError(f"{place} cannot be looked at: {type(error).__name__}: {error}") from error
+    return found

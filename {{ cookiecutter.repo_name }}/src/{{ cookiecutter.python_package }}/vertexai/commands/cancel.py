@@ -4,7 +4,7 @@ import click
 
 from ..cloud.client import Vertex
 from ..contract.job import State
-from . import options
+from . import options, say
 from .follow import exit_code, follow
 
 
@@ -19,7 +19,7 @@ def command(environment: options.Environment, job: str) -> None:
     vertex = Vertex(environment.project().target)
     there = vertex.get(job)
     if there.has_ended:
-        click.echo(f"Job {job} has already ended: {there.state}")
+        say(f"Job {job} has already ended: {there.state}")
         return
     vertex.cancel(job)
     ended = follow(environment, vertex, job)

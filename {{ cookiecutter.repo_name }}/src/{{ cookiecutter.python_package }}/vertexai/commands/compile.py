@@ -6,7 +6,7 @@ import click
 
 from ..checks.data import sources
 from ..compile.spec import write_spec
-from . import options
+from . import options, say
 
 
 @click.command("compile")
@@ -24,6 +24,6 @@ def command(chosen: options.Chosen, image: str | None, output: Path) -> None:
     chosen.environment.warn(
         [*chosen.plan.warnings, *chosen.project.left_behind, *doubtful, *([missing] if missing else [])]
     )
-    click.echo(f"{output}: pipeline {spec['pipelineInfo']['name']}, {len(spec['deploymentSpec']['executors'])} tasks")
+    say(f"{output}: pipeline {spec['pipelineInfo']['name']}, {len(spec['deploymentSpec']['executors'])} tasks")
     for line in known:
-        click.echo(line)
+        say(line)

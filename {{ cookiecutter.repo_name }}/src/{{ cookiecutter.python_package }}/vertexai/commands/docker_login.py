@@ -4,7 +4,7 @@ import click
 
 from ...auth.credentials import access_token
 from ..image import login, registry_of
-from . import options
+from . import options, say
 
 
 @click.command("docker-login")
@@ -17,4 +17,4 @@ def command(environment: options.Environment, image: str | None) -> None:
     """
     registry = registry_of(image or environment.project().image)
     login(registry, access_token())
-    click.echo(f"docker is logged in to {registry}")
+    say(f"docker is logged in to {registry}")

@@ -1,6 +1,5 @@
 """``kedro vertexai doctor``"""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -9,7 +8,7 @@ import click
 from ..checks.check import Check
 from ..checks.offline import offline as offline_checks
 from ..checks.online import online as online_checks
-from . import options
+from . import options, say, say_json
 
 
 @click.command("doctor")
@@ -24,7 +23,7 @@ def command(chosen: options.Chosen, offline: bool, style: str) -> None:
         if style == "table":
             _show(check)
     if style == "json":
-        click.echo(json.dumps([asdict(check) for check in checks], indent=2))
+        say_json([asdict(check) for check in checks])
     click.get_current_context().exit(0 if all(check.ok for check in checks) else 1)
 
 
@@ -36,9 +35,10 @@ def _checks(chosen: options.Chosen, offline: bool) -> Iterator[Check]:
     if not offline and can_ask:
         yield from online_checks(chosen.project)
     elif not offline:
-        click.echo("Google and MLflow were not asked. Correct the lines above first.", err=True)
+        say("Google and MLflow were not asked. Correct the lines above first.", err=True)
 
 
 def _show(check: Check) -> None:
-    mark = click.style("!", fg="yellow") if check.doubtful else click.style("✓", fg="green")
-    click.echo(f"{mark if check.ok else click.style('✗', fg='red')} {check.name:<14} {check.said}")
+    mark, colour = ("!", "yellow") if check.doubtful else ("✓", "green") if check.ok else ("✗", "red")
+    say(mark, colour, nl=False)
+    say(f" {check.name:<14} {check.said}")

@@ -4,8 +4,10 @@ import click
 
 from ...errors import PLACEHOLDER, UserError, not_filled_in
 from ..image import registry_of, repository_of
-from . import options
+from . import options, say
 
+# What CI needs and anybody may know. The rest of globals.yml, secrets that it resolves for instance, is not printed.
+_FACTS = ("project_id", "region", "bucket", "artifact_registry", "service_account")
 _FOR_CI = ("ci_service_account", "workload_identity_provider")
 
 
@@ -14,22 +16,18 @@ _FOR_CI = ("ci_service_account", "workload_identity_provider")
 def command(environment: options.Environment) -> None:
     """Print what globals.yml says about the cloud, as lines of name=value for CI.
 
-    The image, its repository and its registry are printed as well.
+    Only what CI needs is printed, with the image, its repository and its registry.
     """
     project = environment.project()
     project.refuse_placeholders("mlflow", "vertexai")
     image = project.image
-    facts = {
-        **project.config("globals"),
-        "image": image,
-        "repository": repository_of(image),
-        "registry": registry_of(image),
-    }
+    facts = {name: value for name, value in project.config("globals").items() if name in (*_FACTS, *_FOR_CI)}
+    facts |= {"image": image, "repository": repository_of(image), "registry": registry_of(image)}
     for name, value in facts.items():
         if PLACEHOLDER.search(str(value)):
             if name in _FOR_CI:
                 raise UserError(f"{not_filled_in([f'globals.yml: {name}: {value}'])}. This fills it in: make bootstrap")
             continue
-        if "\n" in str(value):
-            raise UserError(f"globals.yml: {name} must be a single line.")
-        click.echo(f"{name}={value}")
+        if not str(value).isprintable():
+            raise UserError(f"globals.yml: {name} must be a single line, without control characters.")
+        say(f"{name}={value}")

@@ -1,12 +1,11 @@
 """Following a job on the terminal and telling how it ended, for the commands that do."""
 
-import click
-
 from ...errors import UserError
 from .. import tracking
 from ..cloud.client import Vertex
-from ..contract.job import JobIdentity, MlflowRun, PipelineJob
+from ..contract.job import MlflowRun, PipelineJob
 from ..show.progress import progress
+from . import say
 from .options import Environment
 
 
@@ -18,16 +17,16 @@ def follow(environment: Environment, vertex: Vertex, job_id: str) -> PipelineJob
     """
     try:
         with progress() as show:
-            job = vertex.follow(job_id, show, lambda trouble: click.secho(f"Looking again: {trouble}", err=True))
+            job = vertex.follow(job_id, show, lambda trouble: say(f"Looking again: {trouble}", err=True))
     except KeyboardInterrupt:
-        click.echo(f"\nThe job goes on. Follow it with: {environment.kedro} status {job_id} --wait-for-completion")
-        click.echo(f"Stop it with: {environment.kedro} cancel {job_id}")
+        say(f"\nThe job goes on. Follow it with: {environment.kedro} status {job_id} --wait-for-completion")
+        say(f"Stop it with: {environment.kedro} cancel {job_id}")
         return None
     show_failures(job)
     settle(environment, job)
     if job.mlflow_run:
-        click.echo(f"MLflow: {job.mlflow_run}")
-    click.secho(f"{job.name}: {job.state}", fg="green" if job.succeeded else "red")
+        say(f"MLflow: {job.mlflow_run}")
+    say(f"{job.name}: {job.state}", colour="green" if job.succeeded else "red")
     return job
 
 
@@ -41,22 +40,22 @@ def exit_code(job: PipelineJob | None) -> int:
 def show_failures(job: PipelineJob) -> None:
     """Print each failed task with its error and the address of its log; the job's own error if no task has failed."""
     for task in job.failed_tasks:
-        click.secho(f"\n{task.name} failed: {task.error}", fg="red")
+        say(f"\n{task.name} failed: {task.error}", colour="red")
         if task.log:
-            click.echo(f"Its log: {task.log}")
+            say(f"Its log: {task.log}")
     if job.error and not job.failed_tasks:
-        click.secho(f"\n{job.error}", fg="red")
+        say(f"\n{job.error}", colour="red")
 
 
-def mlflow_runs(environment: Environment, names: list[str]) -> dict[str, MlflowRun]:
+def mlflow_runs(environment: Environment, jobs: list[PipelineJob]) -> dict[str, MlflowRun]:
     """Job name → its MLflow run; none of them, and a warning, when MLflow does not answer."""
-    if not names:
+    if not jobs:
         return {}
     try:
         with tracking.connected(environment.path, environment.env):
-            return tracking.runs_of(names)
+            return tracking.runs_of(jobs)
     except UserError as error:
-        click.secho(f"MLflow runs are not shown. {error}", fg="yellow", err=True)
+        say(f"MLflow runs are not shown. {error}", colour="yellow", err=True)
         return {}
 
 
@@ -66,10 +65,10 @@ def settle(environment: Environment, job: PipelineJob) -> None:
         return
     try:
         with tracking.connected(environment.path, environment.env):
-            status = tracking.settle(JobIdentity(job.name, "", job.resource_name), job.state, job.error)
+            status = tracking.settle(job.identity, job.state, job.error)
     except UserError as error:
-        click.secho(f"The MLflow run could not be ended. {error}", fg="yellow", err=True)
-        click.secho(f"Try again with: {environment.kedro} status {job.name}", fg="yellow", err=True)
+        say(f"The MLflow run could not be ended. {error}", colour="yellow", err=True)
+        say(f"Try again with: {environment.kedro} status {job.name}", colour="yellow", err=True)
         return
     if status:
-        click.echo(f"The job's exit task did not run, so its MLflow run was ended now: {status}.", err=True)
+        say(f"The job's exit task did not run, so its MLflow run was ended now: {status}.", err=True)

@@ -1,14 +1,11 @@
 """``kedro vertexai list-pipelines``"""
 
-import json
-
 import click
-from rich.console import Console
 
 from ..cloud.client import Vertex
 from ..cloud.request import labels_of
 from ..show import tables
-from . import options
+from . import console, options, say_json
 from .follow import mlflow_runs
 
 
@@ -21,8 +18,8 @@ def command(environment: options.Environment, pipeline: str | None, limit: int, 
     """List this project's pipeline jobs in this environment, newest first."""
     project = environment.project()
     jobs = Vertex(project.target).jobs(labels_of(project.package_name, environment.env, pipeline), limit)
-    found = mlflow_runs(environment, [job.name for job in jobs])
+    found = mlflow_runs(environment, jobs)
     if style == "json":
-        click.echo(json.dumps([tables.job_as_dict(job, found.get(job.name)) for job in jobs], indent=2))
+        say_json([tables.job_as_dict(job, found.get(job.name)) for job in jobs])
     else:
-        Console().print(tables.jobs_as_table(jobs, found))
+        console().print(tables.jobs_as_table(jobs, found))

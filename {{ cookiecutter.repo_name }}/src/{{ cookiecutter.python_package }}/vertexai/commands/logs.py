@@ -4,7 +4,7 @@ import click
 
 from ..cloud.client import Vertex
 from ..cloud.logs import read_logs
-from . import options
+from . import options, say
 
 
 @click.command("logs")
@@ -18,4 +18,4 @@ def command(environment: options.Environment, job: str, step: str | None) -> Non
     """
     target = environment.project().target
     for line in read_logs(target.project_id, Vertex(target).get(job), step):
-        click.echo(f"{line.time[:19]} {line.severity:<8} {line.task}: {line.text}")
+        say(f"{line.time[:19]} {line.severity:<8} {line.task}: {line.text}")

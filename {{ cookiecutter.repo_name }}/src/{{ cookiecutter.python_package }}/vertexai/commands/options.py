@@ -1,7 +1,8 @@
 """Options and arguments that commands share, and what a command gets for them."""
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,18 @@ from typing import Any
 import click
 import yaml
 from kedro.framework.cli.utils import _split_load_versions, _split_params, split_node_names, split_string
+from omegaconf.errors import OmegaConfBaseException
 
-from ...errors import launch_extra
+from ...errors import UserError, launch_extra
+from ..cloud.upload import missing
 from ..compile.plan import Plan, plan_pipeline
-from ..compile.spec import Spec
+from ..compile.resume import resume, told
+from ..compile.spec import Spec, default_params
+from ..contract import START_TASK, merged
+from ..contract.catalog import Catalog
+from ..contract.job import PipelineJob
 from ..project import Project
+from . import say
 
 Command = Callable[..., None]
 
@@ -32,12 +40,15 @@ class Environment:
 
     def project(self, params: dict[str, Any] | None = None, conf_source: str | None = None) -> Project:
         """The project, read in that environment with these runtime parameters."""
-        return Project(self.path, self.env, params, conf_source)
+        project = Project(self.path, self.env, params, conf_source)
+        if self.env:
+            os.environ["KEDRO_ENV"] = self.env  # the configuration may take it, as run_config.root does
+        return project
 
     def warn(self, warnings: Iterable[str]) -> None:
         """Print warnings to stderr."""
         for warning in warnings:
-            click.secho(f"Warning: {warning}", fg="yellow", err=True)
+            say(f"Warning: {warning}", colour="yellow", err=True)
 
 
 @dataclass(frozen=True)
@@ -51,11 +62,24 @@ class Chosen:
     load_versions: Mapping[str, str] = field(default_factory=dict)
     is_async: bool = False
     allow_unused: bool = False
+    resumes: PipelineJob | None = None
+    again: Sequence[str] = ()
 
     @functools.cached_property
     def plan(self) -> Plan:
-        """Its plan."""
-        return plan_pipeline(self.project, self.pipeline, self.selection, self.allow_unused)
+        """Its plan; of a job that resumes another one, what is still to be done.
+
+        Raises:
+            UserError: also when something is gone that the earlier job has made.
+        """
+        whole = plan_pipeline(self.project, self.pipeline, self.selection, self.allow_unused)
+        if not self.resumes:
+            return whole
+        plan = resume(whole, self.resumes, self.again, Catalog(self.project.config("catalog"), "catalog.yml").entry)
+        if gone := missing(plan.must_exist):
+            nodes = ",".join(sorted({plan.must_exist[place] for place in gone}))
+            raise UserError(f"Gone since job {self.resumes.name}: {', '.join(gone)}. Make it again: --from {nodes}")
+        return plan
 
     def compile(self, image: str | None = None, cache_here: bool = False) -> Spec:
         """Its spec, with another image of the steps if one is given; see ``compile_pipeline``."""
@@ -63,6 +87,39 @@ class Chosen:
         with launch_extra():
             from ..compile.compiler import compile_pipeline
         return compile_pipeline(self.project, self.plan, image, self.load_versions, self.is_async, cache_here)
+
+
+def chosen_again(environment: Environment, job: PipelineJob, params: dict[str, Any], again: Sequence[str]) -> Chosen:
+    """What an earlier job was told to run, to be resumed.
+
+    Args:
+        environment: the environment.
+        job: the job, with its spec.
+        params: runtime parameters that count before those of the job.
+        again: nodes that run again although they have finished.
+
+    Raises:
+        UserError: when it was launched in another environment, or by another version of this project.
+    """
+    before = told(job).get(START_TASK)
+    if not before or any(not step.fingerprint for step in told(job).values() if step.nodes):
+        raise UserError(f"Job {job.name} cannot be resumed: its spec does not tell what its steps depend on.")
+    if before.env != (environment.env or ""):
+        cure = f"-e {before.env}" if before.env else "no -e"
+        raise UserError(f"Job {job.name} was launched in another environment. Resume it with {cure}.")
+    given = default_params(job.spec)
+    project = environment.project(merged(given, params), before.conf_source or None)
+    return Chosen(
+        environment,
+        project,
+        before.pipeline,
+        before.selection,
+        before.load_versions,
+        before.is_async,
+        allow_unused=True,
+        resumes=job,
+        again=again,
+    )
 
 
 # Which part of a pipeline: names and meaning are those of `kedro run`, keys those of Kedro's Pipeline.filter.
@@ -81,7 +138,7 @@ def _parse_params(ctx: click.Context, param: click.Parameter, value: str) -> Any
     """Runtime parameters as Kedro reads them; of a value that is no YAML, Kedro would show a traceback."""
     try:
         return _split_params(ctx, param, value)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
         said = " ".join(str(error).split())
         raise click.BadParameter(f"{value!r} has a value that is not well-formed YAML ({said}).", ctx, param) from None
 
@@ -94,6 +151,13 @@ _NOT_ONLY_MISSING = (
 image = click.option("-i", "--image", help="Container image of the steps.  [default: run_config.image]")
 params = click.option(
     "--params", default="", callback=_parse_params, help="Runtime parameters as for kedro run: a=1,b.c=x"
+)
+again = click.option(
+    "--from",
+    "again",
+    default="",
+    callback=split_node_names,
+    help="Nodes to run again although they have finished.  a,b",
 )
 job = click.argument("job")
 wait_for_completion = click.option(

@@ -1,10 +1,11 @@
 """``kedro vertexai plan``"""
 
+from dataclasses import asdict
+
 import click
-from rich.console import Console
 
 from ..show import tables
-from . import options
+from . import console, options, say, say_json
 
 
 @click.command("plan")
@@ -13,7 +14,9 @@ from . import options
 def command(chosen: options.Chosen, style: str) -> None:
     """Show the steps that a pipeline becomes: their nodes, inputs, outputs and resources."""
     if style == "table":
-        Console().print(tables.as_table(chosen.plan))
+        console().print(tables.as_table(chosen.plan))
+    elif style == "json":
+        say_json(asdict(chosen.plan))
     else:
-        click.echo(tables.as_mermaid(chosen.plan) if style == "mermaid" else tables.as_json(chosen.plan))
+        say(tables.as_mermaid(chosen.plan))
     chosen.environment.warn(chosen.plan.warnings)

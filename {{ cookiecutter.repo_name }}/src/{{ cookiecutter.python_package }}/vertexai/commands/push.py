@@ -3,7 +3,7 @@
 import click
 
 from ..image import build_and_push
-from . import options
+from . import options, say
 
 
 @click.command("push")
@@ -12,4 +12,4 @@ from . import options
 def command(environment: options.Environment, image: str | None) -> None:
     """Build the image of the steps, push it, and print its name by digest."""
     project = environment.project()
-    click.echo(build_and_push(project.path, image or project.image))
+    say(build_and_push(project.path, image or project.image))

@@ -8,20 +8,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from .. import image as images
 from .. import tracking
 from ..compile.spec import Spec, read_spec, tasks, with_params
 from ..contract.job import PipelineJob, State
 from ..local.containers import Containers
+from ..local.jobs import read_job
 from ..local.preloaded import Preloaded
 from ..local.processes import environment
 from ..local.scheduler import run_spec
 from ..project import tracking_uri
 from ..show import tables
 from ..show.progress import progress
-from . import options
+from . import console, options, say
 
 # What DuckDB and SQLite say about a file that another process has opened.
 _LOCKED = re.compile("could not set lock|database is locked", re.IGNORECASE)
@@ -36,6 +36,8 @@ _EXIT_CODES: dict[str, int] = {State.SUCCEEDED: 0, State.FAILED: 1, State.CANCEL
 )  # fmt: skip
 @click.option("--docker", is_flag=True, help="Run each step in its image, in a container, instead of a process.")
 @click.option("--cold", is_flag=True, help="Start Python anew for each step, as a container does.")
+@click.option("--resume", "job", help="Run what this job has not finished; only --params and --from change what runs.")
+@options.again
 @click.option("--profile", is_flag=True, help="At the end, show where the time of each step went.")
 @options.image
 @options.pass_chosen
@@ -45,6 +47,8 @@ def command(
     file: Path | None,
     docker: bool,
     cold: bool,
+    job: str | None,
+    again: list[str],
     profile: bool,
     image: str | None,
 ) -> None:
@@ -53,9 +57,14 @@ def command(
         raise click.UsageError("--spec runs a spec as it was compiled. Choose the part when you compile it.")
     if image and (file or not docker):
         raise click.UsageError("--image goes with --docker, and not with --spec, which names its images.")
+    if file and job:
+        raise click.UsageError("--resume compiles what is left of a job, so it does not go with --spec.")
+    folder = chosen.project.path / ".vertexai"
+    if job:
+        earlier = read_job(folder / job)
+        chosen = options.chosen_again(chosen.environment, earlier, chosen.project.params, again)
     project = chosen.project
     project.refuse_placeholders("mlflow")
-    folder = project.path / ".vertexai"
     started = time.monotonic()
     with _preloaded(chosen, folder, cold or docker) as preloaded, progress() as show:
         # The interpreter imports while this compiles.
@@ -63,7 +72,7 @@ def command(
         own = [task.name for task in tasks(spec) if task.container.get("env")]
         if preloaded and own:
             chosen.environment.warn([f"These start Python anew, with variables of their own: {', '.join(own)}."])
-        job = run_spec(
+        done = run_spec(
             spec,
             folder=folder,
             cwd=project.path,
@@ -74,9 +83,11 @@ def command(
             on_change=show,
         )
     if profile:
-        Console().print(tables.profile_as_table(job))
-    _tell(job, folder / job.name, time.monotonic() - started)
-    click.get_current_context().exit(_EXIT_CODES[job.state])
+        console().print(tables.profile_as_table(done))
+    _tell(done, folder / done.name, time.monotonic() - started)
+    if not done.succeeded:
+        say(f"To go on from there: {chosen.environment.kedro} run-local --resume {done.name}")
+    click.get_current_context().exit(_EXIT_CODES[done.state])
 
 
 @contextmanager
@@ -118,15 +129,15 @@ def _tell(job: PipelineJob, folder: Path, seconds: float) -> None:
     """Print how a job has ended, and where to look."""
     for task in job.failed_tasks:
         log = Path(task.log)
-        click.secho(f"\n{task.name} failed: {task.error}. Its last lines in {_shown(log)}:", fg="red")
-        click.echo(_tail(log))
+        say(f"\n{task.name} failed: {task.error}. Its last lines in {_shown(log)}:", colour="red")
+        say(_tail(log))
         if _LOCKED.search(_tail(log)):
-            click.echo("Two steps may have opened one file at the same time. To run them one by one: --max-workers 1")
+            say("Two steps may have opened one file at the same time. To run them one by one: --max-workers 1")
     if job.mlflow_run:
-        click.echo(f"MLflow: {job.mlflow_run}")
-    click.echo(f"Logs and artifacts: {_shown(folder)}")
-    click.echo(f"Took {seconds:.1f} s")
-    click.secho(f"{job.name}: {job.state}", fg="green" if job.succeeded else "red")
+        say(f"MLflow: {job.mlflow_run}")
+    say(f"Logs and artifacts: {_shown(folder)}")
+    say(f"Took {seconds:.1f} s")
+    say(f"{job.name}: {job.state}", colour="green" if job.succeeded else "red")
 
 
 def _tail(log: Path, lines: int = 15) -> str:

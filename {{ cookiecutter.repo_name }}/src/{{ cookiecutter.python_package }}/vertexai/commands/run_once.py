@@ -1,7 +1,7 @@
 """``kedro vertexai run-once``"""
 
 import functools
-import json
+from typing import Any
 
 import click
 
@@ -11,19 +11,35 @@ from ..cloud.client import Vertex
 from ..cloud.request import check_job_id, labels_of, make_request
 from ..contract.job import new_job_name
 from ..image import build_and_push, doubts
-from . import options
+from . import options, say, say_json
 from .follow import exit_code, follow
 
 
+def launching(command: options.Command) -> options.Command:
+    """Options of the commands that launch a job."""
+    for decorate in (
+        click.option("--yes", is_flag=True, help="With --auto-build: do not ask."),
+        click.option(
+            "--auto-build", is_flag=True, help="First build the image, push it, and run what was pushed, by digest."
+        ),
+        options.wait_for_completion,
+        click.option("--dry-run", is_flag=True, help="Print the request, and send nothing."),
+        click.option("--job-id", help="Id of the job; asking again with the same one starts no second job."),
+        options.image,
+    ):
+        command = decorate(command)
+    return command
+
+
 @click.command("run-once")
-@options.image
-@click.option("--job-id", help="Id of the job; asking again with the same one starts no second job.")
-@click.option("--dry-run", is_flag=True, help="Print the request, and send nothing.")
-@options.wait_for_completion
-@click.option("--auto-build", is_flag=True, help="First build the image, push it, and run what was pushed, by digest.")
-@click.option("--yes", is_flag=True, help="With --auto-build: do not ask.")
+@launching
 @options.pass_chosen
-def command(
+def command(chosen: options.Chosen, **how: Any) -> None:
+    """Launch a pipeline on Vertex AI, once."""
+    launch(chosen, **how)
+
+
+def launch(
     chosen: options.Chosen,
     image: str | None,
     job_id: str | None,
@@ -32,7 +48,7 @@ def command(
     auto_build: bool,
     yes: bool,
 ) -> None:
-    """Launch a pipeline on Vertex AI, once."""
+    """Launch what was chosen; the arguments are the options of ``run-once``."""
     if job_id:
         check_job_id(job_id)
     environment, project = chosen.environment, chosen.project
@@ -48,7 +64,7 @@ def command(
             click.confirm(f"Build and push {name_of_image}?", abort=True)
         digest = build_and_push(project.path, name_of_image)
         spec = chosen.compile(digest)
-        click.echo(f"Image:     {digest}")
+        say(f"Image:     {digest}")
     else:
         spec = compile_()
         if doubt := doubts(project.path, project.package_name, name_of_image):
@@ -58,17 +74,17 @@ def command(
     where = project.settings_file
     request = make_request(spec, run_config, name=name, params=project.params, labels=labels, where=where)
     if dry_run:
-        click.echo(json.dumps(request, indent=2))
+        say_json(request)
         return
     vertex = Vertex(target)
     job, was_there = vertex.submit(request, name)
-    click.echo(f"Job {name} exists already ({job.state}); no second one was started." if was_there else f"Job {name}")
-    click.echo(f"Vertex AI: {job.url}")
-    click.echo(f"MLflow:    {project.mlflow_tracking_uri}, run {name}")
+    say(f"Job {name} exists already ({job.state}); no second one was started." if was_there else f"Job {name}")
+    say(f"Vertex AI: {job.url}")
+    say(f"MLflow:    {project.mlflow_tracking_uri}, run {name}")
     if run_config.experiment_name and not was_there:
         try:
             vertex.join_experiment(name, run_config.experiment_name, run_config.experiment_description)
         except UserError as error:  # the job runs by now, so this is a warning and no failure
-            click.secho(f"The job is not in experiment {run_config.experiment_name}: {error}", fg="yellow", err=True)
+            say(f"The job is not in experiment {run_config.experiment_name}: {error}", colour="yellow", err=True)
     if wait_for_completion:
         click.get_current_context().exit(exit_code(follow(environment, vertex, name)))

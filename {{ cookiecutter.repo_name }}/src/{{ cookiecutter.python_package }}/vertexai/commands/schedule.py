@@ -8,7 +8,7 @@ from ...errors import UserError
 from ..cloud import schedules
 from ..cloud.client import Vertex
 from ..cloud.request import ENTRY, Request, label_value, labels_of, make_request
-from . import options
+from . import options, say
 
 _COLOURS = {"created": "green", "updated": "yellow", "replaced": "yellow", "deleted": "red", "left": "yellow"}
 
@@ -77,9 +77,9 @@ def _show(change: schedules.Change, dry_run: bool) -> None:
     if dry_run and change.action in ("created", "updated", "replaced", "deleted"):
         wording = f"would be {wording}"
     schedule = change.wanted or change.there or {}
-    click.secho(f"{change.pipeline:<30} {schedule['cron']}: {wording}", fg=_COLOURS.get(change.action))
+    say(f"{change.pipeline:<30} {schedule['cron']}: {wording}", colour=_COLOURS.get(change.action))
     for field, (before, after) in (change.differences or {}).items():
-        click.echo(f"    {field}: {before} → {after}")
+        say(f"    {field}: {before} → {after}")
 
 
 def _apply(vertex: Vertex, change: schedules.Change) -> None:

@@ -1,13 +1,10 @@
 """``kedro vertexai status``"""
 
-import json
-
 import click
-from rich.console import Console
 
 from ..cloud.client import Vertex
 from ..show import tables
-from . import options
+from . import console, options, say, say_json
 from .follow import exit_code, follow, mlflow_runs, settle, show_failures
 
 # For a page of CI: the summary of a GitHub job, the report with links of a GitLab job.
@@ -29,13 +26,13 @@ def command(environment: options.Environment, job: str, wait_for_completion: boo
         click.get_current_context().exit(exit_code(follow(environment, vertex, job)))
     found = vertex.get(job)
     if style == "json":
-        click.echo(json.dumps(tables.job_as_dict(found), indent=2))
+        say_json(tables.job_as_dict(found))
     elif style in _PAGES:
-        click.echo(_PAGES[style](found, mlflow_runs(environment, [job]).get(job)))
+        say(_PAGES[style](found, mlflow_runs(environment, [found]).get(job)))
     else:
-        Console().print(tables.job_as_table(found))
+        console().print(tables.job_as_table(found))
         show_failures(found)
-        click.echo(f"Vertex AI: {found.url}")
+        say(f"Vertex AI: {found.url}")
         if found.mlflow_run:
-            click.echo(f"MLflow:    {found.mlflow_run}")
+            say(f"MLflow:    {found.mlflow_run}")
     settle(environment, found)

@@ -5,7 +5,7 @@ import sys
 import click
 
 from ..contract.job import console_url
-from . import options
+from . import options, say
 
 
 @click.command("ui")
@@ -18,6 +18,6 @@ def command(environment: options.Environment, job: str) -> None:
     """
     target = environment.project().target
     url = console_url(target.project_id, target.region, job)
-    click.echo(url)
+    say(url)
     if sys.stdout.isatty():
         click.launch(url)

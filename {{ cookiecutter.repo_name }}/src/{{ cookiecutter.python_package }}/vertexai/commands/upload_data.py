@@ -3,12 +3,12 @@
 from functools import partial
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from ...errors import shown
 from ..checks.data import to_upload
 from ..cloud.upload import record, require_bucket, upload
-from . import options
+from . import console, options, say
 
 
 @click.command("upload-data")
@@ -24,16 +24,16 @@ def command(chosen: options.Chosen, names: tuple[str, ...]) -> None:
     root = require_bucket(project.settings.run_config.root, project.settings_file)
     uploaded = {}
     columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
         for place, data in to_upload(project, chosen.plan, names).items():
-            bar = progress.add_task(place, total=data.bytes)
+            bar = progress.add_task(shown(place), total=data.bytes)
             uploaded[place], sent = upload(data, root, partial(progress.advance, bar))
             how = f"copied {sent} of {uploaded[place].files} files" if sent else "it was there already"
-            progress.console.print(f"{place}: {how}", markup=False, soft_wrap=True)
+            progress.console.print(f"{place}: {how}", soft_wrap=True)
     for place, about in uploaded.items():
-        click.echo(f"{place}: {about.uri}")
+        say(f"{place}: {about.uri}")
     if uploaded:
         record(project.data_file, uploaded)
-        click.echo(f"Commit {project.data_file.relative_to(project.path)}, so that every job fetches this data.")
+        say(f"Commit {project.data_file.relative_to(project.path)}, so that every job fetches this data.")
     else:
-        click.echo(f"There is no raw data of pipeline '{chosen.plan.pipeline}' on this machine, so nothing was copied.")
+        say(f"There is no raw data of pipeline '{chosen.plan.pipeline}' on this machine, so nothing was copied.")

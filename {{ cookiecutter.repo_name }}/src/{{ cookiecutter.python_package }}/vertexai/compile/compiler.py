@@ -21,7 +21,7 @@ from ..project import Project
 from ..settings.models import RunConfig
 from ..settings.resources import Resources
 from .datasets import Artifact
-from .importers import SCHEMA_VERSION, import_raw, importer_name, told_of
+from .importers import SCHEMA_VERSION, import_raw, import_reused, told_of
 from .plan import Plan
 from .raw import RawData
 
@@ -30,7 +30,7 @@ _STATUS_TYPE = "PipelineTaskFinalStatus"
 _RETRY_AFTER = "10s"
 # Bytes that one artifact takes in the executor input, besides its key (which stands there three times) and its own
 # metadata: name, type, URI, and what a step finds out. Vertex AI's names and URIs are longer than this machine's.
-_ARTIFACT_SIZE, _REMOTE_ARTIFACT_SIZE = 300, 600
+_ARTIFACT_SIZE, _REMOTE_ARTIFACT_SIZE = 400, 700
 
 _Types = Mapping[str, str]
 
@@ -132,6 +132,8 @@ def compile_plan(
         {contract.MLFLOW_RUN: "String", **resolved},
         image=image,
         resolve=resolve or {},
+        selection=plan.selection,
+        resumed=plan.resumed,
     )
     finish = component(
         contract.FINISH_TASK, {contract.STATUS: _STATUS_TYPE, contract.PARAMS: "Dict"}, {}, on_exit=plan.on_exit or ""
@@ -143,6 +145,7 @@ def compile_plan(
             tasks: dict[str, dsl.PipelineTask] = {}
             # Key of an artifact → KFP's channel of it.
             made: dict[str, Any] = {raw.key: import_raw(raw) for raw in plan.raw if raw.uploaded}
+            made |= {key: import_reused(reused) for key, reused in plan.reused.items()}
             for step in plan.steps:
                 taken = {name: plan.artifacts[name] for name in plan.taken[step.name]}
                 given = {name: plan.artifacts[name] for name in step.outputs if name in plan.artifacts}
@@ -160,6 +163,7 @@ def compile_plan(
                     models=_keys({**taken, **given}, "model"),
                     lineage={name: _lineage(artifact) for name, artifact in given.items()},
                     timeout=step.resources.timeout or 0,
+                    fingerprint=step.fingerprint,
                     reads=[*plan.reads.get(step.name, ()), *filter(None, [common.conf_source])],
                 )(
                     params=params,
@@ -240,7 +244,7 @@ def _ask_for(task: dsl.PipelineTask, resources: Resources) -> None:
 def _in_run_order(spec: dict[str, Any], plan: Plan) -> dict[str, Any]:
     """Protobuf maps have no order. People who read the file, and files that must not differ, need one."""
     spec = json.loads(json.dumps(spec, sort_keys=True))
-    importers = sorted(importer_name(raw) for raw in plan.raw)
+    importers = sorted(contract.importer_name(key) for key in [*(raw.key for raw in plan.raw), *plan.reused])
     names = [contract.START_TASK, *importers, *(step.name for step in plan.steps)]
     order = {name: number for number, name in enumerate(names)}
 

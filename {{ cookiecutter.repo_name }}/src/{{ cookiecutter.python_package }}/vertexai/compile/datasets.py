@@ -37,6 +37,7 @@ class Step:
         after: names of the steps that must have succeeded before.
         resources: what it asks of the machine.
         cached: whether the result of an earlier run is taken if there is one.
+        fingerprint: see ``fingerprint``.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Step:
     after: tuple[str, ...]
     resources: Resources
     cached: bool = False
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,40 +1,48 @@
-"""Uploaded data → KFP importers, which hand it to the steps as artifacts."""
+"""Uploaded data, and what an earlier job has made → KFP importers, which hand it to the steps as artifacts."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from kfp.dsl import structures
 from kfp.dsl.importer_component import ImporterComponent
 
 from .. import contract
+from .plan import Reused
 from .raw import RawData
 
 SCHEMA_VERSION = "@0.0.1"  # of artifact types
 
 
 def import_raw(raw: RawData) -> Any:
-    """Add an importer as ``dsl.importer`` does, but with a name of its own; returns the artifact's channel."""
+    """Add an importer of uploaded data; returns the artifact's channel."""
     assert raw.uploaded
-    type_ = raw.type + SCHEMA_VERSION
+    return _import(raw.key, raw.type, raw.uploaded.uri, told_of(raw))
+
+
+def import_reused(reused: Reused) -> Any:
+    """Add an importer of what an earlier job has made; returns the artifact's channel."""
+    return _import(reused.key, reused.type, reused.uri, reused.metadata)
+
+
+def _import(key: str, type_: str, uri: str, metadata: Mapping[str, Any]) -> Any:
+    """Add an importer as ``dsl.importer`` does, but with a name of its own."""
+    type_ += SCHEMA_VERSION
     spec = structures.ComponentSpec(
-        name=importer_name(raw),
+        name=contract.importer_name(key),
         implementation=structures.Implementation(
             importer=structures.ImporterSpec(
                 artifact_uri="{{$.inputs.parameters['uri']}}",
                 schema_title=type_,
                 schema_version=SCHEMA_VERSION.removeprefix("@"),
-                # The same hash is the same artifact in the lineage of all jobs.
+                # The same URI is the same artifact in the lineage of all jobs.
                 reimport=False,
-                metadata=told_of(raw),
+                metadata=dict(metadata),
             )
         ),
         inputs={"uri": structures.InputSpec("String")},
         outputs={"artifact": structures.OutputSpec(type_)},
     )
-    return ImporterComponent(spec)(uri=raw.uploaded.uri).outputs["artifact"]
-
-
-def importer_name(raw: RawData) -> str:
-    return contract.IMPORT_PREFIX + contract.task_name(raw.key.removeprefix(contract.DATA_PREFIX))
+    return ImporterComponent(spec)(uri=uri).outputs["artifact"]
 
 
 def told_of(raw: RawData) -> dict[str, Any]:

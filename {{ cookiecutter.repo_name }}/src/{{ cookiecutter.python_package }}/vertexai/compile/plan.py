@@ -3,8 +3,8 @@
 Nothing is loaded, written or called here, except that the project's pipelines and configuration are read.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kedro.pipeline import Pipeline
@@ -16,7 +16,9 @@ from ..contract.catalog import Catalog
 from ..grouping import group_nodes
 from ..project import Project
 from ..settings.models import RunConfig, UploadedData
+from ..settings.per_step import is_cached, resources_of, step_resources
 from .datasets import Artifact, Flow, Lookup, Step, datasets_in, is_made_in
+from .fingerprint import fingerprint
 from .raw import RawData
 from .refusals import (
     check_known,
@@ -25,7 +27,16 @@ from .refusals import (
     refuse_missing_inputs,
     refuse_missing_parameters,
 )
-from .resources import is_cached, resources_of, step_resources
+
+
+@dataclass(frozen=True)
+class Reused:
+    """An artifact of an earlier job that is taken as it is: its key and type here, its URI and its metadata."""
+
+    key: str
+    type: str
+    uri: str
+    metadata: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,10 @@ class Plan:
         raw: files that steps read and no step makes, so they were uploaded, or must be in the image.
         reads: name of a step → such files and folders that it reads.
         warnings: what may not be what the user wants, in whole sentences.
+        selection: which part of the pipeline it is, by the arguments of Kedro's ``Pipeline.filter``.
+        resumed: the job that is resumed, see ``StepArguments``; the steps that do not run again are not in ``steps``.
+        reused: key of an artifact → the artifact of that job that is taken for it.
+        must_exist: path or URI of what is taken of steps that do not run again → the node that makes it.
     """
 
     pipeline: str
@@ -51,6 +66,10 @@ class Plan:
     raw: tuple[RawData, ...] = ()
     reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    selection: Mapping[str, Any] = field(default_factory=dict)
+    resumed: Mapping[str, Any] = field(default_factory=dict)
+    reused: Mapping[str, Reused] = field(default_factory=dict)
+    must_exist: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_pipeline(
@@ -82,7 +101,13 @@ def plan_pipeline(
         check_known(project.params, project.declared_parameters, consumed, used, name)
     at_exit, uploaded = sorted(on_exit.inputs()), project.settings.data
     refuse_missing_parameters(name, pipeline, parameters, hooks)
-    return make_plan(name, pipeline, run_config, catalog.entry, project.warnings, at_exit, uploaded, hooks)
+    marked = project.marked("parameters")
+    entries = Catalog(project.marked("catalog"), "catalog.yml")
+    plan = make_plan(
+        name, pipeline, run_config, catalog.entry, project.warnings, at_exit, uploaded, hooks,
+        lambda nodes: fingerprint(nodes, marked, entries.written),
+    )  # fmt: skip
+    return replace(plan, selection=selection or {})
 
 
 def make_plan(
@@ -94,6 +119,7 @@ def make_plan(
     at_exit: Iterable[str] = (),
     uploaded: Mapping[str, UploadedData] | None = None,
     hooks: Sequence[str] = (),
+    fingerprint_of: Callable[[Sequence[Node]], str] = lambda nodes: "",
 ) -> Plan:
     """Cut a pipeline into steps.
 
@@ -106,6 +132,7 @@ def make_plan(
         at_exit: the datasets that ``on_exit_pipeline`` takes.
         uploaded: path → what was uploaded of it.
         hooks: the project's own hooks that may add datasets to the catalog.
+        fingerprint_of: nodes of a step → its fingerprint.
 
     Raises:
         UserError: when two steps would have one task name, steps wait for each other, or a dataset is missing.
@@ -131,6 +158,7 @@ def make_plan(
                 after=tuple(sorted(names[other] for other in before)),
                 resources=step_resources(group, nodes, run_config),
                 cached=is_cached(group, nodes, run_config, reaches_out=kept or outside),
+                fingerprint=fingerprint_of(nodes),
             )
         )
     refuse_confirms(nodes_of, lookup, remote)

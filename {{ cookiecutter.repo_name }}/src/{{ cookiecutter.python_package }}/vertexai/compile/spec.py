@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from ...errors import UserError, did_you_mean
-from ..contract import PARAMS, encode
+from ..contract import PARAMS, decode, encode
 
 Spec = Mapping[str, Any]
 
@@ -128,6 +128,11 @@ def with_params(spec: Spec, params: Mapping[str, Any]) -> Spec:
         raise UserError(f"--params: the pipeline of this spec has no parameter '{PARAMS}'. Leave out --params.")
     known[PARAMS]["defaultValue"] = encode(params)
     return changed
+
+
+def default_params(spec: Spec) -> dict[str, Any]:
+    """The runtime parameters that are the default of a spec's ``params``, nested."""
+    return decode(definitions(spec["root"], "input", "parameters")[PARAMS].get("defaultValue", {}))
 
 
 def tasks(spec: Spec) -> list[Task]:

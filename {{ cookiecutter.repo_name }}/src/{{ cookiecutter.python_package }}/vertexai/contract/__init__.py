@@ -28,6 +28,7 @@ EXIT_PARAMETER = "vertexai_job"
 # Tags of the job's MLflow run; docs/reference/tags.md explains them.
 JOB_NAME_TAG, JOB_ID_TAG, JOB_URL_TAG = "vertexai_job_name", "vertexai_run_id", "vertexai_job_url"
 IMAGE_TAG, LATEST_NODE_TAG, FAILED_NODE_TAG, ERROR_TAG = "vertexai_image", "latest_node", "failed_node", "error"
+RESUMED_TAG, RESUMED_RUN_TAG = "resumed_from", "resumed_from_run"
 RUNNING_NODE_TAG = "running_node."  # and the task's name; only while the task runs
 
 # Begins the line of a step's log that tells where its time went, as JSON: part → seconds.
@@ -94,6 +95,11 @@ class StepArguments:
             of earlier runs on this machine does.
         resolve: values of the configuration that the first task resolves for all steps: ``{"catalog": {"sales":
             {"filepath": true}}}``; only the first task gets it.
+        fingerprint: what the result of the step depends on, for jobs that may take it.
+        selection: which part of the pipeline the job runs, by the arguments of Kedro's ``Pipeline.filter``; only the
+            first task gets it, for a job that resumes this one.
+        resumed: the job that this one resumes: ``job``, ``resource_name``, the ``nodes`` that do not run again, the
+            ``fingerprints`` of their steps, and the ``keys`` of datasets that are taken; only the first task gets it.
         image: the container image of the steps; only the first task gets it.
         on_exit: Kedro pipeline that the last task runs.
     """
@@ -114,6 +120,9 @@ class StepArguments:
     is_async: bool = False
     reads: Sequence[str] = ()
     resolve: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    selection: Mapping[str, Any] = field(default_factory=dict)
+    resumed: Mapping[str, Any] = field(default_factory=dict)
     image: str = ""
     on_exit: str = ""
 
@@ -125,6 +134,16 @@ class StepArguments:
         own = [f"{_option(name)}={value}" for name, value in told.items()]
         placeholders = {"executor_input": EXECUTOR_INPUT_PLACEHOLDER, **_JOB_PLACEHOLDERS}
         return own + [item for name, value in placeholders.items() for item in (_option(name), value)]
+
+    @classmethod
+    def of(cls, argv: Sequence[str]) -> "StepArguments":
+        """Read in a spec what ``argv`` wrote, and leave the placeholders alone."""
+        said = dict(item.split("=", 1) for item in argv if item.startswith("--") and "=" in item)
+        codings = {_option(item.name): (item.name, str if item.type is str else json.loads) for item in fields(cls)}
+        told: dict[str, Any] = {
+            name: coding(said[option]) for option, (name, coding) in codings.items() if option in said
+        }
+        return cls(told.pop("task", ""), told.pop("pipeline", ""), **told)
 
 
 def parse_step_arguments(argv: Sequence[str] | None = None) -> tuple[StepArguments, Mapping[str, Any], Namespace]:
@@ -146,12 +165,6 @@ def parse_step_arguments(argv: Sequence[str] | None = None) -> tuple[StepArgumen
     return StepArguments(**told), read.executor_input, read
 
 
-def argument(argv: Sequence[str], name: str) -> Any:
-    """One of the arguments in what ``StepArguments.argv`` wrote, that travels as JSON; None if it is not there."""
-    option = f"{_option(name)}="
-    return next((json.loads(item.removeprefix(option)) for item in argv if item.startswith(option)), None)
-
-
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
@@ -159,6 +172,11 @@ def _option(name: str) -> str:
 def task_name(name: str) -> str:
     """A Kedro name as KFP allows it for a task or a pipeline: at most 128 lower case letters, digits and hyphens."""
     return shortened(re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "step")
+
+
+def importer_name(key: str) -> str:
+    """The task that hands on the artifact with this key, which nothing in the job makes."""
+    return IMPORT_PREFIX + task_name(key.removeprefix(DATA_PREFIX))
 
 
 def shortened(name: str, limit: int = MAX_NAME) -> str:
@@ -183,6 +201,13 @@ def leaves(nested: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(value, f"{prefix}.{key}" if prefix else str(key))
     elif prefix:
         yield prefix, nested
+
+
+def merged(config: Any, values: Any) -> Any:
+    """A dictionary with these values in the place of its own, nested."""
+    if not isinstance(values, Mapping) or not isinstance(config, Mapping):
+        return values
+    return {**config, **{key: merged(config.get(key), value) for key, value in values.items()}}
 
 
 def encode(value: Any) -> Any:

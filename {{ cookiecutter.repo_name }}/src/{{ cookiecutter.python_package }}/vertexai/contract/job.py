@@ -52,6 +52,11 @@ class JobIdentity:
         match = _RESOURCE.fullmatch(self.resource_name)
         return console_url(*match.groups()) if match else self.resource_name
 
+    def may_be_at(self, url: str) -> bool:
+        """Whether a URL, as ``url`` makes it, can be this job's. A project's number and its id cannot be compared."""
+        (place, _, project), (mine, _, own) = url.partition("?project="), self.url.partition("?project=")
+        return not self.url or (place == mine and (project == own or project.isdigit() != own.isdigit()))
+
 
 @dataclass(frozen=True)
 class TaskRun:
@@ -105,6 +110,7 @@ class PipelineJob:
         created, started, ended: when, with time zone; None if not yet.
         error: why it failed, in the platform's words.
         labels: its labels.
+        spec: its compiled spec; empty in a list of jobs.
         run_context: Vertex AI's metadata context of the job; empty until there is one.
     """
 
@@ -119,11 +125,17 @@ class PipelineJob:
     error: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     run_context: str = ""
+    spec: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
         """Where a person looks at the job."""
-        return JobIdentity(self.name, resource_name=self.resource_name).url
+        return self.identity.url
+
+    @property
+    def identity(self) -> JobIdentity:
+        """What is known of it without asking its tasks."""
+        return JobIdentity(self.name, resource_name=self.resource_name)
 
     @property
     def succeeded(self) -> bool:
@@ -182,7 +194,7 @@ def new_job_name(pipeline: str) -> str:
 
 def console_url(project_id: str, region: str, job: str = "") -> str:
     """The page of a pipeline job in Google's console; the page that lists all jobs if none is given."""
-    place = f"locations/{region}/pipelines/runs/{job}" if job else "pipelines/runs"
+    place = f"locations/{region}/pipelines/runs/{quote(job, safe='', errors='replace')}" if job else "pipelines/runs"
     return f"{_CONSOLE}/vertex-ai/{place}?project={project_id}"
 
 

@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..compile.spec import Task
-from ..contract import argument
+from ..contract import StepArguments
+from ..contract.hashes import files_at, sha256_of
 
 _CODE = ("src", "conf", "pyproject.toml", "requirements.lock")
 
@@ -38,7 +39,9 @@ class Cache:
         self._project = project
         self._images = images
         taken = {name: os.environ.get(name) for name in sorted(variables)}
-        self._code = hashlib.sha256(f"{_digest(project, _CODE)}{taken}".encode()).hexdigest()
+        code = [path for name in _CODE for path in files_at(project / name) if "__pycache__" not in path.parts]
+        hashes = [(str(path.relative_to(project)), sha256_of(path)) for path in code]
+        self._code = hashlib.sha256(f"{hashes}{taken}".encode()).hexdigest()
 
     def key(self, task: Task, parameters: Mapping[str, Any], artifacts: Mapping[str, Any]) -> str:
         """The key of a task with these inputs.
@@ -79,8 +82,8 @@ class Cache:
 
     def _read(self, task: Task) -> list[str]:
         """Digests of what a task reads from its disk."""
-        places = [Path(place).expanduser() for place in argument(task.container.get("args", []), "reads") or ()]
-        return [_digest((self._project / place).parent, [place.name]) for place in places]
+        places = StepArguments.of(task.container.get("args", [])).reads
+        return [sha256_of(self._project / Path(place).expanduser()) for place in places]
 
     def _file(self, key: str) -> Path:
         return self._folder / f"{key}.json"
@@ -91,15 +94,4 @@ def _content(uri: str) -> str:
     path = Path(unquote(uri.removeprefix("file://")))
     if not uri.startswith("file://"):
         return "there" if path.exists() else ""
-    return _digest(path.parent, [path.name]) if path.exists() else ""
-
-
-def _digest(folder: Path, names: Iterable[str]) -> str:
-    digest = hashlib.sha256()
-    for name in names:
-        for path in sorted([folder / name, *(folder / name).rglob("*")]):
-            if path.is_file() and "__pycache__" not in path.relative_to(folder).parts:
-                digest.update(f"{path.relative_to(folder)}\n".encode())
-                with path.open("rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    return sha256_of(path)

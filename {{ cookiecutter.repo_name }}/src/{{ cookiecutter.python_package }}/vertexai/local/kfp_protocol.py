@@ -6,8 +6,9 @@ in the command by parts of that message, and reads afterwards what the task has 
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,26 @@ from ...errors import UserError
 from ..compile.spec import Task, definitions
 
 _PLACEHOLDER = re.compile(r"\{\{\$(.*?)\}\}")
+# What may be the name of a file or folder of a job. KFP's own rules are stricter.
+_NAME = re.compile(r"\w[\w.-]*")
 _KEYED = re.compile(r"\.(inputs|outputs)\.(parameters|artifacts)\['(.+?)'\](?:\.(\w+))?(?:\['(.+?)'\])?")
+
+
+def refuse_paths(pipeline: str, tasks: Sequence[Task]) -> None:
+    """Refuse a spec whose names lead out of the job's folder.
+
+    Args:
+        pipeline: the pipeline's name.
+        tasks: its tasks; they and their outputs are files and folders.
+
+    Raises:
+        UserError: naming all such names.
+    """
+    kinds = "parameters", "artifacts"
+    outputs = (definitions(task.component, "output", kind) for task in tasks for kind in kinds)
+    names = [pipeline, *(task.name for task in tasks), *chain(*outputs)]
+    if wrong := [repr(name) for name in names if not _NAME.fullmatch(name)]:
+        raise UserError(f"The spec has names that cannot be those of files: {', '.join(wrong)}. Use [A-Za-z0-9_.-].")
 
 
 def executor_input(

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..compile.imports import imports_of, own_modules
+from ..image.imports import imports_of, own_modules
 from . import fork_server
 from .fork_server import receive, send
 

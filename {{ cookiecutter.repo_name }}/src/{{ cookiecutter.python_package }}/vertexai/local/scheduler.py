@@ -19,7 +19,8 @@ from ..compile.spec import Source, Spec, Task, pipeline_parameters, tasks
 from ..contract.job import ENDED, PipelineJob, State, TaskRun, new_job_name
 from .cache import Cache
 from .containers import Containers
-from .kfp_protocol import command_line, executor_input, executor_output, imported
+from .jobs import write_job
+from .kfp_protocol import command_line, executor_input, executor_output, imported, refuse_paths
 from .preloaded import Preloaded
 from .processes import Process, environment, interrupts, meaning, signal_group, start
 
@@ -63,6 +64,7 @@ def run_spec(
     Raises:
         UserError: when the spec has something that cannot be executed here; nothing has run then.
     """
+    refuse_paths(spec["pipelineInfo"]["name"], tasks(spec))
     name = name or new_job_name(spec["pipelineInfo"]["name"])
     values = pipeline_parameters(spec, parameters or {})
     own = folder.resolve() / name
@@ -115,7 +117,9 @@ class _Scheduler:
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     future.result()
-        return PipelineJob(self.folder.name, self.folder.as_uri(), self._state(self._tasks), self._runs)
+        job = self._job(self._state(self._tasks))
+        write_job(job, self.folder)
+        return job
 
     def _triggered(self) -> Iterable[Task]:
         """Take the tasks that can start now from the pending ones; end those that never will."""
@@ -196,8 +200,8 @@ class _Scheduler:
                     return "cancelled", {}
                 process = start(argv, self.cwd, {**environment(), **own}, log.fileno(), preloaded)
                 self._processes[task.name] = process
-        except OSError as error:
-            return f"{argv[0]} could not be started: {error.strerror}", {}
+        except (OSError, ValueError) as error:  # the latter for a NUL, which no argument can have
+            return f"{argv[0]} could not be started: {getattr(error, 'strerror', error)}", {}
         code = process.wait()
         with self._lock:
             del self._processes[task.name]
@@ -264,3 +268,9 @@ class _Scheduler:
             self._runs[task.name] = now = replace(before, **changes)
         if (now.state, now.attempt) != (before.state, before.attempt):
             self.on_change(now)
+        if now.state in ENDED and before.state not in ENDED:
+            with self._lock:
+                write_job(self._job(State.RUNNING), self.folder)
+
+    def _job(self, state: str) -> PipelineJob:
+        return PipelineJob(self.folder.name, self.folder.as_uri(), state, self._runs, spec=self.spec)

@@ -77,15 +77,23 @@ class Configuration:
         A resolver may look at the clock, so its value must be the same in all steps. What is found by ``gcp.…``, or by
         it among others, is a secret, and stays out. No resolver is called to find that out.
         """
-        moments = [name for name in self._resolvers if not name.startswith((_SECRET, "oc."))]
-        if not moments:
+        if not self._moments:
             return {}
-        marks = {name: "\0secret\0" if name.startswith(_SECRET) else f"\0{name}\0" for name in self._resolvers}
-        resolvers = {name: partial(_always, mark) for name, mark in marks.items()}
-        found = {name: self.read(name, params, resolvers) for name in ("parameters", "catalog")}
-        return (
-            _where(found, lambda text: any(marks[name] in text for name in moments) and "\0secret\0" not in text) or {}
-        )
+        found = {name: self.marked(name, params) for name in ("parameters", "catalog")}
+        marks = [_mark(name) for name in self._moments]
+        return _where(found, lambda text: any(mark in text for mark in marks) and _mark(_SECRET) not in text) or {}
+
+    def marked(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
+        """What Kedro's loader has under a name, with marks in the place of what custom resolvers would make."""
+        if not self._moments:
+            return self.read(name, params)
+        kinds = {name: _SECRET if name.startswith(_SECRET) else name for name in self._resolvers}
+        return self.read(name, params, {name: partial(_always, _mark(kind)) for name, kind in kinds.items()})
+
+    @property
+    def _moments(self) -> list[str]:
+        """The custom resolvers that may look at the clock."""
+        return [name for name in self._resolvers if not name.startswith((_SECRET, "oc."))]
 
     def files(self, *names: str) -> list[Path]:
         """The files of these configurations, ``catalog`` say; those of the environment first."""
@@ -135,6 +143,10 @@ class Configuration:
 def _patterns(name: str) -> list[str]:
     """Where a configuration is looked for that ``settings.py`` says nothing about."""
     return [f"{name}*", f"{name}*/**", f"**/{name}*"]
+
+
+def _mark(resolver: str) -> str:
+    return f"\0{resolver}\0"
 
 
 def _always(value: Any, *_args: Any) -> Any:

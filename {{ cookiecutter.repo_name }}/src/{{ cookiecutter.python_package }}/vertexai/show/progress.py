@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.markup import escape
 from rich.text import Text
 
+from ...errors import shown
 from ..contract.job import State, TaskRun
+from .terminal import console
 
 _COLOURS = {
     "SUCCEEDED": "green", "SKIPPED": "green", "FAILED": "red", "CANCELLED": "yellow", "NOT_TRIGGERED": "bright_black",
@@ -24,29 +24,29 @@ class _Running:
     def __rich__(self) -> Text:
         now = time.monotonic()
         running = [f"{name} {now - since:.0f} s" for name, since in list(self.since.items())]
-        return Text(f"running: {', '.join(running)}" if running else "starting")
+        return Text(shown(f"running: {', '.join(running)}") if running else "starting")
 
 
 @contextmanager
 def progress() -> Iterator[Callable[[TaskRun], None]]:
     """Yield a callback that prints a line for each task that ends and, on a terminal, shows those that run."""
-    console = Console(highlight=False)
-    running = _Running()
+    terminal, running = console(), _Running()
+
+    def line(word: str, colour: str, text: str) -> None:
+        terminal.print(Text.assemble((f"{word:<13} ", colour), shown(text.rstrip())), soft_wrap=True)
 
     def show(run: TaskRun) -> None:
         if not run.is_shown:
             return
-        name, error = f"{escape(run.name):<40}", escape(run.error)
         if run.state == State.RUNNING:
             if run.attempt > 1:
-                console.print(f"[yellow]{'RETRY':<13}[/] {name} attempt {run.attempt}: {error}", soft_wrap=True)
+                line("RETRY", "yellow", f"{run.name:<40} attempt {run.attempt}: {run.error}")
             running.since[run.name] = time.monotonic()
         elif run.state in _COLOURS:
             running.since.pop(run.name, None)
             seconds = f"{run.seconds:6.1f} s" if run.attempt else ""
-            error = f"taken from {escape(run.origin)}" if run.state == State.SKIPPED else error
-            line = f"[{_COLOURS[run.state]}]{run.state:<13}[/] {name} {seconds} {error}"
-            console.print(line.rstrip(), soft_wrap=True)
+            error = f"taken from {run.origin}" if run.state == State.SKIPPED else run.error
+            line(run.state, _COLOURS[run.state], f"{run.name:<40} {seconds} {error}")
 
-    with console.status(running):
+    with terminal.status(running):
         yield show

@@ -1,20 +1,25 @@
 """Plans and jobs → tables, a Mermaid graph, summaries for CI, and JSON."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from rich.table import Table
 from rich.text import Text
 
+from ...errors import masked, shown
 from ..compile.datasets import Step
 from ..compile.plan import Plan
 from ..contract import FINISH_TASK, START_TASK
 from ..contract.job import MlflowRun, PipelineJob
 
 _NO_RUN = MlflowRun("", "")
+# Characters of an error on a page of CI; the log has all of it.
+_LONGEST = 1000
 
 
 def as_table(plan: Plan) -> Table:
@@ -32,11 +37,6 @@ def as_table(plan: Plan) -> Table:
     table.caption = "→ travels between steps as an artifact, ⇢ its files are carried"
     table.caption_justify = "left"
     return table
-
-
-def as_json(plan: Plan) -> str:
-    """The plan as JSON, with the fields that it has in Python."""
-    return json.dumps(asdict(plan), indent=2, default=lambda model: model.model_dump())
 
 
 def as_mermaid(plan: Plan) -> str:
@@ -93,8 +93,8 @@ def jobs_as_table(jobs: Iterable[PipelineJob], runs: Mapping[str, MlflowRun]) ->
     for job in jobs:
         started = f"{job.started.astimezone():%Y-%m-%d %H:%M}" if job.started else ""
         run = runs.get(job.name, _NO_RUN)
-        shown = Text(run.status, style=f"link {run.url}" if run.url.startswith("http") else "")
-        table.add_row(job.name, job.pipeline, job.state, started, _duration(job), shown)
+        status = Text(shown(run.status), style=f"link {_link(run.url)}" if run.url.startswith("http") else "")
+        table.add_row(job.name, job.pipeline, job.state, started, _duration(job), status)
     return table
 
 
@@ -116,15 +116,14 @@ def job_as_dict(job: PipelineJob, run: MlflowRun | None = None) -> dict[str, Any
 
 def job_as_markdown(job: PipelineJob, run: MlflowRun | None) -> str:
     """A job as a Markdown table for a CI page: how it ended, and where to look further."""
-    rows = [("job", f"[{job.name}]({job.url})"), ("state", job.state), ("duration", _duration(job))]
+    rows = [("job", _linked(job.name, job.url)), ("state", _cell(job.state)), ("duration", _duration(job))]
     if run:
-        rows += [("MLflow run", f"[{run.status}]({run.url})" if run.url.startswith("http") else run.status)]
-        rows += [(name, said) for name, said in (("failed_node", run.failed_node), ("error", run.error)) if said]
+        rows += [("MLflow run", _linked(run.status, run.url))]
+        rows += [(name, _cell(said)) for name, said in (("failed_node", run.failed_node), ("error", run.error)) if said]
     for task in job.failed_tasks:
-        log = f", [log]({task.log})" if task.log else ""
-        rows.append((f"step {task.name}", f"FAILED: {task.error}{log}"))
-    lines = [f"| {name} | {_cell(said)} |" for name, said in rows]
-    return "\n".join(["| | |", "|---|---|", *lines])
+        log = f", {_linked('log', task.log)}" if task.log else ""
+        rows.append((f"step {_cell(task.name)}", f"FAILED: {_cell(task.error)}{log}"))
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {said} |" for name, said in rows)])
 
 
 def job_as_annotations(job: PipelineJob, run: MlflowRun | None) -> str:
@@ -133,8 +132,10 @@ def job_as_annotations(job: PipelineJob, run: MlflowRun | None) -> str:
     if run:
         links.append((f"MLflow run: {run.status}", run.url))
     links += [(f"Log of {task.name}: {task.error}", task.log) for task in job.failed_tasks]
-    shown = [{"external_link": {"label": _cell(label), "url": url}} for label, url in links if url.startswith("http")]
-    return json.dumps({"Pipeline": shown}, indent=2)
+    listed = [
+        {"external_link": {"label": _line(label), "url": _link(url)}} for label, url in links if url.startswith("http")
+    ]
+    return json.dumps({"Pipeline": listed}, indent=2)
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -145,9 +146,24 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
+def _line(text: str) -> str:
+    """A text on one line, for a page of CI. A page has a limit, and beyond it GitHub shows none of it."""
+    line = " ".join(shown(text).split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} … (and {len(line) - _LONGEST} characters more)"
+
+
 def _cell(text: str) -> str:
-    """Make a text fit into one cell of a Markdown table."""
-    return " ".join(text.replace("|", "\\|").split())
+    """A text in a cell of a Markdown table, where none of it is Markdown, HTML or a formula."""
+    return re.sub(r"[\\`*\[\]<>|~$&!]|(?<!\w)_|_(?!\w)", r"\\\g<0>", _line(text))
+
+
+def _linked(text: str, url: str) -> str:
+    return f"[{_cell(text)}]({_link(url)})" if url.startswith("http") else _cell(text)
+
+
+def _link(url: str) -> str:
+    """A URL without what would end it in Markdown or in a terminal."""
+    return quote(masked(url), safe=":/?#@!$&'*+,;=%~", errors="replace")
 
 
 def _duration(job: PipelineJob) -> str:
@@ -169,4 +185,5 @@ def _resources(step: Step) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace('"', "#quot;")
+    """A text inside of a Mermaid label, by its entity codes."""
+    return re.sub(r"[^\w .,:@/-]", lambda match: f"#{ord(match[0])};", shown(text))

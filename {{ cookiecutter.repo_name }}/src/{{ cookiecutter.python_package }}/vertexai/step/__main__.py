@@ -11,6 +11,7 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
+from kedro.framework.project import pipelines
 from kedro.framework.startup import bootstrap_project
 
 from .. import contract, tracking
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         output: dict[str, Any] = {}
         if args.task == contract.START_TASK:
             with timing.of("mlflow"):
-                run = tracking.start(job, args.image) if tracked else "tracking is switched off"
+                run = _start(args, job) if tracked else "tracking is switched off"
             output = {"parameterValues": {contract.MLFLOW_RUN: run}}
             if args.resolve:
                 output["parameterValues"][contract.RESOLVED] = resolved(context.config_loader, args.resolve)
@@ -72,6 +73,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(output), encoding="utf-8")
     timing.tell()
+
+
+def _start(args: StepArguments, job: JobIdentity) -> str:
+    """Start the job's MLflow run, with what the finished steps of the job that it resumes have logged."""
+    if not args.resumed:
+        return tracking.start(job, args.image)
+    nodes = [node for name in args.pipeline.split(",") for node in pipelines[name].nodes]
+    kept = {name for node in nodes if node.name in args.resumed["nodes"] for name in node.inputs}
+    params = [name.removeprefix("params:") for name in kept if name.startswith("params:")]
+    earlier = JobIdentity(args.resumed["job"], resource_name=args.resumed["resource_name"])
+    return tracking.start(job, args.image, earlier, params)
 
 
 def _run_nodes(
@@ -90,7 +102,9 @@ def _run_nodes(
     """
     inputs, outputs = (executor_input.get(side, {}).get("artifacts", {}) for side in ("inputs", "outputs"))
     known = {key: value["artifacts"][0] for key, value in {**inputs, **outputs}.items()}
-    artifacts = {name: ArtifactDataset(known[key]["uri"]) for name, key in args.artifacts.items()}
+    # Only what this step makes may be read without a hash.
+    hashes = {key: None if key in outputs else known[key].get("metadata", {}).get("sha256", "") for key in known}
+    artifacts = {name: ArtifactDataset(known[key]["uri"], hashes[key]) for name, key in args.artifacts.items()}
     models = {name: known[key].get("metadata", {}).get("model_uri", "") for name, key in args.models.items()}
     carrier = Carrier(args, catalog, inputs, outputs)
     lineage = Lineage(args.lineage, artifacts)

@@ -1,18 +1,23 @@
 """A dataset that lives at the URI of a step's artifact: any object, on any file system that fsspec knows.
 
 It is a pickle. On its way to another machine it is compressed by zstd, which is several times faster than a network.
-The file itself says how it was written, so it can be read wherever it has been copied to.
+The file itself says how it was written, so it can be read wherever it has been copied to. Reading a pickle runs what is
+in it, so a step reads only the file that was made: its SHA-256 comes with the artifact's metadata.
 """
 
 import contextlib
+import hashlib
 import pickle
+import shutil
+from tempfile import TemporaryFile
 from typing import Any
 
 import cloudpickle
 import fsspec
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, DatasetError
 
 from ..contract import is_local
+from ..contract.hashes import difference
 
 # Large buffers (NumPy, Arrow) are written without a copy: https://peps.python.org/pep-0574/
 _PROTOCOL = 5
@@ -26,25 +31,35 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
 
     Args:
         uri: where, as the platform gave it: ``gs://…``, ``file://…``, ``memory://…`` or a path.
+        sha256: the hash of the file in hexadecimal, before anything is read; None if this step makes the file.
 
     Attributes:
-        bytes: how many were written; None until then.
+        made: SHA-256 and number of bytes of what was written; empty until then.
         refused: type of an object that could not be serialised; None if there was none.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, sha256: str | None = None) -> None:
         self._uri = uri
+        self._sha256 = sha256
         self._fs, self._path = fsspec.url_to_fs(uri)
-        self.bytes: int | None = None
+        self.made: dict[str, Any] = {}
         self.refused: str | None = None
 
     def load(self) -> Any:
         """Read the object back.
 
         Raises:
-            DatasetError: when it is not there or cannot be read (Kedro wraps what went wrong).
+            DatasetError: when it is not there, is not what was made, or cannot be read (Kedro wraps what went wrong).
         """
-        with self._fs.open(self._path, "rb") as file:
+        with self._fs.open(self._path, "rb") as source, TemporaryFile() as copy:
+            file = source if is_local(self._uri) else copy
+            if file is copy:  # the bucket's file may change between the look at it and the reading
+                shutil.copyfileobj(source, copy, 2**20)
+                copy.seek(0)
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+            if self._sha256 not in (None, found):
+                raise DatasetError(difference(self._uri, found, self._sha256))
+            file.seek(0)
             begins = file.read(len(_ZSTD))
             file.seek(0)
             if begins != _ZSTD:
@@ -64,8 +79,10 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
         self._fs.makedirs(self._fs._parent(self._path), exist_ok=True)
         try:
             with self._fs.open(partial, "wb") as file:
-                self._write(data, file)
-            self.bytes = self._fs.size(partial)
+                hashed = _Hashed(file)
+                self._write(data, hashed)
+            self._sha256 = hashed.sha256.hexdigest()
+            self.made = {"sha256": self._sha256, "bytes": self._fs.size(partial)}
             self._fs.mv(partial, self._path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -92,3 +109,18 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
 
     def _describe(self) -> dict[str, Any]:
         return {"uri": self._uri}
+
+
+class _Hashed:
+    """A file that is open for writing, and the hash of what is written."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self.sha256.update(data)
+        return self._file.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)

@@ -17,6 +17,7 @@ from kedro.io import DatasetError
 
 from ..contract import SHARED_DISK_VARIABLE, StepArguments, is_local
 from ..contract.catalog import Catalog, Entry
+from ..contract.hashes import difference, files_at, sha256_of_all
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,10 +35,17 @@ class Carrier:
     def __init__(
         self, args: StepArguments, catalog: Catalog, taken: Mapping[str, Any], made: Mapping[str, Any]
     ) -> None:
-        # An outer folder first: fetching it clears it.
-        self._raw = [(place, _uri(taken[key])) for place, key in sorted(args.raw.items())]
         files = [(name, key, catalog.entry(name) or Entry("MemoryDataset")) for name, key in args.files.items()]
-        self._taken = [(name, entry, _uri(taken[key])) for name, key, entry in files if key in taken]
+        # An outer folder first: fetching it clears it.
+        self._taken = [
+            (f"The uploaded {place}", [(place, _uri(taken[key]))], taken[key])
+            for place, key in sorted(args.raw.items())
+        ]
+        self._taken += [
+            (f"Dataset '{name}'", _places(entry, _uri(taken[key])), taken[key])
+            for name, key, entry in files
+            if key in taken
+        ]
         self._made = [(name, key, entry, _uri(made[key])) for name, key, entry in files if key in made]
         # On one disk, what a step has written is there, and a copy would only get in the way of those who read it.
         self._shared = bool(os.environ.get(SHARED_DISK_VARIABLE))
@@ -46,15 +54,16 @@ class Carrier:
         """Bring what the step takes to the paths where its datasets look for it.
 
         Raises:
-            DatasetError: when an artifact is not there.
+            DatasetError: when an artifact is not there, or is not what was made.
         """
         if self._shared:
             return
-        for place, source in self._raw:
-            _fetch(f"The uploaded {place}", source, place)
-        for dataset, entry, uri in self._taken:
-            for place, source in _places(entry, uri):
-                _fetch(f"Dataset '{dataset}'", source, place)
+        for what, places, given in self._taken:
+            for place, source in places:
+                _fetch(what, source, place)
+            found = sha256_of_all(place for place, _source in places)
+            if found != (known := given["artifacts"][0].get("metadata", {}).get("sha256")):
+                raise DatasetError(difference(f"{what}, fetched from {places[0][1]},", found, known))
 
     def put(self) -> dict[str, dict[str, Any]]:
         """Bring what the step has made to the artifacts' URIs; each attempt to a folder of its own.
@@ -75,7 +84,7 @@ class Carrier:
             elif len(entry.places) == 1:
                 home += f"/{Path(first).name}"
             for place, target in _places(entry, home):
-                paths = _files_at(Path(place).expanduser())
+                paths = files_at(Path(place).expanduser())
                 if not paths and not entry.may_be_empty:
                     raise DatasetError(
                         f"Dataset '{dataset}' ({entry.type}) was made, but there is nothing at {place}. If a hook or "
@@ -86,8 +95,10 @@ class Carrier:
                 if not self._shared:
                     _put(paths, Path(place).expanduser(), target)
                     _LOG.info("Carried %s (%d files, %s) to %s", place, len(paths), _readable(total), target)
+            # On a shared disk, nothing is fetched by this hash, and hashing takes time.
+            known = {} if self._shared else {"sha256": sha256_of_all(entry.places)}
             about = {"path": first, "class": entry.type, "bytes": total, "files": count}
-            updates[key] = {"uri": home, "metadata": about}
+            updates[key] = {"uri": home, "metadata": {**known, **about}}
         return updates
 
 
@@ -102,12 +113,6 @@ def _places(entry: Entry, home: str) -> list[tuple[str, str]]:
     return [(place, f"{home}/{number}/{Path(place).name}") for number, place in enumerate(entry.places)]
 
 
-def _files_at(place: Path) -> list[Path]:
-    if place.is_dir():
-        return sorted(path for path in place.rglob("*") if path.is_file())
-    return [place] if place.exists() else []
-
-
 def _fetch(what: str, source: str, place: str) -> None:
     """Copy a file or folder from a URI to a place, which is cleared first."""
     fs, root = fsspec.url_to_fs(source)
@@ -118,6 +123,8 @@ def _fetch(what: str, source: str, place: str) -> None:
     top.unlink(missing_ok=True)
     if not found:
         raise DatasetError(f"{what} cannot be fetched: there is nothing at {source}.")
+    if strange := [name for name in found if ".." in Path(name).parts]:
+        raise DatasetError(f"{what} has a file that would be fetched to another folder: {strange[0]}")
     targets = [top if name == root else top / Path(name).relative_to(root) for name in found]
     for folder in {target.parent for target in targets}:
         folder.mkdir(parents=True, exist_ok=True)

@@ -44,11 +44,11 @@ class Lineage:
         for dataset, output in self._outputs.items():
             (artifact,) = given[output["key"]]["artifacts"]
             metadata = {**output["metadata"], **self._found.get(dataset, {})}
-            if dataset in self._artifacts and self._artifacts[dataset].bytes is not None:
-                metadata["bytes"] = self._artifacts[dataset].bytes
             other = (carried or {}).get(output["key"], {})
-            # What the next step needs comes first, as metadata is cut at its limit.
-            metadata = {**other.get("metadata", {}), **metadata}
+            made = self._artifacts[dataset].made if dataset in self._artifacts else {}
+            needed = {**other.get("metadata", {}), **made}
+            # What the next step needs comes first, as metadata is cut at its limit; a metric cannot replace it.
+            metadata = {**needed, **metadata, **needed}
             uri = other.get("uri") or output["uri"] or artifact["uri"]
             update = {"name": artifact["name"], "uri": uri, "metadata": within_limit(metadata)}
             artifacts[output["key"]] = {"artifacts": [update]}

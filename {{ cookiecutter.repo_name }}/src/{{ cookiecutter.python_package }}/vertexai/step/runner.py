@@ -31,7 +31,7 @@ class StepSession(KedroSession):
     def _get_config_loader(self) -> Any:
         loader = super()._get_config_loader()
         for name, values in self.resolved.items():
-            loader[name] = _merged(loader[name], values)
+            loader[name] = contract.merged(loader[name], values)
         return loader
 
 
@@ -59,12 +59,6 @@ def _is_json(value: Any) -> bool:
     except TypeError:
         return False
     return True
-
-
-def _merged(config: Any, values: Any) -> Any:
-    if not isinstance(values, Mapping) or not isinstance(config, Mapping):
-        return values
-    return {**config, **{key: _merged(config.get(key), value) for key, value in values.items()}}
 
 
 def job_version(created: str, job_id: str) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 from kedro.pipeline.node import Node
 
 from ...errors import UserError
-from ..settings.models import RunConfig
-from ..settings.resources import Resources, Shared
+from .models import RunConfig
+from .resources import Resources, Shared
 
 DEFAULT = "__default__"
 

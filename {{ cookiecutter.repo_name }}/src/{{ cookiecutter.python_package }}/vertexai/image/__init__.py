@@ -7,21 +7,27 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ...errors import UserError, masked
 
+# Names that only Google can give: https://cloud.google.com/artifact-registry/docs/transition/setup-gcr-repo
+_GOOGLES = re.compile(r"[a-z0-9-]+-docker\.pkg\.dev|([a-z]+\.)?gcr\.io")
 _TITLE, _REVISION = "org.opencontainers.image.title", "org.opencontainers.image.revision"
 
 
 def login(registry: str, token: str) -> None:
-    """Log docker in to one of Google's registries. The token goes to docker by its input, not by a command line.
+    """Log docker in to a registry of Google's, or one on this machine.
+
+    The token goes to docker by its input, not by a command line.
 
     Args:
         registry: its host name.
         token: an access token. https://cloud.google.com/artifact-registry/docs/docker/authentication#token
 
     Raises:
-        UserError: when docker or the registry refuses.
+        UserError: when it is another registry, which must not get the token, or when docker or the registry refuses.
     """
+    if not is_googles(registry) and registry.partition(":")[0] not in ("localhost", "127.0.0.1"):
+        raise UserError(f"{registry} is not Google's, so it gets no Google token. Log in there yourself: docker login")
     done = docker("login", registry, "--username", "oauth2accesstoken", "--password-stdin", typed=token)
     if done.returncode:
         raise UserError(f"docker login {registry}: {done.stderr.strip()}")
@@ -41,8 +47,7 @@ def build_and_push(project: Path, image: str) -> str:
         UserError: when docker fails.
     """
     require_engine()
-    # A remote's address may have a password in it.
-    source = re.sub("//[^/@]*@", "//", _git(project, "remote", "get-url", "origin"))
+    source = masked(_git(project, "remote", "get-url", "origin"))  # the address may have a password in it
     revision = _git(project, "rev-parse", "HEAD")
     # Without a value, docker takes the base image from the environment, if a variable there names one.
     given = ["BASE_IMAGE", f"REVISION={revision}", f"SOURCE={source}"]
@@ -69,6 +74,11 @@ def repository_of(image: str) -> str:
 def registry_of(image: str) -> str:
     """The host, with its port, that an image lies at."""
     return image.partition("/")[0]
+
+
+def is_googles(registry: str) -> bool:
+    """Whether a registry is one of Google's, which may be sent Google's tokens."""
+    return bool(_GOOGLES.fullmatch(registry))
 
 
 def doubts(project: Path, package: str, image: str) -> str:

@@ -1,0 +1,96 @@
+"""Attacks on a whole run: hostile parameters and errors, and artifacts that somebody replaces between two steps."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from test_main_job import only_run, source, vertexai
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+from test_hostile_text import HOSTILE, is_safe
+
+pytestmark = pytest.mark.slow
+
+TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJ4In0.c2lnbmF0dXJl"
+# What a command line can have and Kedro's --params does not take apart, to be written as YAML. Linux allows an argument
+# 128 KiB.
+TYPABLE = {
+    f"p{number}": text[:20_000].replace(",", ";")
+    for number, text in enumerate(HOSTILE.values())
+    if "\0" not in text and "\ud800" not in text and text == text.strip()
+}
+
+
+def test_hostile_parameters_arrive_and_a_hostile_error_is_told_as_text(with_pipeline):
+    code = f"""
+import json
+from pathlib import Path
+
+HOSTILE = json.loads({json.dumps(json.dumps([text[:2000] for text in HOSTILE.values()]))})
+
+
+def take(given):
+    Path("given.json").write_text(json.dumps(given))
+    return 1
+
+
+def fail(x):
+    print(*(text.encode(errors="replace").decode() for text in HOSTILE), sep="\\n")
+    raise ValueError("Bearer {TOKEN} " + "\\n".join(HOSTILE))
+"""
+    nodes = "Node(take, 'params:hostile', 'x', name='take'), Node(fail, 'x', 'y', name='fail')"
+    project = with_pipeline(source(nodes, code))
+    (project / "conf/base/parameters.yml").write_text("hostile: {}\n")
+    params = ",".join(f"hostile.{name}={json.dumps(text)}" for name, text in TYPABLE.items())
+    done = vertexai(project, "run-local", "-p", "under_test", "--params", params, HOME="/secret-home")
+    assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-2000:]
+    assert json.loads((project / "given.json").read_text()) == TYPABLE
+    assert is_safe(done.stdout)
+    assert is_safe(done.stderr)
+    assert "/secret-home" not in done.stdout
+    tags = only_run(project).data.tags
+    assert tags["failed_node"] == "fail"
+    assert tags["error"].startswith("ValueError: Bearer *** it's")
+    assert is_safe(tags["error"])
+    assert not list(project.rglob("hacked"))
+
+
+def test_a_step_reads_no_artifact_that_somebody_has_replaced(with_pipeline):
+    """Who may write to the bucket, a step of another job for instance, would run code in the next step."""
+    code = """
+import os
+from pathlib import Path
+
+
+class Attack:
+    def __reduce__(self):
+        return os.system, (f"touch {Path.cwd()}/hacked",)
+
+
+def make():
+    return 1
+
+
+def meddle(x):
+    import cloudpickle
+
+    (file,) = Path(".vertexai").glob("*/make/data_x")
+    file.write_bytes(cloudpickle.dumps(Attack()))
+    return 2
+
+
+def use(x, done):
+    Path("used").touch()
+"""
+    nodes = """
+        Node(make, None, "x", name="make"), Node(meddle, "x", "done", name="meddle"), Node(use, ["x", "done"], None, name="use"),
+    """
+    project = with_pipeline(source(nodes, code))
+    done = vertexai(project, "run-local", "-p", "under_test")
+    assert done.returncode == 1
+    tags = only_run(project).data.tags
+    assert tags["failed_node"] == "use"
+    assert "data_x is not what was made: its SHA-256 is " in tags["error"]
+    assert not (project / "hacked").exists()
+    assert not (project / "used").exists()

@@ -1,0 +1,84 @@
+"""Which registries are sent Google's tokens."""
+
+import importlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner, Result
+from fakes.google_identity import Google, google_identity
+from google.auth.compute_engine import _metadata
+from starter.vertexai.checks.online import _image_pushed
+from starter.vertexai.cli import vertexai
+from starter.vertexai.image import is_googles
+
+OTHERS = [
+    "ghcr.io", "evilgcr.io", "gcr.io.evil.com", "evil.com", "docker.io", "x-docker.pkg.dev.evil.com", "evilpkg.dev",
+    "europe-docker.pkg.dev@evil.com", "user:gcr.io@evil.com", "evil.com#.gcr.io", "evil.com?gcr.io", "gcr.io:8443", "a.b.gcr.io",
+    "x_gcr.io", "GCR.IO.", "127.0.0.1.evil.com", "localhost.evil.com", "127.0.0.1@evil.com",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Google]:
+    folder = tmp_path_factory.mktemp("google")
+    with google_identity(folder) as google, pytest.MonkeyPatch.context() as patch:
+        for name, value in {**google.environment, "CLOUDSDK_CONFIG": str(folder / "gcloud")}.items():
+            patch.setenv(name, value)
+        patch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+        # google-auth reads the address of the metadata server when it is imported.
+        importlib.reload(_metadata)
+        yield google
+    importlib.reload(_metadata)
+
+
+@pytest.fixture
+def docker_login(identity, tmp_path, monkeypatch):
+    """The command, with a docker that notes what it is told."""
+    noted = tmp_path / "noted"
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\necho "$@" >> {noted}\ncat >> {noted}\n')
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    def docker_login(image: str) -> tuple[Result, str]:
+        done = CliRunner().invoke(
+            vertexai, ["docker-login", "--image", image], obj=SimpleNamespace(project_path=tmp_path)
+        )
+        return done, noted.read_text() if noted.exists() else ""
+
+    return docker_login
+
+
+@pytest.mark.parametrize("registry", OTHERS)
+def test_docker_login_sends_no_token_to_somebody_elses_registry(registry, docker_login):
+    done, noted = docker_login(f"{registry}/project/images/x:latest")
+    assert done.exit_code == 1
+    assert f"{registry} is not Google's, so it gets no Google token." in done.output
+    assert noted == ""
+
+
+@pytest.mark.parametrize(
+    "registry", ["gcr.io", "eu.gcr.io", "europe-west1-docker.pkg.dev", "us-docker.pkg.dev", "127.0.0.1:5000"]
+)
+def test_docker_login_sends_a_token_to_googles_registries(registry, docker_login):
+    done, noted = docker_login(f"{registry}/project/images/x:latest")
+    assert done.exit_code == 0, done.output
+    assert noted == f"login {registry} --username oauth2accesstoken --password-stdin\nambient-access-token"
+
+
+@pytest.mark.parametrize("registry", [*OTHERS, "127.0.0.1:5000"])
+def test_doctor_asks_no_other_registry(registry, identity):
+    """It has an access token at hand."""
+    said = _image_pushed(f"{registry}/project/images/x:latest")
+    assert said.endswith("is not in a registry of Google's, so doctor did not look for it")
+    assert not is_googles(registry)
+
+
+def test_no_other_code_sends_a_token_to_a_host_that_a_name_names():
+    """One gives the registry to `login`, which refuses others, and one prints it."""
+    package = Path(__file__).parents[1] / "in_place/starter/vertexai"
+    users = [path.name for path in package.rglob("*.py") if "registry_of(" in path.read_text()]
+    assert sorted(users) == ["__init__.py", "docker_login.py", "facts.py"]
