@@ -275,6 +275,22 @@ def test_what_cannot_join_is_refused_with_a_reason(spaceflights, edit, said):
     assert run("git", "status", "--porcelain", cwd=spaceflights).stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("path", "content", "said"),
+    [
+        ("src/spaceflights/settings.py", b"print 'x'\n", "src/spaceflights/settings.py:1: this is no Python of today"),
+        ("conf/base/catalog.yml", b"# x\n# caf\xe9\n", "conf/base/catalog.yml:2: the file is not UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(spaceflights, path, content, said):
+    (spaceflights / path).write_bytes(content)
+    commit(spaceflights)
+    done = adopt(spaceflights, "--yes", "--no-lock")
+    assert done.returncode == 1
+    assert f"Error: {said}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_without_git_the_project_is_refused(tmp_path):
     project = projects.write(projects.SPACEFLIGHTS, tmp_path / "spaceflights")
     shutil.rmtree(project / ".git")

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import UserError
 from ..git import git, run_git
@@ -43,6 +44,9 @@ ONLY_WITHOUT = {
     "tests/conftest.py": "**/test*/*.py",
     "tests/test_project.py": "**/test*/*.py",
 }
+
+
+Read = TypeVar("Read")
 
 
 @dataclass
@@ -103,7 +107,7 @@ def make_plan(project: Project, template: Path, ci: str) -> Plan:
                 plan.new.append(path)
                 plan.files[path] = content
         elif path in merges:
-            plan.merge(path, merges[path](theirs, content.decode()), theirs)
+            plan.merge(path, _reading(path, merges[path], theirs, content.decode()), theirs)
             if path == SETTINGS:  # A file of kedro-vertexai has nothing of the template's in it.
                 plan.apart.append(path)
         elif theirs.encode() != content and path not in (RECORD, "requirements.lock"):
@@ -124,6 +128,14 @@ def make_plan(project: Project, template: Path, ci: str) -> Plan:
             plan.left += [f"{path}:{line}: {said}" for line, said in findings(project.text(path), project.package)]
     _about_the_rest(project, plan)
     return plan
+
+
+def _reading(path: str, read: Callable[..., Read], *texts: str) -> Read:
+    """Call what parses a module, and name the module when it is no Python."""
+    try:
+        return read(*texts)
+    except SyntaxError as error:
+        raise UserError(f"{path}:{error.lineno}: this is no Python of today: {error.msg}. Correct it first.") from None
 
 
 def _keep(project: Project, plan: Plan, path: str, content: bytes, package: str) -> None:
@@ -184,7 +196,7 @@ def _refuse_other_modules(project: Project, ours: dict[str, bytes], package: str
     for path, content in ours.items():
         if path.startswith((f"{package}/vertexai/", f"{package}/auth/", f"{package}/errors.py")):
             theirs = project.text(path)
-            if theirs and (missing := public_names(content.decode()) - public_names(theirs)):
+            if theirs and (missing := public_names(content.decode()) - _reading(path, public_names, theirs)):
                 others.append(
                     f"{path} is a module of yours, and the template needs one there with {', '.join(sorted(missing))}. "
                     "Give yours another name."

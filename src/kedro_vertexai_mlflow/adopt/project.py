@@ -31,7 +31,11 @@ class Project:
     def text(self, path: str) -> str:
         """Return a file's content; empty if there is no such file."""
         file = self.folder / path
-        return file.read_text(encoding="utf-8") if file.is_file() else ""
+        try:
+            return file.read_bytes().decode() if file.is_file() else ""
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise UserError(f"{path}:{line}: the file is not UTF-8. Save it as UTF-8 first.") from None
 
     def configuration(self, pattern: str) -> list[str]:
         """Return the YAML files below ``conf`` with such a name, in all environments."""
