@@ -13,7 +13,7 @@ PINS := $(shell cat pyproject.toml '$(PROJECT)/pyproject.toml' | cksum | cut -d'
 READY := $(VENV)/.dev-$(PINS)-$(GITLAB_CI_LOCAL_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-host test-docker test-ci test-fast lint format bench pictures lock newest clean
+.PHONY: help demo test test-host test-docker test-ci test-fast lint format bench docs pictures lock newest clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -62,6 +62,7 @@ lint: $(READY) ## run ruff and mypy on the template itself, without generating a
 	$(BIN)/ruff format --check --config pyproject.toml .
 	$(BIN)/mypy --package starter
 	$(BIN)/mypy --module bootstrap
+	$(BIN)/mypy --package kedro_vertexai_mlflow
 
 format: $(READY) ## let ruff format the code and fix what it can
 	$(BIN)/ruff check --fix --config pyproject.toml .
@@ -69,6 +70,10 @@ format: $(READY) ## let ruff format the code and fix what it can
 
 bench: $(READY) ## run the benchmarks, some of them against kedro-vertexai, and write benchmarks/RESULTS.md (takes 15 minutes)
 	$(BIN)/python benchmarks/run.py
+
+docs: $(READY) ## build the documentation as a site, in build/docs
+	$(BIN)/python docs/generated.py
+	$(BIN)/zensical build --clean --strict
 
 pictures: $(READY) ## write the output of real runs in build/demo into README and docs
 	$(BIN)/python docs/pictures.py

@@ -12,10 +12,22 @@ from fakes.google_identity import Google, google_identity
 from fakes.iap import Iap, identity_aware_proxy
 from fakes.vertex import Vertex, vertex_ai
 from mlflow_server import mlflow_server
-from running import BIN, ROOT, environment
+from running import BIN, ROOT, commit, copy_working_tree, environment, run
 from small_cloud import ACCOUNT, CLIENT_ID, REGISTRY, configure, name_experiment
 
 pytest_plugins = ["docker_engine"]
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The starter as a Git repository whose newest commit is the working tree, as it would be pushed."""
+    clone = tmp_path_factory.mktemp("starter")
+    copy_working_tree(clone)
+    # The template has a file that generated projects leave out of Git.
+    for command in (["init", "-q"], ["add", "--all", "--force"]):
+        assert run("git", *command, cwd=clone).returncode == 0
+    commit(clone)
+    return clone
 
 
 @pytest.fixture(scope="session")

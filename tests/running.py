@@ -1,6 +1,7 @@
 """Running a generated project's commands as its user would."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,3 +33,12 @@ def commit(project: Path) -> str:
         done = run("git", *command, cwd=project)
         assert done.returncode == 0, done.stderr
     return run("git", "rev-parse", "HEAD", cwd=project).stdout.strip()
+
+
+def copy_working_tree(folder: Path) -> None:
+    """Copy the starter's files to a folder: those in Git, and new ones that Git would take."""
+    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT).stdout.split("\0")
+    for name in listed:
+        if name and (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)

@@ -167,3 +167,15 @@ def test_a_project_without_the_example_builds_and_starts(docker, make_project):
     assert done.returncode == 0, done.stderr
     assert inside(docker, "without-example:1", "find", "data", "-type", "f").stdout == ""
     assert inside(docker, "without-example:1", "python", "-m", "test_project.vertexai.step", "--help").returncode == 0
+
+
+def test_another_python_is_a_build_argument(docker, make_project):
+    """Debian's next release has Python 3.13, and the lock is for every version that the project allows."""
+    image, project = "test-project:other-python", make_project()
+    settings = project / "conf/base/vertexai.yml"
+    settings.write_text(settings.read_text().replace("test-project:latest", image))
+    done = docker("build", "--quiet", "--build-arg", "BASE_IMAGE=python:3.13-slim", "--tag", image, ".", cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert inside(docker, image, "python", "--version").stdout.startswith("Python 3.13")
+    ran = kedro(project, "vertexai", "run-local", "--docker")
+    assert ran.returncode == 0, ran.stdout + ran.stderr

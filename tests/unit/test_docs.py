@@ -6,10 +6,15 @@ from typing import Any, get_args
 
 import click
 import facts
+import generated
+import pytest
 from bootstrap import PROJECT
 from pydantic import BaseModel
 from starter.vertexai.cli import COMMANDS, vertexai
 from starter.vertexai.settings.models import Settings
+
+from kedro_vertexai_mlflow.adopt.command import main as adopt
+from kedro_vertexai_mlflow.upgrade import main as upgrade
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference"
 
@@ -32,6 +37,21 @@ def inner_model(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for part in get_args(annotation) if (found := inner_model(part))), None)
+
+
+def test_the_pages_that_the_code_tells_are_up_to_date():
+    """``python docs/generated.py`` writes them."""
+    assert (REFERENCE / "help.md").read_text() == generated.help_page()
+    assert (REFERENCE / "types.md").read_text() == generated.types_page()
+
+
+@pytest.mark.parametrize(("command", "page"), [(adopt, "bring-your-project.md"), (upgrade, "follow-the-template.md")])
+def test_the_options_of_the_packages_commands_are_explained(command, page):
+    text = (REFERENCE.parent / "how-to" / page).read_text()
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            shown = [option for option in [*parameter.opts, *parameter.secondary_opts] if f"`{option}`" in text]
+            assert shown, parameter.name
 
 
 def test_every_key_of_vertexai_yml_is_explained_and_no_other():

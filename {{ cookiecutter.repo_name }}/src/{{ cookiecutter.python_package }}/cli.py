@@ -2,6 +2,9 @@
 
 import click
 
+# `python -m <package>` and the package's script look for the run command here.
+from kedro.framework.cli.project import run as run
+
 from .vertexai.cli import vertexai
 
 

@@ -22,7 +22,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def cores(quantity: str) -> Decimal:
+def vcpus(quantity: str) -> Decimal:
     """A number of vCPUs: ``500m`` → 0.5"""
     return Decimal(quantity[:-1]) / 1000 if quantity.endswith("m") else Decimal(quantity)
 
@@ -63,7 +63,7 @@ class Resources(Strict):
     Everything about a resource is said here: its key, its values, and how the nodes of a group share it.
     """
 
-    cpu: Annotated[str | None, Shared("most", cores)] = Field(
+    cpu: Annotated[str | None, Shared("most", vcpus)] = Field(
         default=None, pattern=_CPU, coerce_numbers_to_str=True, description="vCPUs, as Kubernetes writes them: 2, 500m"
     )
     memory: Annotated[str | None, Shared("most", bytes_)] = Field(
@@ -88,7 +88,7 @@ class Resources(Strict):
     @property
     def cores(self) -> Decimal:
         """vCPUs; 0 if nothing is asked for."""
-        return cores(self.cpu or "0")
+        return vcpus(self.cpu or "0")
 
     @property
     def memory_limit(self) -> str:

@@ -1,0 +1,7 @@
+"""The template as a package: an alias for ``kedro new``, and the commands that join and follow it later."""
+
+from pathlib import Path
+
+_PACKAGED = Path(__file__).parent / "template"
+# The template's folder: in the installed package, or the repository itself where that is installed as editable.
+TEMPLATE = _PACKAGED if _PACKAGED.exists() else Path(__file__).parents[2]

@@ -1,0 +1,103 @@
+"""``vertexai-adopt``: show the plan, ask, write, stage."""
+
+import subprocess
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import click
+from uv import find_uv_bin
+
+from .. import TEMPLATE
+from ..git import git, run_git
+from .plan import Plan, make_plan
+from .project import Project, read_project
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
+@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask before files are changed.")
+@click.option("--ci", type=click.Choice(["github", "gitlab", "none"]), help="Whose CI files the project gets.")
+@click.option("--lock/--no-lock", default=True, help="Resolve requirements.lock, which asks the package index.")
+def main(folder: Path, dry_run: bool, yes: bool, ci: str | None, lock: bool) -> None:
+    """Let a Kedro project join the template: add what Vertex AI and MLflow need, and merge it with what is there.
+
+    Changes are staged, so `git diff --cached` shows them and `git reset --hard` undoes them.
+    """
+    project = read_project(folder.resolve())
+    plan = make_plan(project, TEMPLATE, ci or _ci_of(project))
+    _show(project, plan)
+    if dry_run:
+        return
+    if not plan.files:
+        click.echo("There is nothing to do.")
+        return
+    if not yes:
+        click.confirm("Change these files?", abort=True)
+    if lock and "pyproject.toml" in plan.files:
+        _lock(plan)
+    _write(project, plan)
+    click.echo("The changes are staged: `git diff --cached` shows them, and `git reset --hard` undoes them. Next:")
+    click.echo("  pip install -e '.[launch,dev]'\n  kedro vertexai doctor --offline\n  kedro vertexai run-local")
+
+
+def _ci_of(project: Project) -> str:
+    remote = run_git(project.folder, "remote", "get-url", "origin").stdout
+    return "gitlab" if "gitlab" in remote or (project.folder / ".gitlab-ci.yml").exists() else "github"
+
+
+def _show(project: Project, plan: Plan) -> None:
+    """Print the plan, a heading for each kind."""
+    click.echo(f"{project.name}: a project of Kedro {project.kedro_version}, package {project.package}")
+    folders = Counter(_group(path, project.package) for path in plan.new)
+    new = [f"{name} ({count} files)" if count > 1 else name for name, count in folders.items()]
+    sections = {
+        "New files": new,
+        "Lines are added to": [f"{path}: {'; '.join(words)}" for path, words in plan.added.items()],
+        "Lines of yours that change": plan.replaced,
+        "Files of yours that stay": plan.kept,
+        "Left to you": plan.left,
+    }
+    for title, lines in sections.items():
+        if lines:
+            click.echo(f"\n{title}")
+            for line in lines:
+                click.echo(f"  {click.unstyle(line)}")
+    click.echo()
+
+
+def _group(path: str, package: str) -> str:
+    """Files of one of these folders are shown as one line."""
+    folders = (f"src/{package}/vertexai/", f"src/{package}/auth/", "infra/")
+    return next((folder for folder in folders if path.startswith(folder)), path)
+
+
+def _lock(plan: Plan) -> None:
+    """Resolve the dependencies as `make lock` does. A project without a lock is better than one with a wrong one."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "pyproject.toml").write_bytes(plan.files["pyproject.toml"])
+        options = ["--quiet", "--universal", "--generate-hashes", "--no-annotate", "--no-header"]
+        argv = [find_uv_bin(), "pip", "compile", *options, "--output-file", "requirements.lock", "pyproject.toml"]
+        done = subprocess.run(argv, cwd=folder, capture_output=True, text=True)
+        if done.returncode == 0:
+            plan.files["requirements.lock"] = (Path(folder) / "requirements.lock").read_bytes()
+        else:
+            plan.files.pop("requirements.lock", None)
+            click.echo(
+                f"requirements.lock could not be resolved; correct pyproject.toml, then `make lock`:\n{done.stderr}"
+            )
+
+
+def _write(project: Project, plan: Plan) -> None:
+    """Write and stage all files. If one cannot be written, the others are taken back."""
+    try:
+        for path, content in plan.files.items():
+            file = project.folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        git(project.folder, "add", "--force", "--", *plan.files)
+    except OSError as error:
+        git(project.folder, "add", "--force", "--", *[path for path in plan.files if (project.folder / path).exists()])
+        git(project.folder, "reset", "--quiet", "--hard")
+        raise click.ClickException(f"{error.filename}: {error.strerror}. Nothing was changed.") from None

@@ -1,0 +1,102 @@
+"""A folder → the Kedro project in it, or every reason why it cannot join."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..git import problems_of_the_work_tree
+
+KEDRO = ("0.18", "0.19", "1")
+
+
+@dataclass(frozen=True)
+class Project:
+    """An existing Kedro project.
+
+    Args:
+        folder: where it is.
+        name: what people call it.
+        package: its Python package, below ``src``.
+        kedro_version: the version of Kedro that has generated it.
+    """
+
+    folder: Path
+    name: str
+    package: str
+    kedro_version: str
+
+    def text(self, path: str) -> str:
+        """Return a file's content; empty if there is no such file."""
+        file = self.folder / path
+        try:
+            return file.read_bytes().decode() if file.is_file() else ""
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise UserError(f"{path}:{line}: the file is not UTF-8. Save it as UTF-8 first.") from None
+
+    def configuration(self, pattern: str) -> list[str]:
+        """Return the YAML files below ``conf`` with such a name, in all environments."""
+        found = (self.folder / "conf").rglob(pattern)
+        return sorted(path.relative_to(self.folder).as_posix() for path in found if path.suffix in (".yml", ".yaml"))
+
+    def python_files(self) -> list[str]:
+        """Return the modules of the project's own code."""
+        found = [path for folder in ("src", "tests") for path in (self.folder / folder).rglob("*.py")]
+        return sorted(path.relative_to(self.folder).as_posix() for path in found)
+
+
+def read_project(folder: Path) -> Project:
+    """Read a project.
+
+    Raises:
+        UserError: with all that keeps it from joining.
+    """
+    pyproject = folder / "pyproject.toml"
+    if not pyproject.exists():
+        older = " Its layout is that of Kedro 0.16 or older." if (folder / ".kedro.yml").exists() else ""
+        raise UserError(f"{folder} has no pyproject.toml, so it is no project of Kedro {_taken()}.{older}")
+    try:
+        content = tomllib.loads(pyproject.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{pyproject} cannot be read: {error}. Correct it.") from None
+    if not (kedro := content.get("tool", {}).get("kedro")):
+        raise UserError(f"{pyproject} has no table [tool.kedro], so this is no Kedro project.")
+    problems = _problems(folder, content, kedro) + problems_of_the_work_tree(folder)
+    if problems:
+        raise UserError("\n".join(problems))
+    return Project(folder, kedro.get("project_name") or folder.name, kedro["package_name"], version_of(kedro))
+
+
+def version_of(kedro: dict[str, Any]) -> str:
+    """Return the version of Kedro in ``[tool.kedro]``. Before 0.19 its key was ``project_version``."""
+    return str(kedro.get("kedro_init_version") or kedro.get("project_version") or "")
+
+
+def _problems(folder: Path, content: dict[str, Any], kedro: dict[str, Any]) -> list[str]:
+    problems = []
+    version, package = version_of(kedro), kedro.get("package_name", "")
+    if not any(re.match(rf"{re.escape(taken)}(\.|$)", version) for taken in KEDRO):
+        problems.append(
+            f"pyproject.toml: tool.kedro.kedro_init_version is {version or 'missing'}; projects of Kedro {_taken()} "
+            "are taken. Bring the project to one of them first."
+        )
+    if kedro.get("source_dir", "src") != "src":
+        problems.append(
+            f"pyproject.toml: tool.kedro.source_dir is {kedro['source_dir']}. The image and CI expect the package in "
+            "src: move it there and set source_dir to src."
+        )
+    elif not package or not (folder / "src" / package).is_dir():
+        problems.append(f"pyproject.toml: tool.kedro.package_name is {package or 'missing'}; src/{package} must exist.")
+    if "poetry" in content.get("tool", {}) and "project" not in content:
+        problems.append(
+            "pyproject.toml: the dependencies are in [tool.poetry.dependencies], which only Poetry reads. Move them to "
+            "[project] first; Poetry 2 reads them there."
+        )
+    return problems
+
+
+def _taken() -> str:
+    return f"{', '.join(KEDRO[:-1])} and {KEDRO[-1]}"
