@@ -126,7 +126,12 @@ class _Run:
         """Run a task on a new disk."""
         if importer := getattr(task, "importer", None):  # `tasks` refuses importers so far
             uri = importer["artifactUri"]["constant"]
-            artifact = {"name": "artifact", "type": importer["typeSchema"], "uri": uri, "metadata": {}}
+            artifact = {
+                "name": "artifact",
+                "type": importer["typeSchema"],
+                "uri": uri,
+                "metadata": importer.get("metadata", {}),
+            }
             return {"parameters": {}, "artifacts": {"artifact": artifact}}
         values = {name: self._value(source, failure) for name, source in task.parameters.items()}
         values = {name: value for name, value in values.items() if value is not None}

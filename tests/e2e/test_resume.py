@@ -4,10 +4,14 @@ import json
 import re
 import shutil
 from pathlib import Path
+from urllib.parse import quote
 
 import mlflow
 import pytest
+import requests
+from fakes.storage import cloud_storage
 from running import BIN, run
+from small_cloud import answers
 
 pytestmark = pytest.mark.slow
 
@@ -184,3 +188,55 @@ def test_a_job_that_was_killed_is_resumed_with_its_exit_pipeline(project):
     code, printed, states = project.run_local("--resume", project.newest())
     assert (code, states) == (0, {**ENDS, "check": "SUCCEEDED"}), printed
     assert (project.path / "said").read_text() == "SUCCEEDED"
+
+
+def test_a_job_on_vertex_ai_is_resumed(with_pipeline, launchable, google, iap, vertex, cloud, mlflow_url, request):
+    """Artifacts are in a bucket, and each task has a disk of its own."""
+    with cloud_storage() as storage:
+        vertex.own_disks = True
+        on_vertex = {name: value for name, value in storage.environment.items() if name != "NO_GCE_CHECK"}
+        vertex.environment = {**vertex.environment, **on_vertex}
+        path = launchable(with_pipeline(SOURCE, **answers(iap)))
+        (path / "conf/base/parameters.yml").write_text("factor: 1\nrate: 2\n")
+        (path / "conf/base/catalog.yml").write_text("table: {type: json.JSONDataset, filepath: data/02/table.json}\n")
+        project = Project(path)
+        project.edit(*list(MENDED.items())[:1])
+
+        def kedro(*arguments: str) -> tuple[int, str]:
+            argv = ("vertexai", "-e", "cloud", *arguments)
+            done = run(BIN / "kedro", *argv, cwd=path, **google.environment, **on_vertex)
+            return done.returncode, done.stdout + done.stderr
+
+        code, printed = kedro("run-once", "--job-id", "first", "--wait-for-completion", "--params", "rate=5")
+        assert code == 1, printed
+        assert "  ValueError: planted in check" in printed
+        assert "To go on from there: kedro vertexai -e cloud resume first" in printed
+
+        code, printed = kedro("resume", "first", "--dry-run", "--params", "factor=2")
+        assert (code, "Step 'load' has finished in job first, but its parameters changed since" in printed) == (1, True)
+
+        project.edit(*list(MENDED.items())[1:])
+        code, printed = kedro("resume", "first", "--job-id", "second", "--wait-for-completion")
+        assert code == 0, printed
+        ended = re.findall(r"^SUCCEEDED +(\S+)", printed, re.MULTILINE)
+        assert ended == ["mlflow-start-run", "check", "mlflow-finish-run"]
+        log = path.parent / "own-disks/second/logs/check.txt"
+        assert "CHECKED 30 {'rows': 3} 6" in log.read_text()
+        client = mlflow.MlflowClient(mlflow_url)
+        experiment = client.get_experiment_by_name(request.node.originalname).experiment_id
+        (found,) = client.search_runs([experiment], "tags.vertexai_job_name = 'second'")
+        assert (found.data.params, found.data.metrics) == ({"factor": "1", "rate": "5"}, {"loaded": 3.0})
+        tags = found.data.tags
+        assert [tags[f"reused.{step}"] for step in ("train", "table", "slow")] == ["first"] * 3
+        assert tags["resumed_from"] == "first"
+
+        (model,) = [name for name in storage.objects if "first/train/data_model" in name]
+        name = quote(model.removeprefix("bucket/"), safe="")
+        url = f"{storage.environment['STORAGE_EMULATOR_HOST']}/storage/v1/b/bucket/o/{name}"
+        assert requests.delete(url, timeout=10).status_code == 204
+        code, printed = kedro("resume", "first", "--dry-run")
+        assert (code, f"Gone since job first: gs://{model}. Make it again: --from train" in printed) == (1, True), (
+            printed
+        )
+        code, printed = kedro("resume", "second")
+        assert (code, "has finished all steps" in printed) == (1, True)

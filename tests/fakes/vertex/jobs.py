@@ -227,8 +227,18 @@ def _note(vertex: "Vertex", job: Json, said: Json) -> None:
     if said["error"]:
         task["error"] = {"code": 9, "message": said["error"]}
     task["state"] = said["state"]
+    made = (said["outputs"] or {}).get("artifacts", {})
+    task["outputs"] = {key: {"artifacts": [_artifact(vertex, key, artifact)]} for key, artifact in made.items()}
     outputs = (said["outputs"] or {}).get("parameters", {})
     task["execution"] = {"metadata": {f"output:{key}": value for key, value in outputs.items()}}
+
+
+def _artifact(vertex: "Vertex", key: str, artifact: Json) -> Json:
+    """A task's artifact as a resource of the metadata store, which is what the API lists."""
+    name = f"{vertex.parent}/metadataStores/default/artifacts/{next(NUMBER)}"
+    about = {"name": name, "displayName": key, "uri": artifact["uri"], "metadata": artifact.get("metadata", {})}
+    parse(about, types.Artifact.pb()())
+    return about
 
 
 def cancel(vertex: "Vertex", name: str) -> None:

@@ -31,13 +31,15 @@ def on_own_disks(order: dict[str, Any]) -> str:
         results = run_on_own_disks(
             order["spec"], project, order["bucket"], parameters=order["parameters"], job=name, constants=created
         )
-    except StepFailed as failed:
-        print(json.dumps({"job": "FAILED"}), flush=True)
-        raise SystemExit(str(failed)) from None
+        failed = None
+    except StepFailed as error:
+        results, failed = error.results, error
+    logs = project.parent / "own-disks" / name / "logs"
     for task, outputs in results.items():
-        log = project.parent / "own-disks" / name / "logs" / f"{task}.txt"
-        tell(TaskRun(task, str(log), state="SUCCEEDED", attempt=1, outputs=outputs))
-    return "SUCCEEDED"
+        tell(TaskRun(task, str(logs / f"{task}.txt"), state="SUCCEEDED", attempt=1, outputs=outputs))
+    if failed:
+        tell(TaskRun(failed.task, str(logs / f"{failed.task}.txt"), state="FAILED", attempt=1, error="exit code 1"))
+    return "FAILED" if failed else "SUCCEEDED"
 
 
 order = json.load(sys.stdin)

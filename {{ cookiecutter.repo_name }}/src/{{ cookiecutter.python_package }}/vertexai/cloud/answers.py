@@ -65,7 +65,8 @@ def _task(name: str, detail: types.PipelineTaskDetail) -> TaskRun:
         for key, value in dict(detail.execution.metadata or {}).items()
         if key.startswith("output:")
     }
-    state = detail.state.name
+    state, artifacts = detail.state.name, _artifacts(detail)
+    makers = [artifact["metadata"].get("job", "") for artifact in artifacts.values()]
     return TaskRun(
         name=name,
         log=log_url(containers),
@@ -73,7 +74,9 @@ def _task(name: str, detail: types.PipelineTaskDetail) -> TaskRun:
         attempt=max(len(containers), int(state == State.RUNNING)),
         seconds=seconds,
         error=detail.error.message,
-        outputs={"parameters": outputs, "artifacts": _artifacts(detail)},
+        outputs={"parameters": outputs, "artifacts": artifacts},
+        # What a step makes says which job has made it.
+        origin=next((made for made in makers if made), "") if state == State.SKIPPED else "",
         containers=tuple(containers),
     )
 

@@ -3,10 +3,14 @@
 from ...errors import UserError
 from .. import tracking
 from ..cloud.client import Vertex
+from ..cloud.logs import read_logs
 from ..contract.job import MlflowRun, PipelineJob
 from ..show.progress import progress
 from . import say
 from .options import Environment
+
+# How many lines of a failed step's log are shown.
+_LAST_LINES = 15
 
 
 def follow(environment: Environment, vertex: Vertex, job_id: str) -> PipelineJob | None:
@@ -23,10 +27,13 @@ def follow(environment: Environment, vertex: Vertex, job_id: str) -> PipelineJob
         say(f"Stop it with: {environment.kedro} cancel {job_id}")
         return None
     show_failures(job)
+    _show_last_lines(environment, job)
     settle(environment, job)
     if job.mlflow_run:
         say(f"MLflow: {job.mlflow_run}")
     say(f"{job.name}: {job.state}", colour="green" if job.succeeded else "red")
+    if not job.succeeded:
+        say(f"To go on from there: {environment.kedro} resume {job.name}")
     return job
 
 
@@ -45,6 +52,17 @@ def show_failures(job: PipelineJob) -> None:
             say(f"Its log: {task.log}")
     if job.error and not job.failed_tasks:
         say(f"\n{job.error}", colour="red")
+
+
+def _show_last_lines(environment: Environment, job: PipelineJob) -> None:
+    """Print the end of the log of each step that has failed, if this identity may read it."""
+    try:
+        project_id = environment.project().target.project_id
+        for task in job.failed_tasks:
+            lines = list(read_logs(project_id, job, task.name))[-_LAST_LINES:]
+            say("\n".join([f"\nThe last lines of {task.name}:", *(f"  {line.text}" for line in lines)]))
+    except UserError as error:
+        say(f"The logs are not shown. {error}", colour="yellow", err=True)
 
 
 def mlflow_runs(environment: Environment, jobs: list[PipelineJob]) -> dict[str, MlflowRun]:

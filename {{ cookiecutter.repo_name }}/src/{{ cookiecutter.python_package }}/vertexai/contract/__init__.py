@@ -33,6 +33,7 @@ EXIT_PARAMETER = "vertexai_job"
 JOB_NAME_TAG, JOB_ID_TAG, JOB_URL_TAG = "vertexai_job_name", "vertexai_run_id", "vertexai_job_url"
 IMAGE_TAG, LATEST_NODE_TAG, FAILED_NODE_TAG, ERROR_TAG = "vertexai_image", "latest_node", "failed_node", "error"
 RESUMED_TAG, RESUMED_RUN_TAG = "resumed_from", "resumed_from_run"
+REUSED_TAG = "reused."  # and the name of a step; the job that its result comes from
 RUNNING_NODE_TAG = "running_node."  # and the task's name; only while the task runs
 
 # Begins the line of a step's log that tells where its time went, as JSON: part → seconds.

@@ -45,7 +45,7 @@ def progress() -> Iterator[Callable[[TaskRun], None]]:
         elif run.state in _COLOURS:
             running.since.pop(run.name, None)
             seconds = f"{run.seconds:6.1f} s" if run.attempt else ""
-            error = f"taken from {run.origin}" if run.state == State.SKIPPED else run.error
+            error = f"taken from {run.origin or 'an earlier run'}" if run.state == State.SKIPPED else run.error
             line(run.state, _COLOURS[run.state], f"{run.name:<40} {seconds} {error}")
 
     with terminal.status(running):

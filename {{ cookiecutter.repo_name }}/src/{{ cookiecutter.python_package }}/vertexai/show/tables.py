@@ -64,7 +64,8 @@ def job_as_table(job: PipelineJob) -> Table:
     table = _table(f"Job {job.name}: {job.state}", "Step", "State", "Attempt", "Seconds", "Error")
     for task in filter(lambda task: task.is_shown, job.tasks.values()):
         seconds = f"{task.seconds:.0f}" if task.seconds else ""
-        table.add_row(task.name, task.state, str(task.attempt or ""), seconds, task.error)
+        said = f"taken from {task.origin}" if task.origin else task.error
+        table.add_row(task.name, task.state, str(task.attempt or ""), seconds, said)
     return table
 
 

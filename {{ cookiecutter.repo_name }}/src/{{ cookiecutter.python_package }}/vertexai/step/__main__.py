@@ -118,11 +118,13 @@ def _run_nodes(
     artifacts = {name: ArtifactDataset(known[key]["uri"], hashes[key]) for name, key in args.artifacts.items()}
     models = {name: known[key].get("metadata", {}).get("model_uri", "") for name, key in args.models.items()}
     carrier = Carrier(args, catalog, inputs, outputs)
-    lineage = Lineage(args.lineage, artifacts)
+    lineage = Lineage(args.lineage, artifacts, {"job": job.name, "step": args.task})
     nodes = list(args.nodes)
+    about = [artifact.get("metadata", {}) for artifact in known.values()]
+    reused = {one["step"]: one["job"] for one in about if one.get("job", job.name) != job.name}
     with ExitStack() as stack:
         with timing.of("mlflow"):
-            tags = [stack.enter_context(attached(job, args.task, nodes))] if tracked else []
+            tags = [stack.enter_context(attached(job, args.task, nodes, reused))] if tracked else []
         with timing.of("data"):
             carrier.fetch()
         runner = StepRunner(artifacts, models, [lineage, timing, *tags], args.is_async)

@@ -20,11 +20,18 @@ class Lineage:
         outputs: dataset → ``key`` of its artifact, ``uri`` if the catalog keeps it, ``metadata`` that is known before,
             and whether its ``numbers`` are metrics.
         artifacts: dataset → where it is kept, if it travels between steps.
+        maker: the ``job`` and the ``step`` that make the datasets.
     """
 
-    def __init__(self, outputs: Mapping[str, Mapping[str, Any]], artifacts: Mapping[str, ArtifactDataset]) -> None:
+    def __init__(
+        self,
+        outputs: Mapping[str, Mapping[str, Any]],
+        artifacts: Mapping[str, ArtifactDataset],
+        maker: Mapping[str, str] | None = None,
+    ) -> None:
         self._outputs = outputs
         self._artifacts = artifacts
+        self._maker = maker or {}
         self._found: dict[str, dict[str, Any]] = {}
 
     @hook_impl
@@ -48,7 +55,7 @@ class Lineage:
             metadata = {**output["metadata"], **self._found.get(dataset, {})}
             other = (carried or {}).get(output["key"], {})
             made = self._artifacts[dataset].made if dataset in self._artifacts else {}
-            needed = {**other.get("metadata", {}), **made}
+            needed = {**other.get("metadata", {}), **made, **self._maker}
             # What the next step needs comes first, as metadata is cut at its limit; a metric cannot replace it.
             metadata = {**needed, **metadata, **needed}
             uri = other.get("uri") or output["uri"] or artifact["uri"]

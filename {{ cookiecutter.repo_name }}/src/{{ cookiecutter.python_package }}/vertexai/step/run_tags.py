@@ -1,6 +1,6 @@
 """While a step runs: the job's MLflow run is the active one, and its tags say which node runs or has failed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import mlflow
@@ -13,13 +13,16 @@ from ..tracking import active, delete_tags, error_text
 
 
 @contextmanager
-def attached(job: JobIdentity, task: str, nodes: list[str]) -> Iterator["NodeTags"]:
+def attached(
+    job: JobIdentity, task: str, nodes: list[str], reused: Mapping[str, str] | None = None
+) -> Iterator["NodeTags"]:
     """Make the job's run the active one while the nodes of a step run.
 
     Args:
         job: the pipeline job.
         task: the step's task name.
         nodes: the step's nodes, in the order they run.
+        reused: step that did not run, because its result was there → the job that this comes from.
 
     Raises:
         RuntimeError: when the job has no run.
@@ -27,6 +30,7 @@ def attached(job: JobIdentity, task: str, nodes: list[str]) -> Iterator["NodeTag
     with active(job) as run:
         if run.data.tags.get(contract.FAILED_NODE_TAG) in nodes:  # this is a retry
             delete_tags(run, contract.FAILED_NODE_TAG, contract.ERROR_TAG)
+        mlflow.set_tags({contract.REUSED_TAG + step: origin for step, origin in (reused or {}).items()})
         tags = NodeTags(task, nodes[0])
         try:
             yield tags
