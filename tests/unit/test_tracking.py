@@ -1,6 +1,6 @@
 import pytest
 from starter.vertexai.contract.job import JobIdentity
-from starter.vertexai.tracking import failure_tags
+from starter.vertexai.tracking.failures import failure_tags
 
 # Vertex AI's own wording.
 MESSAGE = (

@@ -1,14 +1,41 @@
-"""What a local job leaves in its folder, for a job that resumes it."""
+"""How a local job and its graphs have ended, and what a job leaves in its folder for one that resumes it."""
 
 import json
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ...errors import UserError, did_you_mean
 from ..contract.job import PipelineJob, State, TaskRun
 
 _FILE = "job.json"
+
+
+def state_of(runs: Iterable[TaskRun]) -> str:
+    """The state of what consists of these tasks, when they have ended."""
+    states = {run.state for run in runs}
+    return next((state for state in (State.CANCELLED, State.FAILED) if state in states), State.SUCCEEDED)
+
+
+def final_status(name: str, job: str, runs: Sequence[TaskRun], shown: Mapping[str, str]) -> dict[str, Any]:
+    """KFP's PipelineTaskFinalStatus of a task or graph, its error worded as Vertex AI does.
+
+    Args:
+        name: name of the task or graph.
+        job: resource name of the job.
+        runs: its tasks.
+        shown: task → the name that people see.
+    """
+    state, error = state_of(runs), {}
+    failed = [run for run in runs if run.state == State.FAILED]
+    if state == State.FAILED:
+        names = ", ".join(shown[run.name] for run in failed)
+        message = f"The DAG failed because some tasks failed. The failed tasks are: [{names}]."
+        reasons = "; ".join(f"{run.name}: {run.error}" for run in failed)
+        error = {"code": 9, "message": f"{message}; {reasons}"}
+    return {"state": state, "pipelineJobResourceName": job, "pipelineTaskName": name, "error": error}
 
 
 def write_job(job: PipelineJob, folder: Path) -> None:

@@ -19,7 +19,7 @@ from ..compile.spec import Source, Spec, Task, pipeline_parameters, tasks
 from ..contract.job import ENDED, PipelineJob, State, TaskRun, new_job_name
 from .cache import Cache
 from .containers import Containers
-from .jobs import write_job
+from .jobs import final_status, state_of, write_job
 from .kfp_protocol import command_line, executor_input, executor_output, imported, refuse_paths
 from .preloaded import Preloaded
 from .processes import Process, environment, interrupts, meaning, signal_group, start
@@ -119,7 +119,7 @@ class _Scheduler:
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     future.result()
-        job = self._job(self._state(self._tasks))
+        job = self._job(state_of(self._runs.values()))
         write_job(job, self.folder)
         return job
 
@@ -128,7 +128,7 @@ class _Scheduler:
         progress = True
         while progress:
             progress = False
-            stopping = self._cancelled.is_set() or (self.fail_fast and self._state(self._tasks) == State.FAILED)
+            stopping = self._cancelled.is_set() or (self.fail_fast and state_of(self._runs.values()) == State.FAILED)
             for task in self._tasks.values():
                 if self._runs[task.name].state != State.PENDING:
                     continue
@@ -223,34 +223,16 @@ class _Scheduler:
         if source.task is not None:
             return self._output(source)["parameters"].get(source.output)
         if source.status_of is not None:
-            return self._final_status(*source.status_of)
+            name, of = source.status_of
+            failed = {task.name: task.display for task in self._tasks.values()}
+            runs = [self._runs[task] for task in self._tasks if task in of]
+            return final_status(name, self._constants["pipeline_job_resource_name"], runs, failed)
         return source.constant
 
     def _output(self, source: Source) -> Mapping[str, Any]:
         outputs = self._runs[source.task or ""].outputs
         assert outputs is not None, "a task runs after those it takes outputs of have succeeded"
         return outputs
-
-    def _final_status(self, name: str, of: Iterable[str]) -> dict[str, Any]:
-        """KFP's PipelineTaskFinalStatus of a task or graph, its error worded as Vertex AI does."""
-        state = self._state(of)
-        failed = [name for name in self._tasks if name in set(of) and self._runs[name].state == State.FAILED]
-        error = {}
-        if state == State.FAILED:
-            reasons = "; ".join(f"{name}: {self._runs[name].error}" for name in failed)
-            shown = ", ".join(self._tasks[name].display for name in failed)
-            message = f"The DAG failed because some tasks failed. The failed tasks are: [{shown}]."
-            error = {"code": 9, "message": f"{message}; {reasons}"}
-        return {
-            "state": state,
-            "pipelineJobResourceName": self._constants["pipeline_job_resource_name"],
-            "pipelineTaskName": name,
-            "error": error,
-        }
-
-    def _state(self, of: Iterable[str]) -> str:
-        states = {self._runs[name].state for name in of}
-        return next((state for state in (State.CANCELLED, State.FAILED) if state in states), State.SUCCEEDED)
 
     def _cancel(self) -> None:
         """End every running task but the exit task; asked a second time, the exit task as well."""

@@ -9,7 +9,8 @@ from kedro.pipeline.node import Node
 
 from .. import contract
 from ..contract.job import JobIdentity
-from ..tracking import active, delete_tags, error_text
+from ..tracking import active, delete_tags
+from ..tracking.failures import error_text
 
 
 @contextmanager
