@@ -78,11 +78,11 @@ docs: $(READY) ## build the documentation as a site, in build/docs
 pictures: $(READY) ## write the output of real runs in build/demo into README and docs
 	$(BIN)/python docs/pictures.py
 
-lock: $(READY) ## renew the requirements.lock that generated projects get
+lock: $(READY) ## renew both locks that generated projects get
 	rm -rf build/lock && mkdir -p build/lock
 	$(BIN)/cookiecutter . --no-input --output-dir build/lock >/dev/null
 	$(MAKE) -C build/lock/new-kedro-project lock PATH="$(BIN):$$PATH"
-	cp build/lock/new-kedro-project/requirements.lock '$(PROJECT)/requirements.lock'
+	cp build/lock/new-kedro-project/*.lock '$(PROJECT)'
 
 newest: ## remove upper bounds and pins, here and in the template, and renew the lock
 	sed -i -E 's/^(    "[^"]+>=[0-9.]+),<[0-9.]+"/\1"/' '$(PROJECT)/pyproject.toml'

@@ -19,9 +19,10 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from fakes.control_plane import control_plane  # noqa: E402
 from fakes.google_apis import Cloud  # noqa: E402
-from fakes.google_identity import google_identity  # noqa: E402
+from fakes.google_identity import Google, google_identity  # noqa: E402
 from fakes.iap import identity_aware_proxy  # noqa: E402
-from fakes.vertex import vertex_ai  # noqa: E402
+from fakes.storage import cloud_storage  # noqa: E402
+from fakes.vertex import Vertex, vertex_ai  # noqa: E402
 from mlflow_server import mlflow_server  # noqa: E402
 from small_cloud import ACCOUNT, CLIENT_ID, REGISTRY, configure  # noqa: E402
 
@@ -81,9 +82,10 @@ def bootstrap() -> None:
     globals_.write_text(known)
     with control_plane("project-42") as plane:
         variables = {**ENVIRONMENT, **plane.environment, "CLOUDSDK_CONFIG": str(SHOWN / "gcloud")}
-        argv = ["make", "--silent", "bootstrap", "ARGS=--dry-run"]
+        options = "--dry-run --repository-id 1296269 --owner-id 583231"
+        argv = ["make", "--silent", "bootstrap", f"ARGS={options}"]
         done = subprocess.run(argv, cwd=SHOWN, env=variables, capture_output=True, text=True, check=True)
-    shown = f'```console\n$ make bootstrap ARGS="--dry-run"\n{done.stdout}```'
+    shown = f'```console\n$ make bootstrap ARGS="{options}"\n{done.stdout}```'
     replace("docs/how-to/set-up-google-cloud.md", "dry-run", shown)
     shutil.copy(DEMO / "conf/cloud/globals.yml", globals_)
 
@@ -110,6 +112,7 @@ def launch() -> None:
         (SHOWN / "conf/cloud/globals.yml").write_text("".join(f"{key}: {fact}\n" for key, fact in facts.items()))
         configure(SHOWN, SCHEDULES, api_endpoint=vertex.url)
         show(commands, "doctor", "-e cloud doctor")
+        look_around(stack, google, vertex)
         show("README.md", "launch", "-e cloud run-once --job-id demo-1 --wait-for-completion")
         show(commands, "list-pipelines", "-e cloud list-pipelines")
         show(commands, "status", "-e cloud status demo-1")
@@ -125,11 +128,46 @@ def launch() -> None:
         show("docs/how-to/find-a-failure.md", "failed", bad, exit_code=1)
 
 
-def show(file: str, name: str, command: str, exit_code: int = 0) -> str:
-    """Run ``kedro vertexai …`` and put its output between the markers of that name in a file."""
+def look_around(stack: ExitStack, google: Google, vertex: Vertex) -> None:
+    """Run doctor's task on the stand-in in six states, with a bucket and with disks that tasks do not share."""
+    who = ["-c", "user.name=Demo", "-c", "user.email=demo@example.com"]
+    for command in (["add", "-A"], [*who, "commit", "-q", "-m", "All"]):
+        subprocess.run(["git", *command], cwd=SHOWN, check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=SHOWN, capture_output=True, text=True, check=True).stdout
+    storage = stack.enter_context(cloud_storage())
+    before, vertex.own_disks = vertex.environment, True
+    bucket = {name: value for name, value in storage.environment.items() if name != "NO_GCE_CHECK"}
+    vertex.environment = well = {**before, **bucket, "IMAGE_REVISION": head.strip()}
+    page, command = "docs/how-to/first-launch.md", "-e cloud doctor --on-vertex"
+    show(page, "inside-well", command)
+    google.granted = False
+    show(page, "inside-token", command, exit_code=1, only="✗")
+    google.granted, google.audience = True, "another-client"
+    show(page, "inside-mlflow", command, exit_code=1, only="✗")
+    google.audience, storage.denied = None, {"storage.objects.delete"}
+    show(page, "inside-delete", command, exit_code=1, only="✗")
+    storage.denied, vertex.environment = set(), {**well, "IMAGE_REVISION": "0123456789abcdef"}
+    show(page, "inside-commit", command, exit_code=1, only="✗")
+    agent = "service-1234567@gcp-sa-aiplatform-cc.iam.gserviceaccount.com"
+    vertex.setback = f"Vertex AI Service Agent {agent} does not have permission to access Artifact Registry repository"
+    show(page, "inside-pull", command, exit_code=1)
+    vertex.setback, vertex.environment, vertex.own_disks = "", before, False
+
+
+def show(file: str, name: str, command: str, exit_code: int = 0, only: str = "") -> str:
+    """Run ``kedro vertexai …`` and put its output between the markers of that name in a file.
+
+    Args:
+        file: below the root.
+        name: the markers' name.
+        command: what follows ``kedro vertexai``.
+        exit_code: the expected one.
+        only: how the lines begin that are shown; by default all are.
+    """
     done = kedro("vertexai", *command.split(), exit_code=exit_code)
     # The docs should not show where this machine keeps its programs.
-    text = "\n".join(line.rstrip() for line in done.stdout.replace(f"{ROOT}/", "…/").splitlines())
+    lines = done.stdout.replace(f"{ROOT}/", "…/").splitlines()
+    text = "\n".join(line.rstrip() for line in lines if line.startswith(only))
     replace(file, name, f"```console\n$ kedro vertexai {command}\n{text}\n```")
     return done.stdout
 

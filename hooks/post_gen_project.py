@@ -8,7 +8,11 @@ from pathlib import Path
 
 ANSWERS = json.loads(r"""{{ cookiecutter | jsonify }}""")
 
-CI_FILES = {"github": [".github"], "gitlab": [".gitlab-ci.yml", "renovate.json"]}
+CI_FILES = {
+    "github": [".github", "renovate.json", "tests/test_workflows.py"],
+    "gitlab": [".gitlab-ci.yml", "renovate.json"],
+    "none": [],
+}
 EXAMPLE_FILES = [
     f"src/{ANSWERS['python_package']}/pipelines/penguins",
     "conf/base/parameters_penguins.yml",
@@ -21,7 +25,8 @@ LEFT_OVERS = ["__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"]
 
 def main() -> None:
     """Do this in the generated project, which is the working directory of this hook."""
-    unwanted = [Path(path) for ci, paths in CI_FILES.items() if ci != ANSWERS["ci"] for path in paths]
+    chosen = {*CI_FILES[ANSWERS["ci"]]}
+    unwanted = [Path(path) for path in sorted({path for paths in CI_FILES.values() for path in paths} - chosen)]
     if ANSWERS["example"] == "no":
         unwanted += map(Path, EXAMPLE_FILES)
     unwanted += [path for name in LEFT_OVERS for path in Path().rglob(name)]

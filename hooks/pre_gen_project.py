@@ -9,11 +9,11 @@ ANSWERS = json.loads(r"""{{ cookiecutter | jsonify }}""")
 
 # Import names of a project's dependencies, and names of its folders. A package with such a name would hide them.
 TAKEN = {
-    "agentplatform", "cloudpickle", "click", "conf", "cronsim", "data", "fsspec", "gcsfs", "google", "ipython",
-    "jupyterlab", "kedro", "kedro_datasets", "kedro_datasets_benchmarks", "kedro_datasets_experimental", "kedro_docker",
-    "kedro_mlflow", "kedro_viz", "kfp", "matplotlib", "mlflow", "notebook", "notebooks", "numpy", "omegaconf",
-    "packaging", "pandas", "pyarrow", "pydantic", "pytest", "pytest_cov", "rich", "ruff", "sklearn", "tests", "tzdata",
-    "uv", "vertex_ray", "vertexai", "yaml",
+    "agentplatform", "click", "cloudpickle", "conf", "cronsim", "data", "fsspec", "gcsfs", "google", "ipython",
+    "jupyterlab", "kedro", "kedro_datasets", "kedro_datasets_benchmarks", "kedro_datasets_experimental",
+    "kedro_docker", "kedro_mlflow", "kedro_viz", "kfp", "matplotlib", "mlflow", "notebook", "notebooks", "numpy",
+    "omegaconf", "packaging", "pandas", "pip_audit", "pkg_resources", "pyarrow", "pydantic", "pytest", "pytest_cov",
+    "rich", "ruff", "setuptools", "sklearn", "tests", "tzdata", "uv", "vertex_ray", "vertexai", "yaml",
 }  # fmt: skip
 
 # Answer → the pattern that it must match, and a description with an example. A <placeholder> is allowed as well: it is

@@ -22,6 +22,10 @@ PLANTED = [
     ".env", "service-account.json", "conf/local/credentials.yml", "conf/base/credentials.yml", "notebooks/key.ipynb",
     "conf/cloud/credentials_prod.yml", "conf/cloud/gcp-key.json", "src/.env.local", "src/test_project/id.pem",
     "data/02_intermediate/people.csv", "data/01_raw/people.csv", "tests/fixtures.json", ".vertexai/run/log.txt",
+    "conf/cloud/credentials.yaml", "conf/prod/my-credentials.json", "conf/cloud/project-42-0123456789ab.json",
+    "conf/cloud/token.json", "conf/base/hub.token", "src/test_project/id_rsa", "src/test_project/client.p12",
+    "src/.netrc", "src/.pypirc", "src/.git-credentials", "conf/base/secrets.toml", "src/.vertexai/run/log.txt",
+    "gha-creds-0123456789abcdef.json",
 ]  # fmt: skip
 
 

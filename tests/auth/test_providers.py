@@ -224,6 +224,22 @@ def test_a_revoked_grant_ends_the_run_when_the_token_expires(google):
         bearer(provider)
 
 
+def test_without_id_tokens_of_the_metadata_server_the_account_mints_its_own(google):
+    google.metadata_gives = False
+    said = claims(gcp.MLFlowGoogleOauthRequestHeaderProvider(context(), client_id=CLIENT_ID))
+    assert (said["aud"], said["email"]) == (CLIENT_ID, AMBIENT)
+
+
+def test_an_account_that_may_not_mint_its_own_id_tokens_is_told_which_role_it_needs(google):
+    google.metadata_gives = google.granted = False
+    with pytest.raises(AuthorizationError) as error:
+        bearer(gcp.MLFlowGoogleOauthRequestHeaderProvider(context(), client_id=CLIENT_ID))
+    assert f"Grant {AMBIENT} roles/iam.serviceAccountOpenIdTokenCreator on {AMBIENT}, which is itself." in str(
+        error.value
+    )
+    assert "Correct client_id" not in str(error.value)
+
+
 def test_a_user_with_user_credentials_is_told_to_use_the_iam_provider(google, tmp_path, monkeypatch):
     user = {"type": "authorized_user", "client_id": "x", "client_secret": "y", "refresh_token": "z"}
     (tmp_path / "adc.json").write_text(json.dumps(user))

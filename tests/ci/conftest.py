@@ -1,5 +1,6 @@
 """What the executed CI pipelines share: an environment, a project to push, the git host, and the cloud it launches in."""
 
+import json
 import os
 import re
 import subprocess
@@ -9,28 +10,33 @@ from pathlib import Path
 import mlflow
 import pytest
 import yaml
+from docker_engine import BASE
 from fakes.federation import Federation, GitHost
 from fakes.google_identity import Google
+from git_host import Host
 from mlflow.entities import Run
 from running import BIN, commit, run
 from small_cloud import LAUNCHER, answers, configure, name_experiment
-from wanted import Host
 
 REPOSITORY = "acme/penguins"
 POOL = "projects/1/locations/global/workloadIdentityPools"
 HOSTS = {
-    "github": Host("github", "https://token.actions.githubusercontent.com", REPOSITORY, "main", "cloud"),
-    "gitlab": Host("gitlab", "https://gitlab.com", REPOSITORY, "main", "cloud", audience="https://gitlab.com"),
+    "github": Host(
+        "github", "https://token.actions.githubusercontent.com", REPOSITORY, "1296269", "583231", "main", "cloud"
+    ),
+    "gitlab": Host("gitlab", "https://gitlab.com", REPOSITORY, "278964", "9970", "main", "cloud"),
 }
 CLAIMS = {
     "github": {
-        "sub": f"repo:{REPOSITORY}:environment:cloud", "repository": REPOSITORY, "repository_id": "1296269",
-        "ref": "refs/heads/main", "environment": "cloud",
+        "sub": "repo:acme@583231/penguins@1296269:environment:cloud", "repository": REPOSITORY,
+        "repository_id": "1296269", "repository_owner_id": "583231", "ref": "refs/heads/main", "environment": "cloud",
+        "event_name": "push",
         "workflow_ref": f"{REPOSITORY}/.github/workflows/ci.yml@refs/heads/main",
     },
     "gitlab": {
-        "sub": f"project_path:{REPOSITORY}:ref_type:branch:ref:main", "project_id": "278964", "environment": "cloud",
-        "project_path": REPOSITORY, "ref": "main", "ref_type": "branch", "ref_protected": "true",
+        "sub": f"project_path:{REPOSITORY}:ref_type:branch:ref:main", "project_id": "278964",
+        "namespace_id": "9970", "environment": "cloud", "project_path": REPOSITORY, "ref": "main",
+        "ref_type": "branch", "ref_protected": "true", "pipeline_source": "push",
     },
 }  # fmt: skip
 # What a git host does with a push: check the commit out and run its pipeline.
@@ -89,7 +95,7 @@ def federation(google: Google, git_host: GitHost, bootstrapped: Host, ci: str, p
         google,
         [git_host],
         {provider: {"oidc": oidc, "attributeMapping": mapping, "attributeCondition": condition}},
-        {LAUNCHER: {f"principalSet://iam.googleapis.com/{POOL}/{ci}/attribute.repository/{REPOSITORY}"}},
+        {LAUNCHER: {f"principal://iam.googleapis.com/{POOL}/{ci}/subject/{bootstrapped.subject}"}},
     )
 
 
@@ -113,7 +119,7 @@ def pipeline_environment(google: Google, python: Path, tmp_path: Path) -> dict[s
 
 @pytest.fixture
 def launchable_project(
-    make_project, registry, google, vertex, iap, federation, provider, ci, tmp_path, request
+    docker, make_project, registry, google, vertex, iap, federation, provider, ci, tmp_path, request
 ) -> Path:
     """A project whose facts are filled in; its jobs run in the image that was pushed."""
     project = make_project(ci=ci, **answers(iap))
@@ -124,6 +130,11 @@ def launchable_project(
         "workload_identity_provider": provider,
     }
     globals_.write_text(yaml.safe_dump(facts))
+    # A real registry, which stands in for the hub, knows the base image's digest.
+    base = f"{registry}/{BASE}"
+    assert docker("tag", BASE, base).returncode == docker("push", base).returncode == 0
+    dockerfile = project / "Dockerfile"
+    dockerfile.write_text(dockerfile.read_text().replace(f"ARG BASE_IMAGE={BASE}\n", f"ARG BASE_IMAGE={base}\n"))
     name_experiment(project, request.node.originalname)
     configure(project, api_endpoint=vertex.url)
     commit(project)
@@ -174,7 +185,7 @@ def run_of(mlflow_url, request) -> Callable[[str], list[Run]]:
 
 
 @pytest.fixture
-def finished_run(run_of, vertex, iap) -> Callable[[str, str], tuple[str, str]]:
+def finished_run(run_of, vertex, iap, docker, tmp_path) -> Callable[[str, str], tuple[str, str]]:
     """A commit's one run, which finished by the image's digest, and of which the pipeline says so in what it printed."""
 
     def finished_run(commit: str, printed: str) -> tuple[str, str]:
@@ -186,7 +197,13 @@ def finished_run(run_of, vertex, iap) -> Callable[[str, str], tuple[str, str]]:
         assert re.fullmatch(r"127\.0\.0\.1:\d+/project-42/images/test-project@sha256:[0-9a-f]{64}", image)
         executors = job["pipelineSpec"]["deploymentSpec"]["executors"].values()
         assert {executor["container"]["image"] for executor in executors} == {image}
-        assert f"commit {commit}, image {image}" in printed
+        # What the image was built on is said, and is in it.
+        built_on = re.search(rf"commit {commit}, image {image}, built on (\S+/{BASE}@sha256:[0-9a-f]{{64}})", printed)
+        labels = docker("image", "inspect", "--format", "{{ json .Config.Labels }}", image).stdout
+        assert json.loads(labels)["org.opencontainers.image.base.name"] == built_on[1]
+        # Docker's settings have no login left: a runner of one's own would keep it.
+        settings = [json.loads(file.read_text()) for file in (tmp_path / "home").rglob("config.json")]
+        assert [settings for found in settings if found.get("auths")] == []
         assert re.search(rf"\| job \| \[{name}\]\(https://console", printed)
         page = f"{iap.url}/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}"
         assert f"| MLflow run | [FINISHED]({page})" in printed

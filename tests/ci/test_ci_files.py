@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from running import BIN, run
 
 FILES = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}
 
@@ -15,7 +16,8 @@ FILES = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}
 @pytest.fixture(params=FILES)
 def jobs(bake, request) -> dict[str, Any]:
     """The CI file's jobs by name."""
-    file = yaml.safe_load((bake(ci=request.param) / FILES[request.param]).read_text())
+    # GitLab's file has a header with the inputs in front of it.
+    *_, file = yaml.safe_load_all((bake(ci=request.param) / FILES[request.param]).read_text())
     return file.get("jobs", file)
 
 
@@ -35,10 +37,53 @@ def test_the_check_fails_by_linter_and_tests_or_by_what_doctor_finds(jobs):
 
 
 def test_no_job_and_no_step_may_fail_unnoticed(jobs):
-    for job in (jobs["check"], jobs["launch"]):
+    for job in (jobs["check"], jobs["launch"], jobs.get("audit", {"steps": []})):
         keys = {*job, *(key for step in job.get("steps", []) for key in step)}
         assert not keys & {"allow_failure", "continue-on-error"}
         assert not any("||" in step for step in steps(job) if "make --silent summary" not in step)
+
+
+def test_only_a_push_or_a_person_launches(bake):
+    """An event that is added to the file later does not, and whatever a stranger can start must not."""
+    github = yaml.safe_load((bake(ci="github") / FILES["github"]).read_text())["jobs"]["launch"]["if"]
+    assert github == "github.event_name == 'push' || github.event_name == 'workflow_dispatch'"
+
+
+def test_on_gitlab_only_a_push_or_a_person_launches(bake):
+    *_, gitlab = yaml.safe_load_all((bake(ci="gitlab") / FILES["gitlab"]).read_text())
+    (rule,) = gitlab["launch"]["rules"]
+    assert rule == {"if": '$CI_PIPELINE_SOURCE == "push" || $CI_PIPELINE_SOURCE == "web"'}
+    assert gitlab["launch"]["id_tokens"]["ID_TOKEN"]["aud"].endswith(
+        "$CI_PROJECT_ID/environments/$[[ inputs.environment ]]"
+    )
+
+
+def test_only_the_job_that_launches_writes_the_build_cache(bake):
+    """What runs on main for somebody else's event could write a layer that the next build of main takes."""
+    project = bake(ci="github")
+    writers = []
+    for path in sorted((project / ".github/workflows").glob("*.yml")):
+        workflow = yaml.safe_load(path.read_text())
+        assert set(workflow[True]) <= {"pull_request", "push", "schedule", "workflow_dispatch"}
+        for name, job in workflow["jobs"].items():
+            writers += [
+                (path.name, name) for step in job["steps"] if any("cache" in key for key in step.get("with", {}))
+            ]
+    assert writers == [("ci.yml", "launch")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "trigger", ["pull_request_target", "[push, issue_comment]", "{workflow_run: {workflows: [ci]}}"]
+)
+def test_the_projects_own_tests_refuse_a_workflow_that_strangers_start(trigger, bake):
+    project = bake(ci="github")
+    command = [BIN / "pytest", "-q", "tests/test_workflows.py"]
+    assert run(*command, cwd=project).returncode == 0
+    (project / ".github/workflows/label.yml").write_text(f"on: {trigger}\njobs: {{}}\n")
+    done = run(*command, cwd=project)
+    assert done.returncode == 1
+    assert "test_no_workflow_runs_on_the_main_branch_for_others[label.yml]" in done.stdout
 
 
 def test_what_is_launched_was_pushed_before(jobs):

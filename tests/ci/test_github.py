@@ -93,6 +93,24 @@ def test_a_denied_push_says_which_role(launchable_project, push, vertex):
     assert vertex.requests == []
 
 
+def test_a_rerun_of_an_old_run_does_not_launch_its_old_code(launchable_project, pipeline, vertex):
+    old = run("git", "rev-parse", "HEAD", cwd=launchable_project).stdout.strip()
+    (launchable_project / "README.md").write_text("Newer\n")
+    commit(launchable_project)
+    for command in (["branch", "-f", "newest"], ["reset", "-q", "--hard", old], ["checkout", "-q", "-B", "main"]):
+        assert run("git", *command, cwd=launchable_project).returncode == 0
+    # A run of the branch that has moved on, run again.
+    event = launchable_project.parent / "event.json"
+    event.write_text('{"ref": "refs/heads/newest"}')
+    again = ["--env", "GITHUB_RUN_ATTEMPT=2", "--eventpath", str(event), "--job", "launch"]
+    done = run(*pipeline(launchable_project, "push", *again), cwd=launchable_project, timeout=600)
+    printed = done.stdout + done.stderr
+    print(printed)
+    assert "The branch has a newer commit than this run. Run the workflow anew" in printed
+    assert "Run Main make login" not in printed
+    assert vertex.requests == []
+
+
 def test_placeholders_left_in_stop_it_with_their_names(make_project, push, vertex):
     printed = push(make_project()).stderr
     assert "Failure - Main make doctor compile" in printed

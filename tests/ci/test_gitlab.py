@@ -17,6 +17,15 @@ pytestmark = pytest.mark.slow
 WITHOUT_SERVICES = "launch:\n  services: []\n"
 # Of the job's image, which is this machine here: docker is there already.
 APT_GET = '#!/bin/sh\necho "apt-get $*"\n'
+# Variables that somebody who starts a pipeline may set. None of them decides who gets the job's token.
+OF_STRANGERS = {
+    "workload_identity_provider": "projects/666/locations/global/workloadIdentityPools/p/providers/p",
+    "ci_service_account": "strangers@project-666.iam.gserviceaccount.com",
+    "GOOGLE_APPLICATION_CREDENTIALS": "/dev/null",
+    "FEDERATION": "/dev/null",
+    "JOB": "of-a-stranger",
+    "IMAGE": "evil.example.com/image:latest",
+}
 
 
 @pytest.fixture
@@ -25,7 +34,9 @@ def ci() -> str:
 
 
 @pytest.fixture
-def pipeline(docker, python, pipeline_environment, git_host, overlay, tmp_path) -> Callable[..., list[str]]:
+def pipeline(
+    docker, python, pipeline_environment, git_host, bootstrapped, overlay, tmp_path
+) -> Callable[..., list[str]]:
     """The command line by which gitlab-ci-local runs a project's pipeline for an event, on this machine."""
     if shutil.which("rsync") is None:
         missing("gitlab-ci-local needs rsync: apt-get install rsync")
@@ -37,8 +48,8 @@ def pipeline(docker, python, pipeline_environment, git_host, overlay, tmp_path) 
     def pipeline(_project: Path, event: str, *options: str) -> list[str]:
         # The engine of the service is the one of the tests, and the token is the one that GitLab would put in.
         engine = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-        replaced = {"DOCKER_HOST": engine, "DOCKER_TLS_VERIFY": "", "ID_TOKEN": git_host.token(git_host.issuer)}
-        given = {"CI_PIPELINE_SOURCE": event, **(replaced if event != "merge_request_event" else {})}
+        replaced = {"DOCKER_HOST": engine, "DOCKER_TLS_VERIFY": "", "ID_TOKEN": git_host.token(bootstrapped.audience)}
+        given = {"CI_PIPELINE_SOURCE": event, **OF_STRANGERS, **(replaced if event != "merge_request_event" else {})}
         return [
             "env", *(f"{name}={value}" for name, value in pipeline_environment.items()),
             str(BIN / "node"), str(ROOT / ".venv/npm/node_modules/.bin/gitlab-ci-local"),
@@ -70,7 +81,8 @@ def left_by(tmp_path: Path, job: str, artifact: str) -> str:
 
 def test_a_job_that_fails_is_summed_up_as_well(bake):
     """GitLab runs ``after_script`` after a failure too; what the summary then says, test_github.py has executed."""
-    launch = yaml.safe_load((bake(ci="gitlab") / ".gitlab-ci.yml").read_text())["launch"]
+    *_, file = yaml.safe_load_all((bake(ci="gitlab") / ".gitlab-ci.yml").read_text())
+    launch = file["launch"]
     script = "\n".join(launch["after_script"])
     assert "make --silent summary >> summary.md" in script
     assert "make --silent summary FORMAT=annotations > annotations.json" in script
@@ -90,9 +102,15 @@ def test_a_failing_test_stops_before_the_build(launchable_project, push, vertex)
 
 
 def test_a_merge_request_is_checked_and_gets_no_identity(launchable_project, pipeline, vertex):
+    # It changes no lock, compared with the branch it is to be merged into.
+    for command in (
+        ["remote", "add", "origin", "git@gitlab.com:acme/penguins.git"],
+        ["update-ref", "refs/remotes/origin/main", "HEAD"],
+    ):
+        assert run("git", *command, cwd=launchable_project).returncode == 0
     done = run(*pipeline(launchable_project, "merge_request_event"), cwd=launchable_project, timeout=600)
     printed = done.stdout + done.stderr
     assert done.returncode == 0, printed
     assert "PASS  check" in printed
-    assert "launch" not in printed.partition("PASS")[2]
+    assert not {"launch", "audit"} & set(printed.partition("PASS")[2].split())
     assert vertex.requests == []

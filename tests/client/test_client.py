@@ -8,18 +8,20 @@ from typing import Any
 
 import pytest
 from fakes.google_identity import Google, google_identity
+from fakes.vertex import Refusal, vertex_ai
 from fakes.vertex import Vertex as Service
-from fakes.vertex import vertex_ai
 from google.auth.compute_engine import _metadata
 from google.protobuf import json_format
 from kfp import dsl
 from running import environment
 from starter.errors import UserError
+from starter.vertexai.cloud import client
 from starter.vertexai.cloud.client import Vertex
 from starter.vertexai.cloud.request import labels_of, make_request
 from starter.vertexai.cloud.schedules import changes, make_schedule
 from starter.vertexai.contract.job import TaskRun
 from starter.vertexai.settings.models import RunConfig, ScheduleConfig, Target
+from starter.vertexai.show.tables import job_as_markdown
 
 ACCOUNT = "pipeline@project-42.iam.gserviceaccount.com"
 LABELS = labels_of("demo", "cloud", "train")
@@ -43,8 +45,9 @@ def last(status: dsl.PipelineTaskFinalStatus):
 def spec(broken: bool = False) -> dict[str, Any]:
     @dsl.pipeline(name="demo")
     def pipeline(text: str = "hello"):
-        with dsl.ExitHandler(last()):
+        with dsl.ExitHandler(last(), name="all of it"):
             said = say(text=text)
+            said.set_display_name("Say it")
             if broken:
                 fail().after(said)
 
@@ -74,7 +77,7 @@ def service(identity: Google, tmp_path: Path) -> Iterator[Service]:
 
 @pytest.fixture
 def vertex(service: Service) -> Vertex:
-    return Vertex(Target("project-42", "europe-west1", service.url), patience=8)
+    return Vertex(Target("project-42", "europe-west1", service.url), patience=12)
 
 
 def request(*, broken: bool = False, **run_config: Any) -> dict[str, Any]:
@@ -86,13 +89,17 @@ def posts(service: Service) -> int:
     return sum(asked.startswith("POST") and asked.endswith("/pipelineJobs") for asked in service.requests)
 
 
-def test_a_job_is_submitted_runs_and_is_followed_to_its_end(vertex, service):
+def test_a_job_is_followed_to_its_end_by_the_names_that_its_tasks_have_in_the_spec(vertex, service):
     job, was_there = vertex.submit(request(), "one")
     assert (job.name, was_there, job.pipeline) == ("one", False, "train")
     changed: list[TaskRun] = []
     done = vertex.follow("one", changed.append, pytest.fail)
     assert done.state == "SUCCEEDED"
-    assert set(done.tasks) == {"say", "last"}  # the job and its exit handler are not listed as tasks
+    # Vertex AI lists the job and its exit handler among the tasks, and tasks by the names that people see.
+    assert [detail["taskName"] for detail in service.jobs[job.resource_name]["jobDetail"]["taskDetails"]] == [
+        "one", "all of it", "Say it", "last",
+    ]  # fmt: skip
+    assert set(done.tasks) == {"say", "last"}
     assert [(task.name, task.state) for task in changed][-1] == ("last", "SUCCEEDED")
     number = done.tasks["say"].containers[0].rpartition("/")[2]
     assert service.logs[number].read_text() == "hello"
@@ -109,7 +116,8 @@ def test_a_failed_job_says_which_task_and_why(vertex):
     done = vertex.follow("two", lambda task: None, pytest.fail)
     assert done.state == "FAILED"
     assert (done.tasks["fail"].state, done.tasks["fail"].error) == ("FAILED", "exit code 3")
-    assert "The failed tasks are: [fail]." in done.error
+    assert [task.name for task in done.failed_tasks] == ["fail"]
+    assert "The failed tasks are: [all of it]." in done.error
 
 
 def test_a_launch_is_one_call_that_has_all_settings_in_it(vertex, service):
@@ -143,9 +151,14 @@ def test_the_same_job_id_starts_no_second_job(vertex, service):
         vertex.submit(request(root="gs://bucket/other"), "same")
 
 
-@pytest.mark.parametrize("failures", [[503], [429, 500], [0], [-1], [-1, 503]])
-def test_a_launch_that_fails_for_the_moment_is_tried_again_and_starts_one_job(vertex, service, failures):
-    """0 drops the connection before the job starts. -1 drops it afterwards, and the next attempt finds the job."""
+@pytest.mark.parametrize("failures", [[503], [429, 500], [502, 504], [-2], [0], [-1], [-1, 503]])
+def test_a_launch_that_fails_for_the_moment_is_tried_again_and_starts_one_job(vertex, service, failures, monkeypatch):
+    """0 drops the connection before the job starts. -1 drops it afterwards, and the next attempt finds the job.
+
+    -2 says nothing until the client's time is up.
+    """
+    monkeypatch.setattr(client, "_TIMEOUT", 0.5)
+    service.silence = 1
     service.execute = False
     service.failures = list(failures)
     job, was_there = vertex.submit(request(), "again")
@@ -183,10 +196,22 @@ def test_the_user_is_told_when_vertex_cannot_be_reached(service):
     ("change", "sentence"),
     [
         ({"enabled": False}, "The Vertex AI API is not enabled. Enable it: gcloud services enable aiplatform.googleapis.com --project project-42"),
-        ({"denied": {"aiplatform.pipelineJobs.create"}}, "Grant this identity roles/aiplatform.user in project project-42"),
-        ({"denied": {"iam.serviceAccounts.actAs"}}, "Grant this identity roles/iam.serviceAccountUser on run_config.service_account."),
+        ({"denied": {"aiplatform.pipelineJobs.create"}}, "Grant this identity roles/aiplatform.user on project project-42."),
+        ({"denied": {"iam.serviceAccounts.actAs"}}, f"Grant this identity roles/iam.serviceAccountUser on {ACCOUNT}."),
+        (
+            {"refusal": Refusal(400, f'Service account `{ACCOUNT}` does not have `[storage.objects.get, storage.objects.create]` IAM permission(s) to the bucket "bucket". Please either copy the files')},
+            f"Grant {ACCOUNT} roles/storage.objectUser on gs://bucket.",
+        ),
+        (
+            {"refusal": Refusal(403, "Permission 'cloudkms.cryptoKeyVersions.useToEncrypt' denied on resource 'projects/p/locations/l/keyRings/r/cryptoKeys/k' (or it may not exist).", "IAM_PERMISSION_DENIED")},
+            "Grant this identity roles/cloudkms.cryptoKeyEncrypterDecrypter on projects/p/locations/l/keyRings/r/cryptoKeys/k.",
+        ),
+        (
+            {"refusal": Refusal(403, "Caller does not have required permission to use project project-42.", "USER_PROJECT_DENIED")},
+            "Grant this identity roles/serviceusage.serviceUsageConsumer on project project-42.",
+        ),
         ({"token": "another"}, "Google does not accept these credentials. Log in: gcloud auth application-default login"),
-        ({"project": "other"}, "Grant this identity roles/aiplatform.user in project project-42, or correct project_id."),
+        ({"project": "other"}, "Grant this identity roles/aiplatform.user on project project-42, or correct project_id."),
     ],
 )  # fmt: skip
 def test_a_refusal_says_what_to_do(vertex, service, change, sentence):
@@ -197,6 +222,31 @@ def test_a_refusal_says_what_to_do(vertex, service, change, sentence):
     assert str(error.value).startswith(sentence)
     assert "http" not in str(error.value)  # Google's client puts a URL in front of Google's message
     assert not service.jobs
+
+
+def test_a_job_that_fails_fast_and_runs_in_a_network_of_its_own_is_taken(vertex, service):
+    asked = request(broken=True, failure_policy="fail_fast", psc_interface_config={"network_attachment": "a"})
+    vertex.submit(asked, "fast")
+    vertex.follow("fast", lambda task: None, pytest.fail)
+    (job,) = service.jobs.values()
+    assert job["pscInterfaceConfig"] == {"networkAttachment": "a"}
+    assert job["runtimeConfig"]["failurePolicy"] == "PIPELINE_FAILURE_POLICY_FAIL_FAST"
+
+
+@pytest.mark.parametrize("agent", ["service-7@gcp-sa-aiplatform-cc.iam.gserviceaccount.com", "service-7@gcp-sa-aiplatform.iam.gserviceaccount.com"])  # fmt: skip
+def test_a_job_whose_image_the_service_agent_may_not_pull_says_what_to_grant(vertex, service, agent):
+    service.setback = f"Vertex AI Service Agent {agent} does not have permission to access Artifact Registry repository"
+    asked = request()
+    for executor in asked["pipelineSpec"]["deploymentSpec"]["executors"].values():
+        executor["container"]["image"] = "europe-west1-docker.pkg.dev/project-42/images/demo:1"
+    vertex.submit(asked, "unpulled")
+    done = vertex.follow("unpulled", lambda task: None, pytest.fail)
+    assert (done.state, done.tasks) == ("FAILED", {})
+    assert done.error.endswith(
+        "Allow it: gcloud artifacts repositories add-iam-policy-binding images --location=europe-west1 "
+        f"--project=project-42 --member=serviceAccount:{agent} --role=roles/artifactregistry.reader"
+    )
+    assert done.error in job_as_markdown(done, None)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +260,14 @@ def test_a_request_that_vertex_finds_wrong_is_explained_in_its_own_words(vertex,
     with pytest.raises(UserError) as error:
         vertex.submit(request(**wrong), "wrong")
     assert str(error.value).startswith(f"Vertex AI refuses the request: {sentence}")
+
+
+def test_the_stand_in_refuses_memory_in_units_that_vertex_ai_does_not_document(vertex):
+    asked = request()
+    for executor in asked["pipelineSpec"]["deploymentSpec"]["executors"].values():
+        executor["container"]["resources"] = {"resourceMemoryLimit": "2Gi"}
+    with pytest.raises(UserError, match="memory limit '2Gi' is not a number with the suffix G or M"):
+        vertex.submit(asked, "units")
 
 
 def test_the_stand_in_refuses_a_field_that_it_does_not_know(vertex, service):
@@ -229,7 +287,7 @@ def test_the_stand_in_refuses_a_field_that_it_does_not_know(vertex, service):
 
 def test_following_goes_on_when_vertex_fails_for_a_while(vertex, service):
     vertex.submit(request(), "bumpy")
-    service.failures = [503, 0, 429]
+    service.failures = [503, 0, 429, 502, 504]
     troubles: list[str] = []
     done = vertex.follow("bumpy", lambda task: None, troubles.append)
     assert done.state == "SUCCEEDED"
@@ -237,6 +295,8 @@ def test_following_goes_on_when_vertex_fails_for_a_while(vertex, service):
         "ServiceUnavailable",
         "ConnectionError",
         "TooManyRequests",
+        "BadGateway",
+        "GatewayTimeout",
     ]
 
 
@@ -264,11 +324,22 @@ def test_a_job_joins_its_experiment_which_is_created_when_missing(vertex, servic
     vertex.follow("with-experiment", lambda task: None, pytest.fail)
     vertex.submit(request(), "second")
     vertex.join_experiment("second", "birds", "Something else")
-    (experiment,) = service.contexts.values()
+    (experiment,) = [found for found in service.contexts.values() if found["schemaTitle"] == "system.Experiment"]
     assert experiment["schemaTitle"] == "system.Experiment"
     assert experiment["description"] == "All about birds"
     contexts = f"{service.parent}/metadataStores/default/contexts"
     assert experiment["children"] == [f"{contexts}/with-experiment", f"{contexts}/second"]
+
+
+def test_a_job_does_not_join_what_has_the_name_of_an_experiment_and_is_none(vertex, service):
+    """The pipeline itself has a context of its name."""
+    vertex.submit(request(), "namesake")
+    with pytest.raises(
+        UserError, match=r"^demo is a context of type system.Pipeline and no experiment\. Choose another"
+    ):
+        vertex.join_experiment("namesake", "demo", None)
+    (pipeline,) = service.contexts.values()
+    assert "children" not in pipeline
 
 
 def schedule(**values: Any) -> dict[str, Any]:
@@ -286,6 +357,44 @@ def test_a_schedule_is_read_back_as_it_was_asked_for(vertex, service):
     vertex.create_schedule(wanted)
     (change,) = changes([wanted], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
     assert (change.action, change.differences) == ("unchanged", None)
+
+
+def test_a_start_time_in_the_past_launches_nothing_for_the_days_since_then(vertex, service):
+    wanted = schedule(start_time="2026-01-01T00:00:00Z")
+    vertex.create_schedule(wanted)
+    (found,) = vertex.schedules()
+    assert found.get("startedRunCount", "0") == "0"
+    (change,) = changes([wanted], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
+    assert (change.action, change.differences) == ("unchanged", None)
+
+
+def test_a_schedule_whose_labels_are_not_listed_is_found_and_not_made_a_second_time(vertex, service):
+    service.lists_labels = False
+    wanted, ours = schedule(), labels_of("demo", "cloud")
+    vertex.create_schedule(wanted)
+    (change,) = changes([wanted], vertex.schedules(), ours, ["train"], prune=True)
+    assert (change.action, change.differences) == ("unchanged", None)
+    (change,) = changes([schedule(cron_expression="0 7 * * *")], vertex.schedules(), ours, ["train"], prune=True)
+    assert (change.action, list(change.differences)) == ("updated", ["cron"])
+    other = schedule()
+    other["createPipelineJobRequest"]["pipelineJob"]["labels"] |= labels_of("demo", "prod", "train")
+    theirs = make_schedule(
+        ScheduleConfig(cron_expression="0 6 * * *"), other["createPipelineJobRequest"]["pipelineJob"], "f"
+    )
+    (change,) = changes([theirs], vertex.schedules(), labels_of("demo", "prod"), ["train"], prune=True)
+    assert change.action == "created"
+
+
+def test_a_completed_schedule_launches_nothing_more_for_another_image(vertex, service):
+    vertex.create_schedule(schedule(max_run_count=3))
+    (there,) = service.schedules.values()
+    there["state"] = "COMPLETED"
+    wanted = schedule(max_run_count=3)
+    job = wanted["createPipelineJobRequest"]["pipelineJob"]
+    job["labels"] = {**job["labels"], "kedro_fingerprint": "2"}
+    job["pipelineSpec"] = {**job["pipelineSpec"], "sdkVersion": "another"}
+    (change,) = changes([wanted], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
+    assert change.action == "completed"
 
 
 def test_a_schedule_is_changed_in_place_and_deleted(vertex, service):

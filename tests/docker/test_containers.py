@@ -91,6 +91,18 @@ def test_the_pipeline_runs_in_containers_with_mlflow_as_a_server(docker, built, 
     assert [item.path for item in client.list_artifacts(found.info.run_id)] == ["confusion_matrix.png"]
 
 
+def test_doctors_task_looks_around_in_the_image(docker, built):
+    done = kedro(built.project, "vertexai", "doctor", "--in-docker")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for line in (
+        f"✓ user           {os.getuid()}:{os.getgid()}, Python 3.11",
+        "✓ image          built from this commit",
+        "✓ MLflow ",
+    ):
+        assert line in done.stdout
+    assert left(docker) == []
+
+
 def test_files_are_carried_between_containers_which_share_no_disk(docker, with_nodes):
     code = """
 def make():

@@ -60,20 +60,22 @@ def test_with_everything_in_place_all_is_well(bake, launchable, doctor, cloud, i
 def test_each_thing_that_google_would_refuse_later_is_found_now(bake, launchable, doctor, google, cloud, iap, vertex):
     project = launchable(bake(**answers(iap)))
     google.granted = False
-    cloud.denied = {(AMBIENT, ACT_AS), (AMBIENT, "storage.objects.create")}
+    cloud.denied = {(AMBIENT, ACT_AS)}
     cloud.images.clear()
     vertex.enabled = False
     image = "europe-west1-docker.pkg.dev/project-42/images/test-project:latest"
     done = doctor(project, "--format", "json")
     assert done.returncode == 1
     found = failed(done)
-    assert set(found) == {"Vertex AI", "may act as", "ID tokens", "bucket", "image pushed", "MLflow"}
+    assert set(found) == {"Vertex AI", "may act as", "ID tokens", "image pushed", "MLflow"}
     assert "gcloud services enable aiplatform.googleapis.com --project project-42" in found["Vertex AI"]
     assert found["may act as"] == f"Grant this identity roles/iam.serviceAccountUser on {ACCOUNT}."
     assert found["ID tokens"] == f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}."
+    # Launching needs no right to get the account's access tokens.
+    (bucket,) = (check for check in json.loads(done.stdout) if check["name"] == "bucket")
+    assert bucket["doubtful"]
     assert (
-        found["bucket"]
-        == "Grant this identity roles/storage.objectUser on gs://bucket: it lacks storage.objects.create."
+        f"Grant this identity roles/iam.serviceAccountTokenCreator on {ACCOUNT}. doctor --on-vertex" in bucket["said"]
     )
     assert (
         found["image pushed"]
@@ -89,7 +91,7 @@ def test_who_may_only_get_id_tokens_of_the_account_is_well(bake, launchable, doc
     assert done.returncode == 0, done.stdout
     checks = {check["name"]: check["said"] for check in json.loads(done.stdout)}
     assert checks["ID tokens"] == ACCOUNT
-    assert checks["bucket"] == "this identity may read and write gs://bucket"
+    assert checks["bucket"].startswith("Whether the steps may read and write gs://bucket was not asked")
 
 
 def test_what_is_not_there_at_all_is_named(bake, launchable, doctor, cloud, iap):
@@ -97,10 +99,28 @@ def test_what_is_not_there_at_all_is_named(bake, launchable, doctor, cloud, iap)
     cloud.accounts.clear()
     cloud.buckets.clear()
     cloud.denied = {(AMBIENT, "artifactregistry.repositories.downloadArtifacts")}
-    found = failed(doctor(project, "--format", "json"))
+    done = doctor(project, "--format", "json")
+    found = failed(done)
     assert found["may act as"] == f"There is no service account {ACCOUNT}. Correct run_config.service_account."
     assert found["bucket"] == "There is no bucket gs://bucket. Create it: gcloud storage buckets create gs://bucket"
-    assert found["image pushed"].startswith("Grant this identity roles/artifactregistry.reader")
+    (pushed,) = (check for check in json.loads(done.stdout) if check["name"] == "image pushed")
+    assert pushed["doubtful"]  # Vertex AI's service agents pull the image, not whoever launches
+    assert "cannot be seen without roles/artifactregistry.reader on its repository" in pushed["said"]
+
+
+def test_an_account_that_may_write_but_not_rename_and_a_name_that_is_no_experiment_are_found(
+    bake, launchable, doctor, cloud, iap, vertex
+):
+    project = launchable(bake(**answers(iap)), "experiment_name: penguins")
+    name = f"{vertex.parent}/metadataStores/default/contexts/penguins"
+    vertex.contexts[name] = {"name": name, "schemaTitle": "system.Pipeline"}
+    cloud.denied = {(ACCOUNT, "storage.objects.delete")}
+    found = failed(doctor(project, "--format", "json"))
+    assert set(found) == {"Vertex AI", "bucket"}
+    assert (
+        found["bucket"] == f"Grant {ACCOUNT} roles/storage.objectUser on gs://bucket: it lacks storage.objects.delete."
+    )
+    assert found["Vertex AI"].startswith("penguins is a context of type system.Pipeline and no experiment.")
 
 
 def test_a_refusal_by_iap_is_told_from_mlflows_own(bake, launchable, doctor, google, cloud, iap):
@@ -124,6 +144,7 @@ def test_a_refusal_by_iap_is_told_from_mlflows_own(bake, launchable, doctor, goo
         ("resources:\n  split: {memory: 4 GB}", {}, "configuration", "key 'run_config.resources.split.memory'"),
         ("schedules:\n  penguins: {cron_expression: hourly}", {}, "schedules", "'hourly' is not a cron expression"),
         ("schedules:\n  penguin: {cron_expression: 0 6 * * *}", {}, "schedules", "Did you mean 'penguins'?"),
+        ("experiment_name: test-project", {}, "experiment", "test-project is also the name of the compiled pipeline"),
         ("experimnt_name: x", {}, "configuration", "unknown key 'run_config.experimnt_name'. Did you mean 'experiment_name'?"),
     ],
 )  # fmt: skip

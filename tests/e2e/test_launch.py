@@ -91,7 +91,7 @@ def test_run_once_follows_the_job_and_one_mlflow_run_has_its_name(bake, launchab
     (job,) = vertex.jobs.values()
     assert job["serviceAccount"] == ACCOUNT
     assert job["runtimeConfig"]["parameterValues"] == {"params": {"forest": {"n_estimators": 7}}}
-    (experiment,) = vertex.contexts.values()
+    (experiment,) = [found for found in vertex.contexts.values() if found["schemaTitle"] == "system.Experiment"]
     assert (experiment["displayName"], len(experiment["children"])) == ("penguins", 1)
     assert "ambient-access-token" not in done.stdout + done.stderr
 

@@ -15,8 +15,26 @@ NUMBER = "123456789012"
 # Which API has a resource, by a part of its path.
 OWNERS = {
     "b": "storage", "repositories": "artifactregistry", "serviceAccounts": "iam", "workloadIdentityPools": "iam",
-    "iap_web": "iap",
+    "roles": "iam", "iap_web": "iap",
 }  # fmt: skip
+# What Google grants on each new bucket: https://cloud.google.com/storage/docs/access-control/iam-roles#legacy-roles
+LEGACY = {
+    "roles/storage.legacyBucketOwner": ("projectEditor", "projectOwner"),
+    "roles/storage.legacyObjectOwner": ("projectEditor", "projectOwner"),
+    "roles/storage.legacyBucketReader": ("projectViewer",),
+    "roles/storage.legacyObjectReader": ("projectViewer",),
+}
+# Those that a custom role may have, as far as Vertex AI's are concerned: roles/aiplatform.user has them all.
+PERMISSIONS = [
+    f"aiplatform.{kind}.{verb}"
+    for kind, verbs in {
+        "contexts": "addContextArtifactsAndExecutions addContextChildren create delete get list update",
+        "customJobs": "cancel create delete get list",
+        "pipelineJobs": "cancel create delete get list",
+        "schedules": "create delete get list update",
+    }.items()
+    for verb in verbs.split()
+]
 SERVICES = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "IAM", "IAP", "SERVICEUSAGE", "STORAGE")
 
 
@@ -30,6 +48,7 @@ class ControlPlane:
         resources: resource name → what there is.
         policies: resource name → its IAM policy.
         changes: requests that changed something: method and path.
+        foreign: buckets of others, which the caller may not look at.
         unknown_for: requests for which a new service account is not known yet where roles are granted.
         denied: permission that the caller lacks.
     """
@@ -41,6 +60,7 @@ class ControlPlane:
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
     policies: dict[str, dict[str, Any]] = field(default_factory=dict)
     changes: list[tuple[str, str]] = field(default_factory=list)
+    foreign: set[str] = field(default_factory=set)
     unknown_for: int = 0
     denied: str = ""
     environment: dict[str, str] = field(default_factory=dict)
@@ -58,6 +78,10 @@ class ControlPlane:
                 found.setdefault(member, set()).add(binding["role"])
         return found
 
+    def grant(self, resource: str, role: str, member: str) -> None:
+        """What somebody else has granted."""
+        self.policies.setdefault(resource, {}).setdefault("bindings", []).append({"role": role, "members": [member]})
+
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Any:
         """One request, by REST's rules that these APIs share.
 
@@ -69,7 +93,12 @@ class ControlPlane:
             raise Refused(403, f"{api} has not been used in project {self.project} before or it is disabled.", api)
         if name.startswith("b/") or name == "b":
             return self._storage(method, name, query, body)
-        if match := re.fullmatch(rf"projects/({self.project}|{NUMBER})/services(:batchEnable|/[\w.]+:enable)?", name):
+        if name == "permissions:queryTestablePermissions":
+            return {"permissions": [{"name": permission, "stage": "GA"} for permission in PERMISSIONS]}
+        if match := re.fullmatch(
+            rf"projects/({self.project}|{NUMBER})/services(:batchEnable|/[\w.]+:(?:enable|generateServiceIdentity))?",
+            name,
+        ):
             return self._services(method, match[2] or "", body)
         name, _, verb = name.partition(":") if re.search(r":\w+$", name) else (name, "", "")
         name = re.sub(rf"^projects/(-|{NUMBER})", f"projects/{self.project}", name)
@@ -79,6 +108,9 @@ class ControlPlane:
             return self._set_policy(method, name, body["policy"])
         if verb:
             raise Refused(404, f"no such method: {path}")
+        if method == "GET" and name.endswith("/providers"):
+            below = [found for key, found in self.resources.items() if key.startswith(f"{name}/")]
+            return {"workloadIdentityPoolProviders": below}
         if method == "GET":
             return self._get(name)
         return self._change(method, name, query, body)
@@ -90,6 +122,9 @@ class ControlPlane:
 
     def _change(self, method: str, name: str, query: dict[str, str], body: dict[str, Any]) -> Any:
         self._allow(method, name)
+        if method == "PATCH" and "/serviceAccounts/" in name:
+            # It has a body of its own, and a mask within.
+            query, body = {"updateMask": body["updateMask"]}, body["serviceAccount"]
         if method == "PATCH":
             for key, _, inner in (mask.partition(".") for mask in query["updateMask"].split(",")):
                 if inner:
@@ -101,6 +136,10 @@ class ControlPlane:
             email = f"{body['accountId']}@{self.project}.iam.gserviceaccount.com"
             made = self._create(f"{name}/{email}", {"email": email, **body["serviceAccount"]})
             return {"name": f"{name}/{email}", **made}
+        if name.endswith("/roles"):
+            if unknown := set(body["role"]["includedPermissions"]) - set(PERMISSIONS):
+                raise Refused(400, f"Permission {min(unknown)} is not valid.")
+            return self._create(f"{name}/{body['roleId']}", {**body["role"], "name": f"{name}/{body['roleId']}"})
         (id_,) = (value for key, value in query.items() if key.endswith("Id"))
         made = self._create(f"{name}/{id_}", {**body, "name": f"{name}/{id_}", "state": "ACTIVE"})
         return _done(f"{name}/{id_}", made)
@@ -115,10 +154,24 @@ class ControlPlane:
         if name.endswith("/iam"):
             bucket = name.removesuffix("/iam")
             return self._set_policy(method, bucket, body) if method == "PUT" else self._policy(bucket)
+        if name in self.foreign:
+            raise Refused(
+                403, "The caller does not have storage.buckets.get access to the Google Cloud Storage bucket."
+            )
         if method == "GET":
             return self._get(name)
         self._allow(method, name)
-        return self._create(f"b/{body['name']}", {**body, "kind": "storage#bucket", "id": body["name"]})
+        if method == "PATCH":
+            self._get(name).update(body)
+            return self._get(name)
+        name = f"b/{body['name']}"
+        project = query["project"]
+        bindings = [
+            {"role": role, "members": [f"{who}:{project}" for who in members]} for role, members in LEGACY.items()
+        ]
+        self.policies[name] = {"bindings": bindings}
+        about = {"kind": "storage#bucket", "id": body["name"], "projectNumber": NUMBER}
+        return self._create(name, {**body, **about})
 
     def _services(self, method: str, verb: str, body: Any) -> Any:
         if method == "GET":
@@ -128,15 +181,23 @@ class ControlPlane:
             ]
             return {"services": found}
         self._allow(method, f"services{verb}")
+        if verb == "/aiplatform.googleapis.com:generateServiceIdentity":
+            # The agent that runs custom code appears later, with the first job.
+            return _done(f"projects/{NUMBER}/services", {"email": self.appear("gcp-sa-aiplatform")})
         new = body["serviceIds"] if verb == ":batchEnable" else [verb[1:].partition(":")[0]]
         self.apis |= set(new)
         return {"name": "operations/noop.DONE_OPERATION", "done": True, "response": {}}
+
+    def appear(self, domain: str) -> str:
+        """Let a service agent exist from now on; returns its e-mail address."""
+        email = f"service-{NUMBER}@{domain}.iam.gserviceaccount.com"
+        self.resources[f"projects/{self.project}/serviceAccounts/{email}"] = {"email": email}
+        return email
 
     def _policy(self, name: str) -> dict[str, Any]:
         return {"etag": _etag(0), "version": 1, "bindings": [], **self.policies.get(name, {})}
 
     def _set_policy(self, method: str, name: str, policy: dict[str, Any]) -> dict[str, Any]:
-        self._allow(method, f"{name}:setIamPolicy")
         if policy.get("etag") != self._policy(name)["etag"]:
             raise Refused(409, "There were concurrent policy changes.")
         members = [member.partition(":") for binding in policy["bindings"] for member in binding["members"]]
@@ -145,6 +206,7 @@ class ControlPlane:
             if not known or self.unknown_for:
                 self.unknown_for -= known
                 raise Refused(400, f"Service account {email} does not exist.")
+        self._allow(method, f"{name}:setIamPolicy")
         self.policies[name] = {**policy, "etag": _etag(len(self.changes))}
         return self.policies[name]
 

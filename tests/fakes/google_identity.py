@@ -38,6 +38,7 @@ class Google:
     Args:
         lifetime: seconds that an ID token lives.
         skew: seconds by which Google's clock is ahead of this machine's.
+        metadata_gives: whether the metadata server gives ID tokens; it always gives access tokens.
         granted: whether the ambient identity may get ID tokens of service accounts.
         impersonates: whether it may also get their access tokens, which takes a role that may do more.
         failures: HTTP statuses to answer the next token requests with, first ones first.
@@ -53,6 +54,7 @@ class Google:
 
     lifetime: float = 3600
     skew: float = 0
+    metadata_gives: bool = True
     granted: bool = True
     impersonates: bool = True
     failures: list[int] = field(default_factory=list)
@@ -146,6 +148,8 @@ class _Metadata(_Handler):
             failure = self.google.count()
             if failure:
                 self.refuse(failure, "the metadata server refuses")
+            elif not self.google.metadata_gives:
+                self.answer(404, "Not Found", "text/html")
             else:
                 (audience,) = parse_qs(url.query)["audience"]
                 self.answer(200, self.google.id_token(audience, AMBIENT), "application/text")
@@ -234,7 +238,9 @@ def google_identity(folder: Path) -> Iterator[Google]:
     google = Google()
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("*.googleapis.com", "*.pkg.dev").configure_cert(context)
+    authority.issue_cert("*.googleapis.com", "*.pkg.dev", "api.github.com", "gitlab.com", "api.osv.dev").configure_cert(
+        context
+    )
     google.apis["iamcredentials.googleapis.com"] = lambda who, method, path, query, body: _iam_credentials(
         google, who, path, body
     )

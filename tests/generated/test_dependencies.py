@@ -1,21 +1,67 @@
 """The dependencies of a generated project, each set installed and run: as locked, the newest allowed, the oldest allowed."""
 
 import re
+import tomllib
+from itertools import chain
 from pathlib import Path
 
 import mlflow
 import pytest
+from fakes import osv
 from running import BIN, ROOT, run
 
 TEMPLATE = ROOT / "{{ cookiecutter.repo_name }}"
 
 
-def test_the_lock_pins_everything_by_hash_and_names_no_index():
-    text = (TEMPLATE / "requirements.lock").read_text()
+LOCKS = ["requirements.lock", "requirements-launch.lock"]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_pins_everything_by_hash_and_names_no_index(lock):
+    text = (TEMPLATE / lock).read_text()
     pins = re.findall(r"^[\w.-]+==\S+.*?(?=^[\w.-]+==|\Z)", text, re.MULTILINE | re.DOTALL)
     assert len(pins) > 100
     assert all("--hash=sha256:" in pin for pin in pins)
     assert "://" not in text
+
+
+def test_ci_checks_with_the_versions_that_the_image_has():
+    """What is tested would otherwise not be what runs."""
+    image, launch = (set(re.findall(r"^[\w.-]+==[^\s;]+", (TEMPLATE / lock).read_text(), re.M)) for lock in LOCKS)
+    assert len(image) > 100
+    assert image - launch == set()
+    named = {re.match(r"[\w.-]+", pin)[0] for pin in launch}
+    project = re.sub(r"\{%.*?%\}", "", (TEMPLATE / "pyproject.toml").read_text())
+    wanted = tomllib.loads(project)["project"]
+    asked = [*wanted["dependencies"], *chain(*wanted["optional-dependencies"].values())]
+    assert {re.match(r"[\w-]+", requirement)[0].lower() for requirement in asked} <= named
+
+
+@pytest.mark.slow
+def test_make_install_installs_only_what_is_pinned(bake):
+    """Even what builds the project itself, which pip would otherwise fetch on its own."""
+    project = bake()
+    printed = run("make", "--dry-run", "install", cwd=project).stdout.splitlines()
+    assert [line.split()[:2] for line in printed] == [["pip", "install"]] * 2
+    assert all("--no-deps" in line for line in printed)
+    assert "--require-hashes -r requirements-launch.lock" in printed[0]
+    assert "--no-build-isolation -e ." in printed[1]
+
+
+@pytest.mark.slow
+def test_the_audit_finds_a_planted_pin_with_a_known_vulnerability(bake, google):
+    project = bake()
+    asked = osv.serve(google)
+    done = run("make", "audit", cwd=project, **google.environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No known vulnerabilities found" in done.stderr
+    # It asks about all that is pinned for this platform.
+    assert {"mlflow", "kfp", "ruff", "jinja2"} <= {pin.partition("==")[0] for pin in asked}
+    for lock in (project / name for name in LOCKS):
+        lock.write_text(re.sub(r"^jinja2==\S+", "jinja2==2.10", lock.read_text(), flags=re.MULTILINE))
+    done = run("make", "audit", cwd=project, **google.environment)
+    assert done.returncode == 2  # make's
+    assert re.search(r"jinja2 +2\.10 +PYSEC-2019-217 +2\.10\.1", done.stdout)
 
 
 @pytest.mark.slow

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import facts
 import pytest
-from bootstrap import _ORIGIN, PROJECT
+from bootstrap import PROJECT
+from compare import commands_for
 from fakes.control_plane import NUMBER, ControlPlane, control_plane
+from fakes.google_identity import Refused
+from git_host import _ORIGIN, Host, Refusal
 from running import BIN, run
-from wanted import APIS, Cloud, Host, grants
+from wanted import APIS, LAUNCHING, Cloud, grants, things
 
 pytestmark = [
     pytest.mark.slow,
@@ -22,7 +25,21 @@ pytestmark = [
 PIPELINE = "test-project-pipeline@project-42.iam.gserviceaccount.com"
 LAUNCHER = "test-project-launcher@project-42.iam.gserviceaccount.com"
 ISSUER = "https://token.actions.githubusercontent.com"
+AGENT = f"service-{NUMBER}@gcp-sa-aiplatform.iam.gserviceaccount.com"
+CODE_AGENT = f"service-{NUMBER}@gcp-sa-aiplatform-cc.iam.gserviceaccount.com"
 POOL = f"projects/{NUMBER}/locations/global/workloadIdentityPools"
+NUMBERS = "--repository-id 1296269 --owner-id 583231"
+OWNER = "Owner: test_project, environment cloud, repository 1296269 on token.actions.githubusercontent.com"
+HOST = Host("github", ISSUER, "acme/penguins", "1296269", "583231", "main", "cloud")
+CLOSED_BUCKET = {
+    "name": "own", "kind": "storage#bucket", "projectNumber": NUMBER,
+    "iamConfiguration": {"publicAccessPrevention": "enforced", "uniformBucketLevelAccess": {"enabled": True}},
+}  # fmt: skip
+CLOUD = Cloud(
+    project="project-42", number=NUMBER, region="europe-west1", bucket="gs://b", registry="r-docker.pkg.dev/p/i",
+    pipeline=PIPELINE, launcher=LAUNCHER, role="test_project_launcher", provider=f"{POOL}/test-project-ci/providers/github",
+    host=HOST, mlflow=("--resource-type=app-engine",), owner=OWNER.removeprefix("Owner: "),
+)  # fmt: skip
 Bootstrap = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -47,10 +64,12 @@ def project(bake) -> Callable[..., Path]:
 
 @pytest.fixture
 def bootstrap(plane, tmp_path) -> Bootstrap:
-    def bootstrap(project: Path, arguments: str = "") -> subprocess.CompletedProcess[str]:
+    def bootstrap(
+        project: Path, arguments: str = "", numbers: str = NUMBERS, **more: str
+    ) -> subprocess.CompletedProcess[str]:
         path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-        variables = {**plane.environment, "CLOUDSDK_CONFIG": str(tmp_path / "gcloud"), "PATH": path}
-        return run("make", "--silent", "bootstrap", f"ARGS={arguments}", cwd=project, **variables)
+        variables = {**plane.environment, "CLOUDSDK_CONFIG": str(tmp_path / "gcloud"), "PATH": path, **more}
+        return run("make", "--silent", "bootstrap", f"ARGS={numbers} {arguments}", cwd=project, **variables)
 
     return bootstrap
 
@@ -78,17 +97,24 @@ def test_an_empty_project_gets_what_is_needed_and_a_second_time_changes_nothing(
     assert plane.resources[repository]["format"] == "DOCKER"
     pools = "projects/project-42/locations/global/workloadIdentityPools"
     provider = plane.resources[f"{pools}/test-project-ci/providers/github"]
-    assert provider["attributeCondition"] == Host("github", ISSUER, "acme/penguins", "main", "cloud").condition
+    assert provider["attributeCondition"] == HOST.condition
     assert provider["oidc"] == {"issuerUri": ISSUER}
+    assert plane.resources["projects/project-42/roles/test_project_launcher"]["includedPermissions"] == list(LAUNCHING)
     accounts = "projects/project-42/serviceAccounts"
-    jobs = f"principalSet://iam.googleapis.com/{POOL}/test-project-ci/attribute.repository/acme/penguins"
+    jobs = f"principal://iam.googleapis.com/{POOL}/test-project-ci/subject/repository:1296269:environment:cloud"
     assert {name: plane.roles(name) for name in plane.policies} == {
         "projects/project-42": {
             f"serviceAccount:{PIPELINE}": {"roles/aiplatform.user"},
-            f"serviceAccount:{LAUNCHER}": {"roles/aiplatform.user"},
+            f"serviceAccount:{LAUNCHER}": {"projects/project-42/roles/test_project_launcher"},
         },
-        "b/project-42-test-project": {f"serviceAccount:{PIPELINE}": {"roles/storage.objectUser"}},
-        repository: {f"serviceAccount:{LAUNCHER}": {"roles/artifactregistry.writer"}},
+        "b/project-42-test-project": {
+            f"serviceAccount:{PIPELINE}": {"roles/storage.objectUser"},
+            "projectOwner:project-42": {"roles/storage.legacyBucketOwner", "roles/storage.legacyObjectOwner"},
+        },
+        repository: {
+            f"serviceAccount:{LAUNCHER}": {"roles/artifactregistry.writer"},
+            f"serviceAccount:{AGENT}": {"roles/artifactregistry.reader"},
+        },
         f"{accounts}/{PIPELINE}": {
             f"serviceAccount:{PIPELINE}": {"roles/iam.serviceAccountOpenIdTokenCreator"},
             f"serviceAccount:{LAUNCHER}": {
@@ -112,18 +138,41 @@ def test_an_empty_project_gets_what_is_needed_and_a_second_time_changes_nothing(
         "workload_identity_provider": f"{POOL}/test-project-ci/providers/github",
     }
     assert "Not filled in yet: conf/cloud/globals.yml: mlflow_tracking_uri, client_id\n" in done.stdout
+    later = (
+        "gcloud artifacts repositories add-iam-policy-binding test-project --location=europe-west1 --project=project-42 "
+        f"--member=serviceAccount:{CODE_AGENT} --role=roles/artifactregistry.reader"
+    )
+    assert (
+        f"later roles/artifactregistry.reader on registry europe-west1-docker.pkg.dev/project-42/test-project for serviceAccount:{CODE_AGENT}"
+        in done.stdout
+    )
+    assert later in done.stdout
     assert re.findall("^#.*", (made / "conf/cloud/globals.yml").read_text(), re.MULTILINE) == comments
 
     before, text = list(plane.changes), (made / "conf/cloud/globals.yml").read_text()
+    # As an older version of this project granted them.
+    by_name = f"principalSet://iam.googleapis.com/{POOL}/test-project-ci/attribute.repository/acme/penguins"
+    plane.grant("projects/project-42", "roles/aiplatform.user", f"serviceAccount:{LAUNCHER}")
+    plane.grant(f"{accounts}/{LAUNCHER}", "roles/iam.workloadIdentityUser", by_name)
     again = bootstrap(made, "--mlflow backend-services:mlflow")
     assert again.returncode == 0, again.stderr
     assert not re.search(r"^\+", again.stdout, re.MULTILINE)
     assert (plane.changes, (made / "conf/cloud/globals.yml").read_text()) == (before, text)
+    assert re.findall("Not granted by this command: (.*) on .* for (.*). To remove it: gcloud", again.stdout) == [
+        ("roles/aiplatform.user", f"serviceAccount:{LAUNCHER}"), ("roles/iam.workloadIdentityUser", by_name),
+    ]  # fmt: skip
+    assert f"gcloud projects remove-iam-policy-binding project-42 --member=serviceAccount:{LAUNCHER}" in again.stdout
+    # The first job has run, so the second agent is there.
+    plane.appear("gcp-sa-aiplatform-cc")
+    assert bootstrap(made, "--mlflow backend-services:mlflow").returncode == 0
+    assert plane.roles(repository)[f"serviceAccount:{CODE_AGENT}"] == {"roles/artifactregistry.reader"}
+    before = list(plane.changes)
     # Somebody has let others in since.
     provider["attributeCondition"] = "true"
     again = bootstrap(made, "--mlflow backend-services:mlflow")
     assert again.returncode == 2
     assert "federation provider github exists, but it is not one that lets in jobs of acme/penguins" in again.stderr
+    assert 'attributeCondition is "true" and must be "assertion.repository_id == \'1296269\'' in again.stderr
     assert "gcloud iam workload-identity-pools providers update-oidc github" in again.stderr
     assert plane.changes == before
 
@@ -135,23 +184,30 @@ def test_a_dry_run_prints_the_plan_and_changes_nothing(plane, project, bootstrap
     assert done.returncode == 0, done.stderr
     assert plane.changes == []
     assert (made / "conf/cloud/globals.yml").read_text() == text
-    assert "gcloud storage buckets create gs://project-42-test-project --project=project-42" in done.stdout
+    assert "gcloud storage buckets create gs://project-42-test-project --uniform-bucket-level-access" in done.stdout
     assert "--issuer-uri=https://gitlab.example.com" in done.stdout
-    assert "--allowed-audiences=https://gitlab.example.com" in done.stdout
-    for claim in ("project_path == 'group/sub/penguins'", "ref == 'trunk'", "ref_protected == 'true'"):
+    assert "--allowed-audiences=https://gitlab.example.com/projects/1296269/environments/cloud" in done.stdout
+    for claim in ("project_id == '1296269'", "namespace_id == '583231'", "ref == 'trunk'", "ref_protected == 'true'"):
         assert f"assertion.{claim}" in done.stdout.replace("""'"'"'""", "'")
     assert f"would fill in conf/cloud/globals.yml: service_account: {PIPELINE}" in done.stdout
 
 
 def test_what_is_filled_in_is_kept_and_without_ci_nothing_is_federated(plane, project, bootstrap):
     own = "own@project-42.iam.gserviceaccount.com"
-    plane.resources["b/own"] = {"name": "own", "kind": "storage#bucket"}
+    plane.resources["b/own"] = CLOSED_BUCKET
     plane.resources[f"projects/project-42/serviceAccounts/{own}"] = {"email": own}
     made = project(ci="none", gcp_bucket="gs://own/with/path", service_account=own)
     done = bootstrap(made)
+    assert done.returncode == 2
+    assert plane.changes == [("POST", "services:batchEnable")]
+    question = f"service account {own} exists, is named in globals.yml (service_account), and does not say whose it is."
+    assert question in done.stderr
+    done = bootstrap(made, "--adopt")
     assert done.returncode == 0, done.stderr
     assert plane.roles("b/own") == {f"serviceAccount:{own}": {"roles/storage.objectUser"}}
     assert not any("workloadIdentityPools" in name for name in plane.resources)
+    account = plane.resources[f"projects/project-42/serviceAccounts/{own}"]
+    assert account["description"] == "Owner: test_project, environment cloud"
     assert (globals_of(made)["bucket"], globals_of(made)["service_account"]) == ("gs://own/with/path", own)
     assert globals_of(made)["ci_service_account"] == ""
 
@@ -183,13 +239,14 @@ def test_a_refusal_is_told_by_gcloud_and_what_was_made_is_found_the_next_time(pl
             "--repository penguins",
             "--repository: 'penguins' does not have the form owner/name. Name the repository whose CI may launch",
         ),
-        ("git@work:a/b.git", "", "--server: 'work' is not a host name. Name the git host whose CI may launch"),
+        ("git@work:a/b.git", "", "--server: 'work' is not a host name. Name the host whose CI may launch"),
         ("git@github.com:a/b.git", "--branch x'y", "--branch: 'x'y' cannot be put into the federation's condition."),
         (
             "git@github.com:a/b.git",
             "--branch trunk",
             "--branch trunk: ci.yml runs on pushes to another branch. Change it there first.",
         ),
+        ("git@github.com:a/b.git", "--owner-id acme", "argument --owner-id: invalid int value: 'acme'"),
         ("git@github.com:a/b.git", "--mlflow vm:x", "--mlflow vm:x: this must be cloud-run:SERVICE"),
     ],
 )
@@ -198,6 +255,193 @@ def test_a_mistake_is_a_sentence_before_anything_is_made(origin, arguments, sent
     assert done.returncode == 2
     assert sentence in done.stderr
     assert plane.changes == []
+
+
+def test_two_environments_whose_names_are_long_get_accounts_of_their_own(plane, project, bootstrap):
+    made = project(project_name="Customer Churn Prediction")
+    names = []
+    for env in ("dev", "prod"):
+        shutil.copytree(made / "conf/cloud", made / "conf" / env)
+        done = run(
+            "make", "--silent", "bootstrap", f"ENV={env}", f"ARGS={NUMBERS} --dry-run", cwd=made,
+            **plane.environment, CLOUDSDK_CONFIG=str(made / "gcloud"),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        filled_in = re.findall(r"would fill in \S+: (\w+): (.*)", done.stdout)
+        assert len(filled_in) == 5
+        names += filled_in
+        role = re.search(r"gcloud iam roles create (\w+)", done.stdout)
+        names.append(("role", role[1]))
+    assert len(set(names)) == len(names)
+    for email in (value for name, value in names if "account" in name):
+        assert re.fullmatch("[a-z][a-z0-9-]{4,28}[a-z0-9]", email.partition("@")[0])
+
+
+@pytest.mark.parametrize(
+    ("ci", "remote", "api", "path", "found"),
+    [
+        ("github", "github.com:acme/penguins", "api.github.com", "/repos/acme/penguins", {"id": 7, "owner": {"id": 8}}),
+        (
+            "gitlab", "gitlab.com:acme/sub/penguins", "gitlab.com", "/api/v4/projects/acme%2Fsub%2Fpenguins",
+            {"id": 7, "namespace": {"id": 8}},
+        ),
+    ],
+)  # fmt: skip
+def test_the_git_host_tells_the_numbers_of_the_repository(
+    ci, remote, api, path, found, plane, project, bootstrap, google
+):
+    known = {path: found}
+
+    def answer(_who, method, asked, _query, _body):
+        if method != "GET" or asked not in known:
+            raise Refused(404, "Not Found")
+        return known[asked]
+
+    google.apis[api] = answer
+    google.open_hosts.add(api)
+    made = project(f"git@{remote}.git", ci=ci)
+    trusted = {**google.environment, "SSL_CERT_FILE": google.environment["REQUESTS_CA_BUNDLE"]}
+    done = bootstrap(made, "--dry-run", numbers="", **trusted)
+    assert done.returncode == 0, done.stderr
+    assert "/subject/repository:7:environment:cloud" in done.stdout
+    number, owner = ("repository_id", "repository_owner_id") if ci == "github" else ("project_id", "namespace_id")
+    condition = done.stdout.replace("""'"'"'""", "'")
+    assert f"assertion.{number} == '7' && assertion.{owner} == '8'" in condition
+    # It does not tell strangers about a private one.
+    known.clear()
+    done = bootstrap(made, "--dry-run", numbers="", **trusted)
+    assert done.returncode == 2
+    assert f"https://{api}{path} does not tell the numbers of" in done.stderr
+    assert "and add: --repository-id N --owner-id N" in done.stderr
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_account_of_another_environment_is_refused_and_cannot_be_adopted(named, plane, project, bootstrap):
+    """Steps of one environment would otherwise do what only the other one was approved for."""
+    owner = "Owner: test_project, environment prod, repository 1296269 on token.actions.githubusercontent.com"
+    plane.resources[f"projects/project-42/serviceAccounts/{PIPELINE}"] = {"email": PIPELINE, "description": owner}
+    done = bootstrap(project(**({"service_account": PIPELINE} if named else {})), "--adopt")
+    assert done.returncode == 2
+    assert f'description is "{owner}" and must be "{OWNER}"' in done.stderr
+    assert "To have another one, change service_account in globals.yml" in done.stderr
+    assert plane.changes == [("POST", "services:batchEnable")]
+
+
+def test_an_account_that_nobody_has_named_is_not_adopted(plane, project, bootstrap):
+    plane.resources[f"projects/project-42/serviceAccounts/{LAUNCHER}"] = {"email": LAUNCHER, "description": "Ours"}
+    done = bootstrap(project(), "--adopt")
+    assert done.returncode == 2
+    assert f"service account {LAUNCHER} exists, but it is not one that CI launches as" in done.stderr
+    assert f'description is "Ours" and must be "{OWNER}"' in done.stderr
+    assert plane.changes == [("POST", "services:batchEnable")]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"oidc": {"issuerUri": "https://evil.example.com"}},
+            'oidc.issuerUri is "https://evil.example.com" and must be',
+        ),
+        ({"oidc": {"issuerUri": ISSUER, "jwksJson": '{"keys": []}'}}, "oidc.jwksJson is"),
+        (
+            {"oidc": {"issuerUri": ISSUER, "allowedAudiences": ["anything"]}},
+            'oidc.allowedAudiences is ["anything"] and must be unset',
+        ),
+        (
+            {"attributeMapping": {"google.subject": "assertion.sub"}},
+            'attributeMapping is {"google.subject": "assertion.sub"}',
+        ),
+        ({"attributeMapping": {**HOST.mapping, "google.groups": "assertion.groups"}}, "attributeMapping is"),
+        ({"attributeCondition": "true"}, 'attributeCondition is "true" and must be'),
+        ({"disabled": True}, "disabled is true and must be unset"),
+    ],
+)
+def test_a_provider_that_differs_in_anything_is_refused_with_what_differs(changed, said, plane, monkeypatch):
+    *_, provider = things(CLOUD)
+    _let_gcloud_talk_to(plane, monkeypatch)
+    name = "projects/project-42/locations/global/workloadIdentityPools/test-project-ci/providers/github"
+    right = {
+        "name": name, "state": "ACTIVE", "attributeCondition": HOST.condition, "attributeMapping": HOST.mapping,
+        "oidc": {"issuerUri": ISSUER}, "description": OWNER,
+    }  # fmt: skip
+    plane.resources[name] = right
+    assert commands_for([provider], set(), adopt=False) == [(provider, ())]
+    plane.resources[name] = right | changed
+    with pytest.raises(Refusal) as error:
+        commands_for([provider], {"workload_identity_provider"}, adopt=True)
+    assert said in str(error.value)
+
+
+def test_a_pool_with_another_provider_in_it_is_refused(plane, monkeypatch):
+    """Whoever owns that provider could let anybody in as this repository."""
+    pool = next(thing for thing in things(CLOUD) if thing.only)
+    _let_gcloud_talk_to(plane, monkeypatch)
+    name = "projects/project-42/locations/global/workloadIdentityPools/test-project-ci"
+    plane.resources[name] = {"name": name, "state": "ACTIVE", "description": OWNER}
+    plane.resources[f"{name}/providers/github"] = {"name": f"{name}/providers/github"}
+    assert commands_for([pool], set(), adopt=False) == [(pool, ())]
+    plane.resources[f"{name}/providers/other"] = {"name": f"{name}/providers/other"}
+    with pytest.raises(Refusal, match="other is in it as well, and may let in anybody"):
+        commands_for([pool], {"workload_identity_provider"}, adopt=True)
+
+
+def _let_gcloud_talk_to(plane, monkeypatch):
+    plane.apis |= set(APIS)
+    for name, value in plane.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"projectNumber": "666"}, f'projectNumber is "666" and must be "{NUMBER}"'),
+        (
+            {
+                "iamConfiguration": {
+                    "publicAccessPrevention": "inherited",
+                    "uniformBucketLevelAccess": {"enabled": False},
+                }
+            },
+            "iamConfiguration.uniformBucketLevelAccess.enabled is unset and must be true; "
+            'iamConfiguration.publicAccessPrevention is "inherited" and must be "enforced"',
+        ),
+    ],
+)
+def test_a_bucket_of_somebody_else_or_an_open_one_is_refused(changed, said, plane, project, bootstrap):
+    """Its name can be guessed, and a stranger may have been first. What steps read from it is unpickled."""
+    plane.resources["b/project-42-test-project"] = CLOSED_BUCKET | changed
+    done = bootstrap(project(), "--adopt")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "To have another one, change bucket in globals.yml" in done.stderr
+    assert plane.changes == [("POST", "services:batchEnable")]
+
+
+def test_a_bucket_that_one_may_not_look_at_is_refused(plane, project, bootstrap):
+    plane.foreign = {"b/project-42-test-project"}
+    done = bootstrap(project())
+    assert done.returncode == 2
+    assert "gcloud storage buckets describe gs://project-42-test-project" in done.stderr
+    assert (
+        "does not have permission to access b instance [project-42-test-project] (or it may not exist)" in done.stderr
+    )
+    assert plane.changes == [("POST", "services:batchEnable")]
+
+
+def test_the_launcher_may_do_what_launching_asks_for_and_start_no_custom_jobs():
+    """A custom job that names no account runs as Vertex AI's own, which may do much in the whole project."""
+    asked = {
+        permission
+        for path in (Path(__file__).parents[1] / "fakes/vertex").glob("*.py")
+        for permission in re.findall(r"allow\(\"(aiplatform[.\w]+)\"\)", path.read_text())
+    }
+    assert "aiplatform.pipelineJobs.create" in asked
+    # People delete the job of `doctor --on-vertex`; what CI launches stays.
+    assert set(LAUNCHING) >= asked - {"aiplatform.pipelineJobs.delete"}
+    of_launcher = [grant.role for grant in grants(CLOUD) if grant.member == f"serviceAccount:{CLOUD.launcher}"]
+    assert "roles/aiplatform.user" not in of_launcher
+    assert not any("customJobs" in permission for permission in LAUNCHING)
 
 
 def test_what_is_of_another_project_is_refused(plane, project, bootstrap):
@@ -231,21 +475,28 @@ def test_project_and_region_must_be_known(plane, bake, bootstrap):
 
 
 def test_a_deleted_pool_is_named(plane, project, bootstrap):
-    plane.resources["projects/project-42/locations/global/workloadIdentityPools/test-project-ci"] = {"state": "DELETED"}
+    # It is shown as it was, and not only with its state.
+    pool = "projects/project-42/locations/global/workloadIdentityPools/test-project-ci"
+    plane.resources[pool] = {"name": pool, "state": "DELETED", "description": OWNER}
+    role = {"description": OWNER, "includedPermissions": list(LAUNCHING), "deleted": True}
+    plane.resources["projects/project-42/roles/test_project_launcher"] = role
     done = bootstrap(project())
     assert done.returncode == 2
     assert "federation pool test-project-ci was deleted, and its name cannot be used again for 30 days" in done.stderr
     undelete = "gcloud iam workload-identity-pools undelete test-project-ci --location=global --project=project-42"
     assert undelete in done.stderr
+    assert "gcloud iam roles undelete test_project_launcher --project=project-42" in done.stderr
+    assert plane.changes == [("POST", "services:batchEnable")]
 
 
 def test_every_role_that_is_granted_is_in_the_readme_and_no_other():
-    cloud = Cloud(
-        project="p", number="1", region="r", bucket="gs://b", registry="r-docker.pkg.dev/p/i", pipeline="p@p", launcher="l@p",
-        provider="pool/providers/x", host=Host("github", "i", "o/n", "main", "cloud"), mlflow=("--resource-type=app-engine",),
-    )  # fmt: skip
-    who = {f"serviceAccount:{cloud.pipeline}": "pipeline", f"serviceAccount:{cloud.launcher}": "launcher"}
-    granted = {(who.get(grant.member, "CI jobs"), grant.role) for grant in grants(cloud)}
-    rows = re.findall(r"^\| ([\w ]+) \| `(roles/[\w.]+)` \|", (PROJECT / "infra/README.md").read_text(), re.MULTILINE)
+    who = {f"serviceAccount:{CLOUD.pipeline}": "pipeline", f"serviceAccount:{CLOUD.launcher}": "launcher"}
+    agents = f"serviceAccount:service-{NUMBER}@gcp-sa-aiplatform"
+    who |= dict.fromkeys((f"{agents}.iam.gserviceaccount.com", f"{agents}-cc.iam.gserviceaccount.com"), "Vertex AI")
+    readme = (PROJECT / "infra/README.md").read_text()
+    own = f"projects/project-42/roles/{CLOUD.role}"
+    granted = {(who.get(grant.member, "CI jobs"), grant.role.replace(own, "")) for grant in grants(CLOUD)}
+    rows = re.findall(r"^\| ([\w ]+) \| (?:`(roles/[\w.]+)`|the role \*launcher\*) \|", readme, re.MULTILINE)
     assert len(rows) == len(set(rows))
     assert set(rows) == granted
+    assert set(re.findall(r"`(aiplatform\.[\w.]+)`", readme)) == set(LAUNCHING)

@@ -138,13 +138,13 @@ def test_a_step_runs_without_the_launchers_modules():
         room = todo.pop()
         reached.add(room)
         todo |= ARROWS[room] - reached
-    assert reached == {"vertexai.step", "vertexai.contract", "vertexai.tracking", "errors"}
+    assert reached == {"vertexai.step", "vertexai.contract", "vertexai.tracking", "auth", "errors"}
 
 
 def test_the_package_stays_small_enough_to_find_ones_way():
     """There are few rooms and few imports between them, no folder has many modules, and no module is long."""
     assert len(ROOMS) <= 22
-    assert sum(len(arrows) for arrows in ARROWS.values()) <= 50
+    assert sum(len(arrows) for arrows in ARROWS.values()) <= 52
     for folder in {path.parent for path in TREES}:
         modules = [path for path in TREES if path.parent == folder and path.name != "__init__.py"]
         assert len(modules) <= 9 or folder.name == "commands", folder

@@ -76,7 +76,8 @@ def test_no_shell_reads_the_arguments_of_a_step():
 
 def test_resources_are_in_the_units_that_vertex_reads():
     resources = compiled(*NODES)["deploymentSpec"]["executors"]["exec-cut"]["container"]["resources"]
-    assert (resources["cpuLimit"], resources["memoryLimit"]) == (0.5, pytest.approx(2.147483648))
+    assert (resources["cpuLimit"], resources["memoryLimit"]) == (0.5, 3.0)
+    assert resources["resourceMemoryLimit"] == "3G"
 
 
 def test_a_step_gets_its_gpu_retries_timeout_and_image():

@@ -2,18 +2,21 @@
 
 import pytest
 from fakes.federation import evaluate
-from wanted import Host
+from git_host import Host
 
-GITHUB = Host("github", "https://token.actions.githubusercontent.com", "acme/penguins", "main", "cloud")
-GITLAB = Host("gitlab", "https://gitlab.com", "acme/sub/penguins", "main", "cloud", audience="https://gitlab.com")
+GITHUB = Host(
+    "github", "https://token.actions.githubusercontent.com", "acme/penguins", "1296269", "583231", "main", "cloud"
+)
+GITLAB = Host("gitlab", "https://gitlab.com", "acme/sub/penguins", "278964", "9970", "main", "cloud")
 # The claims in the ID token of a job on the main branch:
 # https://docs.github.com/en/actions/reference/security/oidc, https://docs.gitlab.com/ci/secrets/id_token_authentication
 OF_GITHUB = {
-    "repository": "acme/penguins", "repository_id": "1296269", "ref": "refs/heads/main", "event_name": "push",
+    "repository": "acme/penguins", "repository_id": "1296269", "repository_owner_id": "583231",
+    "ref": "refs/heads/main", "event_name": "push",
     "workflow_ref": "acme/penguins/.github/workflows/ci.yml@refs/heads/main", "environment": "cloud",
 }  # fmt: skip
 OF_GITLAB = {
-    "project_path": "acme/sub/penguins", "project_id": "278964", "ref": "main", "ref_type": "branch",
+    "project_path": "acme/sub/penguins", "project_id": "278964", "namespace_id": "9970", "ref": "main", "ref_type": "branch",
     "ref_protected": "true", "pipeline_source": "push", "environment": "cloud",
 }  # fmt: skip
 
@@ -24,15 +27,21 @@ OF_GITLAB = {
         (GITHUB, OF_GITHUB, True),
         (GITHUB, OF_GITHUB | {"event_name": "workflow_dispatch"}, True),
         (GITHUB, OF_GITHUB | {"event_name": "pull_request", "ref": "refs/pull/7/merge"}, False),
-        (GITHUB, OF_GITHUB | {"repository": "fork/penguins"}, False),
-        (GITHUB, OF_GITHUB | {"repository": "acme/penguins-too"}, False),
+        # The name was given up, and somebody else has registered it.
+        (GITHUB, OF_GITHUB | {"repository_id": "1296270"}, False),
+        (GITHUB, OF_GITHUB | {"repository_owner_id": "583232"}, False),
+        (GITHUB, OF_GITHUB | {"event_name": "schedule"}, False),
+        (GITHUB, OF_GITHUB | {"event_name": "repository_dispatch"}, False),
         (GITHUB, OF_GITHUB | {"ref": "refs/heads/main2"}, False),
         (GITHUB, OF_GITHUB | {"ref": "refs/tags/main"}, False),
         (GITHUB, OF_GITHUB | {"environment": "cloud/."}, False),
         # Started by a stranger's pull request, on the main branch.
         (GITHUB, OF_GITHUB | {"workflow_ref": "acme/penguins/.github/workflows/label.yml@refs/heads/main"}, False),
         (GITLAB, OF_GITLAB, True),
-        (GITLAB, OF_GITLAB | {"project_path": "fork/sub/penguins"}, False),
+        (GITLAB, OF_GITLAB | {"pipeline_source": "web"}, True),
+        (GITLAB, OF_GITLAB | {"project_id": "278965"}, False),
+        (GITLAB, OF_GITLAB | {"namespace_id": "9971"}, False),
+        (GITLAB, OF_GITLAB | {"pipeline_source": "trigger"}, False),
         (GITLAB, OF_GITLAB | {"ref": "feature"}, False),
         (GITLAB, OF_GITLAB | {"ref_type": "tag"}, False),
         (GITLAB, OF_GITLAB | {"ref_protected": "false"}, False),
@@ -41,6 +50,12 @@ OF_GITLAB = {
 )
 def test_only_ci_jobs_of_the_repositorys_main_branch_get_credentials(host, claims, allowed):
     assert bool(evaluate(host.condition, claims)) is allowed
-    mapped = {name: evaluate(source, claims) for name, source in host.mapping.items()}
-    assert len(mapped["google.subject"]) < 127
-    assert mapped["attribute.repository"] == (claims.get("repository") or claims["project_path"])
+    # Nothing else is bound: in the pool, a job is known by this subject alone.
+    assert list(host.mapping) == ["google.subject"]
+    subject = evaluate(host.mapping["google.subject"], claims)
+    assert len(subject) < 127
+    assert subject == host.subject or not allowed
+
+
+def test_a_token_for_another_project_or_environment_of_gitlab_has_another_audience():
+    assert GITLAB.audience == "https://gitlab.com/projects/278964/environments/cloud"

@@ -123,6 +123,16 @@ def test_a_failed_task_stops_what_depends_on_it_and_nothing_else(tmp_path):
     assert "The failed tasks are: [bad]." in status["error"]["message"]
 
 
+def test_with_the_policy_to_fail_fast_nothing_but_the_exit_task_starts_after_a_failure(tmp_path):
+    def pipeline():
+        with dsl.ExitHandler(report()):
+            sh("bad", "exit 3")
+            sh("after-good", "true").after(sh("good", "sleep 0.5"))
+
+    job = execute(spec_of(pipeline), tmp_path, fail_fast=True)
+    assert states(job) == {"bad": "FAILED", "good": "SUCCEEDED", "after-good": "NOT_TRIGGERED", "report": "SUCCEEDED"}
+
+
 def test_a_task_that_ignores_upstream_failures_runs_after_a_failed_task(tmp_path):
     def pipeline():
         sh("whatever", "true").after(sh("bad", "exit 1")).ignore_upstream_failure()
@@ -335,15 +345,20 @@ def test_a_change_of_a_variable_that_the_configuration_takes_makes_cached_tasks_
         assert states(job) == {"write": "SUCCEEDED", "show": "SUCCEEDED"}
 
 
-def test_an_executor_output_that_cannot_be_read_fails_its_task(tmp_path):
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [("{", "JSONDecodeError"), ('{"n": NaN}', "ValueError: NaN is not JSON"), ("[-Infinity]", "-Infinity is not JSON")],
+)
+def test_an_executor_output_that_vertex_ai_could_not_read_fails_its_task(tmp_path, written, said):
     @dsl.container_component
     def broken():
-        script = 'printf "{" > "$0"'
+        script = f"printf '{written}' > \"$0\""
         return dsl.ContainerSpec(image="x", command=["sh", "-c", script], args=["{{$.outputs.output_file}}"])
 
     job = execute(spec_of(lambda: broken()), tmp_path)
     assert job.state == "FAILED"
-    assert "it wrote no executor output that can be read (JSONDecodeError" in job.tasks["broken"].error
+    assert "it wrote no executor output that can be read (" in job.tasks["broken"].error
+    assert said in job.tasks["broken"].error
 
 
 HOSTILE_NAMES = ["../../outside", "/tmp/outside", "..", "a/b", "", "a\nb", "~", ".hidden", "-rf", "a\0b", "$(touch x)"]

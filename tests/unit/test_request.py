@@ -44,6 +44,38 @@ def test_the_settings_are_in_the_request():
     }
 
 
+def test_the_fields_of_a_job_are_in_the_request():
+    asked = request(
+        psc_interface_config={"network_attachment": "projects/p/regions/europe-west1/networkAttachments/a"},
+        failure_policy="fail_fast",
+        preflight_validations=True,
+    )
+    assert asked["pscInterfaceConfig"] == {"networkAttachment": "projects/p/regions/europe-west1/networkAttachments/a"}
+    assert asked["runtimeConfig"]["failurePolicy"] == "PIPELINE_FAILURE_POLICY_FAIL_FAST"
+    assert asked["preflightValidations"] is True
+    peered = request(network={"vpc": "projects/1/global/networks/vpc"}, reserved_ip_ranges=["one", "two"])
+    assert peered["reservedIpRanges"] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("run_config", "sentence"),
+    [
+        (
+            {"psc_interface_config": {"network_attachment": "a"}, "network": {"vpc": "projects/1/global/networks/v"}},
+            "f: run_config: psc_interface_config and network.vpc exclude each other. Remove one of them.",
+        ),
+        ({"reserved_ip_ranges": ["a"]}, "f: run_config: reserved_ip_ranges belong to a VPC. Add network.vpc, or remove them."),
+        ({"reserved_ip_ranges": ["A b"]}, "f: key 'run_config.reserved_ip_ranges.0': String should match pattern"),
+        ({"psc_interface_config": {"network_attachment": "a/b"}}, "f: key 'run_config.psc_interface_config.network_attachment'"),
+        ({"failure_policy": "fast"}, "f: key 'run_config.failure_policy': Input should be 'fail_slow' or 'fail_fast', got 'fast'."),
+    ],
+)  # fmt: skip
+def test_fields_of_a_job_that_are_wrong_or_exclude_each_other_are_refused(run_config, sentence):
+    with pytest.raises(UserError) as error:
+        request(**run_config)
+    assert str(error.value).startswith(sentence)
+
+
 def test_the_request_leaves_out_what_is_not_set():
     asked = request()
     assert set(asked) == {"displayName", "pipelineSpec", "runtimeConfig", "labels"}

@@ -34,6 +34,13 @@ def test_an_entry_for_a_group_wins_over_one_for_a_node_then_a_tag_then_the_defau
     ]
 
 
+@pytest.mark.parametrize(
+    ("memory", "limit"), [("4G", "4G"), ("512M", "512M"), ("4Gi", "5G"), ("512Mi", "1G"), ("1Ti", "1100G"), ("2000000000", "2G")]
+)  # fmt: skip
+def test_memory_is_asked_for_in_the_units_that_vertex_ai_documents_rounded_up(memory, limit):
+    assert Resources(memory=memory).memory_limit == limit
+
+
 def test_a_group_asks_for_the_most_that_a_node_asks_for_and_for_the_time_of_all():
     entries = {
         "one": {"cpu": "1500m", "memory": "1000M", "retries": 1, "timeout": "1h"},

@@ -117,7 +117,8 @@ def test_a_schedule_of_a_pipeline_that_was_not_chosen_is_left_alone():
 @pytest.mark.parametrize("stranger", [job(env="prod"), job(project="another"), {"displayName": "train", "labels": {}}])
 def test_a_schedule_of_somebody_else_is_not_touched_even_with_the_same_display_name(stranger):
     wanted = make_schedule(entry(), job(), WHERE)
-    others = there({**make_schedule(entry(), job(), WHERE), "createPipelineJobRequest": {"pipelineJob": stranger}})
+    theirs = {"displayName": "train", "createPipelineJobRequest": {"pipelineJob": stranger}}
+    others = there({**make_schedule(entry(), job(), WHERE), **theirs})
     assert actions(changes([wanted], [others], OURS, ["train"], prune=True)) == [("train", "created")]
 
 
@@ -153,6 +154,10 @@ def test_a_pipeline_uses_its_own_entry_or_else_the_default():
         (
             {"end_time": "2020-01-01T00:00:00Z"},
             ".end_time: 2020-01-01T00:00:00+00:00 is before the schedule begins.",
+        ),
+        (
+            {"start_time": "2020-01-01T00:00:00Z", "end_time": "2020-02-01T00:00:00Z"},
+            ".end_time: 2020-02-01T00:00:00+00:00 is before the schedule begins.",
         ),
         (
             {"start_time": "2030-01-02T00:00:00Z", "end_time": "2030-01-01T00:00:00Z"},

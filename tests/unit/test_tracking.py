@@ -54,7 +54,38 @@ def test_the_url_of_a_local_job_is_its_resource_name():
             {"failed_node": "b", "error": "The failed tasks are: [b]."},
             id="a retry mended the one that had said why, another was killed",
         ),
+        pytest.param(
+            {"running_node.train-forest": "train_forest", "failed_node": "train_forest", "error": "ValueError: x"},
+            "The failed tasks are: [train_forest].",
+            {"failed_node": "train_forest"},
+            id="the platform names the task as people see it",
+        ),
+        pytest.param(
+            {"running_node.a": "a", "running_node.b": "b", "failed_node": "a", "error": "ValueError: a"},
+            "The failed tasks are: [exit-handler-1].",
+            {"failed_node": "a"},
+            id="the platform names the graph, and a step has said why",
+        ),
+        pytest.param(
+            {"running_node.a": "a", "failed_node": "a", "error": "ValueError: a"},
+            "quota",
+            {"failed_node": "a"},
+            id="what a step has said is not replaced by what the platform guesses",
+        ),
+        pytest.param(
+            {"running_node.a": "a"},
+            "The failed tasks are: [kedro-pipeline].",
+            {"failed_node": "a", "error": "The failed tasks are: [kedro-pipeline]."},
+            id="the platform names the graph, and a step was killed",
+        ),
     ],
 )
 def test_the_failed_node_and_its_error_come_from_the_step_or_else_from_the_platform(tags, message, expected):
     assert failure_tags(tags, message) == expected
+
+
+def test_the_tasks_that_failed_are_taken_from_the_list_of_tasks_if_there_is_one():
+    """A job's own error names the tasks of its outermost graph, so somebody who has the whole list says which."""
+    tags = {"running_node.a": "first", "running_node.b": "b"}
+    found = failure_tags(tags, "The failed tasks are: [kedro-pipeline].", ["a"])
+    assert found["failed_node"] == "first"

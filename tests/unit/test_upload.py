@@ -13,7 +13,6 @@ from fsspec.implementations.memory import MemoryFile
 from kedro.io import DatasetError
 from kedro.pipeline import Node, Pipeline
 from starter.errors import UserError
-from starter.vertexai.checks.check import check
 from starter.vertexai.checks.data import sources, to_upload
 from starter.vertexai.checks.offline import _data
 from starter.vertexai.cloud.upload import LocalData, record, require_bucket, upload
@@ -22,6 +21,7 @@ from starter.vertexai.compile.plan import Plan, make_plan
 from starter.vertexai.compile.spec import tasks
 from starter.vertexai.contract import StepArguments, parse_step_arguments
 from starter.vertexai.contract.catalog import Catalog
+from starter.vertexai.contract.check import check
 from starter.vertexai.contract.job import PipelineJob, State, TaskRun
 from starter.vertexai.local.scheduler import run_spec
 from starter.vertexai.settings.models import RunConfig, UploadedData, parse_settings

@@ -55,6 +55,21 @@ def change(*arguments: str) -> None:
         time.sleep(pause)
 
 
+def change_if_known(*arguments: str) -> bool:
+    """Run a command that changes something, once.
+
+    Returns:
+        Whether it is done; not if it names an account that does not exist.
+
+    Raises:
+        GcloudError: when it fails for any other reason.
+    """
+    done = _call(*arguments)
+    if done.returncode and not re.search("does not exist", done.stderr):
+        raise _failure(arguments, done)
+    return not done.returncode
+
+
 def _call(*arguments: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(

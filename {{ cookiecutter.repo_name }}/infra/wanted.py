@@ -4,7 +4,9 @@ This file changes nothing itself: ``bootstrap.py`` compares it with what exists 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from git_host import Host
 
 APIS = {
     "aiplatform.googleapis.com": "runs the pipeline",
@@ -18,51 +20,20 @@ APIS = {
     "sts.googleapis.com": "exchanges the CI job's identity for a Google identity",
 }
 
-
-@dataclass(frozen=True)
-class Host:
-    """A git host whose CI launches the pipeline.
-
-    Args:
-        name: ``github`` or ``gitlab``.
-        issuer: URL of the issuer that signs the tokens of its jobs.
-        repository: ``owner/name`` on that host.
-        branch: the only branch whose jobs may launch.
-        environment: the environment on the git host, with its approvals, that the job which launches goes through.
-        audience: the audience of its tokens; empty for the one that Google expects by default.
-    """
-
-    name: str
-    issuer: str
-    repository: str
-    branch: str
-    environment: str
-    audience: str = ""
-
-    @property
-    def mapping(self) -> dict[str, str]:
-        """Google's attribute → the claim of a job's token that gives its value. A subject has at most 127 bytes."""
-        if self.name == "github":
-            return {"google.subject": "assertion.repository_id", "attribute.repository": "assertion.repository"}
-        return {"google.subject": "assertion.project_id", "attribute.repository": "assertion.project_path"}
-
-    @property
-    def condition(self) -> str:
-        """Which jobs are let in: those that launch from the repository's branch, in the environment.
-
-        Jobs of a fork and of a pull or merge request are not let in. On GitHub, jobs of other workflows are not let in
-        either, because strangers may be able to start those (``pull_request_target``).
-        """
-        if self.name == "github":
-            ref = f"refs/heads/{self.branch}"
-            workflow = f"{self.repository}/.github/workflows/ci.yml@{ref}"
-            claims = {"repository": self.repository, "ref": ref, "workflow_ref": workflow}
-        else:
-            claims = {
-                "project_path": self.repository, "ref_type": "branch", "ref": self.branch, "ref_protected": "true",
-            }  # fmt: skip
-        claims["environment"] = self.environment
-        return " && ".join(f"assertion.{name} == '{value}'" for name, value in claims.items())
+# How a description begins that says whose something is.
+OWNER = "Owner: "
+# What launching needs of Vertex AI. With roles/aiplatform.user, CI could also start custom jobs, and such a job runs as
+# Vertex AI's own account if it names none. https://cloud.google.com/vertex-ai/docs/general/iam-permissions
+LAUNCHING = (
+    *(f"aiplatform.contexts.{verb}" for verb in ("addContextChildren", "create", "get")),
+    *(f"aiplatform.pipelineJobs.{verb}" for verb in ("cancel", "create", "get", "list")),
+    *(f"aiplatform.schedules.{verb}" for verb in ("create", "delete", "get", "list", "update")),
+)
+# By these, whoever may edit or view anything in the Google Cloud project may do so in each new bucket.
+_LEGACY_ROLES = [
+    (f"project{who}", f"roles/storage.legacy{kind}{may}")
+    for who, may in (("Editor", "Owner"), ("Viewer", "Reader")) for kind in ("Bucket", "Object")
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,9 +48,11 @@ class Cloud:
         registry: ``region-docker.pkg.dev/project/repository``
         pipeline: e-mail of the account that the steps run as.
         launcher: e-mail of the account that CI launches as.
+        role: id of the role by which it launches.
         provider: resource name of the federation's provider.
         host: the git host whose CI launches; None without CI.
         mlflow: the arguments by which ``gcloud iap web`` names the IAP resource in front of MLflow; empty if unknown.
+        owner: whose all this is: package, environment and repository.
     """
 
     project: str
@@ -89,9 +62,11 @@ class Cloud:
     registry: str
     pipeline: str
     launcher: str
+    role: str
     provider: str
     host: Host | None
     mlflow: tuple[str, ...]
+    owner: str
 
     @property
     def pool(self) -> str:
@@ -106,16 +81,42 @@ class Thing:
     Args:
         name: its name as it is printed.
         reason: why the project needs it.
-        describe: arguments of the gcloud command that tells whether it exists.
-        create: arguments of the gcloud command that creates it.
-        settings: fields that ``describe`` must show, with their values.
+        fact: the key of ``globals.yml`` that names it; empty if there is none.
+        group: gcloud's command group for this kind of resource.
+        target: the arguments that name it in that group.
+        settings: dotted fields that gcloud must show, with their values; None for a field that must not be set.
+        options: the arguments that give it these settings.
+        look: further arguments for showing it.
+        new: further arguments for creating it.
+        kind: what gcloud adds to the words "create" and "update" in that group.
+        contents: the gcloud command that lists what is in it.
+        only: the one thing that may be in it.
+        then: the commands that follow when it has been created.
     """
 
     name: str
     reason: str
-    describe: tuple[str, ...]
-    create: tuple[str, ...]
-    settings: Mapping[str, object] = field(default_factory=dict)
+    fact: str
+    group: tuple[str, ...]
+    target: tuple[str, ...]
+    settings: Mapping[str, object]
+    options: tuple[str, ...]
+    look: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
+    kind: str = ""
+    contents: tuple[str, ...] = ()
+    only: str = ""
+    then: tuple[tuple[str, ...], ...] = ()
+
+    def command(self, verb: str) -> tuple[str, ...]:
+        """The gcloud command that shows it (``describe``), or that does something else to it."""
+        name, *where = self.target
+        if verb == "create":
+            # A service account is created by the part in front of the @.
+            return (*self.group, verb + self.kind, name.partition("@")[0], *where, *self.options, *self.new)
+        if verb == "update":
+            return (*self.group, verb + self.kind, *self.target, *self.options)
+        return (*self.group, verb, *self.target, *self.look)
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,8 @@ class Grant:
         reason: why the member needs the role.
         group: gcloud's command group for this kind of resource.
         target: the arguments that name the resource in that group.
+        made_by: arguments of the gcloud command that makes the member, if it may not exist yet.
+        appears: when the member appears, if no command makes it.
     """
 
     member: str
@@ -137,54 +140,77 @@ class Grant:
     reason: str
     group: tuple[str, ...]
     target: tuple[str, ...]
+    made_by: tuple[str, ...] = ()
+    appears: str = ""
 
 
 def things(cloud: Cloud) -> Iterator[Thing]:
     """Everything that the project needs, in the order in which it can be created."""
+    project, mark = f"--project={cloud.project}", OWNER + cloud.owner
+    marked = f"--description={mark}"
+    less = ("storage", "buckets", "remove-iam-policy-binding", cloud.bucket)
     yield Thing(
         f"bucket {cloud.bucket}",
         "keeps the artifacts between steps; infra/lifecycle.json says when those of old runs are deleted",
-        ("storage", "buckets", "describe", cloud.bucket),
-        (
-            "storage", "buckets", "create", cloud.bucket, f"--project={cloud.project}", f"--location={cloud.region}",
-            "--uniform-bucket-level-access", "--public-access-prevention", "--lifecycle-file=infra/lifecycle.json",
-        ),
+        "bucket", ("storage", "buckets"), (cloud.bucket,),
+        {
+            # A bucket's name is easily guessed, and belongs to whoever has created it first.
+            "projectNumber": cloud.number,
+            "iamConfiguration.uniformBucketLevelAccess.enabled": True,
+            "iamConfiguration.publicAccessPrevention": "enforced",
+        },
+        ("--uniform-bucket-level-access", "--public-access-prevention"),
+        look=("--raw",),
+        new=(project, f"--location={cloud.region}", "--lifecycle-file=infra/lifecycle.json"),
+        then=tuple((*less, f"--member={who}:{cloud.project}", f"--role={role}") for who, role in _LEGACY_ROLES),
     )  # fmt: skip
-    repository = _repository(cloud)
     yield Thing(
-        f"registry {cloud.registry}",
-        "keeps the images of the steps",
-        ("artifacts", "repositories", "describe", *repository),
-        ("artifacts", "repositories", "create", *repository, "--repository-format=docker"),
-    )
-    yield _account(cloud, cloud.pipeline, "the steps run as this account")
+        f"registry {cloud.registry}", "keeps the images of the steps",
+        "artifact_registry", ("artifacts", "repositories"), _repository(cloud),
+        {"format": "DOCKER", "description": mark}, (marked,), new=("--repository-format=docker",),
+    )  # fmt: skip
+    accounts = [("service_account", cloud.pipeline, "the steps run as this account")]
+    if cloud.host:
+        accounts.append(("ci_service_account", cloud.launcher, "CI launches as this account, without a key"))
+    for fact, email, reason in accounts:
+        group, settings = ("iam", "service-accounts"), {"description": mark}
+        yield Thing(f"service account {email}", reason, fact, group, (email, project), settings, (marked,))
     if (host := cloud.host) is None:
         return
-    yield _account(cloud, cloud.launcher, "CI launches as this account, without a key")
-    pool, provider = cloud.pool.rpartition("/")[2], cloud.provider.rpartition("/")[2]
-    at = ("--location=global", f"--project={cloud.project}")
-    pools = ("iam", "workload-identity-pools")
     yield Thing(
-        f"federation pool {pool}",
-        f"holds the identities of CI jobs, signed by {host.issuer}",
-        (*pools, "describe", pool, *at),
-        (*pools, "create", pool, *at),
-    )
-    options = (
-        f"--issuer-uri={host.issuer}",
-        f"--attribute-mapping={','.join(f'{to}={source}' for to, source in host.mapping.items())}",
-        f"--attribute-condition={host.condition}",
-        *([f"--allowed-audiences={host.audience}"] if host.audience else []),
-    )
-    within = (provider, f"--workload-identity-pool={pool}", *at)
-    oidc = {"issuerUri": host.issuer, **({"allowedAudiences": [host.audience]} if host.audience else {})}
+        f"role {cloud.role}", "allows what launching needs of Vertex AI, and nothing else",
+        "", ("iam", "roles"), (cloud.role, project),
+        {"includedPermissions": list(LAUNCHING), "description": mark},
+        (f"--permissions={','.join(LAUNCHING)}", marked),
+    )  # fmt: skip
+    pool, provider = cloud.pool.rpartition("/")[2], cloud.provider.rpartition("/")[2]
+    pools, at = ("iam", "workload-identity-pools"), ("--location=global", project)
+    yield Thing(
+        f"federation pool {pool}", f"holds the identities of CI jobs, signed by {host.issuer}",
+        "workload_identity_provider", pools, (pool, *at),
+        {"disabled": None, "description": mark}, ("--no-disabled", marked),
+        contents=(*pools, "providers", "list", f"--workload-identity-pool={pool}", *at), only=provider,
+    )  # fmt: skip
+    audiences = [host.audience] if host.audience else []
     yield Thing(
         f"federation provider {provider}",
         f"lets in jobs of {host.repository}, branch {host.branch}, environment {host.environment}, and no others",
-        (*pools, "providers", "describe", *within),
-        (*pools, "providers", "create-oidc", *within, *options),
-        {"attributeCondition": host.condition, "attributeMapping": host.mapping, "oidc": oidc},
-    )
+        "workload_identity_provider", (*pools, "providers"), (provider, f"--workload-identity-pool={pool}", *at),
+        {
+            "attributeCondition": host.condition, "attributeMapping": host.mapping, "oidc.issuerUri": host.issuer,
+            "oidc.allowedAudiences": audiences or None, "description": mark, "disabled": None,
+            # Whoever has put keys of their own here can sign tokens of any job.
+            "oidc.jwksJson": None,
+        },
+        (
+            f"--issuer-uri={host.issuer}",
+            f"--attribute-mapping={','.join(f'{to}={source}' for to, source in host.mapping.items())}",
+            f"--attribute-condition={host.condition}",
+            *(f"--allowed-audiences={audience}" for audience in audiences),
+            "--no-disabled", marked,
+        ),
+        kind="-oidc",
+    )  # fmt: skip
 
 
 def grants(cloud: Cloud) -> Iterator[Grant]:
@@ -205,17 +231,23 @@ def grants(cloud: Cloud) -> Iterator[Grant]:
         (pipeline, mint, as_pipeline, "mints its own ID tokens for Identity-Aware Proxy"),
     ]
     if cloud.host:
-        jobs = f"principalSet://iam.googleapis.com/{cloud.pool}/attribute.repository/{cloud.host.repository}"
+        jobs = f"principal://iam.googleapis.com/{cloud.pool}/subject/{cloud.host.subject}"
+        launch = f"projects/{cloud.project}/roles/{cloud.role}"
         act_as = "roles/iam.serviceAccountUser"
         wanted += [
             (jobs, "roles/iam.workloadIdentityUser", as_launcher, "lets CI jobs act as the launcher, without a key"),
             (launcher, "roles/artifactregistry.writer", registry, "pushes the image"),
-            (launcher, "roles/aiplatform.user", project, "launches jobs, follows them, applies schedules"),
+            (launcher, launch, project, "launches jobs, follows them, applies schedules"),
             (launcher, act_as, as_pipeline, "launches jobs that run as the pipeline's account"),
             (launcher, mint, as_pipeline, "reads the job's MLflow run through Identity-Aware Proxy"),
         ]
     for who, role, (on, group, target), reason in wanted:
         yield Grant(who, role, on, reason, group, target)
+    agents = f"serviceAccount:service-{cloud.number}@gcp-sa-aiplatform"
+    reads = ("roles/artifactregistry.reader", registry[0], "pulls the image of the steps for Vertex AI", *registry[1:])
+    create = ("beta", "services", "identity", "create", "--service=aiplatform.googleapis.com")
+    yield Grant(f"{agents}.iam.gserviceaccount.com", *reads, made_by=(*create, f"--project={cloud.project}"))
+    yield Grant(f"{agents}-cc.iam.gserviceaccount.com", *reads, appears="the first job of the project")
     if cloud.mlflow:
         role, reason = "roles/iap.httpsResourceAccessor", "passes Identity-Aware Proxy"
         target = (*cloud.mlflow, f"--project={cloud.project}")
@@ -225,13 +257,3 @@ def grants(cloud: Cloud) -> Iterator[Grant]:
 def _repository(cloud: Cloud) -> tuple[str, ...]:
     host, project, name = cloud.registry.split("/")
     return name, f"--location={host.removesuffix('-docker.pkg.dev')}", f"--project={project}"
-
-
-def _account(cloud: Cloud, email: str, reason: str) -> Thing:
-    project = f"--project={cloud.project}"
-    return Thing(
-        f"service account {email}",
-        reason,
-        ("iam", "service-accounts", "describe", email, project),
-        ("iam", "service-accounts", "create", email.partition("@")[0], project),
-    )

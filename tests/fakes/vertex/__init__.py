@@ -30,10 +30,17 @@ class Vertex:
         folder: where jobs keep their logs and artifacts.
         environment: environment variables of the tasks.
         token: the access token that is taken.
-        failures: HTTP statuses to answer the next requests with; 0 drops the connection, -1 does so after the work.
+        failures: HTTP statuses to answer the next requests with; 0 drops the connection, -1 does so after the work, -2
+            after seconds of silence.
+        silence: how many seconds.
         denied: permissions that the caller lacks.
+        refusal: what every new job is refused with.
+        setback: why every new job fails before it has a task.
         enabled: whether the API is switched on.
         execute: whether jobs run at all; they stay pending if not.
+        lists_labels: whether a list of schedules has the labels of the jobs that they launch.
+        own_disks: whether tasks share no disk, and artifacts are in the bucket, for which the environment variables of the
+            tasks name a stand-in.
         mount: if given, tasks run in containers of their images, which see this folder.
         inside: environment variables of these containers.
         requests: method and path of all requests.
@@ -48,9 +55,14 @@ class Vertex:
     environment: Mapping[str, str]
     token: str = "ambient-access-token"
     failures: list[int] = field(default_factory=list)
+    silence: float = 0.0
     denied: set[str] = field(default_factory=set)
+    refusal: Refusal | None = None
+    setback: str = ""
     enabled: bool = True
     execute: bool = True
+    lists_labels: bool = True
+    own_disks: bool = False
     mount: Path | None = None
     inside: Mapping[str, str] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
@@ -102,7 +114,8 @@ class Vertex:
         if permission in self.denied:
             raise Refusal(
                 403,
-                f"Permission '{permission}' denied on resource '//aiplatform.googleapis.com/{self.parent}' (or it may not exist).",
+                reason="IAM_PERMISSION_DENIED",
+                message=f"Permission '{permission}' denied on resource '//aiplatform.googleapis.com/{self.parent}' (or it may not exist).",
             )
 
 

@@ -39,6 +39,15 @@ def answer(vertex: "Vertex", method: str, names: list[str], verb: str, query: Ma
             vertex.jobs[name]["state"] = "PIPELINE_STATE_CANCELLING"
             cancel(vertex, name)
         return {}
+    if method == "DELETE":
+        vertex.allow("aiplatform.pipelineJobs.delete")
+        if vertex.jobs[name]["state"] in ("PIPELINE_STATE_PENDING", "PIPELINE_STATE_RUNNING"):
+            raise Refusal(400, f"The PipelineJob is still running: {name}")
+        del vertex.jobs[name]
+        return {
+            "name": f"{vertex.parent}/operations/{next(NUMBER)}", "done": True,
+            "response": {"@type": "type.googleapis.com/google.protobuf.Empty"},
+        }  # fmt: skip
     vertex.allow("aiplatform.pipelineJobs.get")
     return vertex.jobs[name]
 
@@ -50,14 +59,19 @@ def _create(vertex: "Vertex", job_id: str, body: Json) -> Json:
     if name in vertex.jobs:
         raise Refusal(409, f"The PipelineJob already exists: {name}")
     job = checked(vertex, body)
+    if vertex.refusal:
+        raise vertex.refusal
     if job.get("serviceAccount") and "iam.serviceAccounts.actAs" in vertex.denied:
         raise Refusal(
-            403,
-            f"You do not have permission to act as service account: {job['serviceAccount']} (iam.serviceAccounts.actAs).",
+            400,
+            f"You do not have permission to act as service_account: {job['serviceAccount']}. (or it may not exist).",
         )
     job |= {"name": name, "state": "PIPELINE_STATE_PENDING", "createTime": now(), "jobDetail": {}}
     vertex.jobs[name] = job
-    if vertex.execute:
+    if vertex.setback:  # it is taken, and fails before there is any task
+        error = {"code": 7, "message": f"Failed to create pipeline job. Error: {vertex.setback}"}
+        job |= {"state": "PIPELINE_STATE_FAILED", "endTime": now(), "error": error}
+    elif vertex.execute:
         thread = threading.Thread(target=_run, args=(vertex, name), daemon=True)
         vertex.threads.append(thread)
         thread.start()
@@ -76,11 +90,19 @@ def checked(vertex: "Vertex", body: Json) -> Json:
             raise Refusal(400, f"label {key}: {value} is not valid")
     if message.network and not re.fullmatch(r"projects/\d+/global/networks/[a-z0-9-]+", message.network):
         raise Refusal(400, f"network '{message.network}' must be projects/<number>/global/networks/<name>")
+    if message.network and message.psc_interface_config.network_attachment:
+        raise Refusal(400, "network and psc_interface_config cannot both be set")
+    if message.reserved_ip_ranges and not message.network:
+        raise Refusal(400, "reserved_ip_ranges requires network")
     key_name = message.encryption_spec.kms_key_name
     if key_name and not key_name.startswith(f"projects/{vertex.project}/locations/{vertex.region}/keyRings/"):
         raise Refusal(400, f"The key must be in region {vertex.region}: {key_name}")
     spec = json_format.MessageToDict(message.pipeline_spec)
     parse(spec, pipeline_spec_pb2.PipelineSpec())
+    for executor in spec["deploymentSpec"].get("executors", {}).values():
+        memory = executor.get("container", {}).get("resources", {}).get("resourceMemoryLimit", "1G")
+        if not re.fullmatch(r"\d+(\.\d+)?[GM]", memory):
+            raise Refusal(400, f"memory limit '{memory}' is not a number with the suffix G or M")
     known = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     for parameter in message.runtime_config.parameter_values:
         if parameter not in known:
@@ -108,7 +130,9 @@ def _run(vertex: "Vertex", name: str) -> None:
     job_id = name.rpartition("/")[2]
     order = {
         "spec": job["pipelineSpec"], "parameters": values, "folder": str(vertex.folder), "cwd": str(vertex.cwd),
-        "name": job_id, "resource_name": name,
+        "name": job_id, "resource_name": name, "created": job["createTime"],
+        "bucket": job["runtimeConfig"]["gcsOutputDirectory"] if vertex.own_disks else "",
+        "fail_fast": job.get("runtimeConfig", {}).get("failurePolicy") == "PIPELINE_FAILURE_POLICY_FAIL_FAST",
         "containers": {"mount": str(vertex.mount), "environment": dict(vertex.inside)} if vertex.mount else None,
     }  # fmt: skip
     # In the image the package is installed.
@@ -125,9 +149,12 @@ def _run(vertex: "Vertex", name: str) -> None:
         job["startTime"] = now()
         if job["state"] == "PIPELINE_STATE_PENDING":
             job["state"] = "PIPELINE_STATE_RUNNING"
+        # A pipeline has a context of its name, in the same store as experiments.
+        pipeline = f"{vertex.parent}/metadataStores/default/contexts/{job['pipelineSpec']['pipelineInfo']['name']}"
+        vertex.contexts.setdefault(pipeline, {"name": pipeline, "schemaTitle": "system.Pipeline"})
         job["jobDetail"] = {
             "pipelineRunContext": {"name": f"{vertex.parent}/metadataStores/default/contexts/{job_id}"},
-            "taskDetails": list(_graphs(job_id)),
+            "taskDetails": list(_graphs(job_id, job["pipelineSpec"])),
         }
     state = "FAILED"
     for line in process.stdout:
@@ -142,27 +169,49 @@ def _run(vertex: "Vertex", name: str) -> None:
         del vertex.processes[name]
         if job["state"] == "PIPELINE_STATE_CANCELLING":
             state = "CANCELLED"
-        failed = [task["taskName"] for task in job["jobDetail"]["taskDetails"] if task["state"] == "FAILED"]
+        for graph in (task for task in job["jobDetail"]["taskDetails"] if task["state"] == "RUNNING"):
+            graph |= {"state": state, "endTime": now()}
         if state == "FAILED":
+            # The job tells of the tasks of its outermost graph only, which may be graphs themselves.
+            outer = {task.get("taskInfo", {}).get("name", key) for key, task in _outer(job["pipelineSpec"]).items()}
+            failed = [
+                task["taskName"]
+                for task in job["jobDetail"]["taskDetails"]
+                if task["state"] == "FAILED" and task["taskName"] in outer
+            ]
             message = f"The DAG failed because some tasks failed. The failed tasks are: [{', '.join(failed)}]."
-            job["error"] = {"code": 9, "message": message}
+            job["error"] = {"code": 9, "message": f"{message}; Job (project_id = {vertex.project}) is failed."}
         job |= {"state": f"PIPELINE_STATE_{state}", "endTime": now()}
 
 
-def _graphs(job_id: str) -> Iterator[Json]:
-    """The job and its exit handler, which are listed among the tasks."""
+def _outer(spec: Json) -> Json:
+    return spec["root"]["dag"]["tasks"]
+
+
+def _displayed(spec: Json) -> dict[str, str]:
+    """Key of a task in any graph → the name that people see."""
+    graphs = [spec["root"], *spec["components"].values()]
+    tasks = [item for graph in graphs for item in graph.get("dag", {}).get("tasks", {}).items()]
+    return {key: task.get("taskInfo", {}).get("name", key) for key, task in tasks}
+
+
+def _graphs(job_id: str, spec: Json) -> Iterator[Json]:
+    """The job and the graphs in it, which are listed among the tasks, by the names that people see."""
     yield {"taskId": "1", "taskName": job_id, "state": "RUNNING"}
-    yield {"taskId": "2", "parentTaskId": "1", "taskName": "exit-handler-1", "state": "RUNNING"}
+    for number, (key, task) in enumerate(_outer(spec).items(), start=2):
+        if "dag" in spec["components"][task["componentRef"]["name"]]:
+            yield {"taskId": str(number), "parentTaskId": "1", "taskName": _displayed(spec)[key], "state": "RUNNING"}
 
 
 def _note(vertex: "Vertex", job: Json, said: Json) -> None:
     details = job["jobDetail"]["taskDetails"]
-    task = next((item for item in details if item["taskName"] == said["name"]), None)
+    shown = _displayed(job["pipelineSpec"])[said["name"]]
+    task = next((item for item in details if item["taskName"] == shown), None)
     if task is None:
-        task = {
-            "taskId": str(next(NUMBER)), "taskName": said["name"], "createTime": now(),
-            "parentTaskId": "1" if said["name"] == "mlflow-finish-run" else "2",
-        }  # fmt: skip
+        task = {"taskId": str(next(NUMBER)), "taskName": shown, "createTime": now()}
+        # A task of the outermost graph need not name the job as its parent.
+        if said["name"] not in _outer(job["pipelineSpec"]):
+            task["parentTaskId"] = next(item["taskId"] for item in details if item.get("parentTaskId") == "1")
         details.append(task)
     if said["attempt"]:
         container = task.setdefault("executorDetail", {}).setdefault("containerDetail", {})

@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
+from cronsim import CronSim
 from google.cloud.aiplatform_v1 import types
 from google.protobuf import json_format
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 def answer(vertex: "Vertex", method: str, names: list[str], verb: str, query: Mapping[str, str], body: Json) -> Json:
     if method == "GET" and not names:
         vertex.allow("aiplatform.schedules.list")
-        return {"schedules": list(vertex.schedules.values())}
+        return {"schedules": [_listed(vertex, schedule) for schedule in vertex.schedules.values()]}
     if method == "POST" and not names:
         vertex.allow("aiplatform.schedules.create")
         schedule = _checked(vertex, body)
@@ -29,6 +32,7 @@ def answer(vertex: "Vertex", method: str, names: list[str], verb: str, query: Ma
             "createTime": now(),
             "updateTime": now(),
         }
+        _catch_up(vertex.schedules[name])
         return vertex.schedules[name]
     name = f"{vertex.parent}/schedules/{names[0]}"
     if name not in vertex.schedules:
@@ -54,8 +58,26 @@ def answer(vertex: "Vertex", method: str, names: list[str], verb: str, query: Ma
         if path not in schedule:
             raise Refusal(400, f"{path}: a field that is set cannot be unset")
         there[path] = schedule[path]
+        if path == "startTime":
+            _catch_up(there)
     there["updateTime"] = now()
     return there
+
+
+def _listed(vertex: "Vertex", schedule: Json) -> Json:
+    job = schedule["createPipelineJobRequest"]["pipelineJob"]
+    shown = {key: value for key, value in job.items() if vertex.lists_labels or key != "labels"}
+    return {**schedule, "createPipelineJobRequest": {**schedule["createPipelineJobRequest"], "pipelineJob": shown}}
+
+
+def _catch_up(schedule: Json) -> None:
+    """Launch a run for each moment since a start time in the past; a schedule without one starts now."""
+    started = datetime.fromisoformat(schedule.setdefault("startTime", now()))
+    moments = takewhile(lambda moment: moment < datetime.now(UTC), CronSim(schedule["cron"].split(" ", 1)[1], started))
+    most = int(schedule.get("maxRunCount", 100))
+    schedule["startedRunCount"] = str(len(list(islice(moments, most))))
+    if schedule["startedRunCount"] == schedule.get("maxRunCount"):
+        schedule["state"] = "COMPLETED"
 
 
 def _checked(vertex: "Vertex", body: Json) -> Json:

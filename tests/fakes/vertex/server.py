@@ -3,6 +3,7 @@
 import itertools
 import json
 import threading
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -50,8 +51,13 @@ def handler(vertex: "Vertex") -> type[JsonHandler]:
             with lock:
                 vertex.requests.append(f"{self.command} {url.path}")
                 failure = vertex.failures.pop(0) if vertex.failures else None
-            if failure == 0:
+            if failure == -2:
+                time.sleep(vertex.silence)
+            if failure in (0, -2):
                 self.close_connection = True
+                return
+            if failure in (502, 504):  # these come from what stands before the service, and it speaks HTML
+                self.answer(failure, f"<html><title>Error {failure} (Server Error)!!1</title></html>", "text/html")
                 return
             try:
                 if failure is not None and failure > 0:

@@ -8,8 +8,9 @@ import google.auth
 import requests
 from google.auth import impersonated_credentials
 from google.auth.credentials import with_scopes_if_required
-from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
+from google.auth.exceptions import DefaultCredentialsError as DefaultCredentialsError
 from google.auth.exceptions import GoogleAuthError as GoogleAuthError
+from google.auth.exceptions import RefreshError, TransportError
 from google.auth.transport.requests import AuthorizedSession, Request
 
 from ..errors import AuthorizationError

@@ -14,13 +14,19 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-from google.auth import impersonated_credentials, jwt
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, MalformedError, TransportError
+from google.auth import compute_engine, impersonated_credentials, jwt
+from google.auth.exceptions import (
+    DefaultCredentialsError,
+    GoogleAuthError,
+    MalformedError,
+    RefreshError,
+    TransportError,
+)
 from google.auth.transport.requests import Request
 from google.oauth2 import id_token
 
 from ..errors import AuthorizationError
-from .credentials import advice_for, default, is_switched_off, reason
+from .credentials import advice_for, default, is_switched_off, reason, whoami
 from .mlflow_request_header_provider import RequestHeaderProviderWithKedroContext
 
 # A token is renewed this many seconds before it expires, or after nine tenths of its lifetime if that is short.
@@ -131,30 +137,17 @@ class MLFlowGoogleOauthRequestHeaderProvider(_GoogleProvider):
 
 @functools.cache
 def _impersonated(audience: str, service_account: str) -> IdToken:
-    def make() -> Any:
-        target = default(service_account)
-        return impersonated_credentials.IDTokenCredentials(target, target_audience=audience, include_email=True)
+    grant = f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {service_account}."
 
     def advice(status: int | None, error: Exception) -> str:
-        if status == 403 and is_switched_off(str(error)):
-            return "Enable the API: gcloud services enable iamcredentials.googleapis.com"
-        if status == 403:
-            return f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {service_account}."
-        if status == 404:
-            return f"There is no service account {service_account}. Correct it in globals.yml or mlflow.yml."
-        if status == 400:
-            return f"Google does not accept the audience {audience}. Correct client_id in globals.yml or mlflow.yml."
-        return advice_for(error)
+        return _advice_about_minting(status, error, audience, service_account, grant)
 
-    return IdToken(make, advice)
+    return IdToken(lambda: _minted(audience, service_account), advice)
 
 
 @functools.cache
 def ambient(audience: str) -> IdToken:
     """The ID token of the ambient identity, to call the service that has this audience."""
-
-    def make() -> Any:
-        return id_token.fetch_id_token_credentials(audience, request=Request())
 
     def advice(status: int | None, error: Exception) -> str:
         if isinstance(error, DefaultCredentialsError):
@@ -162,11 +155,54 @@ def ambient(audience: str) -> IdToken:
                 "This identity gets no ID tokens of its own, because user credentials cannot mint ID tokens. Use the "
                 "provider MLFlowGoogleIAMRequestHeaderProvider and name a service_account to impersonate."
             )
-        if status in (400, 404):
-            return f"The metadata server gives no token for the audience {audience}. Correct client_id in mlflow.yml."
-        return advice_for(error)
+        if status not in (400, 403, 404):
+            return advice_for(error)
+        me = whoami()
+        grant = f"Grant {me} roles/iam.serviceAccountOpenIdTokenCreator on {me}, which is itself."
+        return _advice_about_minting(status, error, audience, me, grant)
 
-    return IdToken(make, advice)
+    return IdToken(lambda: _Own(audience), advice)
+
+
+class _Own:
+    """Credentials whose token is an ID token of the ambient identity.
+
+    The metadata server of a container may give access tokens only. The account then asks IAM Credentials for its own.
+    """
+
+    def __init__(self, audience: str) -> None:
+        self._audience = audience
+        self._credentials = id_token.fetch_id_token_credentials(audience, request=Request())
+        self.token = ""
+
+    def refresh(self, request: Request) -> None:
+        """Get a new token."""
+        try:
+            self._credentials.refresh(request)
+        except RefreshError as error:
+            by_metadata = isinstance(self._credentials, compute_engine.IDTokenCredentials)
+            if not by_metadata or _is_transient(_status(error), error):
+                raise
+            self._credentials = _minted(self._audience, whoami())
+            self._credentials.refresh(request)
+        self.token = self._credentials.token
+
+
+def _minted(audience: str, service_account: str) -> Any:
+    """Credentials whose token is an ID token of an account, as IAM Credentials mints it for the ambient identity."""
+    target = default(service_account)
+    return impersonated_credentials.IDTokenCredentials(target, target_audience=audience, include_email=True)
+
+
+def _advice_about_minting(status: int | None, error: Exception, audience: str, account: str, grant: str) -> str:
+    if status == 403:
+        is_off = is_switched_off(str(error))
+        return "Enable the API: gcloud services enable iamcredentials.googleapis.com" if is_off else grant
+    if status == 404:
+        return f"There is no service account {account}. Correct it in globals.yml or mlflow.yml."
+    if status == 400:
+        return f"Google does not accept the audience {audience}. Correct client_id in globals.yml or mlflow.yml."
+    return advice_for(error)
 
 
 def _status(error: Exception) -> int | None:

@@ -110,12 +110,13 @@ def active(job: JobIdentity) -> Iterator[Run]:
         _detach()
 
 
-def finish(job: JobIdentity, status: Mapping[str, Any]) -> str | None:
+def finish(job: JobIdentity, status: Mapping[str, Any], failed: Iterable[str] = ()) -> str | None:
     """End the job's run as the job has ended.
 
     Args:
         job: the pipeline job.
         status: KFP's PipelineTaskFinalStatus: ``state``, and on failure ``error.message``.
+        failed: see ``failure_tags``.
 
     Returns:
         The MLflow run status, or None if the job has no run.
@@ -127,7 +128,7 @@ def finish(job: JobIdentity, status: Mapping[str, Any]) -> str | None:
     tags = run.data.tags
     run_status = _RUN_STATUS.get(status["state"], "FAILED")
     if run_status == "FAILED":
-        for name, value in failure_tags(tags, _message(status)).items():
+        for name, value in failure_tags(tags, _message(status), failed).items():
             client.set_tag(run.info.run_id, name, value)
     elif run_status == "FINISHED":
         delete_tags(run, contract.FAILED_NODE_TAG, contract.ERROR_TAG)
@@ -136,20 +137,21 @@ def finish(job: JobIdentity, status: Mapping[str, Any]) -> str | None:
     return run_status
 
 
-def settle(job: JobIdentity, state: str, error: str) -> str | None:
+def settle(job: JobIdentity, state: str, error: str, failed: Iterable[str] = ()) -> str | None:
     """End the run of a job whose exit task could not do it.
 
     Args:
         job: the pipeline job.
         state: how it ended: SUCCEEDED, FAILED or CANCELLED.
         error: why, in the platform's words.
+        failed: names of the tasks that failed.
 
     Returns:
         The MLflow run status that it has now, or None if the job has no run, or one that had ended.
     """
     run = _find(job)
     status = {"state": state, "error": {"message": error}}
-    return finish(job, status) if run and run.info.status == "RUNNING" else None
+    return finish(job, status, failed) if run and run.info.status == "RUNNING" else None
 
 
 def how_it_ended(job: JobIdentity, status: Mapping[str, Any], tracked: bool) -> dict[str, str]:
@@ -192,21 +194,46 @@ def ask() -> str:
     return mlflow.get_tracking_uri()
 
 
-def failure_tags(tags: Mapping[str, str], message: str) -> dict[str, str]:
+def refusal(said: str, cause: BaseException | None) -> str:
+    """What to do when MLflow does not answer. Only the text of an error tells who has refused, and why.
+
+    Args:
+        said: what there is to say about it.
+        cause: the error.
+    """
+    if "Invalid Host header" in str(cause):
+        cure = "MLflow refuses the host name in its address. Start it with: mlflow server --allowed-hosts …"
+    elif re.search("IAP|code 40[13]", str(cause)):
+        cure = (
+            "Identity-Aware Proxy refuses the token: client_id must be that of the IAP resource, and the service "
+            "account needs roles/iap.httpsResourceAccessor on it."
+        )
+    else:
+        return said
+    return f"{cure} ({said})"
+
+
+def failure_tags(tags: Mapping[str, str], message: str, failed: Iterable[str] = ()) -> dict[str, str]:
     """Which nodes failed and why, by what the steps have said about themselves and the platform about its tasks.
 
     Args:
         tags: the run's tags when the job has ended.
         message: error message of the job's final status.
+        failed: names of the tasks that failed, if they are known; else those that the message names.
     """
     prefix = contract.RUNNING_NODE_TAG
     running = {name.removeprefix(prefix): tags[name] for name in tags if name.startswith(prefix)}
-    match = _FAILED_TASKS.search(message)
-    tasks = match.group(1).split(", ") if match else list(running)
-    nodes = [running.get(task, task) for task in tasks]
-    found = {contract.FAILED_NODE_TAG: ", ".join(nodes)} if nodes else {}
-    # A step that raised an exception has left it there; one that was killed could not.
-    if contract.ERROR_TAG not in tags or (nodes and tags.get(contract.FAILED_NODE_TAG) not in nodes):
+    if not failed and (match := _FAILED_TASKS.search(message)):
+        failed = match[1].split(", ")
+    # The platform names a task as people see it, which is its node's name, and may name the graph that it is in.
+    nodes = {running.get(task, task) for task in failed if task not in contract.GRAPHS}
+    own = tags.get(contract.FAILED_NODE_TAG, "")
+    # A step that raised an exception has left it there, and still counts as running unless a retry has succeeded.
+    has_said_why = contract.ERROR_TAG in tags and own in running.values()
+    nodes |= {own} if has_said_why else set()
+    nodes = nodes or set(running.values())
+    found = {contract.FAILED_NODE_TAG: ", ".join(sorted(nodes))} if nodes else {}
+    if not has_said_why:
         found[contract.ERROR_TAG] = error_text(message or "The job failed without a message.")
     return found
 

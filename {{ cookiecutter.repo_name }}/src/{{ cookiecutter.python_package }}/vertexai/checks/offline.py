@@ -8,8 +8,8 @@ from typing import Any
 from ...errors import UserError, did_you_mean, not_filled_in
 from ..cloud import schedules
 from ..compile.plan import Plan
+from ..contract.check import Check, Doubt, check
 from ..project import Project
-from .check import Check, Doubt, check
 from .data import changed, sources
 from .datasets import Datasets
 from .known import GPU_TYPES, MOST_CPU, MOST_MEMORY, REGIONS
@@ -41,6 +41,8 @@ def offline(project: Project, plan: Callable[[], Plan], compile_: Callable[[], A
     if not planned.ok:
         return
     yield check("compiles", lambda: f"to {len(compile_()['deploymentSpec']['executors'])} tasks")
+    if project.settings.run_config.experiment_name:
+        yield check("experiment", lambda: _experiment(project, compile_()["pipelineInfo"]["name"]))
     datasets = Datasets(project, plan())
     yield check("datasets", datasets.check)
     yield check("data", lambda: _data(project, plan()))
@@ -66,6 +68,16 @@ def _region(project: Project) -> str:
         hint = did_you_mean(to.region, REGIONS).partition(" Known:")[0]
         raise Doubt(f"{project.settings_file}: region: {to.region} is not a region that this project knows.{hint}")
     return f"{to.region}, project {to.project_id}"
+
+
+def _experiment(project: Project, pipeline: str) -> str:
+    name = project.settings.run_config.experiment_name
+    if name == pipeline:
+        raise UserError(
+            f"{project.settings_file}: run_config.experiment_name: {name} is also the name of the compiled pipeline, "
+            "and Vertex AI keeps both in one place. Choose another name."
+        )
+    return f"{name}, apart from pipeline {pipeline}"
 
 
 def _data(project: Project, plan: Plan) -> str:

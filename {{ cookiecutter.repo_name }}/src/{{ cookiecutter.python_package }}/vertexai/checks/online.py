@@ -9,16 +9,17 @@ from ...errors import UserError
 from .. import tracking
 from ..cloud.client import Vertex
 from ..cloud.rest import call, whoami
+from ..contract.check import Check, Doubt, check
 from ..image import is_googles
 from ..project import Project
-from .check import Check, check
 
 # Seconds for which a failing call is tried again. They are few, because somebody waits at a terminal.
 _PATIENCE = 10.0
 # What an identity may do with the steps' service account → the role that lets it.
 _ACT_AS = ("iam.serviceAccounts.actAs", "roles/iam.serviceAccountUser")
 _MINT = ("iam.serviceAccounts.getOpenIdToken", "roles/iam.serviceAccountOpenIdTokenCreator")
-_STORAGE = ["storage.objects.create", "storage.objects.get", "storage.objects.list"]
+# Renaming what has been written under a temporary name deletes that name.
+_STORAGE = ["storage.objects.create", "storage.objects.delete", "storage.objects.get", "storage.objects.list"]
 _MANIFESTS = ", ".join(
     f"application/vnd.{kind}+json"
     for kind in (
@@ -43,19 +44,19 @@ def _google(project: Project) -> Iterator[Check]:
     run_config = project.settings.run_config
     account, root = run_config.service_account, run_config.root
     yield check("Vertex AI", lambda: _vertex(project))
-    impersonated = None
     if account:
         yield check("may act as", lambda: _may(account, *_ACT_AS))
         yield check("ID tokens", lambda: _may(account, *_MINT))
-        # Launching needs no access token of the account. Who can get one also learns what the account may do.
-        impersonated = account if check("impersonates", lambda: whoami(account)).ok else None
     if root:
-        yield check("bucket", lambda: _bucket(root, impersonated))
+        yield check("bucket", lambda: _bucket(root, account))
     yield check("image pushed", lambda: _image_pushed(run_config.image))
 
 
 def _vertex(project: Project) -> str:
-    Vertex(project.target, patience=_PATIENCE).jobs({}, limit=1)
+    vertex, experiment = Vertex(project.target, patience=_PATIENCE), project.settings.run_config.experiment_name
+    vertex.jobs({}, limit=1)
+    if experiment:
+        vertex.has_experiment(experiment)
     return f"{project.target.api_endpoint} answers"
 
 
@@ -69,11 +70,19 @@ def _may(account: str, permission: str, role: str) -> str:
 
 
 def _bucket(root: str, account: str | None) -> str:
-    """Check that the steps' service account, or else this identity, may read and write the pipeline root."""
+    """Check that the steps' service account may read and write the pipeline root, if this identity may ask as it."""
     bucket = root.removeprefix("gs://").partition("/")[0]
     url = f"https://storage.googleapis.com/storage/v1/b/{bucket}/iam/testPermissions"
-    who = account or "this identity"
-    cure = f"Grant {who} roles/storage.objectUser on gs://{bucket}: it lacks "
+    try:
+        if not account:
+            raise UserError("Without run_config.service_account they run as the project's default account.")
+        whoami(account)
+    except UserError as error:
+        raise Doubt(
+            f"Whether the steps may read and write gs://{bucket} was not asked, as only their account can. {error} "
+            "doctor --on-vertex asks as that account."
+        ) from None
+    cure = f"Grant {account} roles/storage.objectUser on gs://{bucket}: it lacks "
     refusals = {
         403: f"{cure}{', '.join(_STORAGE)}.",
         404: f"There is no bucket gs://{bucket}. Create it: gcloud storage buckets create gs://{bucket}",
@@ -82,7 +91,7 @@ def _bucket(root: str, account: str | None) -> str:
     missing = sorted(set(_STORAGE) - set(answer.json().get("permissions", [])))
     if missing:
         raise UserError(f"{cure}{', '.join(missing)}.")
-    return f"{who} may read and write gs://{bucket}"
+    return f"{account} may read and write gs://{bucket}"
 
 
 def _image_pushed(image: str) -> str:
@@ -91,9 +100,13 @@ def _image_pushed(image: str) -> str:
         return f"{image} is not in a registry of Google's, so doctor did not look for it"
     name, _, reference = path.partition("@") if "@" in path else path.partition(":")
     url = f"https://{host}/v2/{name}/manifests/{reference or 'latest'}"
-    cure = f"Grant this identity roles/artifactregistry.reader on the repository of {image}."
+    # Those who launch need no right to pull: Vertex AI's service agents do it.
+    unseen = f"Whether {image} is there cannot be seen without roles/artifactregistry.reader on its repository."
     absent = f"{image} is not in the registry yet. Push it: kedro docker build --image {image} && docker push {image}"
-    answer = call("HEAD", url, {401: cure, 403: cure, 404: absent}, headers={"Accept": _MANIFESTS})
+    try:
+        answer = call("HEAD", url, {401: unseen, 403: unseen, 404: absent}, headers={"Accept": _MANIFESTS})
+    except UserError as error:
+        raise (Doubt(unseen) if str(error) == unseen else error) from None
     return answer.headers.get("Docker-Content-Digest", image)
 
 
@@ -102,15 +115,4 @@ def _mlflow(project: Project) -> str:
         with tracking.connected(project.path, project.env):
             return f"{tracking.ask()} answers"
     except UserError as error:
-        # Only the text of the error tells whether MLflow or Identity-Aware Proxy has refused, and why.
-        said, cause = str(error), str(error.__cause__)
-    if "Invalid Host header" in cause:
-        cure = "MLflow refuses the host name in its address. Start it with: mlflow server --allowed-hosts …"
-    elif "IAP" in cause or "code 401" in cause or "code 403" in cause:
-        cure = (
-            "Identity-Aware Proxy refuses the token: client_id must be that of the IAP resource, and the service "
-            "account needs roles/iap.httpsResourceAccessor on it."
-        )
-    else:
-        raise UserError(said)
-    raise UserError(f"{cure} ({said})")
+        raise UserError(tracking.refusal(str(error), error.__cause__)) from None

@@ -11,6 +11,7 @@ from google.api_core.exceptions import GoogleAPICallError, RetryError
 from ...auth.credentials import GoogleAuthError, advice_for, is_switched_off, reason
 from ...errors import UserError
 from ..settings.models import Target
+from .rights import cure_for
 
 
 @contextmanager
@@ -49,6 +50,8 @@ def _refusal(error: GoogleAPICallError, target: Target, what: str) -> str:
     # Google's client puts the method and the URL of the request in front of the message.
     said = re.sub(r"^[A-Z]+ https?://\S+: ", "", str(error.message))
     project = target.project_id
+    if error.code in (400, 403) and (cure := cure_for(said)):
+        return f"{cure} ({said})"
     if error.code == 400:
         return f"Vertex AI refuses the request: {said}"
     if error.code == 401:
@@ -56,10 +59,10 @@ def _refusal(error: GoogleAPICallError, target: Target, what: str) -> str:
     if error.code == 403 and is_switched_off(f"{said} {error.reason}"):
         cure = f"gcloud services enable aiplatform.googleapis.com --project {project}"
         return f"The Vertex AI API is not enabled. Enable it: {cure} ({said})"
-    if error.code == 403 and "actAs" in said:
-        return f"Grant this identity roles/iam.serviceAccountUser on run_config.service_account. ({said})"
+    if error.code == 403 and error.reason == "USER_PROJECT_DENIED":
+        return f"Grant this identity roles/serviceusage.serviceUsageConsumer on project {project}. ({said})"
     if error.code == 403:
-        return f"Grant this identity roles/aiplatform.user in project {project}, or correct project_id. ({said})"
+        return f"Grant this identity roles/aiplatform.user on project {project}, or correct project_id. ({said})"
     if error.code == 404:
         return f"There is no {what or 'such resource'} in project {project}, region {target.region}. ({said})"
     return f"Vertex AI answers with HTTP status {error.code}: {said}"

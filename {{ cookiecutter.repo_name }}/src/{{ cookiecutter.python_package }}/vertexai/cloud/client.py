@@ -6,12 +6,14 @@ else, so a launcher needs few permissions.
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
+import requests
 from google.api_core.client_options import ClientOptions
-from google.api_core.exceptions import Conflict, NotFound
-from google.api_core.retry import Retry
+from google.api_core.exceptions import BadGateway, Conflict, GatewayTimeout, NotFound
+from google.api_core.retry import Retry, if_transient_error
 from google.cloud.aiplatform_v1 import types
 from google.cloud.aiplatform_v1.services.metadata_service import MetadataServiceClient
 from google.cloud.aiplatform_v1.services.pipeline_service import PipelineServiceClient
@@ -30,6 +32,7 @@ from .request import FINGERPRINT, Request, check_job_id
 _TIMEOUT = 60.0  # seconds to wait for one answer
 _PATIENCE = 90.0  # seconds for which a call that fails is tried again
 _LONG_PATIENCE = 1800.0  # the same while a job is followed: the job goes on, so there is time
+_EXPERIMENT = "system.Experiment"  # the schema of the metadata contexts that experiments are
 # Seconds between two looks at a job: the first pause, and the longest one.
 _PAUSE, _LONGEST_PAUSE = 1.0, 10.0
 
@@ -39,8 +42,7 @@ class Vertex:
 
     Args:
         target: project, region and endpoint.
-        patience: seconds for which a request that fails for the moment (429, 500, 503, a dropped connection) is
-            tried again, with growing pauses.
+        patience: seconds for which a request that fails for the moment is tried again, with growing pauses.
 
     Raises:
         UserError: when there are no Google credentials.
@@ -148,6 +150,11 @@ class Vertex:
         with explained(self._target, f"job {job_id}"):
             self._pipelines.cancel_pipeline_job(name=self._job_name(job_id), **self._calling())
 
+    def delete(self, job_id: str) -> None:
+        """Delete a job that has ended."""
+        with explained(self._target, f"job {job_id}"):
+            self._pipelines.delete_pipeline_job(name=self._job_name(job_id), **self._calling()).result(timeout=_TIMEOUT)
+
     def join_experiment(self, job_id: str, name: str, description: str | None) -> None:
         """Associate a job with a Vertex AI experiment, as ``aiplatform.PipelineJob.submit(experiment=…)`` does.
 
@@ -167,19 +174,38 @@ class Vertex:
             if job.has_ended or time.monotonic() > deadline:
                 raise UserError(f"Job {job_id} got no metadata context, so it is not in experiment {name}.")
             time.sleep(_PAUSE)
+        there = self.has_experiment(name)
         with explained(self._target, f"experiment {name}"):
-            try:
-                self._metadata.get_context(name=experiment, **self._calling())
-            except NotFound:
+            if not there:
                 context = types.Context(
                     display_name=name,
-                    schema_title="system.Experiment",
+                    schema_title=_EXPERIMENT,
                     schema_version="0.0.1",
                     metadata={"experiment_deleted": False},
                     description=description or "",
                 )
-                self._metadata.create_context(parent=store, context=context, context_id=name, **self._calling())
+                with suppress(Conflict):  # another job has made it in the meantime
+                    self._metadata.create_context(parent=store, context=context, context_id=name, **self._calling())
             self._metadata.add_context_children(context=experiment, child_contexts=[job.run_context], **self._calling())
+
+    def has_experiment(self, name: str) -> bool:
+        """Whether there is a Vertex AI experiment of this name.
+
+        Raises:
+            UserError: when something else has this name, such as a pipeline.
+        """
+        with explained(self._target, f"experiment {name}"):
+            try:
+                context = f"{self._parent}/metadataStores/default/contexts/{name}"
+                there = self._metadata.get_context(name=context, **self._calling())
+            except NotFound:
+                return False
+        if there.schema_title != _EXPERIMENT:
+            raise UserError(
+                f"{name} is a context of type {there.schema_title} and no experiment. Choose another "
+                "run_config.experiment_name."
+            )
+        return True
 
     def schedules(self) -> list[Request]:
         """List all schedules that launch pipeline jobs in the project and region, oldest first."""
@@ -220,8 +246,14 @@ class Vertex:
         return f"{self._parent}/pipelineJobs/{job_id}"
 
     def _calling(self, **retry: Any) -> dict[str, Any]:
-        """Timeout and retry of a call. It is tried again after 429, 500, 503 and dropped connections only."""
-        return {"timeout": _TIMEOUT, "retry": Retry(**{"maximum": 20.0, "timeout": self._patience, **retry})}
+        """Timeout and retry of a call."""
+        patience = {"predicate": _is_transient, "maximum": 20.0, "timeout": self._patience, **retry}
+        return {"timeout": _TIMEOUT, "retry": Retry(**patience)}
+
+
+def _is_transient(error: Exception) -> bool:
+    """Whether it is worth asking again: after 429, 500, 502, 503, 504, a time-out, or a dropped connection."""
+    return if_transient_error(error) or isinstance(error, BadGateway | GatewayTimeout | requests.Timeout)
 
 
 def _parsed(type_: Any, content: Mapping[str, Any]) -> Any:

@@ -61,6 +61,14 @@ def make_request(
         request["serviceAccount"] = run_config.service_account
     if run_config.network.vpc:
         request["network"] = run_config.network.vpc
+    if attachment := run_config.psc_interface_config.network_attachment:
+        request["pscInterfaceConfig"] = {"networkAttachment": attachment}
+    if run_config.reserved_ip_ranges:
+        request["reservedIpRanges"] = run_config.reserved_ip_ranges
+    if run_config.failure_policy:
+        request["runtimeConfig"]["failurePolicy"] = f"PIPELINE_FAILURE_POLICY_{run_config.failure_policy.upper()}"
+    if run_config.preflight_validations:
+        request["preflightValidations"] = True
     if run_config.encryption_spec_key_name:
         request["encryptionSpec"] = {"kmsKeyName": run_config.encryption_spec_key_name}
     fingerprint = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,7 +1,8 @@
 """``run_config.schedules`` and the schedules on Vertex AI → the changes after which the two agree.
 
 These functions only compare; ``client`` makes the changes. Schedules are in the JSON of the REST API. Our own schedules
-are recognised by the labels of the jobs that they launch, so those of another project or environment are never touched.
+are recognised by the labels of the jobs that they launch, or by a mark in their name where no labels are listed, so
+those of another project or environment are never touched.
 https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.schedules
 """
 
@@ -17,14 +18,13 @@ from cronsim import CronSim, CronSimError
 from ...errors import UserError, did_you_mean
 from ..contract import leaves
 from ..settings.models import ScheduleConfig
-from .request import ENTRY, PIPELINE, Request
+from .request import ENTRY, ENV, FINGERPRINT, PIPELINE, PROJECT, Request, label_value
 
 DEFAULT_ENTRY = "default_schedule"
 
 # The fields that can be changed in place. The rest is in the job, which is compared by its fingerprint.
-_FIELDS = (
-    "displayName", "cron", "startTime", "endTime", "maxRunCount", "maxConcurrentRunCount", "allowQueueing",
-)  # fmt: skip
+_TIMES = ("cron", "startTime", "endTime", "maxRunCount", "maxConcurrentRunCount", "allowQueueing")
+_FIELDS = ("displayName", *_TIMES)
 _JOB = "createPipelineJobRequest"
 _PATH = f"{_JOB}.pipelineJob"
 
@@ -34,8 +34,9 @@ class Change:
     """What has to be done with one schedule.
 
     Args:
-        action: created, updated, replaced, deleted, unchanged or left. A schedule is left if the file has no entry
-            for it any more, but the user did not ask for such schedules to be deleted.
+        action: created, updated, replaced, deleted, unchanged, completed or left. A completed one launches nothing any
+            more, and only other times would start it again. A schedule is left if the file has no entry for it any
+            more, but the user did not ask for such schedules to be deleted.
         pipeline: label of the pipeline that it launches.
         wanted: the schedule that the file describes, if any.
         there: the schedule on Vertex AI, if any.
@@ -95,7 +96,8 @@ def validate(entry: ScheduleConfig, where: str) -> None:
         raise UserError(
             f"{where}.cron_expression: '{cron}' is not a cron expression ({error}). An example is '0 6 * * MON-FRI'."
         ) from None
-    if entry.end_time and entry.end_time <= (entry.start_time or datetime.now(UTC)):
+    now = datetime.now(UTC)
+    if entry.end_time and entry.end_time <= max(entry.start_time or now, now):
         raise UserError(f"{where}.end_time: {entry.end_time.isoformat()} is before the schedule begins.")
 
 
@@ -112,13 +114,14 @@ def make_schedule(entry: ScheduleConfig, job: Request, where: str) -> Request:
     """
     validate(entry, where)
     schedule: Request = {
-        "displayName": job["displayName"],
+        "displayName": f"{job['displayName'][:60]} [{_mark(job['labels'])}]",
         "cron": f"TZ={entry.timezone} {entry.cron_expression}",
         "maxConcurrentRunCount": str(entry.max_concurrent_run_count),
         "allowQueueing": entry.allow_queueing,
         _JOB: {"pipelineJob": job},
     }
-    if entry.start_time:
+    # From a start time in the past, Vertex AI would make up for all the runs since then.
+    if entry.start_time and entry.start_time > datetime.now(UTC):
         schedule["startTime"] = _rfc3339(entry.start_time)
     if entry.end_time:
         schedule["endTime"] = _rfc3339(entry.end_time)
@@ -150,7 +153,10 @@ def changes(
         entries: labels of the entries that the file has now.
         prune: whether to delete our schedules whose entries the file has no more.
     """
-    ours = [schedule for schedule in there if labels.items() <= _labels(schedule).items()]
+    wanted = list(wanted)
+    marked = {_mark(_labels(schedule)): _labels(schedule) for schedule in wanted}
+    ours = [_labelled(schedule, marked) for schedule in there]
+    ours = [schedule for schedule in ours if labels.items() <= _labels(schedule).items()]
     first = {_pipeline(schedule): schedule for schedule in reversed(ours)}  # the oldest one wins
     found = [_change(schedule, first.get(_pipeline(schedule))) for schedule in wanted]
     changed, entries = {change.pipeline for change in found}, set(entries)
@@ -176,6 +182,8 @@ def _change(wanted: Request, there: Request | None) -> Change:
         differences |= _job_differences(there, wanted)
     if not differences:
         return Change("unchanged", pipeline, wanted, there)
+    if there.get("state") == "COMPLETED" and differences.keys().isdisjoint(_TIMES):
+        return Change("completed", pipeline, wanted, there, differences)
     # Vertex AI can neither remove the value of a field nor change a schedule that is completed.
     unset = any(after is None for _before, after in differences.values())
     action = "replaced" if unset or there.get("state") == "COMPLETED" else "updated"
@@ -192,14 +200,33 @@ def _job_differences(there: Request, wanted: Request) -> dict[str, tuple[Any, An
     }
     if f"{_PATH}.pipelineSpec" in found:
         found[f"{_PATH}.pipelineSpec"] = ("another", "this one")
-    return found or {f"{_PATH}.labels": (_labels(there), _labels(wanted))}
+    if found or FINGERPRINT not in _labels(there):  # where no labels are listed, the parts alone tell
+        return found
+    return {f"{_PATH}.labels": (_labels(there), _labels(wanted))}
 
 
 def _parts(schedule: Request) -> dict[str, Any]:
     """Dotted name → value of each part of a schedule's job, except its name and labels. The spec is one part."""
     job = schedule[_JOB]["pipelineJob"]
     rest = {key: value for key, value in job.items() if key not in ("displayName", "labels", "pipelineSpec")}
-    return {f"{_PATH}.pipelineSpec": job.get("pipelineSpec"), **dict(leaves(rest, _PATH))}
+    # The API leaves out what is empty.
+    parts = {part: value for part, value in leaves(rest, _PATH) if value != {}}
+    return {f"{_PATH}.pipelineSpec": job.get("pipelineSpec"), **parts}
+
+
+def _mark(labels: Mapping[str, str]) -> str:
+    """The end of a schedule's name, which says whose it is as its labels do."""
+    return label_value("/".join(labels.get(name, "") for name in (PROJECT, ENV, PIPELINE)))
+
+
+def _labelled(schedule: Request, marked: Mapping[str, Mapping[str, str]]) -> Request:
+    """A schedule whose labels were not listed, with those that its mark stands for; any other one as it is."""
+    mark = schedule.get("displayName", "").rpartition(" [")[2].rstrip("]")
+    if _labels(schedule) or mark not in marked:
+        return schedule
+    labels = {name: value for name, value in marked[mark].items() if name != FINGERPRINT}
+    job = {**schedule[_JOB]["pipelineJob"], "labels": labels}
+    return {**schedule, _JOB: {**schedule[_JOB], "pipelineJob": job}}
 
 
 def _pipeline(schedule: Request) -> str:

@@ -5,20 +5,41 @@ from dataclasses import asdict
 
 import click
 
-from ..checks.check import Check
+from ...errors import UserError
+from ..checks.inside import doctor_spec, findings
 from ..checks.offline import offline as offline_checks
 from ..checks.online import online as online_checks
+from ..cloud.client import Vertex
+from ..cloud.request import labels_of, make_request
+from ..compile.spec import Spec
+from ..contract import DOCTOR_TASK
+from ..contract.check import Check
+from ..contract.job import PipelineJob, new_job_name
+from ..image import head
+from ..local.scheduler import run_spec
 from . import options, say, say_json
+from .run_local import containers_of
 
 
 @click.command("doctor")
 @click.option("--offline", is_flag=True, help="Ask neither Google nor MLflow.")
+@click.option(
+    "--on-vertex", "where", flag_value="vertex", help="Look around in a step on Vertex AI, by a job of one task."
+)
+@click.option("--in-docker", "where", flag_value="docker", help="Run that task in its image, on this machine.")
+@click.option("--in-process", "where", flag_value="process", help="Run that task in a process of this machine.")
+@click.option("--keep", is_flag=True, help="With --on-vertex: leave the job, which is deleted otherwise.")
+@options.image
 @options.style
 @options.pass_chosen
-def command(chosen: options.Chosen, offline: bool, style: str) -> None:
+def command(
+    chosen: options.Chosen, offline: bool, where: str | None, keep: bool, image: str | None, style: str
+) -> None:
     """Look for what would go wrong on Vertex AI before it does; exit with 1 if there is something."""
+    if where and offline:
+        raise click.UsageError("--offline asks nobody, and a step asks Google and MLflow. Leave out one of them.")
     checks = []
-    for check in _checks(chosen, offline):
+    for check in _in_a_step(chosen, where, keep, image) if where else _checks(chosen, offline):
         checks.append(check)
         if style == "table":
             _show(check)
@@ -36,6 +57,35 @@ def _checks(chosen: options.Chosen, offline: bool) -> Iterator[Check]:
         yield from online_checks(chosen.project)
     elif not offline:
         say("Google and MLflow were not asked. Correct the lines above first.", err=True)
+
+
+def _in_a_step(chosen: options.Chosen, where: str, keep: bool, image: str | None) -> Iterator[Check]:
+    project = chosen.project
+    project.refuse_placeholders("mlflow")
+    spec = doctor_spec(chosen.compile(image))
+    if where == "vertex":
+        job = _on_vertex(chosen, spec, keep)
+    else:
+        containers = containers_of(chosen, spec) if where == "docker" else None
+        job = run_spec(spec, folder=project.path / ".vertexai", cwd=project.path, containers=containers)
+    yield from findings(job, head(project.path))
+
+
+def _on_vertex(chosen: options.Chosen, spec: Spec, keep: bool) -> PipelineJob:
+    project, name = chosen.project, new_job_name(spec["pipelineInfo"]["name"])
+    vertex = Vertex(project.target)
+    labels = labels_of(project.package_name, project.env, DOCTOR_TASK)
+    run_config, where = project.settings.run_config, project.settings_file
+    request = make_request(spec, run_config, name=name, params={}, labels=labels, where=where)
+    started, _was_there = vertex.submit(request, name)
+    say(f"Job {name}, which takes some minutes: {started.url}", err=True)
+    job = vertex.follow(name, lambda task: None, lambda trouble: say(f"Looking again: {trouble}", err=True))
+    try:
+        if not keep:
+            vertex.delete(name)
+    except UserError as error:
+        say(f"The job is left: {error}", colour="yellow", err=True)
+    return job
 
 
 def _show(check: Check) -> None:

@@ -65,7 +65,8 @@ def settle(environment: Environment, job: PipelineJob) -> None:
         return
     try:
         with tracking.connected(environment.path, environment.env):
-            status = tracking.settle(job.identity, job.state, job.error)
+            failed = [task.name for task in job.failed_tasks]
+            status = tracking.settle(job.identity, job.state, job.error, failed)
     except UserError as error:
         say(f"The MLflow run could not be ended. {error}", colour="yellow", err=True)
         say(f"Try again with: {environment.kedro} status {job.name}", colour="yellow", err=True)

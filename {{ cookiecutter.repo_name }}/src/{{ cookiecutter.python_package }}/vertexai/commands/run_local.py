@@ -77,8 +77,9 @@ def command(
             folder=folder,
             cwd=project.path,
             max_workers=max_workers,
-            containers=_containers(chosen, spec) if docker else None,
+            containers=containers_of(chosen, spec) if docker else None,
             preloaded=preloaded,
+            fail_fast=project.settings.run_config.failure_policy == "fail_fast",
             variables=project.configuration.variables,
             on_change=show,
         )
@@ -109,7 +110,7 @@ def _preloaded(chosen: options.Chosen, folder: Path, cold: bool) -> Iterator[Pre
         preloaded.close()
 
 
-def _containers(chosen: options.Chosen, spec: Spec) -> Containers:
+def containers_of(chosen: options.Chosen, spec: Spec) -> Containers:
     """How the steps run in containers, which share an embedded MLflow store of this project."""
     project = chosen.project
     executors = spec["deploymentSpec"]["executors"].values()

@@ -10,7 +10,11 @@ from ..cloud.client import Vertex
 from ..cloud.request import ENTRY, Request, label_value, labels_of, make_request
 from . import options, say
 
-_COLOURS = {"created": "green", "updated": "yellow", "replaced": "yellow", "deleted": "red", "left": "yellow"}
+_COLOURS = {"created": "green", "deleted": "red", "unchanged": None}
+_WORDING = {
+    "left": "left, although it is no longer in the file (--prune deletes it)",
+    "completed": "completed, so it launches nothing any more; only another time or number of runs starts it again",
+}
 
 
 @click.command("schedule")
@@ -71,13 +75,11 @@ def _wanted(environment: options.Environment, pipeline: str, image: str | None, 
 
 
 def _show(change: schedules.Change, dry_run: bool) -> None:
-    wording = {"left": "left, although it is no longer in the file (--prune deletes it)"}.get(
-        change.action, change.action
-    )
+    wording = _WORDING.get(change.action, change.action)
     if dry_run and change.action in ("created", "updated", "replaced", "deleted"):
         wording = f"would be {wording}"
     schedule = change.wanted or change.there or {}
-    say(f"{change.pipeline:<30} {schedule['cron']}: {wording}", colour=_COLOURS.get(change.action))
+    say(f"{change.pipeline:<30} {schedule['cron']}: {wording}", colour=_COLOURS.get(change.action, "yellow"))
     for field, (before, after) in (change.differences or {}).items():
         say(f"    {field}: {before} → {after}")
 

@@ -140,7 +140,7 @@ def compile_plan(
     )
 
     def build(params: dict[str, Any] = default) -> None:
-        with dsl.ExitHandler(finish(params=params).set_caching_options(False), name="kedro-pipeline"):
+        with dsl.ExitHandler(finish(params=params).set_caching_options(False), name=contract.GRAPHS[0]):
             started = start(params=params).set_caching_options(False)
             tasks: dict[str, dsl.PipelineTask] = {}
             # Key of an artifact → KFP's channel of it.
@@ -233,7 +233,7 @@ def _ask_for(task: dsl.PipelineTask, resources: Resources) -> None:
     if resources.cpu:
         task.set_cpu_limit(resources.cpu)
     if resources.memory:
-        task.set_memory_limit(resources.memory)
+        task.set_memory_limit(resources.memory_limit)
     if resources.gpu:
         task.set_accelerator_type(resources.gpu_type)
         task.set_accelerator_limit(resources.gpu)

@@ -37,6 +37,7 @@ class Task:
 
     Args:
         name: unique in the spec.
+        display: the name that people see.
         component: its ``ComponentSpec``.
         container: its ``PipelineContainerSpec``; empty for an importer.
         parameters: input parameter → where its value comes from.
@@ -49,6 +50,7 @@ class Task:
     """
 
     name: str
+    display: str
     component: Spec
     container: Spec
     parameters: Mapping[str, "Source"]
@@ -207,6 +209,7 @@ class _Graphs:
                 )
             yield Task(
                 name=self._name(key, prefix),
+                display=task.get("taskInfo", {}).get("name", key),
                 component=component,
                 container=executor.get("container", {}),
                 parameters=given,

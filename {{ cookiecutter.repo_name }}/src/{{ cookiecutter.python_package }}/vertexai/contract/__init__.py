@@ -17,6 +17,10 @@ from typing import Any
 # The module that every container runs, below the project's package.
 STEP_MODULE = "vertexai.step"
 START_TASK, FINISH_TASK = "mlflow-start-run", "mlflow-finish-run"
+# The only task of the job by which doctor looks around in the image, and what that task makes.
+DOCTOR_TASK, REPORT, PROBE = "doctor", "report", "probe"
+# The graph of all tasks but the last one: the name that people see, and its key in the spec, which KFP chooses.
+GRAPHS = ("kedro-pipeline", "exit-handler-1")
 # Begins the names of importers: tasks that hand uploaded data to the steps and run no container.
 IMPORT_PREFIX = "vertexai-import-"
 

@@ -48,7 +48,7 @@ def build_and_push(project: Path, image: str) -> str:
     """
     require_engine()
     source = masked(_git(project, "remote", "get-url", "origin"))  # the address may have a password in it
-    revision = _git(project, "rev-parse", "HEAD")
+    revision = head(project)
     # Without a value, docker takes the base image from the environment, if a variable there names one.
     given = ["BASE_IMAGE", f"REVISION={revision}", f"SOURCE={source}"]
     arguments = [item for argument in given for item in ("--build-arg", argument)]
@@ -93,12 +93,18 @@ def doubts(project: Path, package: str, image: str) -> str:
         labels = (inspect("image", image)["Config"] or {}).get("Labels") or {}
     except UserError:
         return ""
-    title, revision, head = labels.get(_TITLE), labels.get(_REVISION), _git(project, "rev-parse", "HEAD")
+    title = labels.get(_TITLE)
     if title != package:
         return f"Image {image} is not an image of package {package}: its label {_TITLE} is {title or 'missing'}."
-    if revision and head and revision != head:
-        return f"Image {image} was built from commit {revision[:12]}, this is {head[:12]}. Build it again: make image"
+    revision, here = labels.get(_REVISION), head(project)
+    if revision and here and revision != here:
+        return f"Image {image} was built from commit {revision[:12]}, this is {here[:12]}. Build it again: make image"
     return ""
+
+
+def head(project: Path) -> str:
+    """The commit that is checked out in a folder; empty if there is none."""
+    return _git(project, "rev-parse", "HEAD")
 
 
 def require_image(image: str) -> None:

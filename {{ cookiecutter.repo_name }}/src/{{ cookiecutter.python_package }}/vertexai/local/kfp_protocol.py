@@ -94,7 +94,8 @@ def executor_output(given: Mapping[str, Any]) -> dict[str, Any]:
     outputs = given["outputs"]
     written: dict[str, Any] = {}
     with suppress(FileNotFoundError):
-        written = json.loads(Path(outputs["outputFile"]).read_text(encoding="utf-8"))
+        text = Path(outputs["outputFile"]).read_text(encoding="utf-8")
+        written = json.loads(text, parse_constant=_refuse_constant)
     parameters = dict(written.get("parameterValues", {}))
     for name, parameter in outputs["parameters"].items():
         with suppress(FileNotFoundError):
@@ -105,6 +106,11 @@ def executor_output(given: Mapping[str, Any]) -> dict[str, Any]:
         (update,) = written.get("artifacts", {}).get(key, {"artifacts": [{}]})["artifacts"]
         artifacts[key] = {**artifact, **{name: item for name, item in update.items() if item}}
     return {"parameters": parameters, "artifacts": artifacts}
+
+
+def _refuse_constant(name: str) -> None:
+    """JSON has no NaN and no infinity, although Python writes and reads them."""
+    raise ValueError(f"{name} is not JSON")
 
 
 def imported(task: Task, parameters: Mapping[str, Any]) -> dict[str, Any]:

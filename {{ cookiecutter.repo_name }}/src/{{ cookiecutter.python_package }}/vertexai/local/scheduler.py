@@ -39,6 +39,7 @@ def run_spec(
     resource_name: str | None = None,
     containers: Containers | None = None,
     preloaded: Preloaded | None = None,
+    fail_fast: bool = False,
     variables: Iterable[str] = (),
     on_change: Callable[[TaskRun], None] = lambda run: None,
 ) -> PipelineJob:
@@ -46,8 +47,7 @@ def run_spec(
 
     Args:
         spec: the compiled spec.
-        folder: a folder for this and other jobs, and for the results of cached tasks; the job makes one of its own
-            in it.
+        folder: a folder for jobs and for the results of cached tasks; the job makes one of its own in it.
         cwd: working directory of the tasks.
         parameters: values of the pipeline's parameters, where not the default.
         max_workers: how many tasks may run side by side; None is one per CPU.
@@ -55,6 +55,7 @@ def run_spec(
         resource_name: what tasks are told about where the job is; None is the URL of its folder.
         containers: runs the tasks in their images; None runs them as processes of this machine.
         preloaded: starts the tasks that it can; the others, or all if it is None, start cold.
+        fail_fast: whether no task but the exit task is started after one has failed.
         variables: names of the environment variables that the project's configuration takes.
         on_change: called with each change of a task's state, from several threads.
 
@@ -68,8 +69,8 @@ def run_spec(
     name = name or new_job_name(spec["pipelineInfo"]["name"])
     values = pipeline_parameters(spec, parameters or {})
     own = folder.resolve() / name
-    scheduler = _Scheduler(spec, own, cwd, values, resource_name, containers, preloaded, variables, on_change)
-    return scheduler.run(max_workers or os.cpu_count() or 1)
+    job = _Scheduler(spec, own, cwd, values, resource_name, containers, preloaded, fail_fast, variables, on_change)
+    return job.run(max_workers or os.cpu_count() or 1)
 
 
 @dataclass
@@ -83,6 +84,7 @@ class _Scheduler:
     resource_name: str | None
     containers: Containers | None
     preloaded: Preloaded | None
+    fail_fast: bool
     variables: Iterable[str]
     on_change: Callable[[TaskRun], None]
 
@@ -126,13 +128,14 @@ class _Scheduler:
         progress = True
         while progress:
             progress = False
+            stopping = self._cancelled.is_set() or (self.fail_fast and self._state(self._tasks) == State.FAILED)
             for task in self._tasks.values():
                 if self._runs[task.name].state != State.PENDING:
                     continue
                 states = {self._runs[name].state for name in task.upstream}
                 if not states <= ENDED:
                     continue
-                if task.always or (states <= {State.SUCCEEDED, State.SKIPPED} and not self._cancelled.is_set()):
+                if task.always or (states <= {State.SUCCEEDED, State.SKIPPED} and not stopping):
                     self._change(task, state=State.RUNNING)
                     yield task
                 else:
@@ -181,7 +184,7 @@ class _Scheduler:
         (self.folder / task.name).mkdir(parents=True, exist_ok=True)
         constants = {
             **self._constants,
-            "pipeline_task_name": task.name,
+            "pipeline_task_name": task.display,
             "pipeline_task_uuid": str(uuid.uuid4().int >> 65),
         }
         try:
@@ -235,7 +238,8 @@ class _Scheduler:
         error = {}
         if state == State.FAILED:
             reasons = "; ".join(f"{name}: {self._runs[name].error}" for name in failed)
-            message = f"The DAG failed because some tasks failed. The failed tasks are: [{', '.join(failed)}]."
+            shown = ", ".join(self._tasks[name].display for name in failed)
+            message = f"The DAG failed because some tasks failed. The failed tasks are: [{shown}]."
             error = {"code": 9, "message": f"{message}; {reasons}"}
         return {
             "state": state,

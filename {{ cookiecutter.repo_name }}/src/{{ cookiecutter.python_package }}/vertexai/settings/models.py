@@ -3,10 +3,10 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, IPvAnyAddress, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, IPvAnyAddress, ValidationError, model_validator
 
 from ...errors import UserError, did_you_mean
 from .carried_over import REPLACED
@@ -17,6 +17,9 @@ _LABEL_KEY = r"^[a-z][a-z0-9_-]{0,62}$"
 _LABEL_VALUE = r"^[a-z0-9_-]{0,63}$"
 # Ids of Vertex AI's metadata contexts, which experiments are.
 _EXPERIMENT = r"^[a-z0-9][a-z0-9-]{0,127}$"
+# https://cloud.google.com/vpc/docs/about-network-attachments: a name, or where it stands.
+_NAME = r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?$"
+_ATTACHMENT = rf"^(projects/[^/]+/regions/[^/]+/networkAttachments/)?{_NAME}"
 _REGION = re.compile(r"[a-z]+-[a-z]+\d+")
 
 
@@ -59,6 +62,14 @@ class NetworkConfig(Strict):
     )
 
 
+class PscInterfaceConfig(Strict):
+    """``run_config.psc_interface_config``."""
+
+    network_attachment: str | None = Field(
+        default=None, pattern=_ATTACHMENT, description="projects/…/regions/…/networkAttachments/<name>, or the name"
+    )
+
+
 class ScheduleConfig(Strict):
     """An entry of ``run_config.schedules``: when Vertex AI launches a pipeline by itself."""
 
@@ -93,6 +104,16 @@ class RunConfig(Strict):
     scheduled_run_name: str | None = Field(None, description="display name of schedules and of the jobs they launch")
     service_account: str | None = Field(None, description="e-mail of the account that runs the steps")
     network: NetworkConfig = Field(NetworkConfig(), description="the network that the steps run in")
+    psc_interface_config: PscInterfaceConfig = Field(
+        PscInterfaceConfig(), description="Private Service Connect interface, instead of network.vpc"
+    )
+    reserved_ip_ranges: list[Annotated[str, Field(pattern=rf"^{_NAME}")]] = Field(
+        [], description="names of the IP ranges of network.vpc that the steps run in"
+    )
+    failure_policy: Literal["fail_slow", "fail_fast"] | None = Field(
+        None, description="whether tasks that do not need a failed one still start; they do without this key"
+    )
+    preflight_validations: bool = Field(False, description="whether Vertex AI validates the components first")
     encryption_spec_key_name: str | None = Field(
         None, description="customer-managed key: projects/…/locations/…/keyRings/…/cryptoKeys/…"
     )
@@ -111,6 +132,14 @@ class RunConfig(Strict):
     on_exit_pipeline: str | None = Field(
         None, description="Kedro pipeline that runs at the end of a job, whether the job succeeded or failed"
     )
+
+    @model_validator(mode="after")
+    def _networks_agree(self) -> Self:
+        if self.psc_interface_config.network_attachment and self.network.vpc:
+            raise ValueError("psc_interface_config and network.vpc exclude each other. Remove one of them.")
+        if self.reserved_ip_ranges and not self.network.vpc:
+            raise ValueError("reserved_ip_ranges belong to a VPC. Add network.vpc, or remove them.")
+        return self
 
 
 @dataclass(frozen=True)
@@ -200,6 +229,8 @@ def _sentence(problem: Any) -> str:
         if parents == ["run_config"] and last in REPLACED:
             return f"key '{key}' of kedro-vertexai has no meaning here. Instead, {REPLACED[last]}."
         return f"unknown key '{key}'.{did_you_mean(last, _known_keys(parents))}"
+    if problem["type"] == "value_error" and isinstance(problem["input"], Mapping):  # about several keys of it
+        return f"{key}: {problem['ctx']['error']}"
     if problem["type"] == "missing":
         return f"key '{key}' is missing."
     return f"key '{key}': {problem['msg']}, got {problem['input']!r}."

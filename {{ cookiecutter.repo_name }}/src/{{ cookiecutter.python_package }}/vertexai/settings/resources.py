@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from math import ceil
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -88,6 +89,12 @@ class Resources(Strict):
     def cores(self) -> Decimal:
         """vCPUs; 0 if nothing is asked for."""
         return vcpus(self.cpu or "0")
+
+    @property
+    def memory_limit(self) -> str:
+        """Memory in the units that Vertex AI documents, M and G; any other unit is rounded up to G."""
+        memory = self.memory or ""
+        return memory if memory.endswith(("M", "G")) else f"{ceil(self.bytes / 10**9)}G"
 
     @property
     def bytes(self) -> Decimal:

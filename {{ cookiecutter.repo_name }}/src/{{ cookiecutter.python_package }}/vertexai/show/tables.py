@@ -120,6 +120,8 @@ def job_as_markdown(job: PipelineJob, run: MlflowRun | None) -> str:
     if run:
         rows += [("MLflow run", _linked(run.status, run.url))]
         rows += [(name, _cell(said)) for name, said in (("failed_node", run.failed_node), ("error", run.error)) if said]
+    if job.error and not job.failed_tasks:
+        rows.append(("error", _cell(job.error)))
     for task in job.failed_tasks:
         log = f", {_linked('log', task.log)}" if task.log else ""
         rows.append((f"step {_cell(task.name)}", f"FAILED: {_cell(task.error)}{log}"))

@@ -6,11 +6,13 @@ a Kedro session. The first and the last task of a job, which start and end its M
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
+import fsspec
 from kedro.framework.project import pipelines
 from kedro.framework.startup import bootstrap_project
 
@@ -18,11 +20,11 @@ from .. import contract, tracking
 from ..contract import StepArguments, parse_step_arguments
 from ..contract.catalog import Catalog
 from ..contract.job import JobIdentity
-from . import hosts
+from . import doctor
 from .artifact import ArtifactDataset
 from .carry import Carrier
-from .deadline import deadline
 from .lineage import Lineage
+from .process import alias, deadline
 from .run_tags import attached
 from .runner import StepRunner, StepSession, job_version, resolved
 from .timing import Timing
@@ -33,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     timing = Timing()
     args, executor_input, platform = parse_step_arguments(argv)
     if args.host_aliases:
-        hosts.alias(args.host_aliases)
+        alias(args.host_aliases)
     given = executor_input.get("inputs", {}).get("parameterValues", {})
     params = contract.decode(given.get(contract.PARAMS, {}))
     project = bootstrap_project(Path.cwd())
@@ -41,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     os.environ |= {contract.STEP_VARIABLE: args.task, contract.JOB_VARIABLE: platform.job_name, "KEDRO_ENV": args.env}
     if not args.env:
         del os.environ["KEDRO_ENV"]
+    if args.task == contract.DOCTOR_TASK:
+        report = json.dumps(doctor.look_around(args, executor_input, platform))
+        return _write(executor_input["outputs"]["outputFile"], {"parameterValues": {contract.REPORT: report}})
     job = JobIdentity(platform.job_name, platform.job_id, platform.job_resource_name)
     StepSession.resolved = contract.decode(given.get(contract.RESOLVED, {}))
     StepSession.version = job_version(platform.job_created, platform.job_id)
@@ -68,10 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             catalog = Catalog(context.config_loader["catalog"] if args.files else {}, "catalog.yml")
             output = {"artifacts": _run_nodes(args, job, session, executor_input, catalog, tracked, timing)}
-    # From KFP's ExecutorOutput the platform learns what the task has made.
-    path = Path(executor_input["outputs"]["outputFile"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(output), encoding="utf-8")
+    _write(executor_input["outputs"]["outputFile"], output)
     timing.tell()
 
 
@@ -84,6 +86,15 @@ def _start(args: StepArguments, job: JobIdentity) -> str:
     params = [name.removeprefix("params:") for name in kept if name.startswith("params:")]
     earlier = JobIdentity(args.resumed["job"], resource_name=args.resumed["resource_name"])
     return tracking.start(job, args.image, earlier, params)
+
+
+def _write(place: str, output: Mapping[str, Any]) -> None:
+    """Write KFP's ExecutorOutput, from which the platform learns what the task has made.
+
+    Vertex AI names a place in the bucket by its mount, ``/gcs/…``, which the image's user may not be able to write to.
+    """
+    with fsspec.open(re.sub("^/gcs/", "gs://", place), "w", encoding="utf-8") as file:
+        json.dump(output, file, allow_nan=False)
 
 
 def _run_nodes(

@@ -1,7 +1,7 @@
 """What a step made → what Vertex AI's lineage and KFP's executor output are told about it."""
 
 import json
-import math
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +9,8 @@ from kedro.framework.hooks import hook_impl
 
 from ..contract import MAX_METADATA
 from .artifact import ArtifactDataset
+
+_LOG = logging.getLogger(__name__)
 
 
 class Lineage:
@@ -64,18 +66,25 @@ def shape_of(data: Any) -> dict[str, int]:
 
 
 def numbers_of(metrics: Any) -> dict[str, float]:
-    """The numbers of a dictionary of metrics, or a single one. JSON has no NaN or infinity: those are left out."""
+    """The numbers of a dictionary of metrics, or a single one."""
     items = metrics.items() if isinstance(metrics, Mapping) else [("value", metrics)]
     values = {str(name): _last_value(value) for name, value in items}
-    return {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def within_limit(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The first items of an artifact's metadata, as far as they fit, because the next task gets it as an argument."""
+    """The first items of an artifact's metadata, as far as they fit, because the next task gets it as an argument.
+
+    JSON has neither NaN nor infinity: such numbers are left out, and the log says so.
+    """
     kept: dict[str, Any] = {}
     size = 0
     for name, value in metadata.items():
-        size += len(json.dumps({name: value})) + 2
+        try:
+            size += len(json.dumps({name: value}, allow_nan=False)) + 2
+        except ValueError:
+            _LOG.warning("Vertex AI's lineage does not get '%s': %s, because JSON cannot write it.", name, value)
+            continue
         if size > MAX_METADATA:
             break
         kept[name] = value

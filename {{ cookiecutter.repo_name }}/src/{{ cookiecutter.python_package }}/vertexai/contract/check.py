@@ -1,9 +1,9 @@
-"""One line of doctor's checklist: a function that says what it found, or raises what is wrong with the cure."""
+"""A line of doctor's checklist: a function that says what it found, or raises what is wrong with the cure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...errors import UserError
+from ...errors import AuthorizationError, UserError
 
 
 class Doubt(Exception):
@@ -30,10 +30,12 @@ class Check:
 
 
 def check(name: str, look: Callable[[], str], needed_to_ask: bool = False) -> Check:
-    """Run a check."""
+    """Run a check. What nobody has foreseen is a line of its own, and the checks after it still run."""
     try:
         return Check(name, True, look(), needed_to_ask=needed_to_ask)
     except Doubt as doubt:
         return Check(name, True, str(doubt), doubtful=True)
-    except UserError as error:
+    except (UserError, AuthorizationError) as error:
         return Check(name, False, str(error), needed_to_ask=needed_to_ask)
+    except Exception as error:
+        return Check(name, False, f"{type(error).__name__}: {error}", needed_to_ask=needed_to_ask)

@@ -1,0 +1,130 @@
+"""doctor's task: on Vertex AI in five states, and on this machine."""
+
+import json
+import subprocess
+from collections.abc import Callable
+
+import pytest
+from fakes.google_identity import AMBIENT
+from fakes.storage import cloud_storage
+from running import BIN, commit, run
+from small_cloud import ACCOUNT, answers
+
+pytestmark = pytest.mark.slow
+
+Doctor = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def storage(vertex):
+    with cloud_storage() as storage:
+        vertex.own_disks = True
+        environment = {name: value for name, value in storage.environment.items() if name != "NO_GCE_CHECK"}
+        vertex.environment = {**vertex.environment, **environment}
+        yield storage
+
+
+@pytest.fixture
+def doctor(bake, launchable, iap, google, vertex) -> Doctor:
+    project = launchable(bake(**answers(iap)))
+    vertex.environment = {**vertex.environment, "IMAGE_REVISION": commit(project)}
+
+    def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
+        argv = ["vertexai", "-e", "cloud", "doctor", *arguments]
+        return run(BIN / "kedro", *argv, cwd=project, **google.environment)
+
+    return doctor
+
+
+def lines(done: subprocess.CompletedProcess[str]) -> dict[str, dict]:
+    return {line["name"]: line for line in json.loads(done.stdout)}
+
+
+def wrong(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    return {name: line["said"] for name, line in lines(done).items() if not line["ok"]}
+
+
+def test_with_everything_in_place_all_lines_are_well_and_the_job_is_deleted(doctor, vertex, storage, iap):
+    done = doctor("--on-vertex", "--format", "json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = lines(done)
+    assert list(found) == [
+        "started", "user", "placeholders", "mount", "access token", "bucket", "ID token", "MLflow", "image",
+    ]  # fmt: skip
+    assert found["started"]["said"].endswith(" s after the job was made")
+    assert "output_file /gcs/bucket/test-project/" in found["placeholders"]["said"]
+    assert f"job_resource_name {vertex.parent}/pipelineJobs/test-project-doctor-" in found["placeholders"]["said"]
+    assert found["ID token"]["said"] == "got one; MLflow gets it in Authorization"
+    assert found["MLflow"]["said"] == f"{iap.url} takes runs, metrics and files"
+    assert (vertex.jobs, iap.refused) == ({}, [])
+    assert not [name for name in storage.objects if "probe" in name]  # nothing is left of its trials
+
+
+def test_the_job_has_the_settings_of_a_launch_and_is_left_if_asked(doctor, vertex, storage):
+    assert doctor("--on-vertex", "--keep").returncode == 0
+    (job,) = vertex.jobs.values()
+    assert (job["state"], job["serviceAccount"]) == ("PIPELINE_STATE_SUCCEEDED", ACCOUNT)
+    (executor,) = job["pipelineSpec"]["deploymentSpec"]["executors"].values()
+    assert executor["container"]["image"].endswith("/project-42/images/test-project:latest")
+    assert job["labels"]["kedro_pipeline"] == "doctor"
+
+
+def no_id_token(google, storage, vertex):
+    google.granted = False
+
+
+def mlflow_refuses(google, storage, vertex):
+    google.audience = "another-client"
+
+
+def no_delete(google, storage, vertex):
+    storage.denied = {"storage.objects.delete"}
+
+
+def another_commit(google, storage, vertex):
+    vertex.environment = {**vertex.environment, "IMAGE_REVISION": "0123456789abcdef"}
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (no_id_token, {
+            "ID token": f"Grant this identity roles/iam.serviceAccountTokenCreator on {ACCOUNT}.",
+            "MLflow": f"Grant this identity roles/iam.serviceAccountTokenCreator on {ACCOUNT}.",
+        }),
+        (mlflow_refuses, {"MLflow": "Identity-Aware Proxy refuses the token: client_id must be that of the IAP resource"}),
+        (no_delete, {"bucket": f"Grant {AMBIENT} roles/storage.objectUser on the bucket: it lacks storage.objects.delete."}),
+        (another_commit, {"image": "The image was built from commit 0123456789ab, this is"}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)  # fmt: skip
+def test_what_is_wrong_inside_is_found_with_its_cure(doctor, google, storage, vertex, state, expected):
+    state(google, storage, vertex)
+    done = doctor("--on-vertex", "--format", "json")
+    assert done.returncode == 1, done.stdout + done.stderr
+    found = wrong(done)
+    assert set(found) == set(expected)
+    for name, said in expected.items():
+        assert said in found[name]
+    assert "ambient-access-token" not in done.stdout + done.stderr
+
+
+def test_a_job_that_fails_before_its_task_says_what_to_grant(doctor, vertex):
+    agent = "service-7@gcp-sa-aiplatform-cc.iam.gserviceaccount.com"
+    vertex.setback = f"Vertex AI Service Agent {agent} does not have permission to access Artifact Registry repository"
+    found = wrong(doctor("--on-vertex", "--format", "json"))
+    assert set(found) == {"job"}
+    assert f"--member=serviceAccount:{agent} --role=roles/artifactregistry.reader" in found["job"]
+
+
+def test_the_same_task_runs_in_a_process_of_this_machine(bake):
+    project = bake()
+    done = run(BIN / "kedro", "vertexai", "doctor", "--in-process", cwd=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    marks = {line[2:17].strip(): line[0] for line in done.stdout.splitlines()}
+    assert marks == {
+        "started": "✓", "user": "✓", "placeholders": "✓", "mount": "✓", "access token": "!", "bucket": "✓",
+        "ID token": "✓", "MLflow": "✓", "image": "!",
+    }  # fmt: skip
+    wrong = run(BIN / "kedro", "vertexai", "doctor", "--in-process", "--offline", cwd=project)
+    assert wrong.returncode == 2

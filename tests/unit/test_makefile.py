@@ -1,0 +1,62 @@
+"""What is given to `make` of a generated project arrives as it was written, and nothing evaluates it."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TEMPLATE = Path(__file__).parents[2] / "{{ cookiecutter.repo_name }}"
+HOSTILE = [
+    "$(shell touch planted)", "${shell touch planted}", "$(touch planted)", "`touch planted`", "'; touch planted; '",
+    '"; touch planted; "', "$$(touch planted)", "a=$HOME", "$(error stop)", "%0A::notice::x",
+]  # fmt: skip
+# Targets with a variable each, as the help shows them.
+TARGETS = [
+    ("image", "IMAGE"), ("image", "BASE_IMAGE"), ("launch", "PARAMS"), ("launch", "JOB"), ("launch", "PIPELINE"),
+    ("launch", "ENV"), ("summary", "FORMAT"), ("base", "BASE_IMAGE"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Run a target in a folder with the Makefile; the programs that it calls only print what they are called with."""
+    for name in ("Makefile", "Dockerfile"):
+        shutil.copy(TEMPLATE / name, tmp_path)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("docker", "kedro", "pip", "git", "python"):
+        (programs / name).write_text("#!/bin/sh\nprintf 'argument:%s\\n' \"$@\"\n")
+        (programs / name).chmod(0o755)
+
+    def make(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+        return subprocess.run(
+            ["make", "--silent", *arguments], cwd=tmp_path, env={**os.environ, "PATH": path, **variables},
+            capture_output=True, text=True,
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize(("target", "name"), TARGETS)
+def test_a_value_is_never_evaluated(text, target, name, make, tmp_path):
+    for done in (make(target, f"{name}={text}"), make(target, **{name: text})):
+        assert not (tmp_path / "planted").exists()
+        # `make base` asks for a digest, and the docker of this test gives none.
+        assert done.returncode == (2 if target == "base" else 0), done.stderr
+        if target != "base":
+            given = done.stdout.splitlines()
+            assert f"argument:{text}" in given or f"argument:{name}={text}" in given
+
+
+def test_the_image_is_named_after_the_folder_and_built_on_what_the_dockerfile_says(make, tmp_path):
+    given = make("image").stdout.splitlines()
+    assert f"argument:{tmp_path.name.lower()}:latest" in given
+    assert "argument:BASE_IMAGE=python:3.11-slim" in given
+    pinned = f"python:3.11-slim@sha256:{'a' * 64}"
+    dockerfile = tmp_path / "Dockerfile"
+    dockerfile.write_text(dockerfile.read_text().replace("BASE_IMAGE=python:3.11-slim\n", f"BASE_IMAGE={pinned}\n"))
+    assert f"argument:BASE_IMAGE={pinned}" in make("image").stdout.splitlines()
