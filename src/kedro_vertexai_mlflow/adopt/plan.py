@@ -224,7 +224,7 @@ def _missing_lines_after(theirs: str, ours: str) -> Change:
     # Kedro's own file has other words for these, and an exception of ours would undo theirs.
     missing = [line for line in missing if not line.startswith(("!", "data/"))]
     if "credentials" in theirs:
-        missing = [line for line in missing if "credentials" not in line]
+        missing = [line for line in missing if not line.startswith("conf/")]
     change = Change(theirs)
     if missing:
         change.text = "\n".join([theirs.rstrip(), "", "# Vertex AI, MLflow and CI", *missing, ""])

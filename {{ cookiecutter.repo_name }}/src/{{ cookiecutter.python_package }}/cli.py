@@ -3,9 +3,11 @@
 import click
 
 # `python -m <package>` and the package's script look for the run command here.
-from kedro.framework.cli.project import run as run
+from kedro.framework.cli.project import run
 
 from .vertexai.cli import vertexai
+
+__all__ = ["cli", "run"]
 
 
 @click.group()
