@@ -60,10 +60,10 @@ BROKEN = {
         "Parameter 'cutoff' (input of node 'show' of pipeline '__default__') is in no parameters file. Did you mean 'cut_off'?",
     ),
     "a key in two files": (
-        {"conf/base/parameters_more.yml": "cutoff: 2\n"}, "conf/base/parameters_more.yml: cutoff. Keep one of them.",
+        {"conf/base/parameters_more.yml": "cutoff: 2\n"}, "cutoff. Keep one of them.",
     ),
     "a dataset in two files": (
-        {"conf/base/catalog_more.json": '{"sales": {}}'}, "conf/base/catalog_more.json and conf/base/catalog.yml: sales. Keep one of them.",
+        {"conf/base/catalog_more.json": '{"sales": {}}'}, "sales. Keep one of them.",
     ),
     "globals that are no YAML": ({"conf/base/globals.yml": "a: [\n"}, "conf/base/globals.yml, line 2: did not find expected"),
     "a global that is missing": (
@@ -172,3 +172,22 @@ def create_pipeline(**_kwargs):
     finally:
         shutil.rmtree(kedro.project / "elsewhere")
         write(kedro.project, FILES)
+
+
+def test_commands_for_the_cloud_say_that_they_leave_conf_local_out(kedro):
+    project = kedro.project
+    for name in ("local", "production"):
+        (project / "conf" / name).mkdir(exist_ok=True)
+    write(project, {"conf/local/parameters.yml": "cutoff: 3\n", "conf/local/credentials.yml": "a: b\n"})
+    try:
+        for command in (("compile",), ("doctor", "--offline"), ("schedule", "--dry-run")):
+            _code, printed = kedro("vertexai", *command, COLUMNS="1000")
+            assert "conf/local/parameters.yml: read on this machine, but not in the image" in printed
+            _code, printed = kedro("vertexai", "-e", "production", *command, COLUMNS="1000")
+            assert "conf/local/parameters.yml: not read with -e production" in printed
+            assert "credentials" not in printed
+    finally:
+        (project / "conf/local/parameters.yml").unlink()
+        (project / "conf/local/credentials.yml").unlink()
+        shutil.rmtree(project / "conf/production")
+        (project / "pipeline.json").unlink()

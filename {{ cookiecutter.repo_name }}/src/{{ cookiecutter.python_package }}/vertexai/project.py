@@ -96,12 +96,14 @@ class Project:
 
     @property
     def left_behind(self) -> list[str]:
-        """What is to be said about configuration that this machine reads and the steps on Vertex AI do not."""
-        files = ", ".join(str(path.relative_to(self.path)) for path in self.configuration.left_behind)
+        """What is to be said about files of ``conf/local``, which the steps on Vertex AI never read."""
+        files = ", ".join(str(path.relative_to(self.path)) for path in self.configuration.local_files)
+        if not files:
+            return []
+        if not self.configuration.reads_local:
+            return [f"{files}: not read with -e {self.env}, as kedro run -e {self.env} does not."]
         cure = "Move what the steps need to another environment, and name that with -e."
-        return (
-            [f"{files}: read on this machine, but not in the image, which has no conf/local. {cure}"] if files else []
-        )
+        return [f"{files}: read on this machine, but not in the image, which has no conf/local. {cure}"]
 
     @property
     def data_file(self) -> Path:

@@ -100,13 +100,13 @@ def plan_pipeline(
         used = project.configuration.runtime_params | set(run_config.hook_params)
         check_known(project.params, project.declared_parameters, consumed, used, name)
     at_exit, uploaded = sorted(on_exit.inputs()), project.settings.data
-    refuse_missing_parameters(name, pipeline, parameters, hooks)
     marked = project.marked("parameters")
     entries = Catalog(project.marked("catalog"), "catalog.yml")
     plan = make_plan(
         name, pipeline, run_config, catalog.entry, project.warnings, at_exit, uploaded, hooks,
         lambda nodes: fingerprint(nodes, marked, entries.written),
     )  # fmt: skip
+    refuse_missing_parameters(name, pipeline, parameters, hooks)
     return replace(plan, selection=selection or {})
 
 

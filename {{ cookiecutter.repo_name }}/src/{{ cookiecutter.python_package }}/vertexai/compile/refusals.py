@@ -148,15 +148,10 @@ def check_known(
     for name, value in leaves(params):
         parent, dot, key = name.rpartition(".")
         siblings = [other.rpartition(".")[2] for other in stated if other.rpartition(".")[0] == parent]
-        if not _reaches(name, consumed | used):
-            found.append(
-                f"--params {name}={value}: no node of pipeline '{pipeline}' uses parameter '{name}'."
-                + did_you_mean(name, reachable)
-            )
-        elif name not in reachable and (near := get_close_matches(key, siblings, n=1, cutoff=_TYPO)):
-            found.append(
-                f"--params {name}={value}: the parameters have no '{name}'. Did you mean '{parent}{dot}{near[0]}'?"
-            )
+        typo = get_close_matches(key, siblings, n=1, cutoff=_TYPO) if name not in reachable else []
+        if typo or not _reaches(name, consumed | used):
+            meant = f" Did you mean '{parent}{dot}{typo[0]}'?" if typo else did_you_mean(name, reachable)
+            found.append(f"--params {name}={value}: no node of pipeline '{pipeline}' uses parameter '{name}'.{meant}")
     if found:
         cure = "A parameter that only hooks read is named in run_config.hook_params. --allow-unused takes any."
         raise UserError("\n".join([*found, cure]))

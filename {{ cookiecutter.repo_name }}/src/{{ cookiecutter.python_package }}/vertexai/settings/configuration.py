@@ -119,16 +119,21 @@ class Configuration:
         return self._all(_VARIABLE)
 
     @property
-    def left_behind(self) -> list[Path]:
-        """The files that are read on this machine only: those of ``conf/local``, which no image contains.
+    def local_files(self) -> list[Path]:
+        """The files of ``conf/local`` in which something stands. No image contains that folder.
 
-        Credentials are not listed, because they are there to stay.
+        Credentials are not listed, because they are there to stay on a machine.
         """
         local = self._conf / self._default
-        if self._env not in (None, self._default) or local in (self._conf, self._base):
+        if local in (self._conf, self._base):
             return []
         found = [path for path in sorted(local.rglob("*")) if path.suffix in _SUFFIXES]
-        return [path for path in found if not path.name.startswith("credentials")]
+        return [path for path in found if not path.name.startswith("credentials") and path.stat().st_size]
+
+    @property
+    def reads_local(self) -> bool:
+        """Whether ``conf/local`` is read in this environment, as Kedro does it by default."""
+        return self._env in (None, self._default)
 
     def _forget_resolvers(self) -> None:
         """OmegaConf has one list of resolvers for the process, and Kedro does not replace one that is there."""
