@@ -185,7 +185,7 @@ def test_commands_for_the_cloud_say_that_they_leave_conf_local_out(kedro):
             assert "conf/local/parameters.yml: read on this machine, but not in the image" in printed
             _code, printed = kedro("vertexai", "-e", "production", *command, COLUMNS="1000")
             assert "conf/local/parameters.yml: not read with -e production" in printed
-            assert "credentials" not in printed
+            assert "conf/local/credentials.yml" not in printed
     finally:
         (project / "conf/local/parameters.yml").unlink()
         (project / "conf/local/credentials.yml").unlink()
