@@ -129,6 +129,17 @@ def test_a_step_is_told_which_files_it_reads_that_no_step_makes():
     assert told(spec, "join").reads == ()
 
 
+def test_an_address_that_is_resolved_when_the_job_starts_is_not_in_the_spec():
+    run_config = RunConfig(image="x", root="gs://bucket/root")
+    kept = Entry("pandas.CSVDataset", "gs://bucket/2026-01-01.csv", artifact_type="system.Dataset")
+    pipeline = Pipeline([Node(same, None, ["kept", "other"], name="cut")])
+    plan = make_plan("p", pipeline, run_config, {"kept": kept, "other": kept}.get)
+    spec = compile_plan(plan, run_config, "demo", resolve={"catalog": {"kept": {"filepath": True}}})
+    lineage = told(spec, "cut").lineage
+    assert (lineage["kept"]["uri"], lineage["other"]["uri"]) == (None, "gs://bucket/2026-01-01.csv")
+    assert told(spec, START_TASK).resolve == {"catalog": {"kept": {"filepath": True}}}
+
+
 def test_no_step_is_cached_unless_the_settings_say_so():
     spec = compiled(*NODES)
     inner = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]

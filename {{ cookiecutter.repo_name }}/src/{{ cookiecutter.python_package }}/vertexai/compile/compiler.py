@@ -126,6 +126,7 @@ def compile_plan(
 
     # The steps take it only where there is such a thing. A step without it is found in the cache more often.
     resolved = {contract.RESOLVED: "Dict"} if resolve else {}
+    at_start = (resolve or {}).get("catalog", {})
     start = component(
         contract.START_TASK,
         {contract.PARAMS: "Dict"},
@@ -161,7 +162,7 @@ def compile_plan(
                     files=_keys({**taken, **given}, "files"),
                     raw={raw.place: raw.key for raw in fetched},
                     models=_keys({**taken, **given}, "model"),
-                    lineage={name: _lineage(artifact) for name, artifact in given.items()},
+                    lineage={name: _lineage(artifact, name in at_start) for name, artifact in given.items()},
                     timeout=step.resources.timeout or 0,
                     fingerprint=step.fingerprint,
                     reads=[*plan.reads.get(step.name, ()), *filter(None, [common.conf_source])],
@@ -192,10 +193,11 @@ def _keys(artifacts: Mapping[str, Artifact], travels: str) -> dict[str, str]:
     return {name: artifact.key for name, artifact in artifacts.items() if artifact.travels == travels}
 
 
-def _lineage(artifact: Artifact) -> dict[str, Any]:
+def _lineage(artifact: Artifact, moves: bool) -> dict[str, Any]:
     return {
         "key": artifact.key,
-        "uri": artifact.uri,
+        # What the clock decides is not known before the job runs.
+        "uri": None if moves else artifact.uri,
         "metadata": dict(artifact.metadata),
         "numbers": artifact.is_metrics,
     }

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         alias(args.host_aliases)
     given = executor_input.get("inputs", {}).get("parameterValues", {})
     params = contract.decode(given.get(contract.PARAMS, {}))
-    project = bootstrap_project(Path.cwd())
+    bootstrap_project(Path.cwd())
     # Where a hook learns that it runs in a step, and which environment it is in, on this machine as in a container.
     os.environ |= {contract.STEP_VARIABLE: args.task, contract.JOB_VARIABLE: platform.job_name, "KEDRO_ENV": args.env}
     if not args.env:
@@ -51,12 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     StepSession.version = job_version(platform.job_created, platform.job_id)
     with (
         deadline(args.timeout),
-        StepSession.create(
-            project.project_path,
-            env=args.env or None,
-            runtime_params=contract.literal(params),
-            conf_source=args.conf_source or None,
-        ) as session,
+        _session(args, params) as session,
     ):
         # Here kedro-mlflow configures MLflow: tracking URI, header provider, experiment.
         context = session.load_context()
@@ -75,6 +70,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             output = {"artifacts": _run_nodes(args, job, session, executor_input, catalog, tracked, timing)}
     _write(executor_input["outputs"]["outputFile"], output)
     timing.tell()
+
+
+def _session(args: StepArguments, params: dict[str, Any]) -> StepSession:
+    return StepSession.create(
+        Path.cwd(),
+        env=args.env or None,
+        runtime_params=contract.literal(params),
+        conf_source=args.conf_source or None,
+    )
 
 
 def _start(args: StepArguments, job: JobIdentity) -> str:
@@ -145,12 +149,7 @@ def _finish(
         if args.on_exit:
             params = {**params, contract.EXIT_PARAMETER: tracking.how_it_ended(job, status, tracked)}
             with (
-                StepSession.create(
-                    Path.cwd(),
-                    env=args.env or None,
-                    runtime_params=contract.literal(params),
-                    conf_source=args.conf_source or None,
-                ) as session,
+                _session(args, params) as session,
                 tracking.active(job) if tracked else nullcontext(),
             ):
                 session.run(pipeline_names=[args.on_exit], runner=StepRunner())
