@@ -1,6 +1,8 @@
 """What tests of generated projects share: baking one, and the small cloud that it is launched in."""
 
+import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -28,6 +30,15 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert run("git", *command, cwd=clone).returncode == 0
     commit(clone)
     return clone
+
+
+@pytest.fixture(autouse=True)
+def no_provider_is_left() -> Iterator[None]:
+    """A header provider that a test makes in this process would speak for, and guard, the requests of the next tests."""
+    yield
+    if module := sys.modules.get("starter.auth.mlflow_request_header_provider"):
+        module.RequestHeaderProviderWithKedroContext._newest = None
+        os.environ.pop("MLFLOW_TRACKING_AUTH", None)
 
 
 @pytest.fixture(scope="session")

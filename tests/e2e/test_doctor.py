@@ -74,9 +74,8 @@ def test_each_thing_that_google_would_refuse_later_is_found_now(bake, launchable
     # Launching needs no right to get the account's access tokens.
     (bucket,) = (check for check in json.loads(done.stdout) if check["name"] == "bucket")
     assert bucket["doubtful"]
-    assert (
-        f"Grant this identity roles/iam.serviceAccountTokenCreator on {ACCOUNT}. doctor --on-vertex" in bucket["said"]
-    )
+    assert f"This identity gets no access tokens of {ACCOUNT}" in bucket["said"]
+    assert bucket["said"].endswith("doctor --on-vertex asks as that account.")
     assert (
         found["image pushed"]
         == f"{image} is not in the registry yet. Push it: kedro docker build --image {image} && docker push {image}"

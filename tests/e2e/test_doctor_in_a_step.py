@@ -89,8 +89,8 @@ def another_commit(google, storage, vertex):
     ("state", "expected"),
     [
         (no_id_token, {
-            "ID token": f"Grant this identity roles/iam.serviceAccountTokenCreator on {ACCOUNT}.",
-            "MLflow": f"Grant this identity roles/iam.serviceAccountTokenCreator on {ACCOUNT}.",
+            "ID token": f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}.",
+            "MLflow": f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}.",
         }),
         (mlflow_refuses, {"MLflow": "Identity-Aware Proxy refuses the token: client_id must be that of the IAP resource"}),
         (no_delete, {"bucket": f"Grant {AMBIENT} roles/storage.objectUser on the bucket: it lacks storage.objects.delete."}),

@@ -172,6 +172,7 @@ PARTS = """
 )
 def test_a_part_of_a_pipeline(with_pipeline, arguments, nodes):
     project = with_pipeline(source(PARTS, ""))
+    (project / "conf/base/parameters.yml").write_text("a: 1\n")
     (project / "conf/base/catalog.yml").write_text("kept: {type: pickle.PickleDataset, filepath: data/kept.pkl}\n")
     done = vertexai(project, "plan", "--format", "json", *arguments)
     assert done.returncode == 0, done.stderr

@@ -73,15 +73,14 @@ def _bucket(root: str, account: str | None) -> str:
     """Check that the steps' service account may read and write the pipeline root, if this identity may ask as it."""
     bucket = root.removeprefix("gs://").partition("/")[0]
     url = f"https://storage.googleapis.com/storage/v1/b/{bucket}/iam/testPermissions"
-    try:
-        if not account:
-            raise UserError("Without run_config.service_account they run as the project's default account.")
-        whoami(account)
-    except UserError as error:
+    why_not = "" if account else "Without run_config.service_account they run as the project's default account."
+    if account and not check("impersonates", lambda: whoami(account)).ok:
+        why_not = f"This identity gets no access tokens of {account}, which launching does not need."
+    if why_not:
         raise Doubt(
-            f"Whether the steps may read and write gs://{bucket} was not asked, as only their account can. {error} "
+            f"Whether the steps may read and write gs://{bucket} was not asked, as only their account can. {why_not} "
             "doctor --on-vertex asks as that account."
-        ) from None
+        )
     cure = f"Grant {account} roles/storage.objectUser on gs://{bucket}: it lacks "
     refusals = {
         403: f"{cure}{', '.join(_STORAGE)}.",

@@ -27,6 +27,10 @@ from .failures import failure_tags
 # The job's end, as KFP's PipelineTaskFinalStatus names it → MLflow's run status.
 _RUN_STATUS = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
 _AT_ONCE = 1000
+# What kedro-mlflow writes at the start of each step.
+_TAGS_OF_KEDRO_MLFLOW = (
+    "kedro_command", "kedro_version", "node_names", "pipeline_names", "project_path", "run_id", "runner",
+)  # fmt: skip
 
 
 @contextmanager
@@ -77,6 +81,8 @@ def start(job: JobIdentity, image: str, resumed: JobIdentity | None = None, para
             tags[contract.IMAGE_TAG] = image
         if commit := os.environ.get(contract.REVISION_VARIABLE):
             tags[MLFLOW_GIT_COMMIT] = commit
+        # Steps that start at the same moment would each insert such a tag first, and the database would refuse one.
+        tags |= dict.fromkeys((*_TAGS_OF_KEDRO_MLFLOW, contract.LATEST_NODE_TAG), "")
         earlier = _find(resumed) if resumed else None
         if earlier:
             tags |= {
