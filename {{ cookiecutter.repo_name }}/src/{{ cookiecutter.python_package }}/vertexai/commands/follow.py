@@ -31,9 +31,9 @@ def follow(environment: Environment, vertex: Vertex, job_id: str) -> PipelineJob
     settle(environment, job)
     if job.mlflow_run:
         say(f"MLflow: {job.mlflow_run}")
-    say(f"{job.name}: {job.state}", colour="green" if job.succeeded else "red")
     if not job.succeeded:
         say(f"To go on from there: {environment.kedro} resume {job.name}")
+    say(f"{job.name}: {job.state}", colour="green" if job.succeeded else "red")
     return job
 
 

@@ -85,9 +85,7 @@ def command(
         )
     if profile:
         console().print(tables.profile_as_table(done))
-    _tell(done, folder / done.name, time.monotonic() - started)
-    if not done.succeeded:
-        say(f"To go on from there: {chosen.environment.kedro} run-local --resume {done.name}")
+    _tell(chosen.environment, done, folder / done.name, time.monotonic() - started)
     click.get_current_context().exit(_EXIT_CODES[done.state])
 
 
@@ -126,7 +124,7 @@ def containers_of(chosen: options.Chosen, spec: Spec) -> Containers:
     return Containers(project.path, {"MLFLOW_TRACKING_URI": store})
 
 
-def _tell(job: PipelineJob, folder: Path, seconds: float) -> None:
+def _tell(environment: options.Environment, job: PipelineJob, folder: Path, seconds: float) -> None:
     """Print how a job has ended, and where to look."""
     for task in job.failed_tasks:
         log = Path(task.log)
@@ -138,6 +136,8 @@ def _tell(job: PipelineJob, folder: Path, seconds: float) -> None:
         say(f"MLflow: {job.mlflow_run}")
     say(f"Logs and artifacts: {_shown(folder)}")
     say(f"Took {seconds:.1f} s")
+    if not job.succeeded:
+        say(f"To go on from there: {environment.kedro} run-local --resume {job.name}")
     say(f"{job.name}: {job.state}", colour="green" if job.succeeded else "red")
 
 
