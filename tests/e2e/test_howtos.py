@@ -79,7 +79,8 @@ def test_data_between_steps(follow):
     (receipt,) = json.loads(output.read_text())["artifacts"]["data_receipt"]["artifacts"]
     file = followed.project / "data/receipt.json"
     about = {"path": "data/receipt.json", "class": "json.JSONDataset", "bytes": file.stat().st_size, "files": 1}
-    assert receipt["metadata"] == {**about, "currency": "EUR", "total": 3.1}
+    made_by = {"job": output.parents[1].name, "step": "pay"}
+    assert receipt["metadata"] == {**about, **made_by, "currency": "EUR", "total": 3.1}
 
 
 def test_group_nodes(follow):
