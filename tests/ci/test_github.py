@@ -42,7 +42,9 @@ def pipeline(docker, pipeline_environment, git_host) -> Iterator[Callable[..., l
             variables = {**pipeline_environment, **endpoint}
             given = [item for name, value in variables.items() for item in ("--env", f"{name}={value}")]
             runner = ["-P", "ubuntu-latest=-self-hosted", "--action-offline-mode"]
-            return [str(BIN / "act"), event, *runner, *replaced, *given, *options]
+            # The audit is a workflow of its own that asks a database on the network, and is tried elsewhere.
+            only = ["--workflows", ".github/workflows/ci.yml"]
+            return [str(BIN / "act"), event, *only, *runner, *replaced, *given, *options]
 
         yield pipeline
 
