@@ -65,8 +65,11 @@ def test_a_manual_run_of_a_failing_node_is_red_and_the_node_is_in_the_summary(
     (launchable_project / "conf/cloud").rename(launchable_project / "conf/staging")
     head = commit(launchable_project)
     # Staging is let in by a provider of its own.
-    git_host.claims = git_host.claims | {"environment": "staging"}
-    federation.providers[provider]["attributeCondition"] = replace(bootstrapped, environment="staging").condition
+    staging = replace(bootstrapped, environment="staging")
+    git_host.claims = git_host.claims | {"environment": "staging", "sub": staging.subject}
+    federation.providers[provider]["attributeCondition"] = staging.condition
+    for account, members in federation.users.items():
+        federation.users[account] = {member.replace(bootstrapped.subject, staging.subject) for member in members}
     chosen = {"environment": "staging", "pipeline": "penguins", "params": "forest.n_estimators=-1"}
     inputs = [item for name, value in chosen.items() for item in ("--input", f"{name}={value}")]
     done = run(*pipeline(launchable_project, "workflow_dispatch", *inputs), cwd=launchable_project, timeout=600)
