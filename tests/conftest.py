@@ -1,5 +1,6 @@
 """What tests of generated projects share: baking one, and the small cloud that it is launched in."""
 
+import importlib
 import os
 import shutil
 import sys
@@ -13,6 +14,7 @@ from fakes.google_apis import Cloud
 from fakes.google_identity import Google, google_identity
 from fakes.iap import Iap, identity_aware_proxy
 from fakes.vertex import Vertex, vertex_ai
+from google.auth.compute_engine import _metadata
 from mlflow_server import mlflow_server
 from running import BIN, ROOT, commit, copy_working_tree, environment, run
 from small_cloud import ACCOUNT, CLIENT_ID, REGISTRY, configure, name_experiment
@@ -90,6 +92,20 @@ def google(tmp_path: Path) -> Iterator[Google]:
     with google_identity(tmp_path) as google:
         google.environment["CLOUDSDK_CONFIG"] = str(tmp_path / "gcloud")
         yield google
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Google]:
+    """Google's endpoints, which google-auth in this process talks to."""
+    folder = tmp_path_factory.mktemp("google")
+    with google_identity(folder) as google, pytest.MonkeyPatch.context() as patch:
+        for name, value in {**google.environment, "CLOUDSDK_CONFIG": str(folder / "gcloud")}.items():
+            patch.setenv(name, value)
+        patch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+        # google-auth reads the address of the metadata server when it is imported.
+        importlib.reload(_metadata)
+        yield google
+    importlib.reload(_metadata)
 
 
 @pytest.fixture

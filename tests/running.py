@@ -42,3 +42,12 @@ def copy_working_tree(folder: Path) -> None:
         if name and (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
+
+
+def generators(repository: Path) -> dict[str, list[str | Path]]:
+    """The three ways to generate a project: the folder that each makes → its command."""
+    return {
+        "my-project": [BIN / "kedro", "new", f"--starter={repository}", "--name", "My Project", "--telemetry", "no"],
+        "new-kedro-project": [BIN / "cookiecutter", repository, "--no-input"],
+        "cruft/new-kedro-project": [BIN / "cruft", "create", repository, "--no-input", "--output-dir", "cruft"],
+    }

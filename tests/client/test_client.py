@@ -1,16 +1,14 @@
 """The client with Google's real libraries, against a stand-in that reads requests as Vertex AI does."""
 
-import importlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.google_identity import Google, google_identity
+from fakes.google_identity import Google
 from fakes.vertex import Refusal, vertex_ai
 from fakes.vertex import Vertex as Service
-from google.auth.compute_engine import _metadata
 from google.protobuf import json_format
 from kfp import dsl
 from running import environment
@@ -52,19 +50,6 @@ def spec(broken: bool = False) -> dict[str, Any]:
                 fail().after(said)
 
     return json_format.MessageToDict(pipeline.pipeline_spec)
-
-
-@pytest.fixture(scope="module")
-def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Google]:
-    folder = tmp_path_factory.mktemp("google")
-    with google_identity(folder) as google, pytest.MonkeyPatch.context() as patch:
-        for name, value in {**google.environment, "CLOUDSDK_CONFIG": str(folder / "gcloud")}.items():
-            patch.setenv(name, value)
-        patch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
-        # google-auth reads the address of the metadata server when it is imported.
-        importlib.reload(_metadata)
-        yield google
-    importlib.reload(_metadata)
 
 
 @pytest.fixture

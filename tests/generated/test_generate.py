@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from running import BIN, ROOT, run
+from running import BIN, ROOT, generators, run
 
 pytestmark = pytest.mark.slow
 
@@ -38,11 +38,7 @@ def pass_their_own_tests(project: Path) -> None:
 
 
 def test_three_ways_lead_to_equal_projects_that_pass_their_own_tests(repository, tmp_path):
-    ways = {
-        "my-project": [BIN / "kedro", "new", f"--starter={repository}", "--name", "My Project", "--telemetry", "no"],
-        "new-kedro-project": [BIN / "cookiecutter", repository, "--no-input"],
-        "cruft/new-kedro-project": [BIN / "cruft", "create", repository, "--no-input", "--output-dir", "cruft"],
-    }
+    ways = generators(repository)
     (tmp_path / "cruft").mkdir()
     for folder, way in ways.items():
         done = run(*way, cwd=tmp_path)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import BIN, run
+from running import BIN, generators, run
 
 pytestmark = pytest.mark.slow
 
@@ -51,11 +51,7 @@ def test_a_checkout_in_which_tests_have_run_gives_the_same_project(repository, c
 
 def test_every_generator_records_the_address_and_the_commit(repository, tmp_path):
     head = run("git", "rev-parse", "HEAD", cwd=repository).stdout.strip()
-    ways = {
-        "my-project": [BIN / "kedro", "new", f"--starter={repository}", "--name", "My Project", "--telemetry", "no"],
-        "new-kedro-project": [BIN / "cookiecutter", repository, "--no-input"],
-        "cruft/new-kedro-project": [BIN / "cruft", "create", repository, "--no-input", "--output-dir", "cruft"],
-    }
+    ways = generators(repository)
     (tmp_path / "cruft").mkdir()
     for folder, way in ways.items():
         assert run(*way, cwd=tmp_path).returncode == 0

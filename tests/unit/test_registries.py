@@ -1,15 +1,11 @@
 """Which registries are sent Google's tokens."""
 
-import importlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
-from fakes.google_identity import Google, google_identity
-from google.auth.compute_engine import _metadata
 from starter.vertexai.checks.online import _image_pushed
 from starter.vertexai.cli import vertexai
 from starter.vertexai.image import is_googles
@@ -19,19 +15,6 @@ OTHERS = [
     "europe-docker.pkg.dev@evil.com", "user:gcr.io@evil.com", "evil.com#.gcr.io", "evil.com?gcr.io", "gcr.io:8443", "a.b.gcr.io",
     "x_gcr.io", "GCR.IO.", "127.0.0.1.evil.com", "localhost.evil.com", "127.0.0.1@evil.com",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Google]:
-    folder = tmp_path_factory.mktemp("google")
-    with google_identity(folder) as google, pytest.MonkeyPatch.context() as patch:
-        for name, value in {**google.environment, "CLOUDSDK_CONFIG": str(folder / "gcloud")}.items():
-            patch.setenv(name, value)
-        patch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
-        # google-auth reads the address of the metadata server when it is imported.
-        importlib.reload(_metadata)
-        yield google
-    importlib.reload(_metadata)
 
 
 @pytest.fixture
