@@ -1,5 +1,7 @@
 """Following a job on the terminal and telling how it ended, for the commands that do."""
 
+from collections import deque
+
 from ...errors import UserError
 from .. import tracking
 from ..cloud.client import Vertex
@@ -56,10 +58,12 @@ def show_failures(job: PipelineJob) -> None:
 
 def _show_last_lines(environment: Environment, job: PipelineJob) -> None:
     """Print the end of the log of each step that has failed, if this identity may read it."""
+    if not job.failed_tasks:
+        return
     try:
         project_id = environment.project().target.project_id
         for task in job.failed_tasks:
-            lines = list(read_logs(project_id, job, task.name))[-_LAST_LINES:]
+            lines = deque(read_logs(project_id, job, task.name), _LAST_LINES)
             say("\n".join([f"\nThe last lines of {task.name}:", *(f"  {line.text}" for line in lines)]))
     except UserError as error:
         say(f"The logs are not shown. {error}", colour="yellow", err=True)

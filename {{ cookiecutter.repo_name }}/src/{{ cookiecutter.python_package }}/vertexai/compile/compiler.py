@@ -146,7 +146,7 @@ def compile_plan(
             tasks: dict[str, dsl.PipelineTask] = {}
             # Key of an artifact → KFP's channel of it.
             made: dict[str, Any] = {raw.key: import_raw(raw) for raw in plan.raw if raw.uploaded}
-            made |= {key: import_reused(reused) for key, reused in plan.reused.items()}
+            made |= {reused.key: import_reused(reused) for reused in plan.reused}
             for step in plan.steps:
                 taken = {name: plan.artifacts[name] for name in plan.taken[step.name]}
                 given = {name: plan.artifacts[name] for name in step.outputs if name in plan.artifacts}
@@ -246,7 +246,7 @@ def _ask_for(task: dsl.PipelineTask, resources: Resources) -> None:
 def _in_run_order(spec: dict[str, Any], plan: Plan) -> dict[str, Any]:
     """Protobuf maps have no order. People who read the file, and files that must not differ, need one."""
     spec = json.loads(json.dumps(spec, sort_keys=True))
-    importers = sorted(contract.importer_name(key) for key in [*(raw.key for raw in plan.raw), *plan.reused])
+    importers = sorted(map(contract.importer_name, [*(raw.key for raw in plan.raw), *(one.key for one in plan.reused)]))
     names = [contract.START_TASK, *importers, *(step.name for step in plan.steps)]
     order = {name: number for number, name in enumerate(names)}
 

@@ -54,7 +54,7 @@ class Plan:
         warnings: what may not be what the user wants, in whole sentences.
         selection: which part of the pipeline it is, by the arguments of Kedro's ``Pipeline.filter``.
         resumed: the job that is resumed, see ``StepArguments``; the steps that do not run again are not in ``steps``.
-        reused: key of an artifact → the artifact of that job that is taken for it.
+        reused: the artifacts of that job that are taken.
         must_exist: path or URI of what is taken of steps that do not run again → the node that makes it.
     """
 
@@ -68,7 +68,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     selection: Mapping[str, Any] = field(default_factory=dict)
     resumed: Mapping[str, Any] = field(default_factory=dict)
-    reused: Mapping[str, Reused] = field(default_factory=dict)
+    reused: tuple[Reused, ...] = ()
     must_exist: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -73,7 +73,7 @@ def refuse_missing_parameters(
     found = []
     for parameter in sorted(taken - stated - {""}):
         # A node that takes the dictionary may make it an object by its type, which may have more fields.
-        around = set(accumulate(parameter.split("."), "{}.{}".format)) - {parameter}
+        around = {*_with_those_around(parameter)} - {parameter}
         if not hooks and not around & taken:
             node = min(node.name for node in pipeline.nodes if f"params:{parameter}" in node.inputs)
             found.append(
@@ -92,7 +92,12 @@ def parameters_in(inputs: Iterable[str]) -> set[str]:
 
 def names_in(parameters: Mapping[str, Any]) -> set[str]:
     """The names that nodes may take parameters by: ``{"a": {"b": 1}}`` → ``a`` and ``a.b``"""
-    return {name for leaf, _ in leaves(parameters) for name in accumulate(leaf.split("."), "{}.{}".format)}
+    return {name for leaf, _ in leaves(parameters) for name in _with_those_around(leaf)}
+
+
+def _with_those_around(name: str) -> Iterable[str]:
+    """``a.b.c`` → ``a``, ``a.b``, ``a.b.c``"""
+    return accumulate(name.split("."), "{}.{}".format)
 
 
 def refuse_confirms(nodes: Mapping[str, Sequence[Node]], lookup: Lookup, remote: bool) -> None:

@@ -58,7 +58,7 @@ def resume(plan: Plan, job: PipelineJob, again: Sequence[str], lookup: Lookup) -
         plan,
         steps=tuple(running.values()),
         raw=tuple(raw for raw in plan.raw if running.keys() & set(raw.steps)),
-        reused={reused.key: reused for reused in found.reused.values()},
+        reused=tuple(found.reused.values()),
         must_exist=found.must_exist,
         resumed={
             "job": job.name,

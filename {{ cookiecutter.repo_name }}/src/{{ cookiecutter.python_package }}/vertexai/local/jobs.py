@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError, did_you_mean
+from ..compile.spec import Spec
 from ..contract.job import PipelineJob, State, TaskRun
 
-_FILE = "job.json"
+_FILE, _SPEC = "job.json", "pipeline.json"
 
 
 def state_of(runs: Iterable[TaskRun]) -> str:
@@ -38,13 +39,15 @@ def final_status(name: str, job: str, runs: Sequence[TaskRun], shown: Mapping[st
     return {"state": state, "pipelineJobResourceName": job, "pipelineTaskName": name, "error": error}
 
 
-def write_job(job: PipelineJob, folder: Path) -> None:
-    """Write down a job, whole or not at all."""
+def write_spec_of_job(spec: Spec, folder: Path) -> None:
+    """Write down what a job runs, once, because a spec may be large."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"state": job.state, "tasks": {name: asdict(run) for name, run in job.tasks.items()}, "spec": job.spec}
-    partial = folder / f".{_FILE}.{os.getpid()}"
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    partial.replace(folder / _FILE)
+    _write(spec, folder / _SPEC)
+
+
+def write_job(job: PipelineJob, folder: Path) -> None:
+    """Write down how far a job has come."""
+    _write({"state": job.state, "tasks": {name: asdict(run) for name, run in job.tasks.items()}}, folder / _FILE)
 
 
 def read_job(folder: Path) -> PipelineJob:
@@ -54,10 +57,17 @@ def read_job(folder: Path) -> PipelineJob:
         UserError: when there is no such job.
     """
     try:
-        content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        content, spec = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (_FILE, _SPEC))
     except (OSError, ValueError):
         known = [path.parent.name for path in folder.parent.glob(f"*/{_FILE}")]
         raise UserError(f"There is no job {folder.name} on this machine.{did_you_mean(folder.name, known)}") from None
     state = State.FAILED if content["state"] == State.RUNNING else content["state"]
     tasks = {name: TaskRun(**run) for name, run in content["tasks"].items()}
-    return PipelineJob(folder.name, folder.as_uri(), state, tasks, spec=content["spec"])
+    return PipelineJob(folder.name, folder.as_uri(), state, tasks, spec=spec)
+
+
+def _write(content: Mapping[str, Any], file: Path) -> None:
+    """Write JSON, whole or not at all."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    partial.write_text(json.dumps(content), encoding="utf-8")
+    partial.replace(file)

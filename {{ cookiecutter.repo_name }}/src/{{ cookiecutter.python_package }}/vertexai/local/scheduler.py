@@ -19,7 +19,7 @@ from ..compile.spec import Source, Spec, Task, pipeline_parameters, tasks
 from ..contract.job import ENDED, PipelineJob, State, TaskRun, new_job_name
 from .cache import Cache
 from .containers import Containers
-from .jobs import final_status, state_of, write_job
+from .jobs import final_status, state_of, write_job, write_spec_of_job
 from .kfp_protocol import command_line, executor_input, executor_output, imported, refuse_paths
 from .preloaded import Preloaded
 from .processes import Process, environment, interrupts, meaning, signal_group, start
@@ -109,6 +109,7 @@ class _Scheduler:
 
     def run(self, max_workers: int) -> PipelineJob:
         running: set[Future[None]] = set()
+        write_spec_of_job(self.spec, self.folder)
         if self.preloaded and self.preloaded.why_not:
             self.preloaded = None
         with interrupts(self._cancel), ThreadPoolExecutor(max_workers, thread_name_prefix="task") as pool:
@@ -259,4 +260,4 @@ class _Scheduler:
                 write_job(self._job(State.RUNNING), self.folder)
 
     def _job(self, state: str) -> PipelineJob:
-        return PipelineJob(self.folder.name, self.folder.as_uri(), state, self._runs, spec=self.spec)
+        return PipelineJob(self.folder.name, self.folder.as_uri(), state, self._runs)

@@ -109,6 +109,7 @@ def job_as_dict(job: PipelineJob, run: MlflowRun | None = None) -> dict[str, Any
     found: dict[str, Any] = {
         name: value.isoformat() if isinstance(value, datetime) else value for name, value in vars(job).items()
     }
+    del found["spec"]  # it is long, and `compile` writes it to a file
     found["tasks"] = [asdict(task) for task in job.tasks.values()]
     found["mlflow_status"] = run.status if run else None
     found["mlflow_run"] = run.url if run else job.mlflow_run or None

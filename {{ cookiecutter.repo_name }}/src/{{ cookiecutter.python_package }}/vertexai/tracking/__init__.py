@@ -26,6 +26,7 @@ from .failures import failure_tags
 
 # The job's end, as KFP's PipelineTaskFinalStatus names it → MLflow's run status.
 _RUN_STATUS = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
+# How many metrics one request may log.
 _AT_ONCE = 1000
 # What kedro-mlflow writes at the start of each step.
 _TAGS_OF_KEDRO_MLFLOW = (
@@ -84,11 +85,8 @@ def start(job: JobIdentity, image: str, resumed: JobIdentity | None = None, para
         # Steps that start at the same moment would each insert such a tag first, and the database would refuse one.
         tags |= dict.fromkeys((*_TAGS_OF_KEDRO_MLFLOW, contract.LATEST_NODE_TAG), "")
         earlier = _find(resumed) if resumed else None
-        if earlier:
-            tags |= {
-                contract.RESUMED_TAG: resumed.name if resumed else "",
-                contract.RESUMED_RUN_TAG: earlier.info.run_id,
-            }
+        if resumed and earlier:
+            tags |= {contract.RESUMED_TAG: resumed.name, contract.RESUMED_RUN_TAG: earlier.info.run_id}
         run = mlflow.start_run(run_name=job.name, tags=tags)
         if earlier:
             _copy(earlier, run, tuple(params))
