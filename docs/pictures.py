@@ -21,7 +21,7 @@ from fakes.control_plane import control_plane  # noqa: E402
 from fakes.google_apis import Cloud  # noqa: E402
 from fakes.google_identity import Google, google_identity  # noqa: E402
 from fakes.iap import identity_aware_proxy  # noqa: E402
-from fakes.storage import cloud_storage  # noqa: E402
+from fakes.storage import Storage, cloud_storage  # noqa: E402
 from fakes.vertex import Vertex, vertex_ai  # noqa: E402
 from mlflow_server import mlflow_server  # noqa: E402
 from small_cloud import ACCOUNT, CLIENT_ID, REGISTRY, configure  # noqa: E402
@@ -112,7 +112,8 @@ def launch() -> None:
         (SHOWN / "conf/cloud/globals.yml").write_text("".join(f"{key}: {fact}\n" for key, fact in facts.items()))
         configure(SHOWN, SCHEDULES, api_endpoint=vertex.url)
         show(commands, "doctor", "-e cloud doctor")
-        look_around(stack, google, vertex)
+        storage = stack.enter_context(cloud_storage())
+        look_around(storage, google, vertex)
         show("README.md", "launch", "-e cloud run-once --job-id demo-1 --wait-for-completion")
         show(commands, "list-pipelines", "-e cloud list-pipelines")
         show(commands, "status", "-e cloud status demo-1")
@@ -126,18 +127,33 @@ def launch() -> None:
         show(scheduling, "changed", "-e cloud schedule --dry-run")
         bad = "-e cloud run-once --job-id demo-2 --wait-for-completion --params forest.n_estimators=-1"
         show("docs/how-to/find-a-failure.md", "failed", bad, exit_code=1)
+        try_an_edit(storage, vertex)
 
 
-def look_around(stack: ExitStack, google: Google, vertex: Vertex) -> None:
+def try_an_edit(storage: Storage, vertex: Vertex) -> None:
+    """Change a line, and launch that in the image that was there before."""
+    vertex.cwd = Path(shutil.copytree(SHOWN, SHOWN / "image/demo", ignore=shutil.ignore_patterns("jobs", "image")))
+    nodes = next(SHOWN.glob("src/*/pipelines/penguins/nodes.py"))
+    nodes.write_text(nodes.read_text() + "\n# An edit.\n")
+    vertex.own_disks, vertex.environment = True, {**vertex.environment, **on_vertex(storage)}
+    ENVIRONMENT.update(storage.environment)
+    edit = "-e cloud run-once --code upload --job-id demo-3 --wait-for-completion"
+    show("docs/how-to/try-an-edit.md", "uploaded", edit)
+
+
+def on_vertex(storage: Storage) -> dict[str, str]:
+    """How tasks on the stand-in find the bucket."""
+    return {name: value for name, value in storage.environment.items() if name != "NO_GCE_CHECK"}
+
+
+def look_around(storage: Storage, google: Google, vertex: Vertex) -> None:
     """Run doctor's task on the stand-in in six states, with a bucket and with disks that tasks do not share."""
     who = ["-c", "user.name=Demo", "-c", "user.email=demo@example.com"]
     for command in (["add", "-A"], [*who, "commit", "-q", "-m", "All"]):
         subprocess.run(["git", *command], cwd=SHOWN, check=True)
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=SHOWN, capture_output=True, text=True, check=True).stdout
-    storage = stack.enter_context(cloud_storage())
     before, vertex.own_disks = vertex.environment, True
-    bucket = {name: value for name, value in storage.environment.items() if name != "NO_GCE_CHECK"}
-    vertex.environment = well = {**before, **bucket, "IMAGE_REVISION": head.strip()}
+    vertex.environment = well = {**before, **on_vertex(storage), "IMAGE_REVISION": head.strip()}
     page, command = "docs/how-to/first-launch.md", "-e cloud doctor --on-vertex"
     show(page, "inside-well", command)
     google.granted = False

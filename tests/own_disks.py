@@ -21,7 +21,7 @@ from starter.vertexai.local.preloaded import Preloaded
 from starter.vertexai.local.processes import signal_group, start
 
 # What `.dockerignore` lets into the image, but for single data files.
-_IN_EVERY_IMAGE = ("pyproject.toml", "src", "conf")
+_IN_EVERY_IMAGE = ("pyproject.toml", "requirements.lock", "src", "conf")
 _LEFT_OUT = shutil.ignore_patterns("local", "__pycache__", "*.egg-info")
 
 

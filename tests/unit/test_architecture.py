@@ -42,8 +42,10 @@ DOORS = {
     "click": {"cli", "vertexai.cli", "vertexai.commands", "vertexai.show"},
     "cloudpickle": {"vertexai.step"},
     "cronsim": {"vertexai.cloud"},
-    # The step carries files between disks and artifacts; `upload-data`, in cloud, copies files to the bucket.
-    "fsspec": {"vertexai.cloud", "vertexai.step"},
+    "docker": {"vertexai.image"},
+    # The step carries files between disks and artifacts; `upload-data`, in cloud, copies files to the bucket; uploaded code
+    # is fetched before there is a step.
+    "fsspec": {"vertexai.cloud", "vertexai.contract", "vertexai.step"},
     "google.api_core": {"vertexai.cloud"},
     "google.auth": {"auth"},
     "google.cloud": {"vertexai.cloud"},

@@ -9,7 +9,8 @@ from starter.errors import UserError
 from starter.vertexai.compile.compiler import compile_plan
 from starter.vertexai.compile.plan import make_plan
 from starter.vertexai.compile.spec import read_spec, tasks, write_spec
-from starter.vertexai.contract import FINISH_TASK, RUNNING_NODE_TAG, START_TASK, StepArguments, parse_step_arguments
+from starter.vertexai.contract import FINISH_TASK, RUNNING_NODE_TAG, START_TASK
+from starter.vertexai.contract.arguments import StepArguments, parse_step_arguments
 from starter.vertexai.contract.catalog import Entry
 from starter.vertexai.settings.models import RunConfig
 

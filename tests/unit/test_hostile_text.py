@@ -17,7 +17,7 @@ from starter.vertexai.cloud.request import check_job_id, label_value
 from starter.vertexai.commands import follow
 from starter.vertexai.compile.compiler import compile_plan
 from starter.vertexai.compile.spec import tasks
-from starter.vertexai.contract import StepArguments, parse_step_arguments
+from starter.vertexai.contract.arguments import StepArguments, parse_step_arguments
 from starter.vertexai.contract.catalog import Catalog
 from starter.vertexai.contract.job import MlflowRun, PipelineJob, State, TaskRun, console_url
 from starter.vertexai.local.kfp_protocol import command_line, executor_input

@@ -19,7 +19,7 @@ from starter.vertexai.cloud.upload import LocalData, record, require_bucket, upl
 from starter.vertexai.compile.compiler import compile_plan
 from starter.vertexai.compile.plan import Plan, make_plan
 from starter.vertexai.compile.spec import tasks
-from starter.vertexai.contract import StepArguments, parse_step_arguments
+from starter.vertexai.contract.arguments import StepArguments, parse_step_arguments
 from starter.vertexai.contract.catalog import Catalog
 from starter.vertexai.contract.check import check
 from starter.vertexai.contract.job import PipelineJob, State, TaskRun

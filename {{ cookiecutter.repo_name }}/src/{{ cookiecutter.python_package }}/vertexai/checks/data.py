@@ -1,12 +1,12 @@
 """Where the steps get raw data from: the bucket, the image, or nowhere yet."""
 
 from collections.abc import Iterable
-from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ...errors import UserError, did_you_mean
 from ..cloud.upload import LocalData
 from ..compile.plan import Plan
+from ..image.context import let_in
 from ..project import Project
 
 
@@ -31,7 +31,7 @@ def sources(project: Project, plan: Plan) -> tuple[list[str], list[str], str]:
             )
         elif not (project.path / raw.place).exists():
             missing.append(raw.place)
-        elif _is_let_in(project.path / ".dockerignore", PurePosixPath(raw.place)):
+        elif let_in(project.path, [raw.place]):
             known.append(f"{raw.place}: in the image")
         else:
             doubtful.append(
@@ -102,14 +102,3 @@ def to_upload(project: Project, plan: Plan, names: Iterable[str]) -> dict[str, L
 
 def _command(project: Project) -> str:
     return f"kedro vertexai -e {project.env} upload-data" if project.env else "kedro vertexai upload-data"
-
-
-def _is_let_in(file: Path, place: PurePosixPath) -> bool:
-    """Whether .dockerignore lets a file, or some of a folder, into the image: the last line about it decides."""
-    let_in = True
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
-        lets_in, pattern = line.startswith("!"), line.strip().removeprefix("!").strip("/")
-        inside = lets_in and place in PurePosixPath(pattern).parents
-        if inside or any(fnmatch(str(path), pattern) for path in (place, *place.parents[:-1])):
-            let_in = lets_in
-    return let_in

@@ -12,6 +12,7 @@ from ..cloud.rest import call, whoami
 from ..contract.check import Check, Doubt, check
 from ..image import is_googles
 from ..project import Project
+from ..tracking.failures import refusal
 
 # Seconds for which a failing call is tried again. They are few, because somebody waits at a terminal.
 _PATIENCE = 10.0
@@ -114,4 +115,4 @@ def _mlflow(project: Project) -> str:
         with tracking.connected(project.path, project.env):
             return f"{tracking.ask()} answers"
     except UserError as error:
-        raise UserError(tracking.refusal(str(error), error.__cause__)) from None
+        raise UserError(refusal(str(error), error.__cause__)) from None

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...errors import UserError
 from ..contract import PARAMS, encode
+from ..contract.uploaded import Code
 from ..settings.models import RunConfig
 
 Request = dict[str, Any]
@@ -19,6 +20,8 @@ Request = dict[str, Any]
 # Labels by which jobs and schedules are found again.
 PROJECT, ENV, PIPELINE, ENTRY = "kedro_project", "kedro_env", "kedro_pipeline", "kedro_schedule"
 FINGERPRINT = "kedro_fingerprint"
+# Labels that say which code runs instead of the image's.
+CODE, COMMIT, DIRTY = "kedro_code", "kedro_commit", "kedro_dirty"
 
 _JOB_ID = re.compile(r"[a-z][a-z0-9-]{0,126}")
 
@@ -89,6 +92,12 @@ def labels_of(project: str, env: str | None, pipeline: str | None = None) -> dic
     """
     labels = {PROJECT: label_value(project), ENV: label_value(env or "base")}
     return labels | ({PIPELINE: label_value(pipeline)} if pipeline else {})
+
+
+def labels_of_code(code: Code) -> dict[str, str]:
+    """The labels of a job that runs uploaded code. A label has at most 63 letters, so the hash is cut."""
+    commit = {COMMIT: label_value(code.commit)} if code.commit else {}
+    return {CODE: code.sha256[:32], **commit, DIRTY: str(code.is_dirty).lower()}
 
 
 def check_job_id(job_id: str) -> None:

@@ -1,7 +1,8 @@
-"""Raw data on this machine → the bucket, below its hash, so that what is there already is not sent again."""
+"""Raw data and code on this machine → the bucket, below a hash, so that what is there already is not sent again."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from fsspec.callbacks import Callback
 from ...errors import UserError
 from ..contract import is_local
 from ..contract.hashes import files_at, sha256_of
+from ..contract.uploaded import Code
 from ..settings.models import UploadedData
 
 _HEADER = """\
@@ -48,7 +50,7 @@ class LocalData:
 
 
 def require_bucket(root: str | None, where: str) -> str:
-    """The pipeline root, if data can be uploaded to it.
+    """The pipeline root, if something can be uploaded to it.
 
     Args:
         root: ``run_config.root``.
@@ -59,8 +61,8 @@ def require_bucket(root: str | None, where: str) -> str:
     """
     if not root or is_local(root):
         raise UserError(
-            f"{where}: run_config.root names no bucket, so there is nowhere to upload data to. Use an environment that "
-            "has one: kedro vertexai -e cloud upload-data"
+            f"{where}: run_config.root names no bucket, so there is nowhere to upload anything to. Use an environment "
+            "that has one: kedro vertexai -e cloud …"
         )
     return root
 
@@ -80,7 +82,7 @@ def upload(data: LocalData, root: str, advance: Callable[[int], None]) -> tuple[
         UserError: when it is not all there.
     """
     base = f"{root.rstrip('/')}/data/{data.sha256}"
-    try:
+    with _copying(data.path, base):
         fs, folder = fsspec.url_to_fs(base)
         sizes = {name: info["size"] for name, info in fs.find(folder, detail=True).items()}
         wanted = {f"{folder}/{name}": path for name, path in data.files.items()}
@@ -88,16 +90,37 @@ def upload(data: LocalData, root: str, advance: Callable[[int], None]) -> tuple[
         advance(data.bytes - sum(path.stat().st_size for path in missing.values()))
         if missing:
             fs.put([str(path) for path in missing.values()], list(missing), callback=_Progress(advance))
-    except Exception as error:  # the libraries for buckets have no base class for theirs
-        raise UserError(
-            f"{data.path} cannot be copied to {base} ({type(error).__name__}: {error}). Whoever uploads needs "
-            "roles/storage.objectUser on the bucket. If the connection was lost, repeat the command: it goes on with "
-            "what is missing."
-        ) from None
     about = UploadedData(
         uri=f"{base}/{data.path.name}", sha256=data.sha256, bytes=data.bytes, files=len(data.files)
     )  # fmt: skip
     return about, len(missing)
+
+
+def upload_code(code: Code) -> bool:
+    """Copy code to where the steps fetch it from, unless it is there already; returns whether it was sent.
+
+    Raises:
+        UserError: when it is not there.
+    """
+    with _copying("The code", code.uri):
+        fs, path = fsspec.url_to_fs(code.uri)
+        if fs.exists(path) and fs.size(path) == len(code.archive):
+            return False
+        fs.makedirs(fs._parent(path), exist_ok=True)
+        fs.pipe_file(path, code.archive)
+        return True
+
+
+@contextmanager
+def _copying(what: Path | str, place: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # the libraries for buckets have no base class for theirs
+        raise UserError(
+            f"{what} cannot be copied to {place} ({type(error).__name__}: {error}). Whoever uploads needs "
+            "roles/storage.objectUser on the bucket. If the connection was lost, repeat the command: it sends what is "
+            "missing."
+        ) from None
 
 
 def record(file: Path, uploaded: Mapping[str, UploadedData]) -> None:

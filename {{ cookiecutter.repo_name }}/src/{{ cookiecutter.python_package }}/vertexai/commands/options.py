@@ -20,6 +20,7 @@ from ..compile.spec import Spec, default_params
 from ..contract import START_TASK, merged
 from ..contract.catalog import Catalog
 from ..contract.job import PipelineJob
+from ..contract.uploaded import Code
 from ..project import Project
 from . import say
 
@@ -81,12 +82,12 @@ class Chosen:
             raise UserError(f"Gone since job {self.resumes.name}: {', '.join(gone)}. Make it again: --from {nodes}")
         return plan
 
-    def compile(self, image: str | None = None, cache_here: bool = False) -> Spec:
-        """Its spec, with another image of the steps if one is given; see ``compile_pipeline``."""
+    def compile(self, image: str | None = None, cache_here: bool = False, code: Code | None = None) -> Spec:
+        """Its spec, with another image or other code of the steps if one is given; see ``compile_pipeline``."""
         # Not at the top: what needs no spec also runs without the KFP SDK, which an image does not have.
         with launch_extra():
             from ..compile.compiler import compile_pipeline
-        return compile_pipeline(self.project, self.plan, image, self.load_versions, self.is_async, cache_here)
+        return compile_pipeline(self.project, self.plan, image, self.load_versions, self.is_async, cache_here, code)
 
 
 def chosen_again(environment: Environment, job: PipelineJob, params: dict[str, Any], again: Sequence[str]) -> Chosen:
@@ -149,6 +150,13 @@ _NOT_ONLY_MISSING = (
 )
 
 image = click.option("-i", "--image", help="Container image of the steps.  [default: run_config.image]")
+code = click.option(
+    "--code",
+    type=click.Choice(["image", "upload"]),
+    default="image",
+    show_default=True,
+    help="Run the code that the image has, or upload this working tree's and run that in the image.",
+)
 params = click.option(
     "--params", default="", callback=_parse_params, help="Runtime parameters as for kedro run: a=1,b.c=x"
 )

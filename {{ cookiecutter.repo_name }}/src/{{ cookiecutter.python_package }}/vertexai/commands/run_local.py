@@ -21,7 +21,7 @@ from ..local.scheduler import run_spec
 from ..project import tracking_uri
 from ..show import tables
 from ..show.progress import progress
-from . import console, options, say
+from . import console, options, say, working_tree
 
 # What DuckDB and SQLite say about a file that another process has opened.
 _LOCKED = re.compile("could not set lock|database is locked", re.IGNORECASE)
@@ -39,6 +39,7 @@ _EXIT_CODES: dict[str, int] = {State.SUCCEEDED: 0, State.FAILED: 1, State.CANCEL
 @click.option("--resume", "job", help="Run what this job has not finished; only --params and --from change what runs.")
 @options.again
 @click.option("--profile", is_flag=True, help="At the end, show where the time of each step went.")
+@options.code
 @options.image
 @options.pass_chosen
 def command(
@@ -51,12 +52,18 @@ def command(
     again: list[str],
     profile: bool,
     image: str | None,
+    code: str,
 ) -> None:
     """Run the compiled pipeline on this machine, each step in a process or container of its own."""
     if file and chosen.selection:
         raise click.UsageError("--spec runs a spec as it was compiled. Choose the part when you compile it.")
     if image and (file or not docker):
         raise click.UsageError("--image goes with --docker, and not with --spec, which names its images.")
+    uploads = code == "upload"
+    if uploads and (file or not docker):
+        raise click.UsageError(
+            "--code upload goes with --docker, and not with --spec. A process runs this code anyway."
+        )
     if file and job:
         raise click.UsageError("--resume compiles what is left of a job, so it does not go with --spec.")
     folder = chosen.project.path / ".vertexai"
@@ -66,9 +73,12 @@ def command(
     project = chosen.project
     project.refuse_placeholders("mlflow")
     started = time.monotonic()
+    packed = working_tree.packed(project, str(folder)) if uploads else None
+    if packed:
+        working_tree.send(packed)
     with _preloaded(chosen, folder, cold or docker) as preloaded, progress() as show:
         # The interpreter imports while this compiles.
-        spec = with_params(read_spec(file), project.params) if file else chosen.compile(image, cache_here=True)
+        spec = with_params(read_spec(file), project.params) if file else chosen.compile(image, True, packed)
         own = [task.name for task in tasks(spec) if task.container.get("env")]
         if preloaded and own:
             chosen.environment.warn([f"These start Python anew, with variables of their own: {', '.join(own)}."])
@@ -77,7 +87,7 @@ def command(
             folder=folder,
             cwd=project.path,
             max_workers=max_workers,
-            containers=containers_of(chosen, spec) if docker else None,
+            containers=containers_of(chosen, spec, uploads) if docker else None,
             preloaded=preloaded,
             fail_fast=project.settings.run_config.failure_policy == "fail_fast",
             variables=project.configuration.variables,
@@ -108,13 +118,19 @@ def _preloaded(chosen: options.Chosen, folder: Path, cold: bool) -> Iterator[Pre
         preloaded.close()
 
 
-def containers_of(chosen: options.Chosen, spec: Spec) -> Containers:
-    """How the steps run in containers, which share an embedded MLflow store of this project."""
+def containers_of(chosen: options.Chosen, spec: Spec, uploads: bool = False) -> Containers:
+    """How the steps run in containers, which share an embedded MLflow store of this project.
+
+    Args:
+        chosen: what runs.
+        spec: its spec.
+        uploads: whether the steps run uploaded code, so that the image may be of another commit.
+    """
     project = chosen.project
     executors = spec["deploymentSpec"]["executors"].values()
     for image in sorted({executor["container"]["image"] for executor in executors if "container" in executor}):
         images.require_image(image)
-        if doubt := images.doubts(project.path, project.package_name, image):
+        if doubt := images.doubts(project.package_name, image, "" if uploads else images.head(project.path)):
             chosen.environment.warn([doubt])
     store = project.shared_mlflow()
     if store.startswith("sqlite:"):

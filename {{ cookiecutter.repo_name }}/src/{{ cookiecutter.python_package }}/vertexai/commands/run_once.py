@@ -1,6 +1,7 @@
 """``kedro vertexai run-once``"""
 
 import functools
+import os
 from typing import Any
 
 import click
@@ -8,10 +9,11 @@ import click
 from ...errors import UserError
 from ..checks.offline import offline
 from ..cloud.client import Vertex
-from ..cloud.request import check_job_id, labels_of, make_request
+from ..cloud.request import check_job_id, labels_of, labels_of_code, make_request
+from ..cloud.upload import require_bucket
 from ..contract.job import new_job_name
-from ..image import build_and_push, doubts
-from . import options, say, say_json
+from ..image import build_and_push, doubts, head
+from . import options, say, say_json, working_tree
 from .follow import exit_code, follow
 
 
@@ -25,6 +27,7 @@ def launching(command: options.Command) -> options.Command:
         options.wait_for_completion,
         click.option("--dry-run", is_flag=True, help="Print the request, and send nothing."),
         click.option("--job-id", help="Id of the job; asking again with the same one starts no second job."),
+        options.code,
         options.image,
     ):
         command = decorate(command)
@@ -47,12 +50,21 @@ def launch(
     wait_for_completion: bool,
     auto_build: bool,
     yes: bool,
+    code: str,
 ) -> None:
     """Launch what was chosen; the arguments are the options of ``run-once``."""
     if job_id:
         check_job_id(job_id)
+    uploads = code == "upload"
+    if uploads and auto_build:
+        raise click.UsageError("--auto-build makes an image of this code, so it does not go with --code upload.")
+    if uploads and os.environ.get("CI"):
+        raise UserError("--code upload is for your own machine. CI launches an image by its digest: --image")
     environment, project = chosen.environment, chosen.project
-    compile_ = functools.cache(lambda: chosen.compile(image))
+    packed = functools.cache(
+        lambda: working_tree.packed(project, require_bucket(project.settings.run_config.root, project.settings_file))
+    )
+    compile_ = functools.cache(lambda: chosen.compile(image, code=packed() if uploads else None))
     checks = list(offline(project, lambda: chosen.plan, compile_))
     if wrong := [check for check in checks if not check.ok]:
         raise UserError("\n".join(["Nothing was launched.", *(f"✗ {check.name:<14} {check.said}" for check in wrong)]))
@@ -67,16 +79,19 @@ def launch(
         say(f"Image:     {digest}")
     else:
         spec = compile_()
-        if doubt := doubts(project.path, project.package_name, name_of_image):
+        if doubt := doubts(project.package_name, name_of_image, "" if uploads else head(project.path)):
             environment.warn([doubt])
     name = job_id or new_job_name(spec["pipelineInfo"]["name"])
     labels = labels_of(project.package_name, project.env, chosen.pipeline)
+    labels |= labels_of_code(packed()) if uploads else {}
     where = project.settings_file
     request = make_request(spec, run_config, name=name, params=project.params, labels=labels, where=where)
     if dry_run:
         say_json(request)
         return
     vertex = Vertex(target)
+    if uploads:
+        working_tree.send(packed())
     job, was_there = vertex.submit(request, name)
     say(f"Job {name} exists already ({job.state}); no second one was started." if was_there else f"Job {name}")
     say(f"Vertex AI: {job.url}")

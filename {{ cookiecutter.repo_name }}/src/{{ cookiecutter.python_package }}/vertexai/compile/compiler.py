@@ -16,7 +16,8 @@ from kfp.dsl.container_component_class import ContainerComponent
 
 from ...errors import UserError
 from .. import contract
-from ..contract import StepArguments
+from ..contract.arguments import StepArguments
+from ..contract.uploaded import Code
 from ..project import Project
 from ..settings.models import RunConfig
 from ..settings.resources import Resources
@@ -42,6 +43,7 @@ def compile_pipeline(
     load_versions: Mapping[str, str] | None = None,
     is_async: bool = False,
     cache_here: bool = False,
+    code: Code | None = None,
 ) -> dict[str, Any]:
     """Compile a plan of the project; its ``params`` default to the project's runtime parameters.
 
@@ -52,6 +54,7 @@ def compile_pipeline(
         load_versions: dataset → the version that steps load, as for ``kedro run``.
         is_async: whether steps load and save their datasets side by side, as for ``kedro run``.
         cache_here: whether the spec is for this machine, see ``compile_plan``.
+        code: the code that the steps run instead of the image's.
 
     Raises:
         UserError: when a step is told more than fits.
@@ -68,7 +71,7 @@ def compile_pipeline(
         is_async=is_async,
     )
     return compile_plan(
-        plan, run_config, project.package_name, common, project.params, cache_here, project.resolved_at_start
+        plan, run_config, project.package_name, common, project.params, cache_here, project.resolved_at_start, code
     )
 
 
@@ -80,6 +83,7 @@ def compile_plan(
     params: Mapping[str, Any] | None = None,
     cache_here: bool = False,
     resolve: Mapping[str, Any] | None = None,
+    code: Code | None = None,
 ) -> dict[str, Any]:
     """Build the pipeline spec.
 
@@ -93,6 +97,7 @@ def compile_plan(
         cache_here: whether results of earlier runs may be taken although a step's image is not named by digest. Vertex
             AI does not look what a tag stands for today, and would take results of other code.
         resolve: values of the configuration that the first task resolves for all steps.
+        code: the code that the steps run instead of the image's.
 
     Returns:
         The spec as the KFP SDK serialises it (``schemaVersion`` 2.1.0), its tasks in the order they can run.
@@ -104,6 +109,8 @@ def compile_plan(
     addresses = {name: str(alias.ip) for alias in aliases for name in alias.hostnames}
     common = replace(common or StepArguments("", ""), pipeline=plan.pipeline, host_aliases=addresses)
     default: dict[str, Any] = contract.encode(params or {})
+    module = [contract.STEP_MODULE] if code is None else [contract.UPLOADED_MODULE, code.uri]
+    command = ["python", "-m", f"{package}.{module[0]}", *module[1:]]
     _refuse_what_does_not_fit(plan, default, run_config.root)
 
     def component(
@@ -113,9 +120,7 @@ def compile_plan(
         for option, _, said in (argument.partition("=") for argument in args if argument.startswith("--")):
             if "{{$" in said:
                 raise UserError(f"Task '{name}', {option}: KFP replaces '{{{{$' in names and paths. ({said})")
-        container = structures.ContainerSpecImplementation(
-            image=own_image or image, command=["python", "-m", f"{package}.{contract.STEP_MODULE}"], args=args
-        )
+        container = structures.ContainerSpecImplementation(image=own_image or image, command=command, args=args)
         spec = structures.ComponentSpec(
             name=name,
             implementation=structures.Implementation(container=container),
@@ -132,6 +137,7 @@ def compile_plan(
         {contract.PARAMS: "Dict"},
         {contract.MLFLOW_RUN: "String", **resolved},
         image=image,
+        code={"uri": code.uri, "commit": code.commit, "dirty": code.is_dirty} if code else {},
         resolve=resolve or {},
         selection=plan.selection,
         resumed=plan.resumed,

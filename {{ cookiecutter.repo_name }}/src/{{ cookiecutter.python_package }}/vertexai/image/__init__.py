@@ -81,13 +81,13 @@ def is_googles(registry: str) -> bool:
     return bool(_GOOGLES.fullmatch(registry))
 
 
-def doubts(project: Path, package: str, image: str) -> str:
+def doubts(package: str, image: str, here: str) -> str:
     """Why an image may not be this project as it is now; empty if there is no reason, or the image is not known here.
 
     Args:
-        project: the project's folder.
-        package: its Python package.
+        package: the project's Python package.
         image: the image.
+        here: the commit that the image should have been built from; empty for any.
     """
     try:
         labels = (inspect("image", image)["Config"] or {}).get("Labels") or {}
@@ -96,7 +96,7 @@ def doubts(project: Path, package: str, image: str) -> str:
     title = labels.get(_TITLE)
     if title != package:
         return f"Image {image} is not an image of package {package}: its label {_TITLE} is {title or 'missing'}."
-    revision, here = labels.get(_REVISION), head(project)
+    revision = labels.get(_REVISION)
     if revision and here and revision != here:
         return f"Image {image} was built from commit {revision[:12]}, this is {here[:12]}. Build it again: make image"
     return ""
@@ -105,6 +105,11 @@ def doubts(project: Path, package: str, image: str) -> str:
 def head(project: Path) -> str:
     """The commit that is checked out in a folder; empty if there is none."""
     return _git(project, "rev-parse", "HEAD")
+
+
+def is_dirty(project: Path) -> bool:
+    """Whether the files of a folder differ from what is checked out."""
+    return bool(_git(project, "status", "--porcelain", "--", "."))
 
 
 def require_image(image: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..compile.spec import Task
-from ..contract import StepArguments
+from ..contract.arguments import StepArguments
 from ..contract.hashes import files_at, sha256_of
 
 _CODE = ("src", "conf", "pyproject.toml", "requirements.lock")

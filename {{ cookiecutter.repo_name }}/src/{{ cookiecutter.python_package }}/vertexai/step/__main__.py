@@ -17,7 +17,7 @@ from kedro.framework.project import pipelines
 from kedro.framework.startup import bootstrap_project
 
 from .. import contract, tracking
-from ..contract import StepArguments, parse_step_arguments
+from ..contract.arguments import StepArguments, parse_step_arguments
 from ..contract.catalog import Catalog
 from ..contract.job import JobIdentity
 from . import doctor
@@ -84,12 +84,12 @@ def _session(args: StepArguments, params: dict[str, Any]) -> StepSession:
 def _start(args: StepArguments, job: JobIdentity) -> str:
     """Start the job's MLflow run, with what the finished steps of the job that it resumes have logged."""
     if not args.resumed:
-        return tracking.start(job, args.image)
+        return tracking.start(job, args.image, args.code)
     nodes = [node for name in args.pipeline.split(",") for node in pipelines[name].nodes]
     kept = {name for node in nodes if node.name in args.resumed["nodes"] for name in node.inputs}
     params = [name.removeprefix("params:") for name in kept if name.startswith("params:")]
     earlier = JobIdentity(args.resumed["job"], resource_name=args.resumed["resource_name"])
-    return tracking.start(job, args.image, earlier, params)
+    return tracking.start(job, args.image, args.code, earlier, params)
 
 
 def _write(place: str, output: Mapping[str, Any]) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import fsspec
 from kedro.io import DatasetError
 
-from ..contract import SHARED_DISK_VARIABLE, StepArguments, is_local
+from ..contract import SHARED_DISK_VARIABLE, is_local
+from ..contract.arguments import StepArguments
 from ..contract.catalog import Catalog, Entry
 from ..contract.hashes import difference, files_at, sha256_of_all
 

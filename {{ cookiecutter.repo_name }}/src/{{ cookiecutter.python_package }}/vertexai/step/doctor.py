@@ -19,8 +19,9 @@ from mlflow.tracking.request_header.registry import resolve_request_headers
 from ...auth.credentials import DefaultCredentialsError, whoami
 from ...errors import AuthorizationError, UserError
 from .. import contract, tracking
-from ..contract import StepArguments
+from ..contract.arguments import StepArguments
 from ..contract.check import Doubt, check
+from ..tracking.failures import refusal
 from .runner import StepSession
 
 _TOLD = ("job_name", "job_id", "job_resource_name", "job_created")
@@ -120,4 +121,4 @@ def _mlflow(args: StepArguments) -> str:
             mlflow.MlflowClient().delete_run(run.info.run_id)
             return f"{mlflow.get_tracking_uri()} takes runs, metrics and files"
     except (Exception, AuthorizationError) as error:
-        raise UserError(tracking.refusal(str(error), error)) from None
+        raise UserError(refusal(str(error), error)) from None

@@ -63,12 +63,19 @@ def is_enabled(context: KedroContext, pipeline: str) -> bool:
     return config is not None and not set(pipeline.split(",")) <= set(config.tracking.disable_tracking.pipelines)
 
 
-def start(job: JobIdentity, image: str, resumed: JobIdentity | None = None, params: Iterable[str] = ()) -> str:
+def start(
+    job: JobIdentity,
+    image: str,
+    code: Mapping[str, Any] | None = None,
+    resumed: JobIdentity | None = None,
+    params: Iterable[str] = (),
+) -> str:
     """Create the job's run, or find it if this is a retry.
 
     Args:
         job: the pipeline job.
         image: container image of the steps. It becomes a tag if it is named by digest.
+        code: of ``StepArguments``.
         resumed: the job that this one resumes. Its run's metrics are copied.
         params: names of the MLflow params of that run that are copied too; so is what is below them.
 
@@ -80,7 +87,9 @@ def start(job: JobIdentity, image: str, resumed: JobIdentity | None = None, para
         tags = {contract.JOB_NAME_TAG: job.name, contract.JOB_ID_TAG: job.id, contract.JOB_URL_TAG: job.url}
         if contract.is_digest(image):
             tags[contract.IMAGE_TAG] = image
-        if commit := os.environ.get(contract.REVISION_VARIABLE):
+        if code:
+            tags |= {contract.CODE_TAG: code["uri"], contract.DIRTY_TAG: str(code["dirty"]).lower()}
+        if commit := code["commit"] if code else os.environ.get(contract.REVISION_VARIABLE):
             tags[MLFLOW_GIT_COMMIT] = commit
         # Steps that start at the same moment would each insert such a tag first, and the database would refuse one.
         tags |= dict.fromkeys((*_TAGS_OF_KEDRO_MLFLOW, contract.LATEST_NODE_TAG), "")
@@ -193,25 +202,6 @@ def ask() -> str:
     """
     mlflow.search_experiments(max_results=1)
     return mlflow.get_tracking_uri()
-
-
-def refusal(said: str, cause: BaseException | None) -> str:
-    """What to do when MLflow does not answer. Only the text of an error tells who has refused, and why.
-
-    Args:
-        said: what there is to say about it.
-        cause: the error.
-    """
-    if "Invalid Host header" in str(cause):
-        cure = "MLflow refuses the host name in its address. Start it with: mlflow server --allowed-hosts …"
-    elif re.search("IAP|code 40[13]", str(cause)):
-        cure = (
-            "Identity-Aware Proxy refuses the token: client_id must be that of the IAP resource, and the service "
-            "account needs roles/iap.httpsResourceAccessor on it."
-        )
-    else:
-        return said
-    return f"{cure} ({said})"
 
 
 def delete_tags(run: Run, *names: str) -> None:

@@ -1,4 +1,4 @@
-"""What the steps and the platform say about a failure → the tags of the run that tell of it."""
+"""What the steps and the platform say about a failure → the tags of the run; what MLflow says → what to do."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,6 @@ from ...errors import shown
 from .. import contract
 
 # In Vertex AI's words: "The DAG failed because some tasks failed. The failed tasks are: [train, plot]."
-# How many metrics one request may log.
 _FAILED_TASKS = re.compile(r"failed tasks are: \[([^\]]*)\]")
 
 
@@ -41,3 +40,22 @@ def failure_tags(tags: Mapping[str, str], message: str, failed: Iterable[str] = 
 def error_text(text: str) -> str:
     """An error as a tag may have it: whoever may look at the run sees it."""
     return shown(text)[:MAX_TAG_VAL_LENGTH]
+
+
+def refusal(said: str, cause: BaseException | None) -> str:
+    """What to do when MLflow does not answer. Only the text of an error tells who has refused, and why.
+
+    Args:
+        said: what there is to say about it.
+        cause: the error.
+    """
+    if "Invalid Host header" in str(cause):
+        cure = "MLflow refuses the host name in its address. Start it with: mlflow server --allowed-hosts …"
+    elif re.search("IAP|code 40[13]", str(cause)):
+        cure = (
+            "Identity-Aware Proxy refuses the token: client_id must be that of the IAP resource, and the service "
+            "account needs roles/iap.httpsResourceAccessor on it."
+        )
+    else:
+        return said
+    return f"{cure} ({said})"

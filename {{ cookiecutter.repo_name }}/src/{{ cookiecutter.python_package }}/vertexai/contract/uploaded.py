@@ -1,0 +1,176 @@
+"""The code of a working tree on its way to a step: the launcher packs it, and the container unpacks and starts it.
+
+``python -m <package>.vertexai.contract.uploaded URI …`` stands in the place of the step's own module, and ``…`` are the
+step's arguments. The image gives everything that is not in the archive: its packages, its data, and this module.
+"""
+
+import gzip
+import hashlib
+import os
+import sys
+import tarfile
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from tempfile import mkdtemp
+
+import fsspec
+
+from ...errors import UserError
+from . import STEP_MODULE
+
+# What is packed of a project; everything else is the image's.
+PACKED = ("src", "conf", "pyproject.toml")
+# What never is, whatever .dockerignore lets into an image; patterns as there.
+LEFT_OUT = ("conf/local", "conf/**/*credentials*", "**/*credentials*.json", "**/__pycache__")
+# The image has what this file pins. Its hash is packed, because the file itself would be most of the archive.
+_LOCK, _LOCK_HASH = "requirements.lock", "requirements.lock.sha256"
+# Bytes of an archive that is not compressed. It is code, so it is far smaller, and both sides have it in memory.
+_MOST = 50 * 2**20
+
+
+@dataclass(frozen=True)
+class Code:
+    """The code of a working tree.
+
+    Args:
+        archive: a tar archive, compressed by gzip. The same files make the same bytes, on any machine, at any time.
+        uri: where steps fetch it from. The name of the file is the SHA-256 of the archive.
+        commit: the commit that was checked out; empty if there was none.
+        is_dirty: whether the files differ from it.
+    """
+
+    archive: bytes
+    uri: str
+    commit: str
+    is_dirty: bool
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the archive, in hexadecimal."""
+        return _hash_in(self.uri)
+
+
+def pack(project: Path, names: Iterable[str], root: str, commit: str, is_dirty: bool) -> Code:
+    """Pack files of a project.
+
+    Args:
+        project: its folder.
+        names: the files, relative to it.
+        root: pipeline root, below which the archive is to be kept.
+        commit, is_dirty: see ``Code``.
+
+    Raises:
+        UserError: when there are symbolic links among the files, or too many bytes.
+    """
+    names = sorted(names)
+    if links := [name for name in names if (project / name).is_symlink()]:
+        raise UserError(
+            f"--code upload takes no symbolic links: {', '.join(links)}. Copy the files, or build an image."
+        )
+    content = BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name in names:
+            path = project / name
+            _add(tar, name, path.read_bytes(), 0o755 if path.stat().st_mode & 0o100 else 0o644)
+        _add(tar, _LOCK_HASH, _lock_of(project).encode(), 0o644)
+    if len(content.getvalue()) > _MOST:
+        sizes = sorted(((project / name).stat().st_size, name) for name in names)
+        largest = ", ".join(f"{name} ({size / 2**20:.1f} MiB)" for size, name in reversed(sizes[-3:]))
+        raise UserError(
+            f"--code upload takes {_MOST // 2**20} MiB of code, and this is {len(content.getvalue()) / 2**20:.0f} MiB. "
+            f"The largest files: {largest}. Let .dockerignore keep out what is no code, or build an image."
+        )
+    archive = BytesIO()
+    with gzip.GzipFile(filename="", fileobj=archive, mode="wb", mtime=0) as file:
+        file.write(content.getvalue())
+    data = archive.getvalue()
+    return Code(data, f"{root.rstrip('/')}/code/{hashlib.sha256(data).hexdigest()}.tar.gz", commit, is_dirty)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Become the step whose arguments these are, by the code that the first one of them names."""
+    uri, *arguments = argv
+    image, folder = Path.cwd(), Path(mkdtemp(prefix="code-"))
+    unpack(_fetch(uri), folder, uri)
+    if (folder / _LOCK_HASH).read_text() != _lock_of(image):
+        raise SystemExit(
+            f"The image has other packages than the uploaded code asks for: its {_LOCK} is another one. Build an image "
+            "of this code, and launch that: kedro vertexai push"
+        )
+    for path in image.iterdir():
+        if not (folder / path.name).exists():
+            (folder / path.name).symlink_to(path)
+    # Kedro needs the folder of its default environment, even if it is empty.
+    (folder / "conf/local").mkdir(parents=True, exist_ok=True)
+    others = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place != str(image / "src")]
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder / "src"), *filter(None, others)])
+    os.chdir(folder)
+    step = __package__.removesuffix("vertexai.contract") + STEP_MODULE
+    os.execv(sys.executable, [sys.executable, "-m", step, *arguments])
+
+
+def unpack(archive: bytes, folder: Path, uri: str) -> None:
+    """Write the files of an archive, and nothing outside of the folder, whoever has made the archive.
+
+    Args:
+        archive: see ``Code``.
+        folder: an empty folder.
+        uri: where the archive was, for the message.
+
+    Raises:
+        SystemExit: when it is not what ``pack`` makes.
+    """
+    try:
+        with gzip.open(BytesIO(archive)) as file:
+            content = file.read(_MOST + 1)
+        if len(content) > _MOST:
+            raise ValueError(f"it has more than {_MOST // 2**20} MiB")
+        with tarfile.open(fileobj=BytesIO(content), mode="r:") as tar:
+            for member in tar:
+                name = PurePosixPath(member.name)
+                if not member.isreg() or member.issparse() or name.is_absolute() or ".." in name.parts:
+                    raise ValueError(f"{member.name!r} is not a plain file below the project")
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                with (folder / name).open("xb") as made, tar.extractfile(member) as source:  # type: ignore[union-attr]
+                    made.write(source.read())
+                (folder / name).chmod(0o755 if member.mode & 0o100 else 0o644)
+    except (ValueError, OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        raise SystemExit(f"{uri} is not an archive of code that can be unpacked: {error}") from None
+
+
+def _fetch(uri: str) -> bytes:
+    try:
+        with fsspec.open(uri, "rb") as file:
+            archive: bytes = file.read()
+    except Exception as error:  # the libraries for buckets have no base class for theirs
+        raise SystemExit(
+            f"The uploaded code {uri} cannot be read ({type(error).__name__}: {error}). If it is gone, launch again. "
+            "If this account may not read it, grant it roles/storage.objectUser on the bucket."
+        ) from None
+    found = hashlib.sha256(archive).hexdigest()
+    if found != _hash_in(uri):
+        raise SystemExit(f"{uri} is not what was uploaded: its SHA-256 is {found}. Delete it, and launch again.")
+    return archive
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
+    about = tarfile.TarInfo(name)  # without a time and an owner
+    about.size, about.mode = len(content), mode
+    tar.addfile(about, BytesIO(content))
+
+
+def _lock_of(folder: Path) -> str:
+    """The hash of what is pinned there; empty if nothing is. Git may have changed the ends of lines."""
+    file = folder / _LOCK
+    return hashlib.sha256(file.read_text(encoding="utf-8").encode()).hexdigest() if file.is_file() else ""
+
+
+def _hash_in(uri: str) -> str:
+    return uri.rpartition("/")[2].partition(".")[0]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
