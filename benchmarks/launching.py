@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from fakes.google_identity import google_identity
+from fakes.storage import cloud_storage
 from fakes.vertex import vertex_ai
 from projects import peer_project, shape
 from timing import BIN, ENVIRONMENT, ROOT, Row, command, median, ratio, run
@@ -29,7 +30,7 @@ print(json.dumps({"headers": len(headers), "microseconds": seconds * 1e6}))
 
 
 def measure_launch(project: Path, with_peer: bool) -> list[Row]:
-    """``run-once`` of a 10-node pipeline, from the command to the accepted request; and what the menu costs."""
+    """``run-once`` of a 10-node pipeline, from the command to the accepted request; and what an edit and the menu cost."""
     shape(project / "src/bench", 10)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -46,8 +47,12 @@ def measure_launch(project: Path, with_peer: bool) -> list[Row]:
         quiet = {**google.environment, "CLOUDSDK_CONFIG": folder}
         launch = ["kedro", "vertexai", "-e", "bench", "run-once", "-p", "shaped"]
         launched = median(lambda: command(launch, project, **quiet))
-        if len(vertex.jobs) != 5:
-            sys.exit(f"5 jobs were to be accepted, not {len(vertex.jobs)}.")
+        with cloud_storage() as storage:
+            archive, edited = _measure_edits(launch, project, {**quiet, **storage.environment, "CI": ""})
+            if len(storage.objects) != 5:
+                sys.exit(f"5 archives were to be sent, not {len(storage.objects)}.")
+        if len(vertex.jobs) != 10:
+            sys.exit(f"10 jobs were to be accepted, not {len(vertex.jobs)}.")
     menu = median(lambda: command(["kedro", "vertexai", "--help"], project))
     kedro = median(lambda: command(["kedro", "--help"], project))
     what = "run-once of 10 nodes, command to accepted request"

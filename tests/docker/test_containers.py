@@ -133,6 +133,36 @@ total: {type: json.JSONDataset, filepath: data/08/total.json}
     assert left(docker) == []
 
 
+def test_an_edit_is_uploaded_to_resume_a_job_in_the_image_that_is_there(docker, with_nodes):
+    code = """
+def make():
+    return [1, 2]
+
+def check(numbers):
+    raise ValueError("planted")
+"""
+    project = with_nodes(code, "Node(make, None, 'numbers', name='make'), Node(check, 'numbers', None, name='check')")
+    image = docker("image", "inspect", "--format", "{{.Id}}", "nodes:2").stdout
+    done = kedro(project, "vertexai", "run-local", "--docker")
+    assert (done.returncode, "ValueError: planted" in done.stdout) == (1, True)
+    first = re.search(r"run-local --resume (\S+)", done.stdout)[1]
+
+    nodes = project / "src/test_project/pipelines/under_test/__init__.py"
+    nodes.write_text(
+        nodes.read_text().replace('raise ValueError("planted")', "print('CHECKED', sum(numbers), __file__)")
+    )
+    done = kedro(project, "vertexai", "run-local", "--docker", "--code", "upload", "--resume", first)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"^SUCCEEDED +(\S+)", done.stdout, re.MULTILINE) == [
+        "mlflow-start-run", "check", "mlflow-finish-run",
+    ]  # fmt: skip
+    (log,) = [path for path in project.glob(".vertexai/*/check/log.txt") if path.parts[-3] != first]
+    assert re.search(r"CHECKED 3 /tmp/code-\w+/src/test_project/pipelines/under_test/__init__\.py", log.read_text())
+    assert "was built from commit" not in done.stderr
+    assert docker("image", "inspect", "--format", "{{.Id}}", "nodes:2").stdout == image
+    assert left(docker) == []
+
+
 def test_a_step_without_enough_memory_and_a_failing_one_are_named(docker, with_nodes):
     code = """
 def eat():
