@@ -3,11 +3,15 @@
 Needs a Docker engine; ``.ci/engine up FOLDER`` starts one on a bare machine.
 """
 
+import gzip
 import json
 import shutil
+import tarfile
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
+from starter.vertexai.commands.working_tree import packed
 from timing import BIN, ROOT, Row, median, ratio, run
 
 OURS, THEIRS, BARE = "bench-ours:1", "bench-theirs:1", "bench-bare:1"
@@ -44,6 +48,8 @@ def measure_image(folder: Path) -> list[Row]:
     rebuilt = median(rebuild, 3)
     new = len([layer for layer in _layers(OURS) if layer not in before])
     pushed = sum(size for size in _sizes(OURS)[:new]) / 1e6
+    sent = _compressed(OURS, new, folder)
+    archive = len(packed(SimpleNamespace(path=project), "gs://bucket").archive)
     compiled, plain = (median(lambda image=image: _start(image), 3) for image in (OURS, BARE))
     ours, their = (_size(image) / 1e6 for image in (OURS, THEIRS))
     by_theirs, without = f"by kedro-docker's template: {their:.0f} MB", f"without bytecode: {plain:.1f} s"
@@ -51,6 +57,12 @@ def measure_image(folder: Path) -> list[Row]:
         ("size of the example's image", f"{ours:.0f} MB", by_theirs, ratio(ours, their)),
         ("rebuild after a change of the code", f"{rebuilt:.1f} s", "at most 10 s", ratio(rebuilt, 10)),
         ("new layers after it", f"{pushed:.2f} MB", "at most 1 MB", ratio(pushed, 1)),
+        (
+            "bytes sent to run an edit, by `--code upload`",
+            f"{archive / 1e3:.0f} kB",
+            f"the new layers, compressed as push sends them: {sent / 1e3:.0f} kB",
+            ratio(archive, sent),
+        ),
         ("a step's start in its container", f"{compiled:.1f} s", without, ratio(compiled, plain)),
     ]
 
@@ -74,6 +86,15 @@ def _build(image: str, folder: Path, *arguments: str) -> None:
 def _start(image: str) -> None:
     """From ``docker run`` to a step that has its imports behind it."""
     run(["docker", "run", "--rm", "--network", "host", image, "python", "-m", "image.vertexai.step", "--help"], ROOT)
+
+
+def _compressed(image: str, new: int, folder: Path) -> int:
+    """What the newest layers of an image have, in bytes, when they are compressed."""
+    run(["docker", "save", "--output", str(folder / "saved.tar"), image], ROOT)
+    with tarfile.open(folder / "saved.tar") as saved:
+        manifest = json.load(saved.extractfile("manifest.json"))
+        layers = [saved.extractfile(name).read() for name in manifest[0]["Layers"][-new:]]
+    return sum(len(gzip.compress(layer)) for layer in layers)
 
 
 def _inspect(image: str) -> dict:

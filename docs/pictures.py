@@ -135,15 +135,10 @@ def try_an_edit(storage: Storage, vertex: Vertex) -> None:
     vertex.cwd = Path(shutil.copytree(SHOWN, SHOWN / "image/demo", ignore=shutil.ignore_patterns("jobs", "image")))
     nodes = next(SHOWN.glob("src/*/pipelines/penguins/nodes.py"))
     nodes.write_text(nodes.read_text() + "\n# An edit.\n")
-    vertex.own_disks, vertex.environment = True, {**vertex.environment, **on_vertex(storage)}
-    ENVIRONMENT.update(storage.environment)
+    vertex.own_disks, vertex.environment = True, {**vertex.environment, **storage.on_vertex}
+    ENVIRONMENT.update(storage.on_vertex)
     edit = "-e cloud run-once --code upload --job-id demo-3 --wait-for-completion"
     show("docs/how-to/try-an-edit.md", "uploaded", edit)
-
-
-def on_vertex(storage: Storage) -> dict[str, str]:
-    """How tasks on the stand-in find the bucket."""
-    return {name: value for name, value in storage.environment.items() if name != "NO_GCE_CHECK"}
 
 
 def look_around(storage: Storage, google: Google, vertex: Vertex) -> None:
@@ -153,7 +148,7 @@ def look_around(storage: Storage, google: Google, vertex: Vertex) -> None:
         subprocess.run(["git", *command], cwd=SHOWN, check=True)
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=SHOWN, capture_output=True, text=True, check=True).stdout
     before, vertex.own_disks = vertex.environment, True
-    vertex.environment = well = {**before, **on_vertex(storage), "IMAGE_REVISION": head.strip()}
+    vertex.environment = well = {**before, **storage.on_vertex, "IMAGE_REVISION": head.strip()}
     page, command = "docs/how-to/first-launch.md", "-e cloud doctor --on-vertex"
     show(page, "inside-well", command)
     google.granted = False

@@ -61,14 +61,13 @@ class Launched:
 @pytest.fixture
 def launched(with_pipeline, launchable: Callable[[Path], Path], google, iap, vertex, cloud, tmp_path):
     with cloud_storage() as storage:
-        on_vertex = {name: value for name, value in storage.environment.items() if name != "NO_GCE_CHECK"}
         path = launchable(with_pipeline(SOURCE, **answers(iap)))
         (path / "conf/base/parameters.yml").write_text("factor: 1\n")
         commit(path)
         vertex.own_disks = True
-        vertex.environment = {**vertex.environment, **on_vertex}
+        vertex.environment = {**vertex.environment, **storage.on_vertex}
         vertex.cwd = shutil.copytree(path, tmp_path / "image/test-project")
-        yield Launched(path, vertex.cwd, vertex, storage, {**google.environment, **on_vertex})
+        yield Launched(path, vertex.cwd, vertex, storage, {**google.environment, **storage.on_vertex})
 
 
 def test_an_edit_runs_in_the_image_that_is_there(launched, mlflow_url):

@@ -19,7 +19,7 @@ Doctor = Callable[..., subprocess.CompletedProcess[str]]
 def storage(vertex):
     with cloud_storage() as storage:
         vertex.own_disks = True
-        environment = {name: value for name, value in storage.environment.items() if name != "NO_GCE_CHECK"}
+        environment = storage.on_vertex
         vertex.environment = {**vertex.environment, **environment}
         yield storage
 

@@ -194,8 +194,7 @@ def test_a_job_on_vertex_ai_is_resumed(with_pipeline, launchable, google, iap, v
     """Artifacts are in a bucket, and each task has a disk of its own."""
     with cloud_storage() as storage:
         vertex.own_disks = True
-        on_vertex = {name: value for name, value in storage.environment.items() if name != "NO_GCE_CHECK"}
-        vertex.environment = {**vertex.environment, **on_vertex}
+        vertex.environment = {**vertex.environment, **storage.on_vertex}
         path = launchable(with_pipeline(SOURCE, **answers(iap)))
         (path / "conf/base/parameters.yml").write_text("factor: 1\nrate: 2\n")
         (path / "conf/base/catalog.yml").write_text("table: {type: json.JSONDataset, filepath: data/02/table.json}\n")
@@ -204,7 +203,7 @@ def test_a_job_on_vertex_ai_is_resumed(with_pipeline, launchable, google, iap, v
 
         def kedro(*arguments: str) -> tuple[int, str]:
             argv = ("vertexai", "-e", "cloud", *arguments)
-            done = run(BIN / "kedro", *argv, cwd=path, **google.environment, **on_vertex)
+            done = run(BIN / "kedro", *argv, cwd=path, **google.environment, **storage.on_vertex)
             return done.returncode, done.stdout + done.stderr
 
         code, printed = kedro("run-once", "--job-id", "first", "--wait-for-completion", "--params", "rate=5")

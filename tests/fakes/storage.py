@@ -80,6 +80,11 @@ class Storage:
         self._generation = time.time_ns() // 1000
         self._lock = threading.RLock()
 
+    @property
+    def on_vertex(self) -> dict[str, str]:
+        """The same environment, where a stand-in for the metadata server has credentials."""
+        return {name: value for name, value in self.environment.items() if name != "NO_GCE_CHECK"}
+
     def put(self, path: str, data: bytes | bytearray, **told: Any) -> dict[str, Any]:
         """Make an object, or replace it; ``path`` is ``bucket/name``. Returns what the API says about it."""
         bucket, _, name = path.partition("/")
