@@ -10,7 +10,7 @@ from ..checks.offline import offline
 from ..cloud.client import Vertex
 from ..cloud.request import check_job_id, labels_of, make_request
 from ..contract.job import new_job_name
-from ..image import build_and_push, doubts
+from ..image import build_and_push, doubts, wrong_platform
 from . import options, say, say_json
 from .follow import exit_code, follow
 
@@ -69,6 +69,8 @@ def launch(
         spec = compile_()
         if doubt := doubts(project.path, project.package_name, name_of_image):
             environment.warn([doubt])
+        if unfit := wrong_platform(name_of_image):
+            environment.warn([f"{unfit} If this is what was pushed, push it again: {environment.kedro} push"])
     name = job_id or new_job_name(spec["pipelineInfo"]["name"])
     labels = labels_of(project.package_name, project.env, chosen.pipeline)
     where = project.settings_file
