@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from fakes.artifact_registry import Image  # noqa: E402
 from fakes.control_plane import control_plane  # noqa: E402
 from fakes.google_apis import Cloud  # noqa: E402
 from fakes.google_identity import Google, google_identity  # noqa: E402
@@ -102,7 +103,7 @@ def launch() -> None:
         iap = stack.enter_context(identity_aware_proxy(url, google, CLIENT_ID, {ACCOUNT}))
         where = {"project": "project-42", "region": "europe-west1", "cwd": SHOWN, "folder": SHOWN / "jobs"}
         vertex = stack.enter_context(vertex_ai(**where, environment=ENVIRONMENT))
-        cloud = Cloud({ACCOUNT}, {"bucket"}, {"project-42/images/demo:latest": "sha256:1"}, logs=vertex.logs)
+        cloud = Cloud({ACCOUNT}, {"bucket"}, {"project-42/images/demo:latest": Image()}, logs=vertex.logs)
         cloud.serve(google, REGISTRY)
         facts = {
             "project_id": "project-42", "region": "europe-west1", "bucket": "gs://bucket", "client_id": CLIENT_ID,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cookiecutter.main import cookiecutter
+from fakes.artifact_registry import Image
 from fakes.google_apis import Cloud
 from fakes.google_identity import Google, google_identity
 from fakes.iap import Iap, identity_aware_proxy
@@ -126,7 +127,7 @@ def vertex(google: Google, tmp_path: Path) -> Iterator[Vertex]:
 
 @pytest.fixture
 def cloud(google: Google, vertex: Vertex) -> Cloud:
-    cloud = Cloud({ACCOUNT}, {"bucket"}, {"project-42/images/test-project:latest": "sha256:1"}, logs=vertex.logs)
+    cloud = Cloud({ACCOUNT}, {"bucket"}, {"project-42/images/test-project:latest": Image()}, logs=vertex.logs)
     cloud.serve(google, REGISTRY)
     return cloud
 

@@ -99,9 +99,17 @@ def test_its_labels_tell_where_it_comes_from(docker, built):
     assert labels["org.opencontainers.image.revision"] == built.commit
 
 
+def test_it_is_for_linux_amd64(docker, built):
+    (known,) = json.loads(docker("image", "inspect", built.image).stdout)
+    assert (known["Os"], known["Architecture"]) == ("linux", "amd64")
+
+
 def test_kedro_docker_builds_the_same_image(docker, built):
     """As root here: the plugin passes uid 0, and the image's user is another all the same."""
-    done = kedro(built.project, "docker", "build", "--image", "by-kedro-docker:1", "--base-image", BASE)
+    done = kedro(
+        built.project, "docker", "build", "--image", "by-kedro-docker:1", "--base-image", BASE,
+        "--docker-args=--platform linux/amd64",
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     user = inside(docker, "by-kedro-docker:1", "id", "-u").stdout.strip()
     assert user not in ("", "0")

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from fakes.artifact_registry import Image
 from fakes.google_identity import AMBIENT
 from running import BIN, run
 from small_cloud import ACCOUNT, answers, configure
@@ -52,6 +53,7 @@ def test_with_everything_in_place_all_is_well(bake, launchable, doctor, cloud, i
     checks = {check["name"]: check["said"] for check in json.loads(done.stdout)}
     assert checks["identity"] == AMBIENT
     assert checks["bucket"] == f"{ACCOUNT} may read and write gs://bucket"
+    assert checks["image pushed"] == Image().digest
     assert checks["MLflow"] == f"{iap.url} answers"
     assert vertex.jobs == {}
     assert all(asked.startswith("GET") for asked in vertex.requests)
@@ -76,10 +78,7 @@ def test_each_thing_that_google_would_refuse_later_is_found_now(bake, launchable
     assert bucket["doubtful"]
     assert f"This identity gets no access tokens of {ACCOUNT}" in bucket["said"]
     assert bucket["said"].endswith("doctor --on-vertex asks as that account.")
-    assert (
-        found["image pushed"]
-        == f"{image} is not in the registry yet. Push it: kedro docker build --image {image} && docker push {image}"
-    )
+    assert found["image pushed"] == f"{image} is not in the registry yet. Push it: kedro vertexai -e <environment> push"
     assert f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}." in found["MLflow"]
 
 

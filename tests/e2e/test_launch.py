@@ -1,6 +1,7 @@
 """Launching as its user does it: real commands and client libraries, a job that really runs, MLflow behind a proxy."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -238,6 +239,26 @@ def test_what_doctor_finds_offline_stops_run_once(bake, kedro, vertex, iap):
         in done.stderr
     )
     assert vertex.requests == []
+
+
+@pytest.mark.parametrize("architecture", ["amd64", "arm64"])
+def test_an_image_here_that_vertex_ai_cannot_run_is_warned_of(architecture, bake, google, iap, tmp_path):
+    docker = tmp_path / "docker"
+    labels = {"org.opencontainers.image.title": "test_project"}
+    known = [{"Os": "linux", "Architecture": architecture, "Config": {"Labels": labels}}]
+    docker.write_text(f"#!/bin/sh\necho '{json.dumps(known)}'\n")
+    docker.chmod(0o755)
+    done = run(
+        BIN / "kedro", "vertexai", "-e", "cloud", "run-once", "--dry-run", "-i", "registry/x:1",
+        cwd=bake(**answers(iap)), **{**google.environment, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    warning = (
+        "Warning: Image registry/x:1 is for linux/arm64, and Vertex AI runs only linux/amd64. "
+        "If this is what was pushed, push it again: kedro vertexai -e cloud push"
+    )
+    assert done.stderr.count(warning) == (architecture == "arm64")
+    assert done.stderr.count("Warning: Image") == (architecture == "arm64")
 
 
 def test_without_a_cloud_there_is_a_sentence(bake, google):

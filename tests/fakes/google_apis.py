@@ -1,4 +1,4 @@
-"""What ``doctor`` and ``logs`` ask of Google besides Vertex AI: IAM, Cloud Storage, Artifact Registry, Cloud Logging."""
+"""What ``doctor`` and ``logs`` ask of Google besides Vertex AI: IAM, Cloud Storage, Cloud Logging, and a registry."""
 
 import re
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .artifact_registry import Image, serve
 from .google_identity import Google, Refused
 
 
@@ -16,7 +17,7 @@ class Cloud:
     Args:
         accounts: service accounts that there are.
         buckets: bucket → its region.
-        images: ``repository:tag`` → digest.
+        images: ``repository:tag`` → the image of that name.
         denied: who lacks which permission.
         logs: custom job's number → the file with what it printed.
         page: log entries in an answer.
@@ -24,7 +25,7 @@ class Cloud:
 
     accounts: set[str] = field(default_factory=set)
     buckets: set[str] = field(default_factory=set)
-    images: dict[str, str] = field(default_factory=dict)
+    images: dict[str, Image] = field(default_factory=dict)
     denied: set[tuple[str, str]] = field(default_factory=set)
     logs: Mapping[str, Path] = field(default_factory=dict)
     page: int = 1000
@@ -36,8 +37,8 @@ class Cloud:
             "iam.googleapis.com": self._iam,
             "storage.googleapis.com": self._storage,
             "logging.googleapis.com": self._logging,
-            registry: self._registry,
         }
+        serve(google, registry, self)
 
     def _allowed(self, who: str, permissions: list[str]) -> Any:
         return {"permissions": [permission for permission in permissions if (who, permission) not in self.denied]}
@@ -61,16 +62,6 @@ class Cloud:
         if match[1] not in self.buckets:
             raise Refused(404, "The specified bucket does not exist.")
         return self._allowed(who, query["permissions"])
-
-    def _registry(self, who: str, method: str, path: str, _query: Any, _body: Any) -> Any:
-        match = re.fullmatch(r"/v2/(.+)/manifests/([^/]+)", path)
-        if method != "HEAD" or not match:
-            raise Refused(404, f"no such method: {path}")
-        if (who, "artifactregistry.repositories.downloadArtifacts") in self.denied:
-            raise Refused(403, "denied")
-        if f"{match[1]}:{match[2]}" not in self.images:
-            raise Refused(404, "manifest unknown")
-        return {}
 
     def _logging(self, who: str, method: str, path: str, _query: Any, body: Any) -> Any:
         if (method, path) != ("POST", "/v2/entries:list"):

@@ -5,7 +5,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -48,6 +48,7 @@ class Google:
         requests: number of ID tokens asked for.
         tokens: access token → whose it is.
         apis: host → what answers there, for who has one of these tokens.
+        servers: host → what answers there itself, and looks at tokens and headers itself.
         open_hosts: hosts that answer without a token.
         federated: identity from elsewhere → service accounts that it may impersonate.
     """
@@ -65,6 +66,7 @@ class Google:
     environment: dict[str, str] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=lambda: {"ambient-access-token": AMBIENT})
     apis: dict[str, Api] = field(default_factory=dict)
+    servers: dict[str, Callable[["JsonHandler"], None]] = field(default_factory=dict)
     open_hosts: set[str] = field(default_factory=set)
     federated: dict[str, set[str]] = field(default_factory=dict)
 
@@ -120,15 +122,18 @@ class JsonHandler(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         """Nothing: a test's output is its own."""
 
-    def answer(self, status: int, body: Any, content_type: str = "application/json") -> None:
+    def answer(
+        self, status: int, body: Any, content_type: str = "application/json", headers: Mapping[str, str] | None = None
+    ) -> None:
         data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         self.send_response(status)
-        for name, value in self.headers_of_all.items():
+        for name, value in {**self.headers_of_all, **(headers or {})}.items():
             self.send_header(name, value)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
 
 class _Handler(JsonHandler):
@@ -180,7 +185,7 @@ class _Apis(_Handler):
 
     def do_CONNECT(self) -> None:
         self.host = self.path.partition(":")[0]
-        if self.google.down or self.host not in self.google.apis:
+        if self.google.down or self.host not in {*self.google.apis, *self.google.servers}:
             self.connection.close()
             self.close_connection = True
             return
@@ -192,6 +197,9 @@ class _Apis(_Handler):
         self.close_connection = False
 
     def handle_any(self) -> None:
+        if serve := self.google.servers.get(self.host):
+            serve(self)
+            return
         text = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         bearer = (self.headers["Authorization"] or "").removeprefix("Bearer ")
         who = "" if self.host in self.google.open_hosts else self.google.tokens.get(bearer)
@@ -238,9 +246,9 @@ def google_identity(folder: Path) -> Iterator[Google]:
     google = Google()
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("*.googleapis.com", "*.pkg.dev", "api.github.com", "gitlab.com", "api.osv.dev").configure_cert(
-        context
-    )
+    authority.issue_cert(
+        "*.googleapis.com", "*.pkg.dev", "gcr.io", "api.github.com", "gitlab.com", "api.osv.dev"
+    ).configure_cert(context)
     google.apis["iamcredentials.googleapis.com"] = lambda who, method, path, query, body: _iam_credentials(
         google, who, path, body
     )

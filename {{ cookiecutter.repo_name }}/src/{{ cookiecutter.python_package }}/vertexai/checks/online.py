@@ -3,14 +3,14 @@
 The checks create and change nothing. They ask Google by ``testIamPermissions`` what an identity may do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ...errors import UserError
 from .. import tracking
 from ..cloud.client import Vertex
 from ..cloud.rest import call, whoami
 from ..contract.check import Check, Doubt, check
-from ..image import is_googles
+from ..image import PLATFORM, is_googles
 from ..project import Project
 from ..tracking.failures import refusal
 
@@ -99,15 +99,39 @@ def _image_pushed(image: str) -> str:
     if not is_googles(host):
         return f"{image} is not in a registry of Google's, so doctor did not look for it"
     name, _, reference = path.partition("@") if "@" in path else path.partition(":")
-    url = f"https://{host}/v2/{name}/manifests/{reference or 'latest'}"
     # Those who launch need no right to pull: Vertex AI's service agents do it.
     unseen = f"Whether {image} is there cannot be seen without roles/artifactregistry.reader on its repository."
-    absent = f"{image} is not in the registry yet. Push it: kedro docker build --image {image} && docker push {image}"
+    push = "kedro vertexai -e <environment> push"
+    refusals = {401: unseen, 403: unseen, 404: f"{image} is not in the registry yet. Push it: {push}"}
     try:
-        answer = call("HEAD", url, {401: unseen, 403: unseen, 404: absent}, headers={"Accept": _MANIFESTS})
+        digest, platforms = _pushed(f"https://{host}/v2/{name}", reference or "latest", refusals)
     except UserError as error:
         raise (Doubt(unseen) if str(error) == unseen else error) from None
-    return answer.headers.get("Docker-Content-Digest", image)
+    if not platforms:
+        raise Doubt(f"{image} is there and does not tell which platform it is for. Vertex AI runs only {PLATFORM}.")
+    if PLATFORM not in platforms:
+        found = ", ".join(sorted(platforms))
+        raise UserError(
+            f"{image} is for {found}, and Vertex AI runs only {PLATFORM}. Build it again and push it: {push}"
+        )
+    return digest or image
+
+
+def _pushed(repository: str, reference: str, refusals: Mapping[int, str]) -> tuple[str, set[str]]:
+    """The digest of an image that a registry has, and its platforms, such as ``linux/amd64``; none if it tells none.
+
+    https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pull
+    """
+    answer = call("GET", f"{repository}/manifests/{reference}", refusals, headers={"Accept": _MANIFESTS})
+    manifest = answer.json()
+    # An index has the platform of each of its manifests. That of a single manifest is in the image's configuration.
+    if "manifests" in manifest:
+        told = [entry.get("platform", {}) for entry in manifest["manifests"]]
+    else:
+        told = [call("GET", f"{repository}/blobs/{manifest['config']['digest']}", refusals).json()]
+    platforms = {f"{one.get('os', 'unknown')}/{one.get('architecture', 'unknown')}" for one in told}
+    # The platform of an attestation, which buildx puts beside an image, is unknown/unknown.
+    return answer.headers.get("Docker-Content-Digest", ""), platforms - {"unknown/unknown"}
 
 
 def _mlflow(project: Project) -> str:

@@ -12,7 +12,7 @@ from ..cloud.client import Vertex
 from ..cloud.request import check_job_id, labels_of, labels_of_code, make_request
 from ..cloud.upload import require_bucket
 from ..contract.job import new_job_name
-from ..image import build_and_push, doubts, head
+from ..image import build_and_push, doubts, head, wrong_platform
 from . import options, say, say_json, working_tree
 from .follow import exit_code, follow
 
@@ -81,6 +81,8 @@ def launch(
         spec = compile_()
         if doubt := doubts(project.package_name, name_of_image, "" if uploads else head(project.path)):
             environment.warn([doubt])
+        if unfit := wrong_platform(name_of_image):
+            environment.warn([f"{unfit} If this is what was pushed, push it again: {environment.kedro} push"])
     name = job_id or new_job_name(spec["pipelineInfo"]["name"])
     labels = labels_of(project.package_name, project.env, chosen.pipeline)
     labels |= labels_of_code(packed()) if uploads else {}

@@ -1,6 +1,7 @@
 """The container image of the steps: what its name says, whether it is this project's, and the docker command."""
 
 import json
+import platform
 import re
 import subprocess
 import sys
@@ -9,6 +10,12 @@ from typing import Any
 
 from ...errors import UserError, masked
 
+# What Vertex AI's machines run. `make image` builds for it too.
+PLATFORM = "linux/amd64"
+_SLOW = (
+    f"The image is built for {PLATFORM}, because Vertex AI runs nothing else. This machine has another processor and "
+    "emulates that, which is slow. A push to CI avoids it, and for a change of code alone also: run-once --code upload"
+)
 # Names that only Google can give: https://cloud.google.com/artifact-registry/docs/transition/setup-gcr-repo
 _GOOGLES = re.compile(r"[a-z0-9-]+-docker\.pkg\.dev|([a-z]+\.)?gcr\.io")
 _TITLE, _REVISION = "org.opencontainers.image.title", "org.opencontainers.image.revision"
@@ -34,7 +41,7 @@ def login(registry: str, token: str) -> None:
 
 
 def build_and_push(project: Path, image: str) -> str:
-    """Build the image from the project's Dockerfile and push it; docker's output goes to stderr.
+    """Build the image from the project's Dockerfile for Vertex AI and push it; docker's output goes to stderr.
 
     Args:
         project: the project's folder.
@@ -44,15 +51,22 @@ def build_and_push(project: Path, image: str) -> str:
         The image by digest, which always means this very image: ``…/name@sha256:…``
 
     Raises:
-        UserError: when docker fails.
+        UserError: when docker fails, or the image is of another platform all the same, because its base image is.
     """
     require_engine()
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        print(_SLOW, file=sys.stderr)
     source = masked(_git(project, "remote", "get-url", "origin"))  # the address may have a password in it
     revision = head(project)
     # Without a value, docker takes the base image from the environment, if a variable there names one.
     given = ["BASE_IMAGE", f"REVISION={revision}", f"SOURCE={source}"]
     arguments = [item for argument in given for item in ("--build-arg", argument)]
-    _loud("build", "--tag", image, *arguments, str(project), cure="")
+    _loud("build", "--platform", PLATFORM, "--tag", image, *arguments, str(project), cure="")
+    if unfit := wrong_platform(image):
+        raise UserError(
+            f"{unfit} It was not pushed. Its base image is probably for that platform alone, or named by the digest of "
+            f"that variant. Name one for {PLATFORM} in BASE_IMAGE or in the Dockerfile."
+        )
     repository = repository_of(image).rpartition("/")[0]
     _loud(
         "push",
@@ -100,6 +114,16 @@ def doubts(package: str, image: str, here: str) -> str:
     if revision and here and revision != here:
         return f"Image {image} was built from commit {revision[:12]}, this is {here[:12]}. Build it again: make image"
     return ""
+
+
+def wrong_platform(image: str) -> str:
+    """Why Vertex AI cannot run an image, by its platform; empty if it can, or the image is not known here."""
+    try:
+        known = inspect("image", image)
+    except UserError:
+        return ""
+    found = f"{known['Os']}/{known['Architecture']}"
+    return "" if found == PLATFORM else f"Image {image} is for {found}, and Vertex AI runs only {PLATFORM}."
 
 
 def head(project: Path) -> str:
