@@ -14,6 +14,7 @@ from small_cloud import ACCOUNT, answers, configure
 pytestmark = pytest.mark.slow
 
 ACT_AS = "iam.serviceAccounts.actAs"
+IMAGE = "europe-west1-docker.pkg.dev/project-42/images/test-project:latest"
 
 
 @pytest.fixture
@@ -65,7 +66,6 @@ def test_each_thing_that_google_would_refuse_later_is_found_now(bake, launchable
     cloud.denied = {(AMBIENT, ACT_AS)}
     cloud.images.clear()
     vertex.enabled = False
-    image = "europe-west1-docker.pkg.dev/project-42/images/test-project:latest"
     done = doctor(project, "--format", "json")
     assert done.returncode == 1
     found = failed(done)
@@ -78,7 +78,7 @@ def test_each_thing_that_google_would_refuse_later_is_found_now(bake, launchable
     assert bucket["doubtful"]
     assert f"This identity gets no access tokens of {ACCOUNT}" in bucket["said"]
     assert bucket["said"].endswith("doctor --on-vertex asks as that account.")
-    assert found["image pushed"] == f"{image} is not in the registry yet. Push it: kedro vertexai -e <environment> push"
+    assert found["image pushed"] == f"{IMAGE} is not in the registry yet. Push it: kedro vertexai -e <environment> push"
     assert f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}." in found["MLflow"]
 
 
@@ -93,7 +93,8 @@ def test_who_may_only_get_id_tokens_of_the_account_is_well(bake, launchable, doc
 
 
 def test_what_is_not_there_at_all_is_named(bake, launchable, doctor, cloud, iap):
-    project = launchable(bake(**answers(iap)))
+    gpu = "europe-west1-docker.pkg.dev/project-42/images/gpu:1"
+    project = launchable(bake(**answers(iap)), f"resources: {{train_forest: {{image: {gpu}}}}}")
     cloud.accounts.clear()
     cloud.buckets.clear()
     cloud.denied = {(AMBIENT, "artifactregistry.repositories.downloadArtifacts")}
@@ -101,9 +102,10 @@ def test_what_is_not_there_at_all_is_named(bake, launchable, doctor, cloud, iap)
     found = failed(done)
     assert found["may act as"] == f"There is no service account {ACCOUNT}. Correct run_config.service_account."
     assert found["bucket"] == "There is no bucket gs://bucket. Create it: gcloud storage buckets create gs://bucket"
-    (pushed,) = (check for check in json.loads(done.stdout) if check["name"] == "image pushed")
+    of_a_step, pushed = (check for check in json.loads(done.stdout) if check["name"] == "image pushed")
     assert pushed["doubtful"]  # Vertex AI's service agents pull the image, not whoever launches
     assert "cannot be seen without roles/artifactregistry.reader on its repository" in pushed["said"]
+    assert of_a_step["said"] == pushed["said"].replace(IMAGE, gpu)
 
 
 def test_an_account_that_may_write_but_not_rename_and_a_name_that_is_no_experiment_are_found(

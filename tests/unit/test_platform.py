@@ -102,7 +102,7 @@ def test_only_an_image_that_is_known_here_and_of_another_platform_is_doubted(doc
 )
 @pytest.mark.parametrize("host", ["europe-west1-docker.pkg.dev", "gcr.io"])
 def test_an_image_with_a_variant_for_linux_amd64_is_well(image, host, doctor):
-    for reference in (":latest", "", f"@{image.digest}"):
+    for reference in (":latest", "", f"@{image.digest}", f":latest@{image.digest}"):
         assert doctor(image, reference, host) == Check("image pushed", True, image.digest)
 
 

@@ -4,6 +4,7 @@ The checks create and change nothing. They ask Google by ``testIamPermissions`` 
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from ...errors import UserError
 from .. import tracking
@@ -50,7 +51,8 @@ def _google(project: Project) -> Iterator[Check]:
         yield check("ID tokens", lambda: _may(account, *_MINT))
     if root:
         yield check("bucket", lambda: _bucket(root, account))
-    yield check("image pushed", lambda: _image_pushed(run_config.image))
+    for image in sorted({run_config.image, *(asked.image for asked in run_config.resources.values() if asked.image)}):
+        yield check("image pushed", partial(_image_pushed, image))
 
 
 def _vertex(project: Project) -> str:
@@ -98,23 +100,24 @@ def _image_pushed(image: str) -> str:
     host, _, path = image.partition("/")
     if not is_googles(host):
         return f"{image} is not in a registry of Google's, so doctor did not look for it"
-    name, _, reference = path.partition("@") if "@" in path else path.partition(":")
+    tagged, _, digest = path.partition("@")
+    name, _, tag = tagged.partition(":")
     # Those who launch need no right to pull: Vertex AI's service agents do it.
     unseen = f"Whether {image} is there cannot be seen without roles/artifactregistry.reader on its repository."
     push = "kedro vertexai -e <environment> push"
     refusals = {401: unseen, 403: unseen, 404: f"{image} is not in the registry yet. Push it: {push}"}
     try:
-        digest, platforms = _pushed(f"https://{host}/v2/{name}", reference or "latest", refusals)
+        found, platforms = _pushed(f"https://{host}/v2/{name}", digest or tag or "latest", refusals)
     except UserError as error:
         raise (Doubt(unseen) if str(error) == unseen else error) from None
     if not platforms:
         raise Doubt(f"{image} is there and does not tell which platform it is for. Vertex AI runs only {PLATFORM}.")
     if PLATFORM not in platforms:
-        found = ", ".join(sorted(platforms))
+        others = ", ".join(sorted(platforms))
         raise UserError(
-            f"{image} is for {found}, and Vertex AI runs only {PLATFORM}. Build it again and push it: {push}"
+            f"{image} is for {others}, and Vertex AI runs only {PLATFORM}. Build it again and push it: {push}"
         )
-    return digest or image
+    return found or image
 
 
 def _pushed(repository: str, reference: str, refusals: Mapping[int, str]) -> tuple[str, set[str]]:
