@@ -1,0 +1,190 @@
+"""Which steps of an earlier job run again and which results are taken, found without running anything."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from kedro.pipeline import Node, Pipeline
+from starter.errors import UserError
+from starter.vertexai.compile.compiler import compile_plan
+from starter.vertexai.compile.fingerprint import fingerprint
+from starter.vertexai.compile.plan import Plan, make_plan
+from starter.vertexai.compile.resume import resume
+from starter.vertexai.compile.spec import tasks
+from starter.vertexai.contract.arguments import StepArguments
+from starter.vertexai.contract.catalog import Catalog
+from starter.vertexai.contract.job import PipelineJob, State, TaskRun
+from starter.vertexai.settings.models import RunConfig
+
+CATALOG = {
+    "raw": {"type": "pandas.ParquetDataset", "filepath": "gs://bucket/raw.parquet"},
+    "remote": {"type": "pandas.ParquetDataset", "filepath": "gs://bucket/remote.parquet"},
+    "table": {"type": "pandas.SQLTableDataset", "table_name": "t", "credentials": "db"},
+    "files": {"type": "pandas.CSVDataset", "filepath": "data/files.csv"},
+}
+RUN_CONFIG = RunConfig(image="x", root="gs://bucket/root")
+PARAMETERS = {"rate": 1, "other": 2}
+
+
+def same(*args):
+    return args
+
+
+def changed(*args):
+    return list(args)
+
+
+# Two branches, of which one crosses by a remote file and one by an object, and a step that joins them.
+DIAMOND = (
+    Node(same, ["raw", "params:rate"], "a", name="first"),
+    Node(same, "a", "remote", name="left"),
+    Node(same, "a", "b", name="right"),
+    Node(same, ["remote", "b"], None, name="join"),
+)
+
+
+def planned(*nodes: Node, parameters: Mapping[str, Any] = PARAMETERS, catalog: Mapping[str, Any] = CATALOG) -> Plan:
+    known = Catalog(dict(catalog), "catalog.yml")
+    return make_plan(
+        "p", Pipeline(nodes), RUN_CONFIG, known.entry, fingerprint_of=lambda some: fingerprint(some, parameters, known.written)
+    )  # fmt: skip
+
+
+def ended(plan: Plan, **states: str) -> PipelineJob:
+    """A job of the plan; a step of another state than SUCCEEDED is named."""
+    spec, runs = compile_plan(plan, RUN_CONFIG, "demo"), {}
+    for task in tasks(spec):
+        state = states.get(task.name, State.SUCCEEDED)
+        told = StepArguments.of(task.container.get("args", []))
+        keys = {*told.artifacts.values(), *told.files.values(), *told.models.values()}
+        made = {key: {"uri": f"gs://bucket/root/old/{task.name}/{key}", "metadata": {"sha256": "1"}} for key in keys}
+        if task.importer:
+            made = {"artifact": {"uri": "gs://bucket/root/older/x", "metadata": {}}}
+        outputs = {"artifacts": made} if state in (State.SUCCEEDED, State.SKIPPED) else None
+        runs[task.name] = TaskRun(task.name, "", state, outputs=outputs)
+    return PipelineJob("old", "projects/1/locations/r/pipelineJobs/old", State.FAILED, runs, spec=spec)
+
+
+def resumed(plan: Plan, job: PipelineJob, *again: str, catalog: Mapping[str, Any] = CATALOG) -> Plan:
+    return resume(plan, job, again, Catalog(dict(catalog), "catalog.yml").entry)
+
+
+def names(plan: Plan) -> list[str]:
+    return [step.name for step in plan.steps]
+
+
+def test_of_ten_steps_whose_last_one_has_failed_one_runs():
+    nodes = [
+        Node(same, "raw" if number == 0 else f"d{number}", f"d{number + 1}", name=f"s{number}") for number in range(10)
+    ]
+    plan = planned(*nodes)
+    again = resumed(plan, ended(plan, s9="FAILED"))
+    assert names(again) == ["s9"]
+    assert again.must_exist == {"gs://bucket/root/old/s8/data_d9": "s8"}
+    executors = compile_plan(again, RUN_CONFIG, "demo")["deploymentSpec"]["executors"]
+    assert sum("container" in executor for executor in executors.values()) == 3  # with the first and the last task
+    assert sum("importer" in executor for executor in executors.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("states", "again", "runs", "taken"),
+    [
+        ({"join": "FAILED"}, (), ["join"], {"gs://bucket/remote.parquet", "gs://bucket/root/old/right/data_b"}),
+        ({"join": "FAILED", "left": "SKIPPED", "right": "SKIPPED"}, (), ["join"], {"gs://bucket/remote.parquet", "gs://bucket/root/old/right/data_b"}),
+        ({"right": "FAILED", "join": "NOT_TRIGGERED"}, (), ["right", "join"], {"gs://bucket/root/old/first/data_a", "gs://bucket/remote.parquet"}),
+        ({"right": "RUNNING", "join": "PENDING"}, (), ["right", "join"], {"gs://bucket/root/old/first/data_a", "gs://bucket/remote.parquet"}),
+        ({"join": "CANCELLED"}, ("left",), ["left", "join"], {"gs://bucket/root/old/first/data_a", "gs://bucket/root/old/right/data_b"}),
+        ({"join": "FAILED"}, ("first",), ["first", "left", "right", "join"], set()),
+        ({}, ("right",), ["right", "join"], {"gs://bucket/root/old/first/data_a", "gs://bucket/remote.parquet"}),
+    ],
+)  # fmt: skip
+def test_what_has_not_succeeded_runs_with_all_that_follows(states, again, runs, taken):
+    plan = planned(*DIAMOND)
+    found = resumed(plan, ended(plan, **states), *again)
+    assert sorted(names(found)) == sorted(runs)
+    assert set(found.must_exist) == taken
+    # Nothing waits for a step that is not there.
+    assert {before for step in found.steps for before in step.after} <= set(runs)
+
+
+@pytest.mark.parametrize(
+    ("today", "said", "cure"),
+    [
+        ({"parameters": {"rate": 2, "other": 2}}, "its parameters changed since", "first"),
+        ({"catalog": {**CATALOG, "raw": {"type": "pandas.ParquetDataset", "filepath": "gs://bucket/new.parquet"}}}, "its catalog entries changed since", "first"),
+        ({"nodes": (Node(changed, ["raw", "params:rate"], "a", name="first"), *DIAMOND[1:])}, "its code changed since", "first"),
+        ({"nodes": (*DIAMOND[:2], Node(changed, "a", "b", name="right"), DIAMOND[3])}, "its code changed since", "right"),
+    ],
+)  # fmt: skip
+def test_what_has_changed_since_is_refused_unless_its_node_runs_again(today, said, cure):
+    job = ended(planned(*DIAMOND), join="FAILED")
+    catalog = today.get("catalog", CATALOG)
+    plan = planned(*today.pop("nodes", DIAMOND), **today)
+    with pytest.raises(UserError) as told:
+        resumed(plan, job, catalog=catalog)
+    assert str(told.value) == f"Step '{cure}' has finished in job old, but {said}. Run it again: --from {cure}"
+    assert cure in names(resumed(plan, job, cure, catalog=catalog))
+
+
+def test_what_is_not_taken_may_change():
+    job = ended(planned(*DIAMOND), join="FAILED")
+    found = resumed(planned(*DIAMOND[:3], Node(changed, ["remote", "b"], None, name="join")), job)
+    assert names(found) == ["join"]
+    assert names(resumed(planned(*DIAMOND, parameters={"rate": 1, "other": 3}), job)) == ["join"]
+
+
+def test_all_that_is_wrong_is_said_at_once():
+    job = ended(planned(*DIAMOND), join="FAILED")
+    edited = (Node(changed, ["raw", "params:rate"], "a", name="first"), Node(changed, "a", "remote", name="left"))
+    plan = planned(*edited, *DIAMOND[2:])
+    with pytest.raises(UserError) as told:
+        resumed(plan, job)
+    assert [line.partition(" has")[0] for line in str(told.value).splitlines()] == ["Step 'first'", "Step 'left'"]
+
+
+def test_data_that_crosses_in_a_database_is_refused():
+    plan = planned(Node(same, "raw", "table", name="fill"), Node(same, "table", None, name="read"))
+    job = ended(plan, read="FAILED")
+    with pytest.raises(UserError, match=r"but dataset 'table' may be another one by now\. Run it again: --from fill$"):
+        resumed(plan, job)
+    assert names(resumed(plan, job, "fill")) == ["fill", "read"]
+
+
+def test_files_on_a_disk_are_taken_by_their_artifact():
+    plan = planned(Node(same, "raw", "files", name="write"), Node(same, "files", None, name="read"))
+    found = resumed(plan, ended(plan, read="FAILED"))
+    assert [(reused.key, reused.uri) for reused in found.reused] == [
+        ("data_files", "gs://bucket/root/old/write/data_files")
+    ]
+    assert found.reused[0].metadata == {"sha256": "1"}
+
+
+def test_a_result_that_no_task_has_handed_on_is_refused():
+    plan = planned(*DIAMOND)
+    job = ended(plan, join="FAILED")
+    job = replace(job, tasks={**job.tasks, "right": replace(job.tasks["right"], outputs={"artifacts": {}})})
+    with pytest.raises(UserError, match="Step 'right' has finished in job old, but dataset 'b' was not handed on"):
+        resumed(plan, job)
+
+
+def test_a_job_that_resumed_another_one_is_resumed_by_what_both_have_finished():
+    plan = planned(*DIAMOND)
+    second = resumed(plan, ended(plan, right="FAILED", join="NOT_TRIGGERED"))
+    assert sorted(names(second)) == ["join", "right"]
+    third = resumed(plan, ended(second, join="FAILED"))
+    assert names(third) == ["join"]
+    with pytest.raises(UserError, match="Step 'first' has finished in job old, but its parameters changed since"):
+        resumed(planned(*DIAMOND, parameters={"rate": 3}), ended(second, join="FAILED"))
+
+
+def test_jobs_that_cannot_be_resumed_say_why():
+    plan = planned(*DIAMOND)
+    running = replace(ended(plan), state="RUNNING")
+    for job, again, said in (
+        (running, (), r"Job old is RUNNING\. Wait for its end, or cancel it\."),
+        (ended(plan), (), r"Job old has finished all steps\. To run some again, name the first: --from NODE"),
+        (ended(plan, join="FAILED"), ("joint",), r"--from joint: there is no such node\. Did you mean 'join'\?"),
+    ):
+        with pytest.raises(UserError, match=said):
+            resumed(plan, job, *again)
