@@ -128,6 +128,9 @@ def launch() -> None:
         show(scheduling, "changed", "-e cloud schedule --dry-run")
         bad = "-e cloud run-once --job-id demo-2 --wait-for-completion --params forest.n_estimators=-1"
         show("docs/how-to/find-a-failure.md", "failed", bad, exit_code=1)
+        good = "-e cloud resume demo-2 --job-id demo-4 --wait-for-completion --params forest.n_estimators=100"
+        show("docs/how-to/resume.md", "resumed", good)
+        show("docs/how-to/resume.md", "refused", "-e cloud resume demo-2 --params split.test_size=0.5", exit_code=1)
         try_an_edit(storage, vertex)
 
 
@@ -178,7 +181,7 @@ def show(file: str, name: str, command: str, exit_code: int = 0, only: str = "")
     """
     done = kedro("vertexai", *command.split(), exit_code=exit_code)
     # The docs should not show where this machine keeps its programs.
-    lines = done.stdout.replace(f"{ROOT}/", "…/").splitlines()
+    lines = (done.stdout or done.stderr).replace(f"{ROOT}/", "…/").splitlines()
     text = "\n".join(line.rstrip() for line in lines if line.startswith(only))
     replace(file, name, f"```console\n$ kedro vertexai {command}\n{text}\n```")
     return done.stdout

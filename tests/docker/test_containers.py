@@ -145,7 +145,7 @@ def check(numbers):
     image = docker("image", "inspect", "--format", "{{.Id}}", "nodes:2").stdout
     done = kedro(project, "vertexai", "run-local", "--docker")
     assert (done.returncode, "ValueError: planted" in done.stdout) == (1, True)
-    first = re.search(r"run-local --resume (\S+)", done.stdout)[1]
+    first = re.search(r"run-local --docker --code upload --resume (\S+)", done.stdout)[1]
 
     nodes = project / "src/test_project/pipelines/under_test/__init__.py"
     nodes.write_text(

@@ -95,7 +95,11 @@ def command(
         )
     if profile:
         console().print(tables.profile_as_table(done))
-    _tell(chosen.environment, done, folder / done.name, time.monotonic() - started)
+    _tell(done, folder / done.name, time.monotonic() - started)
+    if not done.succeeded:
+        how = " --docker --code upload" if docker else ""
+        say(f"To go on from there: {chosen.environment.kedro} run-local{how} --resume {done.name}")
+    say(f"{done.name}: {done.state}", colour="green" if done.succeeded else "red")
     click.get_current_context().exit(_EXIT_CODES[done.state])
 
 
@@ -140,8 +144,8 @@ def containers_of(chosen: options.Chosen, spec: Spec, uploads: bool = False) -> 
     return Containers(project.path, {"MLFLOW_TRACKING_URI": store})
 
 
-def _tell(environment: options.Environment, job: PipelineJob, folder: Path, seconds: float) -> None:
-    """Print how a job has ended, and where to look."""
+def _tell(job: PipelineJob, folder: Path, seconds: float) -> None:
+    """Print what has failed in a job, and where to look."""
     for task in job.failed_tasks:
         log = Path(task.log)
         say(f"\n{task.name} failed: {task.error}. Its last lines in {_shown(log)}:", colour="red")
@@ -152,9 +156,6 @@ def _tell(environment: options.Environment, job: PipelineJob, folder: Path, seco
         say(f"MLflow: {job.mlflow_run}")
     say(f"Logs and artifacts: {_shown(folder)}")
     say(f"Took {seconds:.1f} s")
-    if not job.succeeded:
-        say(f"To go on from there: {environment.kedro} run-local --resume {job.name}")
-    say(f"{job.name}: {job.state}", colour="green" if job.succeeded else "red")
 
 
 def _tail(log: Path, lines: int = 15) -> str:
