@@ -32,7 +32,7 @@ SHOWN = Path("/tmp/demo")
 BIN = DEMO / ".venv/bin"
 COPIED = [
     "conf", "data", "src", "infra", ".github", "Makefile", "pyproject.toml", "pipeline.json", "Dockerfile",
-    "requirements.lock", ".telemetry",
+    "requirements.lock", ".telemetry", ".dockerignore",
 ]  # fmt: skip
 SCHEDULES = """
 schedules:

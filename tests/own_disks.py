@@ -14,15 +14,12 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
+from docker.utils.build import exclude_paths
 from running import environment
 from starter.vertexai.compile.spec import Source, Task, pipeline_parameters, tasks
 from starter.vertexai.local.kfp_protocol import command_line, executor_input, executor_output
 from starter.vertexai.local.preloaded import Preloaded
 from starter.vertexai.local.processes import signal_group, start
-
-# What `.dockerignore` lets into the image, but for single data files.
-_IN_EVERY_IMAGE = ("pyproject.toml", "requirements.lock", "src", "conf")
-_LEFT_OUT = shutil.ignore_patterns("local", "__pycache__", "*.egg-info")
 
 
 class StepFailed(AssertionError):
@@ -56,7 +53,7 @@ def run_on_own_disks(
         root: URI below which artifacts are kept: ``<root>/<job>/<task>/<key>``.
         preloaded: an interpreter that starts the tasks. It must have been started with the same ``variables``, because
             gcsfs reads some of them when it is imported.
-        in_image: the project's files and folders that are in the image besides its code and its configuration.
+        in_image: the project's files and folders that are in the image besides those that .dockerignore lets in.
         elsewhere: folders outside of the project that are on the disk too, and so are empty when a task starts.
         parameters: values of the pipeline's parameters, where not the default.
         job: the job's name.
@@ -72,7 +69,10 @@ def run_on_own_disks(
     folder = project.parent / "own-disks" / job
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "logs").mkdir(parents=True)
-    image = [*_IN_EVERY_IMAGE, *in_image]
+    ignored = (project / ".dockerignore").read_text().splitlines()
+    patterns = [line for line in map(str.strip, ignored) if line and not line.startswith("#")]
+    let_in = [name for name in sorted(exclude_paths(str(project), patterns)) if (project / name).is_file()]
+    image = [*let_in, *in_image]
     run = _Run(project, folder, f"{root}/{job}", preloaded, image, list(elsewhere), variables)
     run.constants |= constants or {}
     run.values = pipeline_parameters(spec, parameters or {})
@@ -177,7 +177,7 @@ class _Run:
         for path in self.image:
             source, target = self.project / path, self.disk / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(source, target, ignore=_LEFT_OUT) if source.is_dir() else shutil.copy2(source, target)
+            shutil.copytree(source, target) if source.is_dir() else shutil.copy2(source, target)
         for empty in ("conf/local", "data"):  # as the Dockerfile makes them
             (self.disk / empty).mkdir(exist_ok=True)
 
