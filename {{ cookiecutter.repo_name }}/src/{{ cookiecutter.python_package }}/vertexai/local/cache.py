@@ -18,6 +18,7 @@ from urllib.parse import unquote
 from ..compile.spec import Task
 from ..contract import StepArguments
 from ..contract.hashes import files_at, sha256_of
+from .jobs import write_json
 
 _CODE = ("src", "conf", "pyproject.toml", "requirements.lock")
 
@@ -72,13 +73,9 @@ class Cache:
 
     def keep(self, key: str, outputs: Mapping[str, Any], job: str) -> None:
         """Keep a task's outputs; whole or not at all."""
-        file = self._file(key)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}")
         contents = {uri: _content(uri) for artifact in outputs["artifacts"].values() if (uri := artifact["uri"])}
         about = {"outputs": dict(outputs), "contents": contents, "job": f"{job} of {datetime.now():%Y-%m-%d %H:%M}"}
-        partial.write_text(json.dumps(about), encoding="utf-8")
-        partial.replace(file)
+        write_json(about, self._file(key))
 
     def _read(self, task: Task) -> list[str]:
         """Digests of what a task reads from its disk."""
