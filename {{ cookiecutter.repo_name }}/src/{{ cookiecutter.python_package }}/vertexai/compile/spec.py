@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from ...errors import UserError, did_you_mean
+from ...errors import UserError
 from ..contract import PARAMS, decode, encode
 
 Spec = Mapping[str, Any]
@@ -147,21 +147,17 @@ def tasks(spec: Spec) -> list[Task]:
     return list(_Graphs(spec).tasks(spec["root"]["dag"], parameters, {}))
 
 
-def pipeline_parameters(spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of the pipeline's parameters: the given ones, and the spec's defaults for the others.
+def pipeline_parameters(spec: Spec) -> dict[str, Any]:
+    """The values of the pipeline's parameters, which are the defaults in the spec.
 
     Raises:
-        UserError: when a given parameter does not exist, or a parameter has no value.
+        UserError: when a parameter has no value.
     """
     known = definitions(spec["root"], "input", "parameters")
-    for name in given:
-        if name not in known:
-            raise UserError(f"The pipeline has no parameter '{name}'.{did_you_mean(name, known)}")
-    values = {name: item["defaultValue"] for name, item in known.items() if "defaultValue" in item} | dict(given)
     for name, definition in known.items():
-        if name not in values and not definition.get("isOptional"):
+        if "defaultValue" not in definition and not definition.get("isOptional"):
             raise UserError(f"The pipeline's parameter '{name}' has no value.")
-    return values
+    return {name: definition["defaultValue"] for name, definition in known.items() if "defaultValue" in definition}
 
 
 class _Graphs:

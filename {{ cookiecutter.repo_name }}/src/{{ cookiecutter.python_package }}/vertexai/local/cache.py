@@ -30,12 +30,10 @@ class Cache:
         folder: where it is kept.
         project: the Kedro project whose code the tasks run.
         variables: names of the environment variables that its configuration takes.
-        images: name of an image → its id, if the tasks run in containers.
+        images: name of an image → the id of what it stands for now, if the tasks run in containers.
     """
 
-    def __init__(
-        self, folder: Path, project: Path, variables: Iterable[str] = (), images: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, project: Path, variables: Iterable[str], images: Mapping[str, str]) -> None:
         self._folder = folder
         self._project = project
         self._images = images

@@ -12,10 +12,10 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.reduction import send_handle
 from pathlib import Path
-from typing import Any
 
 from ..image.imports import imports_of, own_modules
 from . import fork_server
@@ -40,7 +40,6 @@ class Preloaded:
     def __init__(self, project: Path, memory: Path, environment: Mapping[str, str]) -> None:
         self._memory = memory
         self._lock = threading.Lock()
-        self._answer: dict[str, Any] | None = None
         self._has_run = False
         self._imports = sorted({name for file in own_modules(project / "src") for name in imports_of(file)})
         self._modules = dict.fromkeys(self._remembered())
@@ -54,15 +53,13 @@ class Preloaded:
         own = [path.stem for path in (project / "src").iterdir()]
         self._control.send({"modules": [*_ALWAYS, *self._imports, *self._modules], "own": own})
 
-    @property
+    @cached_property
     def why_not(self) -> str:
         """Why tasks cannot be forked; empty if they can. Waits for the imports."""
-        with self._lock:
-            if self._answer is None:
-                with suppress(OSError, EOFError):
-                    self._answer = self._control.recv()
-                self._answer = self._answer or {"reason": "the preloaded interpreter has ended"}
-            return str(self._answer["reason"])
+        try:
+            return str(self._control.recv()["reason"])
+        except (EOFError, OSError):
+            return "the preloaded interpreter has ended"
 
     def start(self, argv: Sequence[str], cwd: Path, environment: Mapping[str, str], log: int) -> "Fork":
         """Start a task.
@@ -87,8 +84,7 @@ class Preloaded:
     def close(self) -> None:
         """End the interpreter, and remember what the tasks have imported."""
         self._control.close()
-        if self._answer is None:  # it is still importing
-            self._process.kill()
+        self._process.kill()  # it may still be importing
         self._process.wait()
         if self._has_run:
             write_json({"imports": self._imports, "modules": list(self._modules)}, self._memory)

@@ -9,7 +9,6 @@ from ...errors import shown
 from .. import contract
 
 # In Vertex AI's words: "The DAG failed because some tasks failed. The failed tasks are: [train, plot]."
-# How many metrics one request may log.
 _FAILED_TASKS = re.compile(r"failed tasks are: \[([^\]]*)\]")
 
 
