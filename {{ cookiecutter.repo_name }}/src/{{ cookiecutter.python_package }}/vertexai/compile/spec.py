@@ -22,16 +22,6 @@ Spec = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Retry:
-    """A task's retry policy. Waits are in seconds."""
-
-    count: int
-    wait: float
-    factor: float
-    longest_wait: float
-
-
-@dataclass(frozen=True)
 class Task:
     """A container task or an importer in any of the nested graphs of a spec.
 
@@ -44,7 +34,7 @@ class Task:
         artifacts: input artifact → the task and the output key that it comes from.
         upstream: tasks that must end before this one starts.
         always: whether it runs even if one of those has failed.
-        retry: what to do when it fails.
+        pauses: seconds before each further attempt at it when it fails.
         cached: whether the result of an earlier run may be reused.
         importer: its ``ImporterSpec``, if it only hands on an artifact that exists; else empty.
     """
@@ -57,7 +47,7 @@ class Task:
     artifacts: Mapping[str, "Source"]
     upstream: frozenset[str]
     always: bool
-    retry: Retry
+    pauses: tuple[float, ...]
     cached: bool
     importer: Spec = field(default_factory=dict)
 
@@ -212,7 +202,7 @@ class _Graphs:
                 artifacts=taken,
                 upstream=before,
                 always=task.get("triggerPolicy", {}).get("strategy") == "ALL_UPSTREAM_TASKS_COMPLETED",
-                retry=_retry(task.get("retryPolicy", {})),
+                pauses=_pauses(task.get("retryPolicy", {})),
                 cached=task.get("cachingOptions", {}).get("enableCache", False) and "container" in executor,
                 importer=executor.get("importer", {}),
             )
@@ -251,13 +241,11 @@ def _refuse_unsupported(key: str, task: Spec) -> None:
         raise UserError(f"Task '{key}' has a condition. Only Vertex AI can run conditions.")
 
 
-def _retry(policy: Spec) -> Retry:
-    return Retry(
-        count=int(policy.get("maxRetryCount", 0)),
-        wait=float(policy.get("backoffDuration", "0s").removesuffix("s")),
-        factor=float(policy.get("backoffFactor", 2.0)),
-        longest_wait=float(policy.get("backoffMaxDuration", "3600s").removesuffix("s")),
-    )
+def _pauses(policy: Spec) -> tuple[float, ...]:
+    first = float(policy.get("backoffDuration", "0s").removesuffix("s"))
+    factor = float(policy.get("backoffFactor", 2.0))
+    longest = float(policy.get("backoffMaxDuration", "3600s").removesuffix("s"))
+    return tuple(min(first * factor**number, longest) for number in range(int(policy.get("maxRetryCount", 0))))
 
 
 def definitions(component: Spec, side: str, kind: str) -> Mapping[str, Any]:

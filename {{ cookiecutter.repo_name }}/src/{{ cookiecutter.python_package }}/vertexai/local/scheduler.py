@@ -154,8 +154,7 @@ class _Scheduler:
             self._change(task, state=State.SKIPPED, outputs=kept[0], origin=kept[1])
             return
         given = executor_input(task, parameters, artifacts, str(self.folder / task.name))
-        wait_seconds = task.retry.wait
-        for attempt in range(1, task.retry.count + 2):
+        for attempt, pause in enumerate((*task.pauses, 0.0), start=1):
             started = time.monotonic()
             self._change(task, state=State.RUNNING, attempt=attempt)
             error, outputs = self._attempt(task, given)
@@ -169,9 +168,7 @@ class _Scheduler:
                 self._change(task, state=State.CANCELLED, seconds=seconds, error="cancelled")
                 return
             self._change(task, seconds=seconds, error=error)
-            if attempt <= task.retry.count:
-                self._cancelled.wait(wait_seconds)
-                wait_seconds = min(wait_seconds * task.retry.factor, task.retry.longest_wait)
+            self._cancelled.wait(pause)
         self._change(task, state=State.FAILED)
 
     def _attempt(self, task: Task, given: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
