@@ -75,7 +75,7 @@ def run_on_own_disks(
     image = [*let_in, *in_image]
     run = _Run(project, folder, f"{root}/{job}", preloaded, image, list(elsewhere), variables)
     run.constants |= constants or {}
-    run.values = pipeline_parameters(spec, parameters or {})
+    run.values = pipeline_parameters(spec) | dict(parameters or {})
     waiting = {task.name: task for task in tasks(spec)}
     failure: StepFailed | None = None
     while ready := [task for task in waiting.values() if not waiting.keys() & task.upstream]:

@@ -138,11 +138,11 @@ def write(text, deep, empty, listed):
     script = """
 import json
 from pathlib import Path
-from test_project.vertexai.contract import encode
+from test_project.vertexai.compile.spec import with_params
 from test_project.vertexai.local.scheduler import run_spec
 spec = json.loads(Path("pipeline.json").read_text())
 given = json.loads(Path("given.json").read_text())
-job = run_spec(spec, folder=Path(".vertexai"), cwd=Path.cwd(), parameters={"params": encode(given)})
+job = run_spec(with_params(spec, given), folder=Path(".vertexai"), cwd=Path.cwd())
 raise SystemExit(job.state)
 """
     (project / "given.json").write_text(json.dumps(given))

@@ -3,10 +3,10 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Pipe
 from pathlib import Path
 
 import pytest
@@ -155,16 +155,14 @@ def test_an_interpreter_that_must_not_be_forked_says_why(tmp_path, module, reaso
     assert run(BIN / "python", "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path).returncode == 0
     (installed,) = (tmp_path / "venv/lib").glob("python*/site-packages")
     (installed / "thirdparty.py").write_text(module)
-    ours, theirs = socket.socketpair()
+    ours, theirs = Pipe()
     with ours, theirs:
         server = subprocess.Popen(
             [tmp_path / "venv/bin/python", FORK_SERVER, str(theirs.fileno())], pass_fds=[theirs.fileno()], cwd=tmp_path
         )
         theirs.close()
-        text = json.dumps({"modules": ["not_installed", "thirdparty"], "own": []}).encode()
-        ours.sendall(len(text).to_bytes(4, "big") + text)
-        size = int.from_bytes(ours.recv(4), "big")
-        assert json.loads(ours.recv(size))["reason"].startswith(reason) or not reason
+        ours.send({"modules": ["not_installed", "thirdparty"], "own": []})
+        assert ours.recv()["reason"].startswith(reason) or not reason
         ours.close()
         assert server.wait(10) == 0
 

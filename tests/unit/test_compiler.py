@@ -90,7 +90,7 @@ def test_a_step_gets_its_gpu_retries_timeout_and_image():
     assert container["resources"]["accelerator"]["count"] == "1"
     assert told(spec, "cut").timeout == 300
     (cut,) = (task for task in tasks(spec) if task.name == "cut")
-    assert (cut.retry.count, cut.retry.wait) == (2, 10.0)
+    assert cut.pauses == (10.0, 20.0)
     other = spec["deploymentSpec"]["executors"]["exec-join"]["container"]
     assert (other["image"], other.get("resources")) == ("registry/x@sha256:1", None)
     assert not any(item.startswith("--timeout") for item in other["args"])

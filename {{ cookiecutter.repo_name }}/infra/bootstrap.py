@@ -9,7 +9,6 @@ import hashlib
 import re
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,8 +19,6 @@ from git_host import Refusal, host_of
 from wanted import APIS, Cloud, Grant, grants, things
 
 PROJECT = Path(__file__).resolve().parents[1]
-# gcloud's command group and the arguments that name a resource → who has which role on it.
-Policy = Callable[[tuple[str, ...], tuple[str, ...]], set[tuple[str, str]]]
 
 
 def main() -> None:
@@ -58,11 +55,10 @@ def bootstrap(arguments: argparse.Namespace) -> None:
         _say(not commands, thing.name, thing.reason)
         for command in commands:
             _change(command, dry)
-    policy = functools.cache(_policy)
     wanted = list(grants(cloud))
     for grant in wanted:
-        _grant(grant, policy(grant.group, grant.target), dry)
-    _name_other_grants(cloud, wanted, policy)
+        _grant(grant, dry)
+    _name_other_grants(cloud, wanted)
     _fill_in(path, cloud, dry)
     if not cloud.mlflow:
         print("To let the pipeline through to an MLflow behind Identity-Aware Proxy, add: --mlflow cloud-run:SERVICE")
@@ -132,15 +128,21 @@ def _enable_apis(cloud: Cloud, dry: bool) -> None:
         _change(("services", "enable", *missing, project), dry)
 
 
-def _policy(group: tuple[str, ...], target: tuple[str, ...]) -> set[tuple[str, str]]:
-    """Who has which role there without a condition. Nobody has one on something that does not exist yet."""
+@functools.cache  # gcloud takes a second to answer, and several grants are on one thing
+def _policy(group: tuple[str, ...], target: tuple[str, ...]) -> frozenset[tuple[str, str]]:
+    """Who has which role there without a condition. Nobody has one on something that does not exist yet.
+
+    Args:
+        group: gcloud's command group for this kind of resource.
+        target: the arguments that name the resource in that group.
+    """
     policy = gcloud.read(*group, "get-iam-policy", *target) or {}
     unconditional = [item for item in policy.get("bindings", []) if "condition" not in item]
-    return {(member, item["role"]) for item in unconditional for member in item["members"]}
+    return frozenset((member, item["role"]) for item in unconditional for member in item["members"])
 
 
-def _grant(grant: Grant, policy: set[tuple[str, str]], dry: bool) -> None:
-    there = (grant.member, grant.role) in policy
+def _grant(grant: Grant, dry: bool) -> None:
+    there = (grant.member, grant.role) in _policy(grant.group, grant.target)
     name = f"{grant.role} on {grant.on} for {grant.member}"
     unconditional = ("--condition=None",) if grant.group == ("projects",) else ()
     binding = (f"--member={grant.member}", f"--role={grant.role}", *unconditional)
@@ -155,12 +157,12 @@ def _grant(grant: Grant, policy: set[tuple[str, str]], dry: bool) -> None:
         _change(command, dry)
 
 
-def _name_other_grants(cloud: Cloud, wanted: list[Grant], policy: Policy) -> None:
+def _name_other_grants(cloud: Cloud, wanted: list[Grant]) -> None:
     """Name roles that others have on the two accounts, and further roles of these. Nobody may have meant them."""
     accounts = {f"serviceAccount:{cloud.pipeline}", f"serviceAccount:{cloud.launcher}"}
     needed = {(grant.member, grant.role, grant.target) for grant in wanted}
     for group, on, target in dict.fromkeys((grant.group, grant.on, grant.target) for grant in wanted):
-        for member, role in sorted(policy(group, target)):
+        for member, role in sorted(_policy(group, target)):
             ours = member in accounts or group == ("iam", "service-accounts")
             if ours and (member, role, target) not in needed:
                 binding = (f"--member={member}", f"--role={role}")

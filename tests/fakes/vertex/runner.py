@@ -46,6 +46,8 @@ order = json.load(sys.stdin)
 if order["bucket"]:
     print(json.dumps({"job": on_own_disks(order)}), flush=True)
     raise SystemExit
+for parameter, value in order["parameters"].items():
+    order["spec"]["root"]["inputDefinitions"]["parameters"][parameter]["defaultValue"] = value
 where = order["containers"]
 # Containers start cold; without them, the steps' start is not what a test of launching is about.
 cwd, memory = Path(order["cwd"]), Path(order["folder"]) / "preloaded.json"
@@ -54,7 +56,6 @@ done = run_spec(
     order["spec"],
     folder=Path(order["folder"]),
     cwd=Path(order["cwd"]),
-    parameters=order["parameters"],
     name=order["name"],
     resource_name=order["resource_name"],
     containers=Containers(Path(where["mount"]), where["environment"]) if where else None,

@@ -93,12 +93,12 @@ def _data(project: Project, plan: Plan) -> str:
 
 
 def _resources(plan: Plan) -> str:
-    most_cpu, most_memory = Decimal(0), Decimal(0)
+    most_cpu = max((step.resources.cores for step in plan.steps), default=Decimal(0))
+    most_memory = max((step.resources.bytes for step in plan.steps), default=Decimal(0))
     doubts = []
     for step in plan.steps:
         asked, where = step.resources, f"run_config.resources: step '{step.name}' asks for"
-        cpu, memory = asked.cores, asked.bytes
-        if cpu > MOST_CPU or memory > MOST_MEMORY:
+        if asked.cores > MOST_CPU or asked.bytes > MOST_MEMORY:
             doubts.append(
                 f"{where} cpu {asked.cpu}, memory {asked.memory}; the largest machine that this project knows has "
                 f"{MOST_CPU} CPUs and {MOST_MEMORY // 10**9}G."
@@ -108,7 +108,6 @@ def _resources(plan: Plan) -> str:
             if not asked.gpu_type:
                 raise UserError(f"{where} {asked.gpu} GPU and names no gpu_type.{hint}")
             doubts.append(f"{where} GPU type {asked.gpu_type}, which this project does not know.{hint}")
-        most_cpu, most_memory = max(most_cpu, cpu), max(most_memory, memory)
     if doubts:
         raise Doubt(" ".join(doubts))
     if not most_cpu:

@@ -41,7 +41,7 @@ class Vertex:
     """Vertex AI in one project and region.
 
     Args:
-        target: project, region and endpoint.
+        target: project, region and endpoint; an attribute too.
         patience: seconds for which a request that fails for the moment is tried again, with growing pauses.
 
     Raises:
@@ -49,7 +49,7 @@ class Vertex:
     """
 
     def __init__(self, target: Target, patience: float = _PATIENCE) -> None:
-        self._target = target
+        self.target = target
         self._parent = f"projects/{target.project_id}/locations/{target.region}"
         self._patience = patience
         endpoint = ClientOptions(api_endpoint=target.api_endpoint)
@@ -73,7 +73,7 @@ class Vertex:
             UserError: when Vertex AI refuses, or a job with other content has this id already.
         """
         tries: list[Exception] = []
-        with explained(self._target):
+        with explained(self.target):
             try:
                 job = self._pipelines.create_pipeline_job(
                     parent=self._parent,
@@ -99,7 +99,7 @@ class Vertex:
         Raises:
             UserError: when there is no job with this id, or Vertex AI refuses.
         """
-        with explained(self._target, f"job {job_id}"):
+        with explained(self.target, f"job {job_id}"):
             return job_of(self._pipelines.get_pipeline_job(name=self._job_name(job_id), **self._calling(**retry)))
 
     def follow(
@@ -141,18 +141,18 @@ class Vertex:
             order_by="create_time desc",
             read_mask=FieldMask(paths=["name", "state", "create_time", "start_time", "end_time", "labels", "error"]),
         )
-        with explained(self._target):
+        with explained(self.target):
             found = self._pipelines.list_pipeline_jobs(request, **self._calling())
             return [job_of(job) for job in islice(found, limit)]
 
     def cancel(self, job_id: str) -> None:
         """Ask Vertex AI to cancel a job, which takes a while."""
-        with explained(self._target, f"job {job_id}"):
+        with explained(self.target, f"job {job_id}"):
             self._pipelines.cancel_pipeline_job(name=self._job_name(job_id), **self._calling())
 
     def delete(self, job_id: str) -> None:
         """Delete a job that has ended."""
-        with explained(self._target, f"job {job_id}"):
+        with explained(self.target, f"job {job_id}"):
             self._pipelines.delete_pipeline_job(name=self._job_name(job_id), **self._calling()).result(timeout=_TIMEOUT)
 
     def join_experiment(self, job_id: str, name: str, description: str | None) -> None:
@@ -175,7 +175,7 @@ class Vertex:
                 raise UserError(f"Job {job_id} got no metadata context, so it is not in experiment {name}.")
             time.sleep(_PAUSE)
         there = self.has_experiment(name)
-        with explained(self._target, f"experiment {name}"):
+        with explained(self.target, f"experiment {name}"):
             if not there:
                 context = types.Context(
                     display_name=name,
@@ -194,7 +194,7 @@ class Vertex:
         Raises:
             UserError: when something else has this name, such as a pipeline.
         """
-        with explained(self._target, f"experiment {name}"):
+        with explained(self.target, f"experiment {name}"):
             try:
                 context = f"{self._parent}/metadataStores/default/contexts/{name}"
                 there = self._metadata.get_context(name=context, **self._calling())
@@ -212,13 +212,13 @@ class Vertex:
         request = types.ListSchedulesRequest(
             parent=self._parent, filter="create_pipeline_job_request:*", order_by="create_time"
         )
-        with explained(self._target):
+        with explained(self.target):
             found = self._schedules.list_schedules(request, **self._calling())
             return [json_format.MessageToDict(types.Schedule.pb(schedule)) for schedule in found]
 
     def create_schedule(self, schedule: Request, paused: bool = False) -> None:
         """Create a schedule. The call is tried only once, because a second attempt could create a second schedule."""
-        with explained(self._target):
+        with explained(self.target):
             whole = self._with_parent(schedule)
             made = self._schedules.create_schedule(parent=self._parent, schedule=whole, timeout=_TIMEOUT, retry=None)
             if paused:
@@ -228,13 +228,13 @@ class Vertex:
         """Change some fields of a schedule, named in the API's camel case. Jobs that it has launched go on."""
         mask = FieldMask()
         mask.FromJsonString(",".join(fields))
-        with explained(self._target, name):
+        with explained(self.target, name):
             whole = self._with_parent({**schedule, "name": name})
             self._schedules.update_schedule(schedule=whole, update_mask=mask, **self._calling())
 
     def delete_schedule(self, name: str) -> None:
         """Delete a schedule. Jobs that it has launched go on."""
-        with explained(self._target, name):
+        with explained(self.target, name):
             self._schedules.delete_schedule(name=name, **self._calling()).result(timeout=_TIMEOUT)
 
     def _with_parent(self, schedule: Request) -> types.Schedule:

@@ -7,7 +7,7 @@ https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.sch
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -138,7 +138,7 @@ def next_run(entry: ScheduleConfig) -> datetime:
 
 
 def changes(
-    wanted: Iterable[Request],
+    wanted: Sequence[Request],
     there: Iterable[Request],
     labels: Mapping[str, str],
     entries: Iterable[str],
@@ -153,7 +153,6 @@ def changes(
         entries: labels of the entries that the file has now.
         prune: whether to delete our schedules whose entries the file has no more.
     """
-    wanted = list(wanted)
     marked = {_mark(_labels(schedule)): _labels(schedule) for schedule in wanted}
     ours = [_labelled(schedule, marked) for schedule in there]
     ours = [schedule for schedule in ours if labels.items() <= _labels(schedule).items()]

@@ -29,7 +29,7 @@ def follow(environment: Environment, vertex: Vertex, job_id: str) -> PipelineJob
         say(f"Stop it with: {environment.kedro} cancel {job_id}")
         return None
     show_failures(job)
-    _show_last_lines(environment, job)
+    _show_last_lines(vertex, job)
     settle(environment, job)
     if job.mlflow_run:
         say(f"MLflow: {job.mlflow_run}")
@@ -56,14 +56,11 @@ def show_failures(job: PipelineJob) -> None:
         say(f"\n{job.error}", colour="red")
 
 
-def _show_last_lines(environment: Environment, job: PipelineJob) -> None:
+def _show_last_lines(vertex: Vertex, job: PipelineJob) -> None:
     """Print the end of the log of each step that has failed, if this identity may read it."""
-    if not job.failed_tasks:
-        return
     try:
-        project_id = environment.project().target.project_id
         for task in job.failed_tasks:
-            lines = deque(read_logs(project_id, job, task.name), _LAST_LINES)
+            lines = deque(read_logs(vertex.target.project_id, job, task.name), _LAST_LINES)
             say("\n".join([f"\nThe last lines of {task.name}:", *(f"  {line.text}" for line in lines)]))
     except UserError as error:
         say(f"The logs are not shown. {error}", colour="yellow", err=True)

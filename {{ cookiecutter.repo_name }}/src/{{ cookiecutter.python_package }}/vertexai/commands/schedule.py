@@ -8,6 +8,7 @@ from ...errors import UserError
 from ..cloud import schedules
 from ..cloud.client import Vertex
 from ..cloud.request import ENTRY, Request, label_value, labels_of, make_request
+from ..project import Project
 from . import options, say
 
 _COLOURS = {"created": "green", "deleted": "red", "unchanged": None}
@@ -43,7 +44,7 @@ def command(
     environment.warn(project.left_behind)
     target = project.target
     pipelines = [pipeline] if pipeline else schedules.scheduled_pipelines(entries)
-    wanted = [_wanted(environment, name, image, params) for name in pipelines]
+    wanted = [_wanted(environment, project, name, image) for name in pipelines]
     vertex = Vertex(target)
     found = schedules.changes(
         wanted,
@@ -58,20 +59,17 @@ def command(
             _apply(vertex, change)
 
 
-def _wanted(environment: options.Environment, pipeline: str, image: str | None, params: dict[str, Any]) -> Request:
-    """The schedule that a pipeline is to have; ``params`` count before those of its entry."""
-    project = environment.project(params)
-    where = project.settings_file
-    entry = schedules.entry_for(pipeline, project.settings.run_config.schedules, where)
-    config = project.settings.run_config.schedules[entry]
-    params = {**config.params, **params}
-    project = environment.project(params)
+def _wanted(environment: options.Environment, whole: Project, pipeline: str, image: str | None) -> Request:
+    """The schedule that a pipeline is to have; runtime parameters that are given count before those of its entry."""
+    entries, where = whole.settings.run_config.schedules, whole.settings_file
+    entry = schedules.entry_for(pipeline, entries, where)
+    project = environment.project({**entries[entry].params, **whole.params})
     run_config = project.settings.run_config
     spec = options.Chosen(environment, project, pipeline, {}).compile(image)
     labels = {**labels_of(project.package_name, project.env, pipeline), ENTRY: label_value(entry)}
     name = run_config.scheduled_run_name or spec["pipelineInfo"]["name"]
-    job = make_request(spec, run_config, name=name, params=params, labels=labels, where=where)
-    return schedules.make_schedule(config, job, f"{where}: run_config.schedules.{entry}")
+    job = make_request(spec, run_config, name=name, params=project.params, labels=labels, where=where)
+    return schedules.make_schedule(entries[entry], job, f"{where}: run_config.schedules.{entry}")
 
 
 def _show(change: schedules.Change, dry_run: bool) -> None:

@@ -103,11 +103,11 @@ def plan_pipeline(
     marked = project.marked("parameters")
     entries = Catalog(project.marked("catalog"), "catalog.yml")
     plan = make_plan(
-        name, pipeline, run_config, catalog.entry, project.warnings, at_exit, uploaded, hooks,
+        name, pipeline, run_config, catalog.entry, at_exit, uploaded, hooks,
         lambda nodes: fingerprint(nodes, marked, entries.written),
     )  # fmt: skip
     refuse_missing_parameters(name, pipeline, parameters, hooks)
-    return replace(plan, selection=selection or {})
+    return replace(plan, selection=selection or {}, warnings=(*project.warnings, *plan.warnings))
 
 
 def make_plan(
@@ -115,7 +115,6 @@ def make_plan(
     pipeline: Pipeline,
     run_config: RunConfig,
     lookup: Lookup,
-    warnings: Iterable[str] = (),
     at_exit: Iterable[str] = (),
     uploaded: Mapping[str, UploadedData] | None = None,
     hooks: Sequence[str] = (),
@@ -128,7 +127,6 @@ def make_plan(
         pipeline: the Kedro pipeline.
         run_config: ``run_config`` of ``vertexai.yml``.
         lookup: what the catalog says about a dataset.
-        warnings: what is to be said besides.
         at_exit: the datasets that ``on_exit_pipeline`` takes.
         uploaded: path → what was uploaded of it.
         hooks: the project's own hooks that may add datasets to the catalog.
@@ -179,7 +177,7 @@ def make_plan(
         on_exit=run_config.on_exit_pipeline,
         raw=flow.raw if remote else (),
         reads={step.name: tuple(raw.place for raw in flow.raw if step.name in raw.steps) for step in steps},
-        warnings=(*warnings, *added, *(flow.warnings if remote else ())),
+        warnings=(*added, *(flow.warnings if remote else ())),
     )
 
 

@@ -15,20 +15,10 @@ from typing import Any
 
 import yaml
 
-from ...errors import UserError, did_you_mean
+from ...errors import UserError
 from ..contract import PARAMS, decode, encode
 
 Spec = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Retry:
-    """A task's retry policy. Waits are in seconds."""
-
-    count: int
-    wait: float
-    factor: float
-    longest_wait: float
 
 
 @dataclass(frozen=True)
@@ -44,7 +34,7 @@ class Task:
         artifacts: input artifact → the task and the output key that it comes from.
         upstream: tasks that must end before this one starts.
         always: whether it runs even if one of those has failed.
-        retry: what to do when it fails.
+        pauses: seconds before each further attempt at it when it fails.
         cached: whether the result of an earlier run may be reused.
         importer: its ``ImporterSpec``, if it only hands on an artifact that exists; else empty.
     """
@@ -57,7 +47,7 @@ class Task:
     artifacts: Mapping[str, "Source"]
     upstream: frozenset[str]
     always: bool
-    retry: Retry
+    pauses: tuple[float, ...]
     cached: bool
     importer: Spec = field(default_factory=dict)
 
@@ -147,21 +137,17 @@ def tasks(spec: Spec) -> list[Task]:
     return list(_Graphs(spec).tasks(spec["root"]["dag"], parameters, {}))
 
 
-def pipeline_parameters(spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of the pipeline's parameters: the given ones, and the spec's defaults for the others.
+def pipeline_parameters(spec: Spec) -> dict[str, Any]:
+    """The values of the pipeline's parameters, which are the defaults in the spec.
 
     Raises:
-        UserError: when a given parameter does not exist, or a parameter has no value.
+        UserError: when a parameter has no value.
     """
     known = definitions(spec["root"], "input", "parameters")
-    for name in given:
-        if name not in known:
-            raise UserError(f"The pipeline has no parameter '{name}'.{did_you_mean(name, known)}")
-    values = {name: item["defaultValue"] for name, item in known.items() if "defaultValue" in item} | dict(given)
     for name, definition in known.items():
-        if name not in values and not definition.get("isOptional"):
+        if "defaultValue" not in definition and not definition.get("isOptional"):
             raise UserError(f"The pipeline's parameter '{name}' has no value.")
-    return values
+    return {name: definition["defaultValue"] for name, definition in known.items() if "defaultValue" in definition}
 
 
 class _Graphs:
@@ -216,7 +202,7 @@ class _Graphs:
                 artifacts=taken,
                 upstream=before,
                 always=task.get("triggerPolicy", {}).get("strategy") == "ALL_UPSTREAM_TASKS_COMPLETED",
-                retry=_retry(task.get("retryPolicy", {})),
+                pauses=_pauses(task.get("retryPolicy", {})),
                 cached=task.get("cachingOptions", {}).get("enableCache", False) and "container" in executor,
                 importer=executor.get("importer", {}),
             )
@@ -255,13 +241,11 @@ def _refuse_unsupported(key: str, task: Spec) -> None:
         raise UserError(f"Task '{key}' has a condition. Only Vertex AI can run conditions.")
 
 
-def _retry(policy: Spec) -> Retry:
-    return Retry(
-        count=int(policy.get("maxRetryCount", 0)),
-        wait=float(policy.get("backoffDuration", "0s").removesuffix("s")),
-        factor=float(policy.get("backoffFactor", 2.0)),
-        longest_wait=float(policy.get("backoffMaxDuration", "3600s").removesuffix("s")),
-    )
+def _pauses(policy: Spec) -> tuple[float, ...]:
+    first = float(policy.get("backoffDuration", "0s").removesuffix("s"))
+    factor = float(policy.get("backoffFactor", 2.0))
+    longest = float(policy.get("backoffMaxDuration", "3600s").removesuffix("s"))
+    return tuple(min(first * factor**number, longest) for number in range(int(policy.get("maxRetryCount", 0))))
 
 
 def definitions(component: Spec, side: str, kind: str) -> Mapping[str, Any]:

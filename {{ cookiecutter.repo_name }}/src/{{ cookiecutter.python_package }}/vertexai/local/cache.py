@@ -18,6 +18,7 @@ from urllib.parse import unquote
 from ..compile.spec import Task
 from ..contract.arguments import StepArguments
 from ..contract.hashes import files_at, sha256_of
+from .jobs import write_json
 
 _CODE = ("src", "conf", "pyproject.toml", "requirements.lock")
 
@@ -29,12 +30,10 @@ class Cache:
         folder: where it is kept.
         project: the Kedro project whose code the tasks run.
         variables: names of the environment variables that its configuration takes.
-        images: name of an image → its id, if the tasks run in containers.
+        images: name of an image → the id of what it stands for now, if the tasks run in containers.
     """
 
-    def __init__(
-        self, folder: Path, project: Path, variables: Iterable[str] = (), images: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, project: Path, variables: Iterable[str], images: Mapping[str, str]) -> None:
         self._folder = folder
         self._project = project
         self._images = images
@@ -72,13 +71,9 @@ class Cache:
 
     def keep(self, key: str, outputs: Mapping[str, Any], job: str) -> None:
         """Keep a task's outputs; whole or not at all."""
-        file = self._file(key)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}")
         contents = {uri: _content(uri) for artifact in outputs["artifacts"].values() if (uri := artifact["uri"])}
         about = {"outputs": dict(outputs), "contents": contents, "job": f"{job} of {datetime.now():%Y-%m-%d %H:%M}"}
-        partial.write_text(json.dumps(about), encoding="utf-8")
-        partial.replace(file)
+        write_json(about, self._file(key))
 
     def _read(self, task: Task) -> list[str]:
         """Digests of what a task reads from its disk."""

@@ -1,7 +1,7 @@
 """A task's command → the docker command that runs it in the task's image on this machine."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,6 @@ class Containers:
             *(item for variable, value in environment.items() for item in ("--env", f"{variable}={value}")),
             *("--entrypoint", command[0], container["image"], *command[1:]),
         ]
-
-    def image_ids(self, images: Iterable[str]) -> dict[str, str]:
-        """Name of an image → the id of what it stands for now."""
-        return {image: inspect("image", image)["Id"] for image in images}
 
     def remove(self, name: str) -> str:
         """Remove a container, running or not.

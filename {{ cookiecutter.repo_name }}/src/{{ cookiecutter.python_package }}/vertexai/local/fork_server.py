@@ -12,15 +12,15 @@ import gc
 import importlib
 import importlib.util
 import inspect
-import json
 import os
 import runpy
 import selectors
 import signal
-import socket
 import sys
 import sysconfig
 import threading
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,14 @@ _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib"
 
 def main() -> None:
     """Import, say how that went, and serve; in a fork, run the task's module as ``python -m`` does."""
-    control = socket.socket(fileno=int(sys.argv[1]))
+    control = Connection(int(sys.argv[1]))
     sys.path[0] = str(Path.cwd())  # as `python -m` has it; so far it is the folder of this file
-    told = receive(control) or sys.exit()
+    told = control.recv()
     reason = next((reason for name in told["modules"] if (reason := _preload(name, told["own"]))), "")
     if threads := threading.active_count() - 1:
         reason = reason or f"the imports have started {threads} threads, which a fork would not have"
     with contextlib.suppress(OSError):
-        send(control, {"reason": reason})
+        control.send({"reason": reason})
     if reason:
         return
     inspect.stack()  # Kedro's settings ask for it, and the first answer looks up the file of every module
@@ -56,30 +56,11 @@ def main() -> None:
     finally:
         with contextlib.suppress(Exception):  # whatever happens here must not change how the task has ended
             learned = [name for name in list(sys.modules) if name not in before and _is_installed(name, told["own"])]
-            send(report, {"modules": learned})
+            report.send({"modules": learned})
 
 
 def _python_path() -> list[str]:
     return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-
-
-def send(to: socket.socket, message: Any) -> None:
-    """Send a message: its length in four bytes, then JSON."""
-    text = json.dumps(message).encode()
-    to.sendall(len(text).to_bytes(4, "big") + text)
-
-
-def receive(connection: socket.socket) -> Any:
-    """The next message; None when the other side has hung up."""
-    text = b""
-    for length in (4, None):
-        size = length or int.from_bytes(text, "big")
-        text = b""
-        while len(text) < size:
-            if not (part := connection.recv(size - len(text))):
-                return None
-            text += part
-    return json.loads(text)
 
 
 def _preload(name: str, own: list[str]) -> str:
@@ -109,17 +90,17 @@ def _is_installed(name: str, own: list[str]) -> bool:
     return all(place is None or place in ("built-in", "frozen") or place.startswith(_INSTALLED) for place in places)
 
 
-def _serve(control: socket.socket) -> tuple[dict[str, Any], socket.socket]:
+def _serve(control: Connection) -> tuple[dict[str, Any], Connection]:
     """Fork for each order and report how each fork has ended, until the other side hangs up.
 
     Returns:
-        In a fork: its order, and the socket for its report.
+        In a fork: its order, and the connection for its report.
     """
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    reports: dict[int, socket.socket] = {}
+    reports: dict[int, Connection] = {}
     selector = selectors.DefaultSelector()
     selector.register(control, selectors.EVENT_READ)
     selector.register(woken, selectors.EVENT_READ)
@@ -130,17 +111,17 @@ def _serve(control: socket.socket) -> tuple[dict[str, Any], socket.socket]:
             _reap(reports)
         if control not in ready:
             continue
-        _, descriptors, _, _ = socket.recv_fds(control, 1, 2)
-        if not descriptors or (order := receive(control)) is None:
+        try:
+            report, log, order = Connection(recv_handle(control)), recv_handle(control), control.recv()
+        except EOFError:
             os._exit(0)
-        report, log = socket.socket(fileno=descriptors[0]), descriptors[1]
         if pid := os.fork():
             os.close(log)
             reports[pid] = report
             continue
         os.setsid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # nobody else would hear how it ends
-        send(report, {"pid": os.getpid()})
+        report.send({"pid": os.getpid()})
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         selector.close()
@@ -153,13 +134,13 @@ def _serve(control: socket.socket) -> tuple[dict[str, Any], socket.socket]:
         return order, report
 
 
-def _reap(reports: dict[int, socket.socket]) -> None:
+def _reap(reports: dict[int, Connection]) -> None:
     while reports:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:
             return
         with contextlib.suppress(OSError), reports.pop(pid) as report:
-            send(report, {"code": os.waitstatus_to_exitcode(status)})
+            report.send({"code": os.waitstatus_to_exitcode(status)})
 
 
 if __name__ == "__main__":

@@ -41,13 +41,12 @@ def final_status(name: str, job: str, runs: Sequence[TaskRun], shown: Mapping[st
 
 def write_spec_of_job(spec: Spec, folder: Path) -> None:
     """Write down what a job runs, once, because a spec may be large."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(spec, folder / _SPEC)
+    write_json(spec, folder / _SPEC)
 
 
 def write_job(job: PipelineJob, folder: Path) -> None:
     """Write down how far a job has come."""
-    _write({"state": job.state, "tasks": {name: asdict(run) for name, run in job.tasks.items()}}, folder / _FILE)
+    write_json({"state": job.state, "tasks": {name: asdict(run) for name, run in job.tasks.items()}}, folder / _FILE)
 
 
 def read_job(folder: Path) -> PipelineJob:
@@ -66,8 +65,9 @@ def read_job(folder: Path) -> PipelineJob:
     return PipelineJob(folder.name, folder.as_uri(), state, tasks, spec=spec)
 
 
-def _write(content: Mapping[str, Any], file: Path) -> None:
-    """Write JSON, whole or not at all."""
+def write_json(content: Mapping[str, Any], file: Path) -> None:
+    """Write JSON, whole or not at all. The file's folder is made if it is missing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     partial.write_text(json.dumps(content), encoding="utf-8")
     partial.replace(file)

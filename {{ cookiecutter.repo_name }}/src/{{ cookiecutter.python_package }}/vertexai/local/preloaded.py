@@ -7,18 +7,19 @@ had imported in the end. ``fork_server`` is the interpreter's half.
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
+from multiprocessing.connection import Connection, Pipe
+from multiprocessing.reduction import send_handle
 from pathlib import Path
-from typing import Any
 
 from ..image.imports import imports_of, own_modules
 from . import fork_server
-from .fork_server import receive, send
+from .jobs import write_json
 
 # What every task imports, also before anything is known about the last run.
 _ALWAYS = (
@@ -39,11 +40,10 @@ class Preloaded:
     def __init__(self, project: Path, memory: Path, environment: Mapping[str, str]) -> None:
         self._memory = memory
         self._lock = threading.Lock()
-        self._answer: dict[str, Any] | None = None
         self._has_run = False
         self._imports = sorted({name for file in own_modules(project / "src") for name in imports_of(file)})
         self._modules = dict.fromkeys(self._remembered())
-        self._control, theirs = socket.socketpair()
+        self._control, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, fork_server.__file__, str(theirs.fileno())], cwd=project, env=environment,
@@ -51,17 +51,15 @@ class Preloaded:
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
         own = [path.stem for path in (project / "src").iterdir()]
-        send(self._control, {"modules": [*_ALWAYS, *self._imports, *self._modules], "own": own})
+        self._control.send({"modules": [*_ALWAYS, *self._imports, *self._modules], "own": own})
 
-    @property
+    @cached_property
     def why_not(self) -> str:
         """Why tasks cannot be forked; empty if they can. Waits for the imports."""
-        with self._lock:
-            if self._answer is None:
-                with suppress(OSError):
-                    self._answer = receive(self._control)
-                self._answer = self._answer or {"reason": "the preloaded interpreter has ended"}
-            return str(self._answer["reason"])
+        try:
+            return str(self._control.recv()["reason"])
+        except (EOFError, OSError):
+            return "the preloaded interpreter has ended"
 
     def start(self, argv: Sequence[str], cwd: Path, environment: Mapping[str, str], log: int) -> "Fork":
         """Start a task.
@@ -76,24 +74,20 @@ class Preloaded:
             OSError: when the interpreter has ended.
         """
         self._has_run = True
-        ours, theirs = socket.socketpair()
+        ours, theirs = Pipe()
         with theirs, self._lock:
-            socket.send_fds(self._control, [b"+"], [theirs.fileno(), log])
-            send(self._control, {"argv": list(argv[2:]), "cwd": str(cwd), "environment": dict(environment)})
+            for descriptor in (theirs.fileno(), log):
+                send_handle(self._control, descriptor, self._process.pid)
+            self._control.send({"argv": list(argv[2:]), "cwd": str(cwd), "environment": dict(environment)})
         return Fork(ours, lambda modules: self._modules.update(dict.fromkeys(modules)))
 
     def close(self) -> None:
         """End the interpreter, and remember what the tasks have imported."""
         self._control.close()
-        if self._answer is None:  # it is still importing
-            self._process.kill()
+        self._process.kill()  # it may still be importing
         self._process.wait()
-        if not self._has_run:
-            return
-        self._memory.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._memory.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps({"imports": self._imports, "modules": list(self._modules)}), encoding="utf-8")
-        partial.replace(self._memory)
+        if self._has_run:
+            write_json({"imports": self._imports, "modules": list(self._modules)}, self._memory)
 
     def _remembered(self) -> list[str]:
         """What tasks have imported since the project's own imports changed last."""
@@ -115,7 +109,7 @@ class Fork:
         OSError: when the interpreter has ended.
     """
 
-    def __init__(self, report: socket.socket, learn: Callable[[Sequence[str]], None]) -> None:
+    def __init__(self, report: Connection, learn: Callable[[Sequence[str]], None]) -> None:
         self._report, self._learn = report, learn
         self._reading = threading.Lock()
         self.returncode: int | None = None
@@ -144,8 +138,10 @@ class Fork:
             self._reading.release()
 
     def _read(self) -> None:
-        message = receive(self._report)
-        if message is None:  # the interpreter was killed, and the process with it; here goes what it has started
+        try:
+            message = self._report.recv()
+        except (EOFError, OSError):
+            # The interpreter was killed, and the process with it. Here goes what that has started.
             if self.pid:
                 with suppress(ProcessLookupError):
                     os.killpg(self.pid, signal.SIGKILL)

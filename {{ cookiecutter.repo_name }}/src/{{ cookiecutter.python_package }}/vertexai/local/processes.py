@@ -53,9 +53,6 @@ def start(
 @contextmanager
 def interrupts(handle: Callable[[], None]) -> Iterator[None]:
     """Call ``handle``, in a thread of its own, on Ctrl-C and on SIGTERM, and let the scheduler go on."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
-        return
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, lambda *_: threading.Thread(target=handle).start()) for number in numbers]
     try:

@@ -17,6 +17,7 @@ from typing import Any
 from ...errors import UserError
 from ..compile.spec import Source, Spec, Task, pipeline_parameters, tasks
 from ..contract.job import ENDED, PipelineJob, State, TaskRun, new_job_name
+from ..image import inspect
 from .cache import Cache
 from .containers import Containers
 from .jobs import final_status, state_of, write_job, write_spec_of_job
@@ -33,7 +34,6 @@ def run_spec(
     *,
     folder: Path,
     cwd: Path,
-    parameters: Mapping[str, Any] | None = None,
     max_workers: int | None = None,
     name: str | None = None,
     resource_name: str | None = None,
@@ -49,7 +49,6 @@ def run_spec(
         spec: the compiled spec.
         folder: a folder for jobs and for the results of cached tasks; the job makes one of its own in it.
         cwd: working directory of the tasks.
-        parameters: values of the pipeline's parameters, where not the default.
         max_workers: how many tasks may run side by side; None is one per CPU.
         name: name of the job, unique in the folder; None makes one.
         resource_name: what tasks are told about where the job is; None is the URL of its folder.
@@ -67,9 +66,8 @@ def run_spec(
     """
     refuse_paths(spec["pipelineInfo"]["name"], tasks(spec))
     name = name or new_job_name(spec["pipelineInfo"]["name"])
-    values = pipeline_parameters(spec, parameters or {})
     own = folder.resolve() / name
-    job = _Scheduler(spec, own, cwd, values, resource_name, containers, preloaded, fail_fast, variables, on_change)
+    job = _Scheduler(spec, own, cwd, resource_name, containers, preloaded, fail_fast, variables, on_change)
     return job.run(max_workers or os.cpu_count() or 1)
 
 
@@ -80,7 +78,6 @@ class _Scheduler:
     spec: Spec
     folder: Path
     cwd: Path
-    parameters: Mapping[str, Any]
     resource_name: str | None
     containers: Containers | None
     preloaded: Preloaded | None
@@ -89,6 +86,7 @@ class _Scheduler:
     on_change: Callable[[TaskRun], None]
 
     def __post_init__(self) -> None:
+        self._parameters = pipeline_parameters(self.spec)
         self._tasks = {task.name: task for task in tasks(self.spec)}
         self._runs = {name: TaskRun(name, str(self.folder / name / "log.txt")) for name in self._tasks}
         self._processes: dict[str, Process] = {}
@@ -96,8 +94,8 @@ class _Scheduler:
         self._lock = threading.Lock()
         self._cache = None
         if cached := [task for task in self._tasks.values() if task.cached]:
-            names = {task.container["image"] for task in cached}
-            images = self.containers.image_ids(names) if self.containers else None
+            names = {task.container["image"] for task in cached} if self.containers else ()
+            images = {name: inspect("image", name)["Id"] for name in names}
             self._cache = Cache(self.folder.parent / ".cache", self.cwd, self.variables, images)
         self._constants = {
             "pipeline_job_name": self.folder.name,
@@ -156,8 +154,7 @@ class _Scheduler:
             self._change(task, state=State.SKIPPED, outputs=kept[0], origin=kept[1])
             return
         given = executor_input(task, parameters, artifacts, str(self.folder / task.name))
-        wait_seconds = task.retry.wait
-        for attempt in range(1, task.retry.count + 2):
+        for attempt, pause in enumerate((*task.pauses, 0.0), start=1):
             started = time.monotonic()
             self._change(task, state=State.RUNNING, attempt=attempt)
             error, outputs = self._attempt(task, given)
@@ -171,9 +168,7 @@ class _Scheduler:
                 self._change(task, state=State.CANCELLED, seconds=seconds, error="cancelled")
                 return
             self._change(task, seconds=seconds, error=error)
-            if attempt <= task.retry.count:
-                self._cancelled.wait(wait_seconds)
-                wait_seconds = min(wait_seconds * task.retry.factor, task.retry.longest_wait)
+            self._cancelled.wait(pause)
         self._change(task, state=State.FAILED)
 
     def _attempt(self, task: Task, given: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
@@ -220,7 +215,7 @@ class _Scheduler:
 
     def _value(self, source: Source) -> Any:
         if source.pipeline_parameter is not None:
-            return self.parameters.get(source.pipeline_parameter)
+            return self._parameters.get(source.pipeline_parameter)
         if source.task is not None:
             return self._output(source)["parameters"].get(source.output)
         if source.status_of is not None:
