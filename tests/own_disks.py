@@ -7,8 +7,8 @@ made anew from what the image has: the project's code and configuration, and the
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +17,7 @@ import requests
 from docker.utils.build import exclude_paths
 from running import environment
 from starter.vertexai.compile.spec import Source, Task, pipeline_parameters, tasks
+from starter.vertexai.contract.job import State, TaskRun
 from starter.vertexai.local.kfp_protocol import command_line, executor_input, executor_output
 from starter.vertexai.local.preloaded import Preloaded
 from starter.vertexai.local.processes import signal_group, start
@@ -40,6 +41,7 @@ def run_on_own_disks(
     parameters: Mapping[str, Any] | None = None,
     job: str = "job-1",
     constants: Mapping[str, str] | None = None,
+    on_change: Callable[[TaskRun], None] = lambda run: None,
     **variables: str,
 ) -> dict[str, dict[str, Any]]:
     """Execute a compiled spec.
@@ -58,6 +60,7 @@ def run_on_own_disks(
         parameters: values of the pipeline's parameters, where not the default.
         job: the job's name.
         constants: what the platform says of the job, where another value is wanted.
+        on_change: called with each change of a task's state.
         variables: environment variables of the tasks, such as ``STORAGE_EMULATOR_HOST``.
 
     Returns:
@@ -80,11 +83,16 @@ def run_on_own_disks(
     failure: StepFailed | None = None
     while ready := [task for task in waiting.values() if not waiting.keys() & task.upstream]:
         task = waiting.pop(ready[0].name)
-        try:
-            if not failure or task.always:
-                run.results[task.name] = run.execute(task, failure)
-        except StepFailed as failed:
-            failure = failure or failed
+        about = TaskRun(task.name, str(folder / "logs" / f"{task.name}.txt"), State.NOT_TRIGGERED)
+        if not failure or task.always:
+            on_change(replace(about, state=State.RUNNING, attempt=1))
+            try:
+                run.results[task.name] = made = run.execute(task, failure)
+                about = replace(about, state=State.SUCCEEDED, attempt=1, outputs=made)
+            except StepFailed as failed:
+                failure = failure or failed
+                about = replace(about, state=State.FAILED, attempt=1, error="exit code 1")
+        on_change(about)
     if failure:
         raise failure
     assert not waiting, f"these tasks wait for each other: {sorted(waiting)}"

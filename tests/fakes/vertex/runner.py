@@ -28,18 +28,13 @@ def on_own_disks(order: dict[str, Any]) -> str:
     project, name = Path(order["cwd"]), order["name"]
     created = {"pipeline_job_create_time_utc": order["created"], "pipeline_job_resource_name": order["resource_name"]}
     try:
-        results = run_on_own_disks(
-            order["spec"], project, order["bucket"], parameters=order["parameters"], job=name, constants=created
-        )
-        failed = None
-    except StepFailed as error:
-        results, failed = error.results, error
-    logs = project.parent / "own-disks" / name / "logs"
-    for task, outputs in results.items():
-        tell(TaskRun(task, str(logs / f"{task}.txt"), state="SUCCEEDED", attempt=1, outputs=outputs))
-    if failed:
-        tell(TaskRun(failed.task, str(logs / f"{failed.task}.txt"), state="FAILED", attempt=1, error="exit code 1"))
-    return "FAILED" if failed else "SUCCEEDED"
+        run_on_own_disks(
+            order["spec"], project, order["bucket"], parameters=order["parameters"], job=name, constants=created,
+            on_change=tell,
+        )  # fmt: skip
+    except StepFailed:
+        return "FAILED"
+    return "SUCCEEDED"
 
 
 order = json.load(sys.stdin)
