@@ -72,8 +72,19 @@ def test_schedules_become_those_of_the_file_and_stay(with_pipeline, launchable, 
         "under_test": "left, although it is no longer in the file (--prune deletes it)",
     }
     assert schedule("--prune") == {"__default__": "unchanged", "under_test": "deleted"}
-    assert schedule("--prune") == {"__default__": "unchanged"}
     assert name in vertex.schedules
+
+    # An entry whose time is over stops neither schedules nor launches.
+    settings.write_text(settings.read_text().replace("timezone:", 'end_time: "2026-01-01T00:00:00Z"\n      timezone:'))
+    names = set(vertex.schedules)
+    assert schedule("--prune") == {}
+    assert set(vertex.schedules) == names
+    done = run(BIN / "kedro", "vertexai", "-e", "cloud", "doctor", "--offline", cwd=project, **google.environment)
+    assert done.returncode == 0, done.stdout
+    said = (
+        "run_config.schedules.default_schedule has ended (2026-01-01T00:00:00+00:00), so it launches nothing any more."
+    )
+    assert re.search(rf"^! schedules .*{re.escape(said)}", done.stdout, re.MULTILINE), done.stdout
 
 
 def test_a_file_without_schedules_says_so_and_can_still_prune(with_pipeline, launchable, google, vertex, iap):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starter.errors import UserError
 from starter.vertexai.cloud.request import labels_of
-from starter.vertexai.cloud.schedules import changes, entry_for, make_schedule, scheduled_pipelines, validate
+from starter.vertexai.cloud.schedules import changes, ended, entry_for, make_schedule, scheduled_pipelines, validate
 from starter.vertexai.settings.models import ScheduleConfig
 
 OURS = labels_of("project", "cloud")
@@ -152,14 +152,6 @@ def test_a_pipeline_uses_its_own_entry_or_else_the_default():
         ({"timezone": "CEST"}, ".timezone: CEST is not a time zone. Use a name from the IANA time zone database"),
         ({"timezone": "../etc/passwd"}, ".timezone: ../etc/passwd is not a time zone."),
         (
-            {"end_time": "2020-01-01T00:00:00Z"},
-            ".end_time: 2020-01-01T00:00:00+00:00 is before the schedule begins.",
-        ),
-        (
-            {"start_time": "2020-01-01T00:00:00Z", "end_time": "2020-02-01T00:00:00Z"},
-            ".end_time: 2020-02-01T00:00:00+00:00 is before the schedule begins.",
-        ),
-        (
             {"start_time": "2030-01-02T00:00:00Z", "end_time": "2030-01-01T00:00:00Z"},
             ".end_time: 2030-01-01T00:00:00+00:00 is before the schedule begins.",
         ),
@@ -170,3 +162,12 @@ def test_a_schedule_that_vertex_would_refuse_is_refused_before_it_is_sent(values
         validate(entry(**values), WHERE)
     assert str(error.value).startswith(WHERE)
     assert sentence in str(error.value)
+
+
+def test_only_an_entry_whose_last_moment_has_passed_has_ended():
+    entries = {
+        "over": entry(end_time="2020-01-01T00:00:00Z"), "later": entry(end_time="2100-01-01T00:00:00Z"), "ever": entry(),
+    }  # fmt: skip
+    for one in entries.values():
+        validate(one, WHERE)
+    assert list(ended(entries, "f")) == ["over"]

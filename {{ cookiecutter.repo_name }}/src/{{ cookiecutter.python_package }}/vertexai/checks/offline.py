@@ -121,6 +121,8 @@ def _schedules(project: Project) -> str:
         schedules.validate(entry, f"{project.settings_file}: run_config.schedules.{name}")
     for name in schedules.scheduled_pipelines(entries):
         project.pipeline(name)
+    if ended := schedules.ended(entries, project.settings_file):
+        raise Doubt(" ".join(ended.values()))
     runs = {name: f"{schedules.next_run(entry):%Y-%m-%d %H:%M %Z}" for name, entry in entries.items()}
     return ", ".join(f"{name}: next run {moment}" for name, moment in runs.items()) or "none"
 

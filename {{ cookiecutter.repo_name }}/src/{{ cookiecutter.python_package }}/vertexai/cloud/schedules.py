@@ -71,6 +71,22 @@ def scheduled_pipelines(schedules: Mapping[str, ScheduleConfig]) -> list[str]:
     return named + (["__default__"] if DEFAULT_ENTRY in schedules and "__default__" not in schedules else [])
 
 
+def ended(schedules: Mapping[str, ScheduleConfig], where: str) -> dict[str, str]:
+    """The entries whose last moment has passed, which Vertex AI takes no more → what is to be said about each.
+
+    Args:
+        schedules: ``run_config.schedules``.
+        where: the file, for the message.
+    """
+    now = datetime.now(UTC)
+    return {
+        name: f"{where}: run_config.schedules.{name} has ended ({entry.end_time.isoformat()}), so it launches nothing "
+        "any more. Remove it, or give it another end_time."
+        for name, entry in schedules.items()
+        if entry.end_time and entry.end_time <= now
+    }
+
+
 def validate(entry: ScheduleConfig, where: str) -> None:
     """Refuse an entry that Vertex AI would refuse.
 
@@ -96,8 +112,7 @@ def validate(entry: ScheduleConfig, where: str) -> None:
         raise UserError(
             f"{where}.cron_expression: '{cron}' is not a cron expression ({error}). An example is '0 6 * * MON-FRI'."
         ) from None
-    now = datetime.now(UTC)
-    if entry.end_time and entry.end_time <= max(entry.start_time or now, now):
+    if entry.end_time and entry.start_time and entry.end_time <= entry.start_time:
         raise UserError(f"{where}.end_time: {entry.end_time.isoformat()} is before the schedule begins.")
 
 

@@ -50,7 +50,7 @@ class LocalData:
 
 
 def require_bucket(root: str | None, where: str) -> str:
-    """The pipeline root, if something can be uploaded to it.
+    """The pipeline root, if data can be uploaded to it.
 
     Args:
         root: ``run_config.root``.
@@ -61,8 +61,8 @@ def require_bucket(root: str | None, where: str) -> str:
     """
     if not root or is_local(root):
         raise UserError(
-            f"{where}: run_config.root names no bucket, so there is nowhere to upload anything to. Use an environment "
-            "that has one: kedro vertexai -e cloud …"
+            f"{where}: run_config.root names no bucket, so there is nowhere to upload data to. Use an environment that "
+            "has one: kedro vertexai -e cloud upload-data"
         )
     return root
 

@@ -10,9 +10,10 @@ from ...errors import UserError
 from ..checks.offline import offline
 from ..cloud.client import Vertex
 from ..cloud.request import check_job_id, labels_of, labels_of_code, make_request
-from ..cloud.upload import require_bucket
 from ..contract.job import new_job_name
+from ..contract.uploaded import Code
 from ..image import build_and_push, doubts, head, wrong_platform
+from ..project import Project
 from . import options, say, say_json, working_tree
 from .follow import exit_code, follow
 
@@ -55,16 +56,9 @@ def launch(
     """Launch what was chosen; the arguments are the options of ``run-once``."""
     if job_id:
         check_job_id(job_id)
-    uploads = code == "upload"
-    if uploads and auto_build:
-        raise click.UsageError("--auto-build makes an image of this code, so it does not go with --code upload.")
-    if uploads and os.environ.get("CI"):
-        raise UserError("--code upload is for your own machine. CI launches an image by its digest: --image")
     environment, project = chosen.environment, chosen.project
-    packed = functools.cache(
-        lambda: working_tree.packed(project, require_bucket(project.settings.run_config.root, project.settings_file))
-    )
-    compile_ = functools.cache(lambda: chosen.compile(image, code=packed() if uploads else None))
+    packed = _packed(project, auto_build) if code == "upload" else None
+    compile_ = functools.cache(lambda: chosen.compile(image, code=packed))
     checks = list(offline(project, lambda: chosen.plan, compile_))
     if wrong := [check for check in checks if not check.ok]:
         raise UserError("\n".join(["Nothing was launched.", *(f"✗ {check.name:<14} {check.said}" for check in wrong)]))
@@ -79,21 +73,21 @@ def launch(
         say(f"Image:     {digest}")
     else:
         spec = compile_()
-        if doubt := doubts(project.package_name, name_of_image, "" if uploads else head(project.path)):
+        if doubt := doubts(project.package_name, name_of_image, "" if packed else head(project.path)):
             environment.warn([doubt])
         if unfit := wrong_platform(name_of_image):
             environment.warn([f"{unfit} If this is what was pushed, push it again: {environment.kedro} push"])
     name = job_id or new_job_name(spec["pipelineInfo"]["name"])
     labels = labels_of(project.package_name, project.env, chosen.pipeline)
-    labels |= labels_of_code(packed()) if uploads else {}
+    labels |= labels_of_code(packed) if packed else {}
     where = project.settings_file
     request = make_request(spec, run_config, name=name, params=project.params, labels=labels, where=where)
     if dry_run:
         say_json(request)
         return
     vertex = Vertex(target)
-    if uploads:
-        working_tree.send(packed())
+    if packed:
+        working_tree.send(packed)
     job, was_there = vertex.submit(request, name)
     say(f"Job {name} exists already ({job.state}); no second one was started." if was_there else f"Job {name}")
     say(f"Vertex AI: {job.url}")
@@ -105,3 +99,12 @@ def launch(
             say(f"The job is not in experiment {run_config.experiment_name}: {error}", colour="yellow", err=True)
     if wait_for_completion:
         click.get_current_context().exit(exit_code(follow(environment, vertex, name)))
+
+
+def _packed(project: Project, auto_build: bool) -> Code:
+    """The code to be uploaded; a pipeline root that is no bucket is refused with the request."""
+    if auto_build:
+        raise click.UsageError("--auto-build makes an image of this code, so it does not go with --code upload.")
+    if os.environ.get("CI"):
+        raise UserError("--code upload is for your own machine. CI launches an image by its digest: --image")
+    return working_tree.packed(project, project.settings.run_config.root or "")

@@ -43,8 +43,11 @@ def command(
         raise UserError(f"{where}: run_config.schedules is empty. To delete the schedules on Vertex AI: --prune")
     environment.warn(project.left_behind)
     target = project.target
+    ended = schedules.ended(entries, where)
+    environment.warn(ended.values())
     pipelines = [pipeline] if pipeline else schedules.scheduled_pipelines(entries)
-    wanted = [_wanted(environment, project, name, image) for name in pipelines]
+    going_on = [name for name in pipelines if schedules.entry_for(name, entries, where) not in ended]
+    wanted = [_wanted(environment, project, name, image) for name in going_on]
     vertex = Vertex(target)
     found = schedules.changes(
         wanted,
