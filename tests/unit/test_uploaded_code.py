@@ -28,7 +28,7 @@ from starter.vertexai.contract.uploaded import Code, pack, unpack
 from starter.vertexai.settings.models import RunConfig
 
 PLATFORM = Path(__file__).parents[1] / "in_place/starter"
-IGNORE = "*\n!src\n!conf\n!data/01_raw\n!pyproject.toml\n!requirements.lock\nsrc/*/notes\n**/*.pem\n"
+IGNORE = "*\n!src\n!conf\n!sql\n!data/01_raw\n!pyproject.toml\n!requirements.lock\nsrc/*/notes\n**/*.pem\n"
 # A step that tells what it was started with.
 STEP = """
 import json, os, sys
@@ -60,7 +60,7 @@ def project(tmp_path: Path) -> Path:
             "src/demo/__init__.py": "", "src/demo/notes/todo.md": "x", "src/demo/ca.pem": "x", "src/demo/run.sh": "#!/bin/sh",
             "src/demo/auth/credentials.py": "", "src/demo/vertexai/__init__.py": "", "src/demo/vertexai/step/__main__.py": STEP,
             "conf/base/parameters.yml": "a: 1", "conf/local/credentials.yml": "secret", "conf/prod/my_credentials.yml": "secret",
-            "README.md": "x", ".venv/lib/x.py": "x",
+            "README.md": "x", ".venv/lib/x.py": "x", "sql/query.sql": "select 1", "data/01_raw/people.csv": "x",
         },
     )  # fmt: skip
     (project / "src/demo/run.sh").chmod(0o755)
@@ -101,7 +101,7 @@ def start(image: Path, uri: str, *arguments: str, **variables: str) -> subproces
 def test_what_dockerignore_lets_in_of_the_code_is_packed_and_never_a_secret(project):
     names = names_in(code_of(project).archive)
     assert set(names) == {
-        "pyproject.toml", "requirements.lock.sha256", "conf/base/parameters.yml",
+        "pyproject.toml", "requirements.lock.sha256", "conf/base/parameters.yml", "sql/query.sql",
         "src/demo/__init__.py", "src/demo/run.sh", "src/demo/errors.py", "src/demo/auth/credentials.py",
         "src/demo/vertexai/__init__.py", "src/demo/vertexai/contract/__init__.py",
         "src/demo/vertexai/contract/uploaded.py", "src/demo/vertexai/step/__main__.py",
@@ -109,7 +109,8 @@ def test_what_dockerignore_lets_in_of_the_code_is_packed_and_never_a_secret(proj
     assert {name for name, mode in names.items() if mode == 0o755} == {"src/demo/run.sh"}
     # A project whose .dockerignore forgets them, or that has none.
     (project / ".dockerignore").unlink()
-    assert not [name for name in names_in(code_of(project).archive) if "local" in name or "credentials.yml" in name]
+    more = set(names_in(code_of(project).archive)) - set(names)
+    assert more == {"README.md", "src/demo/ca.pem", "src/demo/notes/todo.md"}
 
 
 def test_the_same_files_make_the_same_archive_whatever_the_clock_and_the_order(project, tmp_path):

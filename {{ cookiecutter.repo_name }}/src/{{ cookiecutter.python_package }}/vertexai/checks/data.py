@@ -31,7 +31,7 @@ def sources(project: Project, plan: Plan) -> tuple[list[str], list[str], str]:
             )
         elif not (project.path / raw.place).exists():
             missing.append(raw.place)
-        elif let_in(project.path, [raw.place]):
+        elif let_in(project.path, raw.place):
             known.append(f"{raw.place}: in the image")
         else:
             doubtful.append(

@@ -1,7 +1,7 @@
 """``--code upload``: the code of this working tree, as an image of it would have it."""
 
 from ..cloud.upload import upload_code
-from ..contract.uploaded import LEFT_OUT, PACKED, Code, pack
+from ..contract.uploaded import LEFT_OUT, Code, pack
 from ..image import head, is_dirty
 from ..image.context import let_in
 from ..project import Project
@@ -15,7 +15,7 @@ def packed(project: Project, root: str) -> Code:
         UserError: see ``pack``.
     """
     path = project.path
-    return pack(path, let_in(path, PACKED, LEFT_OUT), root, head(path), is_dirty(path))
+    return pack(path, let_in(path, but=LEFT_OUT), root, head(path), is_dirty(path))
 
 
 def send(code: Code) -> None:

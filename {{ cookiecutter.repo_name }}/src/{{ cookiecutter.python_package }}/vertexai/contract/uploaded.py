@@ -21,10 +21,8 @@ import fsspec
 from ...errors import UserError
 from . import STEP_MODULE
 
-# What is packed of a project; everything else is the image's.
-PACKED = ("src", "conf", "pyproject.toml")
-# What never is, whatever .dockerignore lets into an image; patterns as there.
-LEFT_OUT = ("conf/local", "conf/**/*credentials*", "**/*credentials*.json", "**/__pycache__")
+# What is never packed, whatever .dockerignore lets into an image; patterns as there. Data is the image's.
+LEFT_OUT = ("data", "conf/local", "conf/**/*credentials*", "**/*credentials*.json", "**/__pycache__", ".*")
 # The image has what this file pins. Its hash is packed, because the file itself would be most of the archive.
 _LOCK, _LOCK_HASH = "requirements.lock", "requirements.lock.sha256"
 # Bytes of an archive that is not compressed. It is code, so it is far smaller, and both sides have it in memory.
@@ -65,7 +63,7 @@ def pack(project: Path, names: Iterable[str], root: str, commit: str, is_dirty: 
     Raises:
         UserError: when there are symbolic links among the files, or too many bytes.
     """
-    names = sorted(names)
+    names = sorted(name for name in names if name != _LOCK)
     if links := [name for name in names if (project / name).is_symlink()]:
         raise UserError(
             f"--code upload takes no symbolic links: {', '.join(links)}. Copy the files, or build an image."
