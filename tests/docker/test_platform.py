@@ -56,7 +56,7 @@ def doctor(registry, identity: Google) -> Callable[[str], Check]:
         handler.answer(said.status_code, said.text, said.headers["Content-Type"], digest)
 
     identity.servers[REGISTRY] = forward
-    return lambda image: check("image pushed", lambda: _image_pushed(image.replace(registry, REGISTRY)))
+    return lambda image: check("image pushed", lambda: _image_pushed(image.replace(registry, REGISTRY), "cloud"))
 
 
 def test_what_was_built_and_pushed_is_well(pushed, project, registry, doctor, monkeypatch):

@@ -78,7 +78,10 @@ def test_each_thing_that_google_would_refuse_later_is_found_now(bake, launchable
     assert bucket["doubtful"]
     assert f"This identity gets no access tokens of {ACCOUNT}" in bucket["said"]
     assert bucket["said"].endswith("doctor --on-vertex asks as that account.")
-    assert found["image pushed"] == f"{IMAGE} is not in the registry yet. Push it: kedro vertexai -e <environment> push"
+    assert (
+        found["image pushed"]
+        == f"{IMAGE} is not in the registry yet. Push it: kedro vertexai -e cloud push --image {IMAGE}"
+    )
     assert f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}." in found["MLflow"]
 
 

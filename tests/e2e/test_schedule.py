@@ -69,21 +69,19 @@ def test_schedules_become_those_of_the_file_and_stay(with_pipeline, launchable, 
     settings.write_text(text[: text.index("    under_test:")] + text[text.index("api_endpoint:") :])
     assert schedule() == {
         "__default__": "unchanged",
-        "under_test": "left, although it is no longer in the file (--prune deletes it)",
+        "under_test": "left, although the file no longer asks for it (--prune deletes it)",
     }
     assert schedule("--prune") == {"__default__": "unchanged", "under_test": "deleted"}
     assert name in vertex.schedules
 
     # An entry whose time is over stops neither schedules nor launches.
     settings.write_text(settings.read_text().replace("timezone:", 'end_time: "2026-01-01T00:00:00Z"\n      timezone:'))
-    names = set(vertex.schedules)
-    assert schedule("--prune") == {}
-    assert set(vertex.schedules) == names
+    assert schedule() == {"__default__": "left, although the file no longer asks for it (--prune deletes it)"}
+    assert schedule("--prune") == {"__default__": "deleted"}
+    assert set(vertex.schedules) == {name}
     done = run(BIN / "kedro", "vertexai", "-e", "cloud", "doctor", "--offline", cwd=project, **google.environment)
     assert done.returncode == 0, done.stdout
-    said = (
-        "run_config.schedules.default_schedule has ended (2026-01-01T00:00:00+00:00), so it launches nothing any more."
-    )
+    said = "run_config.schedules.default_schedule has ended (2026-01-01T00:00:00+00:00). Remove it, or"
     assert re.search(rf"^! schedules .*{re.escape(said)}", done.stdout, re.MULTILINE), done.stdout
 
 

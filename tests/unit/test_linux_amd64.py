@@ -54,7 +54,7 @@ def doctor(identity: Google):
     def doctor(image: Image, reference: str = ":latest", host: str = "europe-west1-docker.pkg.dev") -> Check:
         cloud = Cloud(images={f"{NAME}:latest": image})
         artifact_registry.serve(identity, host, cloud)
-        return check("image pushed", lambda: _image_pushed(f"{host}/{NAME}{reference}"))
+        return check("image pushed", lambda: _image_pushed(f"{host}/{NAME}{reference}", "cloud"))
 
     return doctor
 
@@ -122,7 +122,7 @@ def test_an_image_for_other_platforms_only_fails_the_check(image, platforms, doc
     assert not found.ok
     assert found.said == (
         f"europe-west1-docker.pkg.dev/{NAME}:latest is for {platforms}, and Vertex AI runs only linux/amd64. "
-        "Build it again and push it: kedro vertexai -e <environment> push"
+        f"Build it again and push it: kedro vertexai -e cloud push --image europe-west1-docker.pkg.dev/{NAME}:latest"
     )
 
 
@@ -136,7 +136,7 @@ def test_an_image_that_does_not_tell_its_platform_is_a_warning(image, doctor):
 def test_who_may_not_read_the_registry_gets_a_warning(identity):
     host = "europe-west1-docker.pkg.dev"
     artifact_registry.serve(identity, host, Cloud(images={f"{NAME}:latest": Image()}, denied=DENIED))
-    found = check("image pushed", lambda: _image_pushed(f"{host}/{NAME}:latest"))
+    found = check("image pushed", lambda: _image_pushed(f"{host}/{NAME}:latest", "cloud"))
     assert found.doubtful
     assert "cannot be seen without roles/artifactregistry.reader" in found.said
 

@@ -9,13 +9,14 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from kedro.pipeline import Node, Pipeline
-from running import commit
+from running import commit, run
 from starter.errors import UserError
 from starter.vertexai.cloud.request import labels_of_code
 from starter.vertexai.cloud.upload import upload_code
@@ -78,7 +79,7 @@ def image(project: Path, tmp_path: Path) -> Path:
 
 
 def code_of(project: Path, root: str = "gs://bucket/root") -> Code:
-    return packed(SimpleNamespace(path=project), root)
+    return packed(SimpleNamespace(path=project, conf=project / "conf"), root)
 
 
 def names_in(archive: bytes) -> dict[str, int]:
@@ -107,10 +108,37 @@ def test_what_dockerignore_lets_in_of_the_code_is_packed_and_never_a_secret(proj
         "src/demo/vertexai/contract/uploaded.py", "src/demo/vertexai/step/__main__.py",
     }  # fmt: skip
     assert {name for name, mode in names.items() if mode == 0o755} == {"src/demo/run.sh"}
-    # A project whose .dockerignore forgets them, or that has none.
+    # A project whose .dockerignore forgets them.
+    (project / ".dockerignore").write_text("*.md\n")
+    write(project, **{"src/demo/tokens/credentials.yml": "secret", "src/.DS_Store": "x", ".env": "secret"})
+    assert set(names_in(code_of(project).archive)) - set(names) == {"src/demo/ca.pem", "src/demo/notes/todo.md"}
+
+
+def test_the_folder_of_the_configuration_may_have_another_name(project):
+    (project / "conf").rename(project / "config")
+    (project / ".dockerignore").write_text("*\n!src\n!config\n")
+    code = packed(SimpleNamespace(path=project, conf=project / "config"), "gs://b")
+    assert {name for name in names_in(code.archive) if name.startswith("config/")} == {"config/base/parameters.yml"}
+
+
+@pytest.mark.parametrize(
+    ("ignore", "said"),
+    [
+        (None, "there is no .dockerignore, which says what of this folder may be in an image"),
+        ("*\n!conf\n", ".dockerignore lets no file of src into an image, so there is no code to upload"),
+        (
+            "*\n!src\n!packages/*/src\n!**/*.sql\n",
+            ".dockerignore: !packages/*/src, !**/*.sql: name these folders without",
+        ),
+    ],
+)
+def test_without_knowing_what_an_image_would_have_nothing_is_uploaded(project, ignore, said):
     (project / ".dockerignore").unlink()
-    more = set(names_in(code_of(project).archive)) - set(names)
-    assert more == {"README.md", "src/demo/ca.pem", "src/demo/notes/todo.md"}
+    if ignore:
+        (project / ".dockerignore").write_text(ignore)
+    with pytest.raises(UserError) as told:
+        code_of(project)
+    assert said in str(told.value)
 
 
 def test_the_same_files_make_the_same_archive_whatever_the_clock_and_the_order(project, tmp_path):
@@ -132,11 +160,18 @@ def test_the_same_files_make_the_same_archive_whatever_the_clock_and_the_order(p
 
 
 def test_commit_and_dirty_state_are_known(project):
-    assert (code_of(project).commit, code_of(project).is_dirty) == ("", False)
+    assert labels_of_code(code_of(project)).keys() == {"kedro_code"}
+    (project / ".gitignore").write_text("generated.py\n.venv\n")
     head = commit(project)
     assert (code_of(project).commit, code_of(project).is_dirty) == (head, False)
+    (project / "src/demo/generated.py").touch()  # Git ignores it, and it runs all the same
+    assert code_of(project).is_dirty
+    (project / "src/demo/generated.py").unlink()
+    (project / "README.md").write_text("edited, and tracked")
+    assert code_of(project).is_dirty
+    commit(project)
     (project / "src/demo/new.py").touch()
-    code = code_of(project)
+    code, head = code_of(project), run("git", "rev-parse", "HEAD", cwd=project).stdout.strip()
     assert (code.commit, code.is_dirty) == (head, True)
     assert labels_of_code(code) == {"kedro_code": code.sha256[:32], "kedro_commit": head, "kedro_dirty": "true"}
 
@@ -165,6 +200,8 @@ def test_code_is_sent_once(project, tmp_path):
     Path(code.uri).write_bytes(b"half")
     assert upload_code(code)
     assert Path(code.uri).read_bytes() == code.archive
+    os.utime(code.uri, (time.time() - 100_000,) * 2)  # the bucket may delete what is old
+    assert [upload_code(code), upload_code(code)] == [True, False]
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"The code cannot be copied to .*roles/storage\.objectUser on the bucket"):
         upload_code(code_of(project, str(tmp_path / "file")))
@@ -214,8 +251,7 @@ def test_another_lock_needs_another_image(project, image, tmp_path):
     upload_code(code)
     done = start(image, code.uri)
     assert done.returncode == 1
-    assert done.stderr.startswith("The image has other packages than the uploaded code asks for")
-    assert "kedro vertexai push" in done.stderr
+    assert done.stderr.startswith("This image was not built from the requirements.lock that belongs to the uploaded")
     assert done.stdout == ""
 
 
@@ -282,8 +318,8 @@ def test_a_hostile_archive_is_refused_and_writes_nothing_outside(archive, tmp_pa
 
 
 def test_a_bomb_is_refused_before_it_fills_memory_or_disk(tmp_path):
-    bomb = gzip.compress(bytes(2**20) * 60)
-    with pytest.raises(SystemExit, match="it has more than 50 MiB"):
+    bomb = gzip.compress(bytes(2**20) * 110)
+    with pytest.raises(SystemExit, match="it has more than 100 MiB"):
         unpack(bomb, tmp_path, "gs://b/x")
     assert list(tmp_path.iterdir()) == []
 

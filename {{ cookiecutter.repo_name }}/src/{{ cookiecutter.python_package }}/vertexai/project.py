@@ -35,6 +35,7 @@ class Project:
         conf_source: folder of the project that has the configuration; None is Kedro's ``CONF_SOURCE``.
 
     Attributes:
+        conf: the folder with the configuration.
         warnings: what the user should know about the settings, found while they were read.
     """
 
@@ -53,7 +54,7 @@ class Project:
         self.params = params or {}
         self.warnings: list[str] = []
         self.conf_source = conf_source
-        self._conf = conf = (self.path / (conf_source or settings.CONF_SOURCE)).resolve()
+        self.conf = conf = (self.path / (conf_source or settings.CONF_SOURCE)).resolve()
         if not conf.is_dir() or not conf.is_relative_to(self.path):
             raise UserError(
                 f"--conf-source {conf_source}: name a folder of this project, because the steps read it in their image."
@@ -108,7 +109,7 @@ class Project:
     @property
     def data_file(self) -> Path:
         """Where this environment records what was uploaded; Kedro reads it as a part of ``vertexai.yml``."""
-        return self._conf / (self.env or "base") / "vertexai_data.yml"
+        return self.conf / (self.env or "base") / "vertexai_data.yml"
 
     @property
     def target(self) -> Target:

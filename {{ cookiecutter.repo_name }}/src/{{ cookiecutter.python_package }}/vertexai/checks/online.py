@@ -52,7 +52,7 @@ def _google(project: Project) -> Iterator[Check]:
     if root:
         yield check("bucket", lambda: _bucket(root, account))
     for image in sorted({run_config.image, *(asked.image for asked in run_config.resources.values() if asked.image)}):
-        yield check("image pushed", partial(_image_pushed, image))
+        yield check("image pushed", partial(_image_pushed, image, project.env))
 
 
 def _vertex(project: Project) -> str:
@@ -96,7 +96,7 @@ def _bucket(root: str, account: str | None) -> str:
     return f"{account} may read and write gs://{bucket}"
 
 
-def _image_pushed(image: str) -> str:
+def _image_pushed(image: str, env: str | None) -> str:
     host, _, path = image.partition("/")
     if not is_googles(host):
         return f"{image} is not in a registry of Google's, so doctor did not look for it"
@@ -104,7 +104,7 @@ def _image_pushed(image: str) -> str:
     name, _, tag = tagged.partition(":")
     # Those who launch need no right to pull: Vertex AI's service agents do it.
     unseen = f"Whether {image} is there cannot be seen without roles/artifactregistry.reader on its repository."
-    push = "kedro vertexai -e <environment> push"
+    push = f"kedro vertexai -e {env} push --image {image}"
     refusals = {401: unseen, 403: unseen, 404: f"{image} is not in the registry yet. Push it: {push}"}
     try:
         found, platforms = _pushed(f"https://{host}/v2/{name}", digest or tag or "latest", refusals)

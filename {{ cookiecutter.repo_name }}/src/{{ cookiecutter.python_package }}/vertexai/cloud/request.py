@@ -96,8 +96,8 @@ def labels_of(project: str, env: str | None, pipeline: str | None = None) -> dic
 
 def labels_of_code(code: Code) -> dict[str, str]:
     """The labels of a job that runs uploaded code. A label has at most 63 letters, so the hash is cut."""
-    commit = {COMMIT: label_value(code.commit)} if code.commit else {}
-    return {CODE: code.sha256[:32], **commit, DIRTY: str(code.is_dirty).lower()}
+    commit = {COMMIT: label_value(code.commit), DIRTY: str(code.is_dirty).lower()} if code.commit else {}
+    return {CODE: code.sha256[:32], **commit}
 
 
 def check_job_id(job_id: str) -> None:

@@ -72,7 +72,7 @@ def scheduled_pipelines(schedules: Mapping[str, ScheduleConfig]) -> list[str]:
 
 
 def ended(schedules: Mapping[str, ScheduleConfig], where: str) -> dict[str, str]:
-    """The entries whose last moment has passed, which Vertex AI takes no more → what is to be said about each.
+    """The entries whose end_time has passed, so that Vertex AI no longer accepts them → what is to be said about each.
 
     Args:
         schedules: ``run_config.schedules``.
@@ -80,8 +80,8 @@ def ended(schedules: Mapping[str, ScheduleConfig], where: str) -> dict[str, str]
     """
     now = datetime.now(UTC)
     return {
-        name: f"{where}: run_config.schedules.{name} has ended ({entry.end_time.isoformat()}), so it launches nothing "
-        "any more. Remove it, or give it another end_time."
+        name: f"{where}: run_config.schedules.{name} has ended ({entry.end_time.isoformat()}). Remove it, or give "
+        "it another end_time."
         for name, entry in schedules.items()
         if entry.end_time and entry.end_time <= now
     }

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ..contract.hashes import files_at, sha256_of
 from ..contract.uploaded import Code
 from ..settings.models import UploadedData
 
+_NEW = timedelta(days=1)
 _HEADER = """\
 # The raw data that `kedro vertexai upload-data` has copied to the bucket. Commit this file. The command writes it.
 """
@@ -99,15 +101,17 @@ def upload(data: LocalData, root: str, advance: Callable[[int], None]) -> tuple[
 def upload_code(code: Code) -> bool:
     """Copy code to where the steps fetch it from, unless it is there already; returns whether it was sent.
 
+    What is older than a day is sent again, because the bucket deletes old files, also those that a job still needs.
+
     Raises:
         UserError: when it is not there.
     """
     with _copying("The code", code.uri):
         fs, path = fsspec.url_to_fs(code.uri)
-        if fs.exists(path) and fs.size(path) == len(code.archive):
+        if fs.exists(path) and fs.size(path) == len(code.archive) and datetime.now(UTC) - fs.modified(path) < _NEW:
             return False
-        fs.makedirs(fs._parent(path), exist_ok=True)
-        fs.pipe_file(path, code.archive)
+        with fsspec.open(code.uri, "wb") as file:
+            file.write(code.archive)
         return True
 
 

@@ -6,6 +6,7 @@ from ...errors import UserError
 from .. import tracking
 from ..cloud.client import Vertex
 from ..cloud.logs import read_logs
+from ..cloud.request import CODE
 from ..contract.job import MlflowRun, PipelineJob
 from ..show.progress import progress
 from . import say
@@ -34,7 +35,8 @@ def follow(environment: Environment, vertex: Vertex, job_id: str) -> PipelineJob
     if job.mlflow_run:
         say(f"MLflow: {job.mlflow_run}")
     if not job.succeeded:
-        say(f"To go on from there: {environment.kedro} resume {job.name}")
+        how = " --code upload" if CODE in job.labels else ""
+        say(f"To go on from there: {environment.kedro} resume {job.name}{how}")
     say(f"{job.name}: {job.state}", colour="green" if job.succeeded else "red")
     return job
 

@@ -78,7 +78,11 @@ def command(
         working_tree.send(packed)
     with _preloaded(chosen, folder, cold or docker) as preloaded, progress() as show:
         # The interpreter imports while this compiles.
-        spec = with_params(read_spec(file), project.params) if file else chosen.compile(image, True, packed)
+        spec = (
+            with_params(read_spec(file), project.params)
+            if file
+            else chosen.compile(image, cache_here=True, code=packed)
+        )
         own = [task.name for task in tasks(spec) if task.container.get("env")]
         if preloaded and own:
             chosen.environment.warn([f"These start Python anew, with variables of their own: {', '.join(own)}."])
@@ -98,6 +102,7 @@ def command(
     _tell(done, folder / done.name, time.monotonic() - started)
     if not done.succeeded:
         how = " --docker --code upload" if docker else ""
+        how += f" --image {image}" if image else ""
         say(f"To go on from there: {chosen.environment.kedro} run-local{how} --resume {done.name}")
     say(f"{done.name}: {done.state}", colour="green" if done.succeeded else "red")
     click.get_current_context().exit(_EXIT_CODES[done.state])

@@ -79,7 +79,12 @@ def launch(
             environment.warn([f"{unfit} If this is what was pushed, push it again: {environment.kedro} push"])
     name = job_id or new_job_name(spec["pipelineInfo"]["name"])
     labels = labels_of(project.package_name, project.env, chosen.pipeline)
-    labels |= labels_of_code(packed) if packed else {}
+    if packed:
+        labels |= labels_of_code(packed)
+        own = sorted({step.resources.image for step in chosen.plan.steps if step.resources.image})
+        environment.warn(
+            f"{image} is a step's own image. It must be built from today's requirements.lock." for image in own
+        )
     where = project.settings_file
     request = make_request(spec, run_config, name=name, params=project.params, labels=labels, where=where)
     if dry_run:
@@ -105,6 +110,6 @@ def _packed(project: Project, auto_build: bool) -> Code:
     """The code to be uploaded; a pipeline root that is no bucket is refused with the request."""
     if auto_build:
         raise click.UsageError("--auto-build makes an image of this code, so it does not go with --code upload.")
-    if os.environ.get("CI"):
+    if os.environ.get("CI", "").lower() not in ("", "0", "false"):
         raise UserError("--code upload is for your own machine. CI launches an image by its digest: --image")
     return working_tree.packed(project, project.settings.run_config.root or "")

@@ -13,7 +13,7 @@ from . import options, say
 
 _COLOURS = {"created": "green", "deleted": "red", "unchanged": None}
 _WORDING = {
-    "left": "left, although it is no longer in the file (--prune deletes it)",
+    "left": "left, although the file no longer asks for it (--prune deletes it)",
     "completed": "completed, so it launches nothing any more; only another time or number of runs starts it again",
 }
 
@@ -53,7 +53,7 @@ def command(
         wanted,
         vertex.schedules(),
         labels_of(project.package_name, project.env),
-        [label_value(entry) for entry in entries],
+        [label_value(entry) for entry in entries if entry not in ended],
         prune,
     )
     for change in found:

@@ -1,9 +1,10 @@
 """``--code upload``: the code of this working tree, as an image of it would have it."""
 
+from ...errors import UserError
 from ..cloud.upload import upload_code
 from ..contract.uploaded import LEFT_OUT, Code, pack
 from ..image import head, is_dirty
-from ..image.context import let_in
+from ..image.context import doubtful_patterns, let_in
 from ..project import Project
 from . import say
 
@@ -12,10 +13,15 @@ def packed(project: Project, root: str) -> Code:
     """Pack it, to be kept below a pipeline root.
 
     Raises:
-        UserError: see ``pack``.
+        UserError: when .dockerignore is missing, or docker would read it in another way; and see ``pack``.
     """
-    path = project.path
-    return pack(path, let_in(path, but=LEFT_OUT), root, head(path), is_dirty(path))
+    path, conf = project.path, project.conf.relative_to(project.path).as_posix()
+    if not (path / ".dockerignore").is_file():
+        raise UserError("--code upload: there is no .dockerignore, which says what of this folder may be in an image.")
+    if unclear := doubtful_patterns(path):
+        raise UserError(f"--code upload: .dockerignore: {', '.join(unclear)}: name these folders without wildcards.")
+    names = let_in(path, but=[*LEFT_OUT, f"{conf}/local", f"{conf}/**/*credentials*"])
+    return pack(path, names, root, head(path), is_dirty(path, names))
 
 
 def send(code: Code) -> None:

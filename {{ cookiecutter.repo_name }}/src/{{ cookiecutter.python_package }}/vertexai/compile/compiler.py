@@ -109,8 +109,7 @@ def compile_plan(
     addresses = {name: str(alias.ip) for alias in aliases for name in alias.hostnames}
     common = replace(common or StepArguments("", ""), pipeline=plan.pipeline, host_aliases=addresses)
     default: dict[str, Any] = contract.encode(params or {})
-    module = [contract.STEP_MODULE] if code is None else [contract.UPLOADED_MODULE, code.uri]
-    command = ["python", "-m", f"{package}.{module[0]}", *module[1:]]
+    entry = [f"{package}.{contract.UPLOADED_MODULE}", code.uri] if code else [f"{package}.{contract.STEP_MODULE}"]
     _refuse_what_does_not_fit(plan, default, run_config.root)
 
     def component(
@@ -120,7 +119,9 @@ def compile_plan(
         for option, _, said in (argument.partition("=") for argument in args if argument.startswith("--")):
             if "{{$" in said:
                 raise UserError(f"Task '{name}', {option}: KFP replaces '{{{{$' in names and paths. ({said})")
-        container = structures.ContainerSpecImplementation(image=own_image or image, command=command, args=args)
+        container = structures.ContainerSpecImplementation(
+            image=own_image or image, command=["python", "-m", *entry], args=args
+        )
         spec = structures.ComponentSpec(
             name=name,
             implementation=structures.Implementation(container=container),

@@ -21,12 +21,17 @@ import fsspec
 from ...errors import UserError
 from . import STEP_MODULE
 
-# What is never packed, whatever .dockerignore lets into an image; patterns as there. Data is the image's.
-LEFT_OUT = ("data", "conf/local", "conf/**/*credentials*", "**/*credentials*.json", "**/__pycache__", ".*")
+# What is never packed, whatever .dockerignore lets into an image. They are patterns as in .dockerignore. Steps use the
+# data of the image.
+LEFT_OUT = (
+    "data", "**/*credentials*.y*ml", "**/*credentials*.json", ".*", "**/__pycache__", "**/.DS_Store", "**/.#*",
+)  # fmt: skip
 # The image has what this file pins. Its hash is packed, because the file itself would be most of the archive.
 _LOCK, _LOCK_HASH = "requirements.lock", "requirements.lock.sha256"
-# Bytes of an archive that is not compressed. It is code, so it is far smaller, and both sides have it in memory.
+# Bytes that are packed at most, and bytes that are unpacked at most, with the headers of a tar archive. Code is far
+# smaller, and both sides have it in memory.
 _MOST = 50 * 2**20
+_MOST_UNPACKED = 2 * _MOST
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Code:
     """The code of a working tree.
 
     Args:
-        archive: a tar archive, compressed by gzip. The same files make the same bytes, on any machine, at any time.
+        archive: a tar archive, compressed by gzip. The same files make the same bytes, in any order and at any time.
         uri: where steps fetch it from. The name of the file is the SHA-256 of the archive.
         commit: the commit that was checked out; empty if there was none.
         is_dirty: whether the files differ from it.
@@ -61,12 +66,24 @@ def pack(project: Path, names: Iterable[str], root: str, commit: str, is_dirty: 
         commit, is_dirty: see ``Code``.
 
     Raises:
-        UserError: when there are symbolic links among the files, or too many bytes.
+        UserError: when there is no code among the files, or symbolic links, or too many bytes.
     """
     names = sorted(name for name in names if name != _LOCK)
+    if not any(name.startswith("src/") for name in names):
+        raise UserError(
+            "--code upload: .dockerignore lets no file of src into an image, so there is no code to upload."
+        )
     if links := [name for name in names if (project / name).is_symlink()]:
         raise UserError(
-            f"--code upload takes no symbolic links: {', '.join(links)}. Copy the files, or build an image."
+            f"--code upload takes no symbolic links: {', '.join(links)}. Replace each by a copy of its target, or "
+            "build an image."
+        )
+    sizes = sorted(((project / name).stat().st_size, name) for name in names)
+    if (size := sum(size for size, _name in sizes)) > _MOST:
+        largest = ", ".join(f"{name} ({size / 2**20:.1f} MiB)" for size, name in reversed(sizes[-3:]))
+        raise UserError(
+            f"--code upload takes {_MOST // 2**20} MiB of code, and this is {size / 2**20:.0f} MiB. The largest files: "
+            f"{largest}. Move what is no code below data/, which is the image's, or build an image."
         )
     content = BytesIO()
     with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -74,13 +91,6 @@ def pack(project: Path, names: Iterable[str], root: str, commit: str, is_dirty: 
             path = project / name
             _add(tar, name, path.read_bytes(), 0o755 if path.stat().st_mode & 0o100 else 0o644)
         _add(tar, _LOCK_HASH, _lock_of(project).encode(), 0o644)
-    if len(content.getvalue()) > _MOST:
-        sizes = sorted(((project / name).stat().st_size, name) for name in names)
-        largest = ", ".join(f"{name} ({size / 2**20:.1f} MiB)" for size, name in reversed(sizes[-3:]))
-        raise UserError(
-            f"--code upload takes {_MOST // 2**20} MiB of code, and this is {len(content.getvalue()) / 2**20:.0f} MiB. "
-            f"The largest files: {largest}. Let .dockerignore keep out what is no code, or build an image."
-        )
     archive = BytesIO()
     with gzip.GzipFile(filename="", fileobj=archive, mode="wb", mtime=0) as file:
         file.write(content.getvalue())
@@ -95,8 +105,8 @@ def main(argv: Sequence[str]) -> None:
     unpack(_fetch(uri), folder, uri)
     if (folder / _LOCK_HASH).read_text() != _lock_of(image):
         raise SystemExit(
-            f"The image has other packages than the uploaded code asks for: its {_LOCK} is another one. Build an image "
-            "of this code, and launch that: kedro vertexai push"
+            f"This image was not built from the {_LOCK} that belongs to the uploaded code. Build an image of this "
+            "code, and launch that: kedro vertexai -e <environment> push"
         )
     for path in image.iterdir():
         if not (folder / path.name).exists():
@@ -123,9 +133,9 @@ def unpack(archive: bytes, folder: Path, uri: str) -> None:
     """
     try:
         with gzip.open(BytesIO(archive)) as file:
-            content = file.read(_MOST + 1)
-        if len(content) > _MOST:
-            raise ValueError(f"it has more than {_MOST // 2**20} MiB")
+            content = file.read(_MOST_UNPACKED + 1)
+        if len(content) > _MOST_UNPACKED:
+            raise ValueError(f"it has more than {_MOST_UNPACKED // 2**20} MiB")
         with tarfile.open(fileobj=BytesIO(content), mode="r:") as tar:
             for member in tar:
                 name = PurePosixPath(member.name)
@@ -155,14 +165,15 @@ def _fetch(uri: str) -> bytes:
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
-    about = tarfile.TarInfo(name)  # without a time and an owner
+    about = tarfile.TarInfo(name)  # It has neither a time nor an owner.
     about.size, about.mode = len(content), mode
     tar.addfile(about, BytesIO(content))
 
 
 def _lock_of(folder: Path) -> str:
-    """The hash of what is pinned there; empty if nothing is. Git may have changed the ends of lines."""
+    """The hash of what is pinned there; empty if nothing is."""
     file = folder / _LOCK
+    # It is read as text, because Git on Windows may have changed the line ends.
     return hashlib.sha256(file.read_text(encoding="utf-8").encode()).hexdigest() if file.is_file() else ""
 
 

@@ -5,6 +5,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -131,9 +132,10 @@ def head(project: Path) -> str:
     return _git(project, "rev-parse", "HEAD")
 
 
-def is_dirty(project: Path) -> bool:
-    """Whether the files of a folder differ from what is checked out."""
-    return bool(_git(project, "status", "--porcelain", "--", "."))
+def is_dirty(project: Path, names: Iterable[str]) -> bool:
+    """Whether some of a project's files differ from the commit that is checked out, or are not in it."""
+    in_git = set(_git(project, "ls-files", "-z").split("\0"))
+    return not in_git.issuperset(names) or bool(_git(project, "status", "--porcelain", "--untracked-files=no", "."))
 
 
 def require_image(image: str) -> None:

@@ -88,7 +88,8 @@ def start(
         if contract.is_digest(image):
             tags[contract.IMAGE_TAG] = image
         if code:
-            tags |= {contract.CODE_TAG: code["uri"], contract.DIRTY_TAG: str(code["dirty"]).lower()}
+            tags[contract.CODE_TAG] = code["uri"]
+            tags |= {contract.DIRTY_TAG: str(code["dirty"]).lower()} if code["commit"] else {}
         if commit := code["commit"] if code else os.environ.get(contract.REVISION_VARIABLE):
             tags[MLFLOW_GIT_COMMIT] = commit
         # Steps that start at the same moment would each insert such a tag first, and the database would refuse one.
