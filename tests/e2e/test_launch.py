@@ -297,7 +297,7 @@ def test_an_image_that_cannot_be_built_launches_nothing(bake, launchable, google
 def test_docker_login_says_what_is_missing(variables, sentence, bake, google, iap):
     done = run(
         BIN / "kedro", "vertexai", "-e", "cloud", "docker-login",
-        cwd=bake(**answers(iap)), **{**google.environment, **variables},
+        cwd=bake(**answers(iap)), cold=True, **{**google.environment, **variables},
     )  # fmt: skip
     assert done.returncode == 1
     assert sentence in done.stderr

@@ -35,8 +35,8 @@ def source(nodes: str, code: str) -> str:
     return PIPELINE.format(nodes=nodes, code=code)
 
 
-def vertexai(project: Path, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
-    return run(BIN / "kedro", "vertexai", *arguments, cwd=project, **extra)
+def vertexai(project: Path, *arguments: str, cold: bool = False, **extra: str) -> subprocess.CompletedProcess[str]:
+    return run(BIN / "kedro", "vertexai", *arguments, cwd=project, cold=cold, **extra)
 
 
 def use_server(project: Path, url: str) -> None:
@@ -88,7 +88,7 @@ class Statuses(threading.Thread):
 def test_one_run_on_a_server_follows_the_whole_pipeline(bake, mlflow_url):
     project = bake()
     use_server(project, mlflow_url)
-    done = vertexai(project, "run-local")
+    done = vertexai(project, "run-local", cold=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
     found = only_run(project, mlflow_url)
@@ -246,7 +246,7 @@ def test_a_pipeline_without_tracking_runs_and_makes_no_run(with_pipeline):
 
 def test_kedro_run_works_as_in_any_kedro_project(bake):
     project = bake()
-    done = run(BIN / "kedro", "run", cwd=project)
+    done = run(BIN / "kedro", "run", cwd=project, cold=True)
     assert done.returncode == 0, done.stderr
     assert only_run(project).info.status == "FINISHED"
 

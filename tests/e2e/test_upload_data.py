@@ -19,7 +19,7 @@ def test_uploaded_data_is_recorded_for_a_clone_that_has_no_data(bake, tmp_path):
     done = vertexai(project, "-e", "cloud", "upload-data", "no_such")
     assert (done.returncode, "reads no raw data on local disk by dataset 'no_such'" in done.stderr) == (1, True)
     assert "run_config.root names no bucket" in vertexai(project, "upload-data").stderr
-    done = vertexai(project, "-e", "cloud", "upload-data")
+    done = vertexai(project, "-e", "cloud", "upload-data", cold=True)
     assert done.returncode == 0, done.stderr
     record = project / "conf/cloud/vertexai_data.yml"
     ((place, about),) = yaml.safe_load(record.read_text())["data"].items()

@@ -82,7 +82,7 @@ def test_kedro_new_says_nothing_but_that_the_project_is_there(repository, tmp_pa
     """Nothing listens at the proxy, so this is what one sees without a network."""
     proxy = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
     new = ["new", f"--starter={repository}", "--name", "My Project", "--telemetry", "no"]
-    done = run(BIN / "kedro", *new, cwd=tmp_path, **proxy)
+    done = run(BIN / "kedro", *new, cwd=tmp_path, cold=True, **proxy)
     assert done.returncode == 0, done.stderr
     said = done.stdout + done.stderr
     assert "Your project 'My Project' has been created" in said
