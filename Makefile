@@ -55,7 +55,7 @@ test-ci: $(READY) # the jobs of one CI system have one name, so a worker for eac
 	$(BIN)/pytest -n auto --dist loadfile tests/ci
 
 test-fast: $(READY) ## run the unit tests, in less than a minute
-	$(BIN)/pytest -n auto -m 'not slow'
+	$(BIN)/pytest -n auto --dist worksteal -m 'not slow'
 
 lint: $(READY) ## run ruff and mypy on the template itself, without generating a project
 	$(BIN)/ruff check --force-exclude --config pyproject.toml .
