@@ -13,7 +13,7 @@ PINS := $(shell cat pyproject.toml '$(PROJECT)/pyproject.toml' | cksum | cut -d'
 READY := $(VENV)/.dev-$(PINS)-$(GITLAB_CI_LOCAL_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-host test-docker test-ci test-fast lint format bench docs pictures lock newest clean
+.PHONY: help demo test test-host test-engine test-docker test-ci test-fast lint format bench docs pictures lock newest clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,11 +42,14 @@ demo: $(VENV)/.generate ## generate a project in build/demo, compile its pipelin
 		END { print "Seconds it took:  " all " (" substr(parts, 3) ")" }' build/demo-times
 
 test: $(READY) lint ## check everything: linters, types, unit tests, generated projects, whole pipeline runs
-	$(MAKE) --jobs=2 --output-sync=target --no-print-directory test-host test-docker
-	$(MAKE) --no-print-directory test-ci
+	$(MAKE) --jobs=2 --output-sync=target --no-print-directory test-host test-engine
 
 test-host: $(READY) # everything that needs no Docker engine
 	$(BIN)/pytest -n auto --dist worksteal --ignore tests/docker --ignore tests/ci
+
+test-engine: # what needs a Docker engine; CI's jobs build their image on layers that are there by then
+	$(MAKE) --no-print-directory test-docker
+	$(MAKE) --no-print-directory test-ci
 
 test-docker: $(READY) # one engine, whose containers are counted, so one test after the other
 	$(BIN)/pytest tests/docker
@@ -55,7 +58,7 @@ test-ci: $(READY) # the jobs of one CI system have one name, so a worker for eac
 	$(BIN)/pytest -n auto --dist loadfile tests/ci
 
 test-fast: $(READY) ## run the unit tests, in less than a minute
-	$(BIN)/pytest -n auto -m 'not slow'
+	$(BIN)/pytest -n auto --dist worksteal -m 'not slow'
 
 lint: $(READY) ## run ruff and mypy on the template itself, without generating a project
 	$(BIN)/ruff check --force-exclude --config pyproject.toml .

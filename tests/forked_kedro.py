@@ -1,8 +1,8 @@
 """``kedro`` commands as forks of one interpreter, which has imported once what most of them need.
 
-A command's code is that of the cold command: the console script is executed in a process of its own, with its own
-arguments, environment, working directory, streams and exit code. What is left out is only the time that importing takes;
-and what a process can tell only from its start (the import of a module, a seed of hashes) is the same for all of them.
+It is the same code as that of a cold command, the console script, in a process of its own, with its own arguments,
+environment, working directory, streams and exit code. What differs is that most packages have been imported and that
+strings have the same hashes in all forks, so a test that is about the start of a command must start it cold.
 
 This file is also the interpreter's program: ``python forked_kedro.py KEDRO``, with the other end of a socket as stdin.
 """
@@ -23,6 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +43,16 @@ _NOT_TO_BE_READ = {
 # but what they import is.
 _NOT_TO_BE_IMPORTED = ("gcsfs", "google.auth.compute_engine", "kedro.framework.project", "kfp")
 _IMPORTED = (
-    "aiohttp", "click", "cloudpickle", "cookiecutter.main", "cronsim", "docker", "docstring_parser", "dynaconf", "fsspec.implementations.local", "google.auth.iam",
-    "google.auth.transport.requests", "google.cloud.aiplatform_v1.services.metadata_service",
-    "google.cloud.aiplatform_v1.services.pipeline_service", "google.cloud.aiplatform_v1.services.schedule_service",
-    "google.protobuf.json_format", "jinja2", "jsonschema", "kedro.config", "kedro.io", "kedro.pipeline",
-    "kedro_datasets.matplotlib", "kedro_datasets.pandas", "kedro_datasets.pickle", "kedro_mlflow.io.artifacts", "kedro_mlflow.io.metrics",
-    "kedro_mlflow.io.models", "kfp_server_api", "kubernetes", "matplotlib.pyplot", "mlflow.pyfunc", "mlflow.sklearn",
-    "mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking", "omegaconf", "pandas", "pluggy", "pydantic", "requests",
-    "rich.console", "rich.progress", "rich.table", "rich.traceback", "sklearn.ensemble", "sklearn.linear_model",
-    "sklearn.metrics", "sklearn.model_selection", "yaml",
+    "aiohttp", "click", "cloudpickle", "cookiecutter.main", "cronsim", "docker", "docstring_parser", "dynaconf",
+    "fsspec.implementations.local", "google.auth.iam", "google.auth.transport.requests",
+    "google.cloud.aiplatform_v1.services.metadata_service", "google.cloud.aiplatform_v1.services.pipeline_service",
+    "google.cloud.aiplatform_v1.services.schedule_service", "google.protobuf.json_format", "jinja2", "jsonschema",
+    "kedro.config", "kedro.io", "kedro.pipeline", "kedro_datasets.matplotlib", "kedro_datasets.pandas",
+    "kedro_datasets.pickle", "kedro_mlflow.io.artifacts", "kedro_mlflow.io.metrics", "kedro_mlflow.io.models",
+    "kfp_server_api", "kubernetes", "matplotlib.pyplot", "mlflow.pyfunc", "mlflow.sklearn",
+    "mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking", "omegaconf", "pandas", "pluggy", "pydantic",
+    "requests", "rich.console", "rich.progress", "rich.table", "rich.traceback", "sklearn.ensemble",
+    "sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection", "yaml",
 )  # fmt: skip
 
 
@@ -63,7 +65,7 @@ class ForkedKedro:
     """
 
     def __init__(self, kedro: Path, environment: Mapping[str, str]) -> None:
-        self._kedro, self._environment = kedro, dict(environment)
+        self._environment = dict(environment)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -107,7 +109,9 @@ class ForkedKedro:
                 while selector.get_map():
                     for key, _ in selector.select(max(0, deadline - time.monotonic())):
                         if key.fileobj is self._control:
-                            code = int(self._control.recv(16))
+                            if not (answer := self._control.recv(16)):
+                                raise RuntimeError("The interpreter for forked commands has ended.")
+                            code = int(answer)
                             selector.unregister(self._control)
                         elif part := os.read(key.fd, 1 << 16):
                             printed[key.fd] += part
@@ -118,8 +122,9 @@ class ForkedKedro:
                         break
             finally:
                 if code is None:  # too late, or interrupted
-                    self._control.send(b"kill")
-                    self._control.recv(16)
+                    with suppress(OSError):
+                        self._control.send(b"kill")
+                        self._control.recv(16)
                 for read, _ in streams:
                     os.close(read)
         encoding = locale.getpreferredencoding(False)

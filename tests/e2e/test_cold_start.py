@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 ELSEWHERE = {"docker-login", "push", "run-local", "upload-data"}
 WITH_ITS_ARGUMENTS = [
     ["compile"], ["plan"], ["facts"], ["doctor"], ["schedule", "--dry-run"], ["ui"], ["run-once", "--job-id", "JOB"],
-    ["list-pipelines"], ["status", "JOB"], ["logs", "JOB"], ["cancel", "JOB"], ["resume", "JOB", "--dry-run", "--job-id", "next"],
+    ["list-pipelines"], ["status", "JOB"], ["logs", "JOB"], ["cancel", "JOB"], ["resume", "cold", "--dry-run", "--job-id", "next"],
 ]  # fmt: skip
 
 

@@ -163,31 +163,38 @@ def test_what_can_be_found_without_a_network_is(bake, doctor, iap, run_config, k
     assert sentence in failed(done)[check]
 
 
+STEPS = """resources:
+  __default__: {cpu: 128}
+  split: {cpu: 1, memory: 700Gi}
+  train_forest: {cpu: 1, gpu_type: NVIDIA_R200}"""
+
+
 @pytest.mark.parametrize(
-    ("run_config", "keys", "check", "sentence"),
+    ("region", "run_config", "warnings"),
     [
-        ("", {"region": "europe-wset1"}, "region", "europe-wset1 is not a region that this project knows. Did you mean 'europe-west1'?"),
-        ("", {"region": "mars-north1"}, "region", "mars-north1 is not a region that this project knows."),
-        ("resources:\n  __default__: {cpu: 128}", {}, "resources", "step 'clean' asks for cpu 128, memory 2Gi; the largest machine that this project knows has 96 CPUs and 624G."),
-        ("resources:\n  split: {memory: 700Gi}", {}, "resources", "step 'split' asks for cpu 1, memory 700Gi"),
-        ("resources:\n  split: {gpu_type: NVIDIA_R200}", {}, "resources", "GPU type NVIDIA_R200, which this project does not know."),
+        ("mars-north1", "", [("region", "mars-north1 is not a region that this project knows.")]),
+        ("europe-wset1", STEPS, [
+            ("region", "europe-wset1 is not a region that this project knows. Did you mean 'europe-west1'?"),
+            ("resources", "step 'clean' asks for cpu 128, memory 2Gi; the largest machine that this project knows has 96 CPUs and 624G."),
+            ("resources", "step 'split' asks for cpu 1, memory 700Gi"),
+            ("resources", "step 'train-forest' asks for GPU type NVIDIA_R200, which this project does not know."),
+        ]),
     ],
 )  # fmt: skip
 def test_what_is_newer_than_this_project_is_a_warning_and_can_be_launched(
-    bake, doctor, iap, run_config, keys, check, sentence
+    bake, doctor, iap, region, run_config, warnings
 ):
     project = bake(**answers(iap))
     settings = project / "conf/cloud/vertexai.yml"
-    settings.write_text(
-        "".join(line for line in settings.read_text().splitlines(True) if line.split(":")[0] not in keys)
-    )
-    configure(project, run_config, **keys)
+    settings.write_text("".join(line for line in settings.read_text().splitlines(True) if line[:7] != "region:"))
+    configure(project, run_config, region=region)
     done = doctor(project, "--offline")
     assert done.returncode == 0, done.stdout
-    assert re.search(rf"^! {check} +.*{re.escape(sentence)}", done.stdout, re.MULTILINE)
     launched = run(BIN / "kedro", "vertexai", "-e", "cloud", "run-once", "--dry-run", cwd=project)
     assert launched.returncode == 0
-    assert sentence in launched.stderr
+    for check, sentence in warnings:
+        assert re.search(rf"^! {check} +.*{re.escape(sentence)}", done.stdout, re.MULTILINE)
+        assert sentence in launched.stderr
 
 
 @pytest.mark.parametrize(

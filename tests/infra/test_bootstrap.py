@@ -315,27 +315,6 @@ def test_the_git_host_tells_the_numbers_of_the_repository(
     assert "and add: --repository-id N --owner-id N" in done.stderr
 
 
-@pytest.mark.parametrize("named", [True, False])
-def test_an_account_of_another_environment_is_refused_and_cannot_be_adopted(named, plane, project, bootstrap):
-    """Steps of one environment would otherwise do what only the other one was approved for."""
-    owner = "Owner: test_project, environment prod, repository 1296269 on token.actions.githubusercontent.com"
-    plane.resources[f"projects/project-42/serviceAccounts/{PIPELINE}"] = {"email": PIPELINE, "description": owner}
-    done = bootstrap(project(**({"service_account": PIPELINE} if named else {})), "--adopt")
-    assert done.returncode == 2
-    assert f'description is "{owner}" and must be "{OWNER}"' in done.stderr
-    assert "To have another one, change service_account in globals.yml" in done.stderr
-    assert plane.changes == [("POST", "services:batchEnable")]
-
-
-def test_an_account_that_nobody_has_named_is_not_adopted(plane, project, bootstrap):
-    plane.resources[f"projects/project-42/serviceAccounts/{LAUNCHER}"] = {"email": LAUNCHER, "description": "Ours"}
-    done = bootstrap(project(), "--adopt")
-    assert done.returncode == 2
-    assert f"service account {LAUNCHER} exists, but it is not one that CI launches as" in done.stderr
-    assert f'description is "Ours" and must be "{OWNER}"' in done.stderr
-    assert plane.changes == [("POST", "services:batchEnable")]
-
-
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -393,10 +372,11 @@ def _let_gcloud_talk_to(plane, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("named", "changed", "said"),
     [
-        ({"projectNumber": "666"}, f'projectNumber is "666" and must be "{NUMBER}"'),
+        (True, {"projectNumber": "666"}, f'projectNumber is "666" and must be "{NUMBER}"'),
         (
+            False,
             {
                 "iamConfiguration": {
                     "publicAccessPrevention": "inherited",
@@ -408,14 +388,36 @@ def _let_gcloud_talk_to(plane, monkeypatch):
         ),
     ],
 )
-def test_a_bucket_of_somebody_else_or_an_open_one_is_refused(changed, said, plane, project, bootstrap):
-    """Its name can be guessed, and a stranger may have been first. What steps read from it is unpickled."""
+def test_all_that_belongs_to_others_or_was_deleted_is_refused_at_once(named, changed, said, plane, project, bootstrap):
+    # The bucket's name can be guessed, and a stranger may have been first. What steps read from it is unpickled.
     plane.resources["b/project-42-test-project"] = CLOSED_BUCKET | changed
-    done = bootstrap(project(), "--adopt")
+    # Steps of one environment would otherwise do what only the other one was approved for.
+    owner = "Owner: test_project, environment prod, repository 1296269 on token.actions.githubusercontent.com"
+    plane.resources[f"projects/project-42/serviceAccounts/{PIPELINE}"] = {"email": PIPELINE, "description": owner}
+    # Nobody has named this one in globals.yml, so it cannot be adopted.
+    plane.resources[f"projects/project-42/serviceAccounts/{LAUNCHER}"] = {"email": LAUNCHER, "description": "Ours"}
+    # A deleted thing is shown as it was, and not only with its state.
+    pool = "projects/project-42/locations/global/workloadIdentityPools/test-project-ci"
+    plane.resources[pool] = {"name": pool, "state": "DELETED", "description": OWNER}
+    role = {"description": OWNER, "includedPermissions": list(LAUNCHING), "deleted": True}
+    plane.resources["projects/project-42/roles/test_project_launcher"] = role
+    done = bootstrap(project(**({"service_account": PIPELINE} if named else {})), "--adopt")
     assert done.returncode == 2
-    assert said in done.stderr
-    assert "To have another one, change bucket in globals.yml" in done.stderr
     assert plane.changes == [("POST", "services:batchEnable")]
+    refused = [line for line in done.stderr.splitlines() if "gcloud " in line]
+    assert len(refused) == 5
+    bucket, pipeline, launcher, role_line, pool_line = refused
+    assert said in bucket
+    assert "To have another one, change bucket in globals.yml" in bucket
+    assert f"service account {PIPELINE} exists, but it is not one that" in pipeline
+    assert f'description is "{owner}" and must be "{OWNER}"' in pipeline
+    assert "To have another one, change service_account in globals.yml" in pipeline
+    assert f"service account {LAUNCHER} exists, but it is not one that CI launches as" in launcher
+    assert f'description is "Ours" and must be "{OWNER}"' in launcher
+    assert "gcloud iam roles undelete test_project_launcher --project=project-42" in role_line
+    assert "federation pool test-project-ci was deleted, and its name cannot be used again for 30 days" in pool_line
+    undelete = "gcloud iam workload-identity-pools undelete test-project-ci --location=global --project=project-42"
+    assert undelete in pool_line
 
 
 def test_a_bucket_that_one_may_not_look_at_is_refused(plane, project, bootstrap):
@@ -472,21 +474,6 @@ def test_project_and_region_must_be_known(plane, bake, bootstrap):
     done = bootstrap(bake())
     assert done.returncode == 2
     assert "conf/cloud/globals.yml: fill in project_id and region first" in done.stderr
-
-
-def test_a_deleted_pool_is_named(plane, project, bootstrap):
-    # It is shown as it was, and not only with its state.
-    pool = "projects/project-42/locations/global/workloadIdentityPools/test-project-ci"
-    plane.resources[pool] = {"name": pool, "state": "DELETED", "description": OWNER}
-    role = {"description": OWNER, "includedPermissions": list(LAUNCHING), "deleted": True}
-    plane.resources["projects/project-42/roles/test_project_launcher"] = role
-    done = bootstrap(project())
-    assert done.returncode == 2
-    assert "federation pool test-project-ci was deleted, and its name cannot be used again for 30 days" in done.stderr
-    undelete = "gcloud iam workload-identity-pools undelete test-project-ci --location=global --project=project-42"
-    assert undelete in done.stderr
-    assert "gcloud iam roles undelete test_project_launcher --project=project-42" in done.stderr
-    assert plane.changes == [("POST", "services:batchEnable")]
 
 
 def test_every_role_that_is_granted_is_in_the_readme_and_no_other():

@@ -112,3 +112,8 @@ def test_who_takes_too_long_is_killed_with_what_it_has_started(script, forked, t
 )
 def test_what_an_import_would_look_at_needs_a_cold_start(forked, variables):
     assert not forked.can_run(environment(**variables))
+
+
+def test_a_command_that_talks_to_the_small_google_can_be_a_fork(forked, google):
+    assert {"GCE_METADATA_HOST", "REQUESTS_CA_BUNDLE"} <= google.environment.keys()
+    assert forked.can_run(environment(CI="", **google.environment, STORAGE_EMULATOR_HOST="http://127.0.0.1:9"))

@@ -179,7 +179,7 @@ def test_two_branches_run_side_by_side_and_one_worker_runs_one_at_a_time(tmp_pat
         for mine, other in (("a", "b"), ("b", "a")):
             sh(
                 mine,
-                f"touch {tmp_path}/{mine}; for i in $(seq 50); do test -e {tmp_path}/{other} && exit; sleep 0.1; done; exit 1",
+                f"touch {tmp_path}/{mine}; for i in $(seq 25); do test -e {tmp_path}/{other} && exit; sleep 0.1; done; exit 1",
             ).set_caching_options(False)
 
     spec = spec_of(pipeline)

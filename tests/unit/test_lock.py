@@ -1,7 +1,9 @@
 """doctor compares what modules and datasets import with what the image is built from."""
 
 import sys
-from importlib.metadata import version
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -13,6 +15,14 @@ from starter.vertexai.image.imports import imports_of, own_modules
 
 CLICK, CRONSIM, PANDAS = (f'"{name}>={version(name)}"' for name in ("click", "cronsim", "pandas"))
 IN_LOCK = "kedro==1\nkedro-datasets==9\nfsspec==1\npandas==2\npyyaml==6\nsome-tool==1\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed_packages_are_listed_once() -> Iterator[None]:
+    """Nothing is installed meanwhile, and listing which package has which module takes a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(locks, "packages_distributions", cache(packages_distributions))
+        yield
 
 
 @pytest.fixture
