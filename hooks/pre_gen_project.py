@@ -9,8 +9,8 @@ ANSWERS = json.loads(r"""{{ cookiecutter | jsonify }}""")
 
 # Import names of a project's dependencies, and names of its folders. A package with such a name would hide them.
 TAKEN = {
-    "agentplatform", "click", "cloudpickle", "conf", "cronsim", "data", "fsspec", "gcsfs", "google", "ipython",
-    "jupyterlab", "kedro", "kedro_datasets", "kedro_datasets_benchmarks", "kedro_datasets_experimental",
+    "agentplatform", "click", "cloudpickle", "conf", "cronsim", "data", "docker", "fsspec", "gcsfs", "google",
+    "ipython", "jupyterlab", "kedro", "kedro_datasets", "kedro_datasets_benchmarks", "kedro_datasets_experimental",
     "kedro_docker", "kedro_mlflow", "kedro_viz", "kfp", "matplotlib", "mlflow", "notebook", "notebooks", "numpy",
     "omegaconf", "packaging", "pandas", "pip_audit", "pkg_resources", "pyarrow", "pydantic", "pytest", "pytest_cov",
     "rich", "ruff", "setuptools", "sklearn", "tests", "tzdata", "uv", "vertex_ray", "vertexai", "yaml",
