@@ -15,10 +15,9 @@ BIN = Path(sys.executable).parent
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """This process's environment, without what would leak one project into another."""
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("KEDRO_", "MLFLOW_", "PYTHONPATH"))
-    }
+    """This process's environment, without what would leak one project into another, or a make that runs the tests."""
+    left_out = ("KEDRO_", "MLFLOW_", "PYTHONPATH", "MAKE", "MFLAGS")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "DO_NOT_TRACK": "1", "COLUMNS": "200", **extra}
 
 

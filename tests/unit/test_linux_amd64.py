@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from fakes import artifact_registry
 from fakes.artifact_registry import Image
 from fakes.google_apis import Cloud
 from fakes.google_identity import AMBIENT, Google
+from running import run
 from starter.errors import UserError
 from starter.vertexai.checks.online import _image_pushed
 from starter.vertexai.contract.check import Check, check
@@ -154,9 +154,7 @@ def test_make_image_builds_for_the_same_platform_and_says_the_same(machine, dock
     uname.write_text(f"#!/bin/sh\necho {machine}\n")
     uname.chmod(0o755)
     makefile = Path(__file__).parents[2] / "{{ cookiecutter.repo_name }}/Makefile"
-    done = subprocess.run(
-        ["make", "--silent", "--file", makefile, "image", "BASE_IMAGE=b"], cwd=tmp_path, capture_output=True, text=True
-    )
+    done = run("make", "--silent", "--file", makefile, "image", "BASE_IMAGE=b", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "told").read_text().startswith(f"build --platform {PLATFORM} --tag ")
     assert done.stderr == ("" if machine == "x86_64" else f"{SLOW}\n")
