@@ -49,7 +49,7 @@ def measure_image(folder: Path) -> list[Row]:
     new = len([layer for layer in _layers(OURS) if layer not in before])
     pushed = sum(size for size in _sizes(OURS)[:new]) / 1e6
     sent = _compressed(OURS, new, folder)
-    archive = len(packed(SimpleNamespace(path=project), "gs://bucket").archive)
+    archive = len(packed(SimpleNamespace(path=project, conf=project / "conf"), "gs://bucket").archive)
     compiled, plain = (median(lambda image=image: _start(image), 3) for image in (OURS, BARE))
     ours, their = (_size(image) / 1e6 for image in (OURS, THEIRS))
     by_theirs, without = f"by kedro-docker's template: {their:.0f} MB", f"without bytecode: {plain:.1f} s"
