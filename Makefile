@@ -63,8 +63,7 @@ test-fast: $(READY) ## run the unit tests, in less than a minute
 lint: $(READY) ## run ruff and mypy on the template itself, without generating a project
 	$(BIN)/ruff check --force-exclude --config pyproject.toml .
 	$(BIN)/ruff format --check --config pyproject.toml .
-	$(BIN)/mypy --package starter
-	$(BIN)/mypy --module bootstrap
+	$(BIN)/mypy --package vertexai_mlflow
 	$(BIN)/mypy --package kedro_vertexai_mlflow
 
 format: $(READY) ## let ruff format the code and fix what it can

@@ -18,8 +18,7 @@ class OriginHook(BuildHookInterface):
         given = Path(self.root) / "origin.json"
         if given.exists():
             build_data["force_include"][str(given)] = inside
-        elif version != "editable" and (Path(self.root) / ".git").exists():
-            address = self.git("remote", "get-url", "origin") or self.root
+        elif version != "editable" and (address := self.git("remote", "get-url", "origin")):
             origin = {
                 # A token for cloning is nobody else's business.
                 "template": re.sub(r"^(https?://)[^/]*@", r"\1", address),

@@ -12,8 +12,9 @@ import fsspec
 import numpy as np
 import pandas as pd
 from fsspec.implementations.local import LocalFileSystem
-from starter.vertexai.step.artifact import ArtifactDataset
 from timing import Row, median, ratio
+
+from vertexai_mlflow.step.artifact import ArtifactDataset
 
 _ROWS, _COLUMNS = 1_062_500, 10  # of 8 bytes: 85 MB
 _RATE = 100e6  # bytes a second

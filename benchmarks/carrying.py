@@ -14,8 +14,8 @@ import os, shutil, statistics, sys, time
 from pathlib import Path
 
 import gcsfs
-from starter.vertexai.contract.catalog import Catalog
-from starter.vertexai.step.carry import Carrier
+from vertexai_mlflow.contract.catalog import Catalog
+from vertexai_mlflow.step.carry import Carrier
 
 files, size, times = map(int, sys.argv[1:])
 place = Path("data/parts" if files > 1 else "data/big")
@@ -64,7 +64,7 @@ def _measure(what: str, files: int, size: int, times: int) -> Row:
     from fakes.storage import cloud_storage
 
     with cloud_storage() as storage, tempfile.TemporaryDirectory() as folder:
-        variables = {**os.environ, **storage.environment, "PYTHONPATH": str(ROOT / "tests/in_place")}
+        variables = {**os.environ, **storage.environment, "PYTHONPATH": str(ROOT / "{{ cookiecutter.repo_name }}/src")}
         argv = [sys.executable, "-c", _SCRIPT, str(files), str(size), str(times)]
         done = subprocess.run(argv, cwd=Path(folder), env=variables, capture_output=True, text=True, check=True)
         carried, copied = map(float, done.stdout.split())

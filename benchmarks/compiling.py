@@ -44,10 +44,10 @@ print(floor.pipeline_spec.pipeline_info.name)
 OURS = """
 import time
 from pathlib import Path
-from bench.vertexai.compile.compiler import compile_pipeline
-from bench.vertexai.compile.plan import plan_pipeline
-from bench.vertexai.compile.spec import write_spec
-from bench.vertexai.project import Project
+from vertexai_mlflow.compile.compiler import compile_pipeline
+from vertexai_mlflow.compile.plan import plan_pipeline
+from vertexai_mlflow.compile.spec import write_spec
+from vertexai_mlflow.project import Project
 
 project = Project(Path.cwd())
 project.pipeline("shaped")

@@ -11,8 +11,9 @@ import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
-from starter.vertexai.commands.working_tree import packed
 from timing import BIN, ROOT, Row, median, ratio, run
+
+from vertexai_mlflow.commands.working_tree import packed
 
 OURS, THEIRS, BARE = "bench-ours:1", "bench-theirs:1", "bench-bare:1"
 _WITHOUT_BYTECODE = f"""
@@ -85,7 +86,7 @@ def _build(image: str, folder: Path, *arguments: str) -> None:
 
 def _start(image: str) -> None:
     """From ``docker run`` to a step that has its imports behind it."""
-    run(["docker", "run", "--rm", "--network", "host", image, "python", "-m", "image.vertexai.step", "--help"], ROOT)
+    run(["docker", "run", "--rm", "--network", "host", image, "python", "-m", "vertexai_mlflow.step", "--help"], ROOT)
 
 
 def _compressed(image: str, new: int, folder: Path) -> int:

@@ -15,9 +15,9 @@ HEADERS = """
 import json, sys, time, timeit
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-sys.path.insert(0, "tests/in_place")
-import mlflow
-from starter.auth.gcp import MLFlowGoogleIAMRequestHeaderProvider
+sys.path[:0] = ["tests", "{{ cookiecutter.repo_name }}/src"]
+import in_place, mlflow
+from my_project.auth.gcp import MLFlowGoogleIAMRequestHeaderProvider
 mlflow.set_tracking_uri("https://mlflow.example.com")
 context = SimpleNamespace(config_loader={}, env="cloud")
 names = {"client_id": "client", "service_account": "a@b.iam.gserviceaccount.com"}

@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 from projects import WAITING, add_pipeline, bake, spaceflights
-from starter.vertexai.local.preloaded import Preloaded
 from timing import BIN, ENVIRONMENT, Row, command, in_turns, ratio
+
+from vertexai_mlflow.local.preloaded import Preloaded
 
 KEDRO_RUN = ["kedro", "run"]
 RUN_LOCAL = ["kedro", "vertexai", "run-local"]

@@ -6,10 +6,11 @@ import tempfile
 from pathlib import Path
 
 from projects import peer_project
-from starter.vertexai.compile.spec import Spec
-from starter.vertexai.local.preloaded import Preloaded
-from starter.vertexai.local.scheduler import run_spec
 from timing import BIN, ENVIRONMENT, Row, command, in_turns, median, ratio, run
+
+from vertexai_mlflow.compile.spec import Spec
+from vertexai_mlflow.local.preloaded import Preloaded
+from vertexai_mlflow.local.scheduler import run_spec
 
 SLEEPERS = """
 import json

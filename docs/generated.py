@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests/in_place"), str(ROOT / "src")]
+sys.path[:0] = [str(ROOT / "{{ cookiecutter.repo_name }}/src"), str(ROOT / "src")]
 
 import click  # noqa: E402
-from starter.vertexai.cli import vertexai  # noqa: E402
-from starter.vertexai.settings.models import Settings  # noqa: E402
 
 from kedro_vertexai_mlflow.adopt.command import main as adopt  # noqa: E402
 from kedro_vertexai_mlflow.upgrade import main as upgrade  # noqa: E402
+from vertexai_mlflow.cli import vertexai  # noqa: E402
+from vertexai_mlflow.settings.models import Settings  # noqa: E402
 
 PAGES = ROOT / "docs/reference"
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+import in_place  # noqa: F401
 import pytest
 from cookiecutter.main import cookiecutter
 from fakes.artifact_registry import Image
@@ -39,7 +40,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def no_provider_is_left() -> Iterator[None]:
     """A header provider that a test makes in this process would speak for, and guard, the requests of the next tests."""
     yield
-    if module := sys.modules.get("starter.auth.mlflow_request_header_provider"):
+    if module := sys.modules.get("vertexai_mlflow.auth.header_provider"):
         module.RequestHeaderProviderWithKedroContext._newest = None
         os.environ.pop("MLFLOW_TRACKING_AUTH", None)
 

@@ -16,11 +16,12 @@ from urllib.parse import quote
 import requests
 from docker.utils.build import exclude_paths
 from running import environment
-from starter.vertexai.compile.spec import Source, Task, pipeline_parameters, tasks
-from starter.vertexai.contract.job import State, TaskRun
-from starter.vertexai.local.kfp_protocol import command_line, executor_input, executor_output
-from starter.vertexai.local.preloaded import Preloaded
-from starter.vertexai.local.processes import signal_group, start
+
+from vertexai_mlflow.compile.spec import Source, Task, pipeline_parameters, tasks
+from vertexai_mlflow.contract.job import State, TaskRun
+from vertexai_mlflow.local.kfp_protocol import command_line, executor_input, executor_output
+from vertexai_mlflow.local.preloaded import Preloaded
+from vertexai_mlflow.local.processes import signal_group, start
 
 
 class StepFailed(AssertionError):

@@ -12,6 +12,9 @@ from forked_kedro import ForkedKedro
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
+# The template's package, which is the same in every project, where it lies.
+SOURCE = ROOT / "{{ cookiecutter.repo_name }}/src"
+PLATFORM = SOURCE / "vertexai_mlflow"
 
 
 def environment(**extra: str) -> dict[str, str]:

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from running import environment
-from starter.vertexai.local.preloaded import Preloaded
+
+from vertexai_mlflow.local.preloaded import Preloaded
 
 
 class WarmKedro:

@@ -19,12 +19,14 @@ from google.auth import jwt
 from google.auth.compute_engine import _metadata
 from mlflow.tracking.request_header.registry import _request_header_provider_registry as registry
 from mlflow.tracking.request_header.registry import resolve_request_headers
-from starter.auth import credentials, gcp
-from starter.auth.mlflow_request_header_provider import AuthorizationError, RequestHeaderProviderWithKedroContext
-from starter.errors import UserError
-from starter.vertexai.cloud import rest
-from starter.vertexai.cloud.api_errors import explained
-from starter.vertexai.settings.models import Target
+from my_project.auth import gcp
+from my_project.auth.mlflow_request_header_provider import RequestHeaderProviderWithKedroContext
+
+from vertexai_mlflow.auth import credentials, id_tokens
+from vertexai_mlflow.cloud import rest
+from vertexai_mlflow.cloud.api_errors import explained
+from vertexai_mlflow.errors import AuthorizationError, UserError
+from vertexai_mlflow.settings.models import Target
 
 CLIENT_ID = "1234567890-abc123.apps.googleusercontent.com"
 ACCOUNT = "pipeline@project.iam.gserviceaccount.com"
@@ -54,10 +56,10 @@ def google(endpoints, tmp_path, monkeypatch) -> Iterator[Google]:
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
-    monkeypatch.setattr(gcp, "_BACKOFF", (0.05, 0.1, 0.2))
+    monkeypatch.setattr(id_tokens, "_BACKOFF", (0.05, 0.1, 0.2))
     mlflow.set_tracking_uri("https://mlflow.example.com")
-    gcp._impersonated.cache_clear()
-    gcp.ambient.cache_clear()
+    id_tokens.impersonated.cache_clear()
+    id_tokens.ambient.cache_clear()
     with endpoints.in_best_mood():
         yield endpoints
     mlflow.set_tracking_uri(None)
@@ -164,11 +166,11 @@ def test_two_kedro_contexts_send_one_header_with_one_token(google):
 def test_a_forked_process_goes_on_with_the_token_of_its_parent(google):
     provider = gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM)
     token = bearer(provider)
-    gcp._impersonated(CLIENT_ID, ACCOUNT)._lock.acquire()  # as if another thread were renewing it at the fork
+    id_tokens.impersonated(CLIENT_ID, ACCOUNT)._lock.acquire()  # as if another thread were renewing it at the fork
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        with gcp._impersonated(CLIENT_ID, ACCOUNT)._lock:
+        with id_tokens.impersonated(CLIENT_ID, ACCOUNT)._lock:
             os.write(writing, bearer(provider).encode())
         os._exit(0)
     os.close(writing)
@@ -185,7 +187,7 @@ def test_a_passing_failure_is_tried_again(google, failures):
 
 
 def test_a_step_waits_for_an_endpoint_that_is_down_for_a_while(google, monkeypatch):
-    monkeypatch.setattr(gcp, "_BACKOFF", (0.5,) * 20)
+    monkeypatch.setattr(id_tokens, "_BACKOFF", (0.5,) * 20)
     google.down = True
     threading.Timer(1, lambda: setattr(google, "down", False)).start()
     assert claims(gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM))["email"] == ACCOUNT
@@ -256,7 +258,7 @@ def test_no_token_shows_in_logs_or_representations(google, caplog):
     google.failures = [500]
     provider = gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM)
     token = bearer(provider)
-    shown = caplog.text + repr(provider) + repr(vars(provider)) + repr(gcp._impersonated(CLIENT_ID, ACCOUNT))
+    shown = caplog.text + repr(provider) + repr(vars(provider)) + repr(id_tokens.impersonated(CLIENT_ID, ACCOUNT))
     assert token not in shown
     assert "ambient-access-token" not in shown
 

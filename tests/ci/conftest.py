@@ -13,10 +13,11 @@ import yaml
 from docker_engine import BASE
 from fakes.federation import Federation, GitHost
 from fakes.google_identity import Google
-from git_host import Host
 from mlflow.entities import Run
 from running import BIN, commit, run
 from small_cloud import LAUNCHER, answers, configure, name_experiment
+
+from vertexai_mlflow.infra.git_host import Host
 
 REPOSITORY = "acme/penguins"
 POOL = "projects/1/locations/global/workloadIdentityPools"

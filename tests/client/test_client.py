@@ -12,14 +12,15 @@ from fakes.vertex import Vertex as Service
 from google.protobuf import json_format
 from kfp import dsl
 from running import environment
-from starter.errors import UserError
-from starter.vertexai.cloud import client
-from starter.vertexai.cloud.client import Vertex
-from starter.vertexai.cloud.request import labels_of, make_request
-from starter.vertexai.cloud.schedules import changes, make_schedule
-from starter.vertexai.contract.job import TaskRun
-from starter.vertexai.settings.models import RunConfig, ScheduleConfig, Target
-from starter.vertexai.show.tables import job_as_markdown
+
+from vertexai_mlflow.cloud import client
+from vertexai_mlflow.cloud.client import Vertex
+from vertexai_mlflow.cloud.request import labels_of, make_request
+from vertexai_mlflow.cloud.schedules import changes, make_schedule
+from vertexai_mlflow.contract.job import TaskRun
+from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.settings.models import RunConfig, ScheduleConfig, Target
+from vertexai_mlflow.show.tables import job_as_markdown
 
 ACCOUNT = "pipeline@project-42.iam.gserviceaccount.com"
 LABELS = labels_of("demo", "cloud", "train")

@@ -221,7 +221,7 @@ def test_auto_build_pushes_and_launches_by_digest(docker, make_project, registry
     assert {executor["container"]["image"] for executor in executors} == {digest}
     docker("rmi", "--force", image)
     assert docker("pull", digest).returncode == 0
-    assert docker("run", "--rm", digest, "python", "-m", "test_project.vertexai.step", "--help").returncode == 0
+    assert docker("run", "--rm", digest, "python", "-m", "vertexai_mlflow.step", "--help").returncode == 0
 
 
 def test_a_denied_push_names_the_role_and_launches_nothing(docker, built, google, vertex, iap, make_project):

@@ -59,20 +59,20 @@ def test_no_layer_has_a_secret_that_lay_about(docker, built, tmp_path):
 def test_it_has_what_runs_and_nothing_of_what_launches(docker, built):
     script = (
         "import importlib.util, json, sys\n"
-        "names = ['kedro', 'mlflow', 'test_project.vertexai.step', 'kfp', 'google.cloud.aiplatform', 'pytest', 'ruff', 'pip']\n"
+        "names = ['kedro', 'mlflow', 'vertexai_mlflow.step', 'kfp', 'google.cloud.aiplatform', 'pytest', 'ruff', 'pip']\n"
         "def there(name):\n"
         "    try:\n        return importlib.util.find_spec(name) is not None\n"
         "    except ModuleNotFoundError:\n        return False\n"
         "print(json.dumps([name for name in names if there(name)]))"
     )
     done = inside(docker, built.image, "python", "-c", script)
-    assert json.loads(done.stdout) == ["kedro", "mlflow", "test_project.vertexai.step"]
+    assert json.loads(done.stdout) == ["kedro", "mlflow", "vertexai_mlflow.step"]
 
 
 def test_dependencies_and_code_are_compiled(docker, built):
     script = (
         "import importlib.util, os, sys\n"
-        "for name in ('kedro', 'mlflow', 'pandas', 'test_project', 'test_project.vertexai.step'):\n"
+        "for name in ('kedro', 'mlflow', 'pandas', 'test_project', 'vertexai_mlflow.step'):\n"
         "    spec = importlib.util.find_spec(name)\n"
         "    assert os.path.exists(spec.cached), name"
     )
@@ -118,7 +118,7 @@ def test_kedro_docker_builds_the_same_image(docker, built):
         "by-kedro-docker:1",
         "python",
         "-c",
-        "import test_project.vertexai.step, kedro; print(kedro.__version__)",
+        "import vertexai_mlflow.step, kedro; print(kedro.__version__)",
     )
     assert other.returncode == 0, other.stderr
     # Base and dependencies are one and the same layers.
@@ -174,7 +174,7 @@ def test_a_project_without_the_example_builds_and_starts(docker, make_project):
     done = docker("build", "-t", "without-example:1", str(project))
     assert done.returncode == 0, done.stderr
     assert inside(docker, "without-example:1", "find", "data", "-type", "f").stdout == ""
-    assert inside(docker, "without-example:1", "python", "-m", "test_project.vertexai.step", "--help").returncode == 0
+    assert inside(docker, "without-example:1", "python", "-m", "vertexai_mlflow.step", "--help").returncode == 0
 
 
 def test_another_python_is_a_build_argument(docker, make_project):
@@ -192,7 +192,7 @@ def test_another_python_is_a_build_argument(docker, make_project):
     done = docker("build", "--quiet", "--build-arg", "BASE_IMAGE=python:3.13-slim", "--tag", image, ".", cwd=project)
     assert done.returncode == 0, done.stderr
     script = (
-        "import sys, cloudpickle, numpy, test_project.vertexai.contract\n"
+        "import sys, cloudpickle, numpy, vertexai_mlflow.contract\n"
         "print(*sys.version_info[:2], sys.prefix, numpy.__version__)\n"
     )
     ran = inside(docker, image, "python", "-c", script)

@@ -8,10 +8,11 @@ import requests
 from docker_engine import BASE
 from fakes.google_identity import Google, JsonHandler
 from small_cloud import REGISTRY
-from starter.errors import UserError
-from starter.vertexai.checks.online import _image_pushed
-from starter.vertexai.contract.check import Check, check
-from starter.vertexai.image import build_and_push
+
+from vertexai_mlflow.checks.online import _image_pushed
+from vertexai_mlflow.contract.check import Check, check
+from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.image import build_and_push
 
 pytestmark = pytest.mark.slow
 

@@ -15,8 +15,9 @@ import yaml
 from fakes.storage import cloud_storage
 from own_disks import run_on_own_disks
 from running import environment
-from starter.vertexai.local.scheduler import run_spec
 from warm_kedro import WarmKedro, warm_kedro
+
+from vertexai_mlflow.local.scheduler import run_spec
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,8 @@ import re
 import pytest
 from running import BIN, run
 from small_cloud import answers
-from starter.vertexai.cli import COMMANDS
+
+from vertexai_mlflow.cli import COMMANDS
 
 pytestmark = pytest.mark.slow
 

@@ -225,7 +225,7 @@ def test_asking_for_the_mlflow_store_leaves_the_environment_alone(bake):
     script = """
 import os
 from pathlib import Path
-from test_project.vertexai.project import Project
+from vertexai_mlflow.project import Project
 before = dict(os.environ)
 store = Project(Path.cwd()).shared_mlflow()
 assert dict(os.environ) == before, set(os.environ) ^ set(before)
@@ -255,7 +255,8 @@ def test_versions_and_a_missing_dockerfile_are_named(bake, doctor):
 
 def test_the_regions_are_those_of_googles_library():
     from google.cloud.aiplatform.constants.base import SUPPORTED_REGIONS
-    from starter.vertexai.checks.known import REGIONS
+
+    from vertexai_mlflow.checks.known import REGIONS
 
     assert SUPPORTED_REGIONS - {"global"} == REGIONS
 

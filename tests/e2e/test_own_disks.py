@@ -11,8 +11,9 @@ import pytest
 from fakes.storage import Storage, cloud_storage
 from own_disks import StepFailed, run_on_own_disks
 from running import BIN, environment, run
-from starter.vertexai.local.preloaded import Preloaded
 from test_main_job import only_run, vertexai
+
+from vertexai_mlflow.local.preloaded import Preloaded
 
 pytestmark = pytest.mark.slow
 

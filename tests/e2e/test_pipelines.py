@@ -138,8 +138,8 @@ def write(text, deep, empty, listed):
     script = """
 import json
 from pathlib import Path
-from test_project.vertexai.compile.spec import with_params
-from test_project.vertexai.local.scheduler import run_spec
+from vertexai_mlflow.compile.spec import with_params
+from vertexai_mlflow.local.scheduler import run_spec
 spec = json.loads(Path("pipeline.json").read_text())
 given = json.loads(Path("given.json").read_text())
 job = run_spec(with_params(spec, given), folder=Path(".vertexai"), cwd=Path.cwd())

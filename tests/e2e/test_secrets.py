@@ -9,9 +9,10 @@ import mlflow
 import pytest
 from running import BIN, run
 from small_cloud import ACCOUNT, CLIENT_ID, REGISTRY, set_fact
-from starter.errors import UserError
-from starter.vertexai import tracking
-from starter.vertexai.contract.job import JobIdentity, PipelineJob, State
+
+from vertexai_mlflow import tracking
+from vertexai_mlflow.contract.job import JobIdentity, PipelineJob, State
+from vertexai_mlflow.errors import UserError
 
 pytestmark = pytest.mark.slow
 

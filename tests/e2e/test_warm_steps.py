@@ -10,12 +10,12 @@ from multiprocessing.connection import Pipe
 from pathlib import Path
 
 import pytest
-from running import BIN, ROOT, environment, run
+from running import BIN, PLATFORM, environment, run
 from test_main_job import only_run, source, vertexai
 
 pytestmark = pytest.mark.slow
 
-FORK_SERVER = ROOT / "tests/in_place/starter/vertexai/local/fork_server.py"
+FORK_SERVER = PLATFORM / "local/fork_server.py"
 
 
 def processes(project: Path) -> list[int]:

@@ -7,15 +7,16 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import facts
 import pytest
-from bootstrap import PROJECT
-from compare import commands_for
 from fakes.control_plane import NUMBER, ControlPlane, control_plane
 from fakes.google_identity import Refused
-from git_host import _ORIGIN, Host, Refusal
-from running import BIN, run
-from wanted import APIS, LAUNCHING, Cloud, grants, things
+from running import BIN, PLATFORM, run
+
+from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.infra import facts
+from vertexai_mlflow.infra.compare import commands_for
+from vertexai_mlflow.infra.git_host import _ORIGIN, Host
+from vertexai_mlflow.infra.wanted import APIS, LAUNCHING, Cloud, grants, things
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,7 +37,7 @@ CLOSED_BUCKET = {
     "iamConfiguration": {"publicAccessPrevention": "enforced", "uniformBucketLevelAccess": {"enabled": True}},
 }  # fmt: skip
 CLOUD = Cloud(
-    project="project-42", number=NUMBER, region="europe-west1", bucket="gs://b", registry="r-docker.pkg.dev/p/i",
+    project="project-42", number=NUMBER, region="europe-west1", bucket="gs://b", artifacts="test-project/", registry="r-docker.pkg.dev/p/i",
     pipeline=PIPELINE, launcher=LAUNCHER, role="test_project_launcher", provider=f"{POOL}/test-project-ci/providers/github",
     host=HOST, mlflow=("--resource-type=app-engine",), owner=OWNER.removeprefix("Owner: "),
 )  # fmt: skip
@@ -347,7 +348,7 @@ def test_a_provider_that_differs_in_anything_is_refused_with_what_differs(change
     plane.resources[name] = right
     assert commands_for([provider], set(), adopt=False) == [(provider, ())]
     plane.resources[name] = right | changed
-    with pytest.raises(Refusal) as error:
+    with pytest.raises(UserError) as error:
         commands_for([provider], {"workload_identity_provider"}, adopt=True)
     assert said in str(error.value)
 
@@ -361,7 +362,7 @@ def test_a_pool_with_another_provider_in_it_is_refused(plane, monkeypatch):
     plane.resources[f"{name}/providers/github"] = {"name": f"{name}/providers/github"}
     assert commands_for([pool], set(), adopt=False) == [(pool, ())]
     plane.resources[f"{name}/providers/other"] = {"name": f"{name}/providers/other"}
-    with pytest.raises(Refusal, match="other is in it as well, and may let in anybody"):
+    with pytest.raises(UserError, match="other is in it as well, and may let in anybody"):
         commands_for([pool], {"workload_identity_provider"}, adopt=True)
 
 
@@ -480,7 +481,7 @@ def test_every_role_that_is_granted_is_in_the_readme_and_no_other():
     who = {f"serviceAccount:{CLOUD.pipeline}": "pipeline", f"serviceAccount:{CLOUD.launcher}": "launcher"}
     agents = f"serviceAccount:service-{NUMBER}@gcp-sa-aiplatform"
     who |= dict.fromkeys((f"{agents}.iam.gserviceaccount.com", f"{agents}-cc.iam.gserviceaccount.com"), "Vertex AI")
-    readme = (PROJECT / "infra/README.md").read_text()
+    readme = (PLATFORM / "infra/README.md").read_text()
     own = f"projects/project-42/roles/{CLOUD.role}"
     granted = {(who.get(grant.member, "CI jobs"), grant.role.replace(own, "")) for grant in grants(CLOUD)}
     rows = re.findall(r"^\| ([\w ]+) \| (?:`(roles/[\w.]+)`|the role \*launcher\*) \|", readme, re.MULTILINE)

@@ -7,11 +7,12 @@ import hypothesis
 from graphs import Graph, graphs
 from hypothesis import given
 from kedro.pipeline import Node, Pipeline
-from starter.errors import UserError
-from starter.vertexai.compile.compiler import compile_plan
-from starter.vertexai.compile.plan import Plan, make_plan
-from starter.vertexai.contract.catalog import Catalog
-from starter.vertexai.settings.models import RunConfig
+
+from vertexai_mlflow.compile.compiler import compile_plan
+from vertexai_mlflow.compile.plan import Plan, make_plan
+from vertexai_mlflow.contract.catalog import Catalog
+from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.settings.models import RunConfig
 
 steady = hypothesis.settings(deadline=None, derandomize=os.environ.get("CI") == "true")
 

@@ -13,8 +13,9 @@ from graphs import SOURCE, Graph, graphs
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from running import environment
-from starter.vertexai.local.scheduler import run_spec
 from warm_kedro import WarmKedro, warm_kedro
+
+from vertexai_mlflow.local.scheduler import run_spec
 
 pytestmark = pytest.mark.slow
 

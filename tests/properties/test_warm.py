@@ -13,8 +13,9 @@ import yaml
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from running import BIN, environment, run
-from starter.vertexai.local.preloaded import Preloaded
-from starter.vertexai.local.scheduler import run_spec
+
+from vertexai_mlflow.local.preloaded import Preloaded
+from vertexai_mlflow.local.scheduler import run_spec
 
 pytestmark = pytest.mark.slow
 

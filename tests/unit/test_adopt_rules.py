@@ -19,6 +19,7 @@ from kedro_vertexai_mlflow.adopt.configuration import edit_catalog, edit_vertexa
 from kedro_vertexai_mlflow.adopt.dependencies import merge_pyproject
 from kedro_vertexai_mlflow.adopt.findings import findings
 from kedro_vertexai_mlflow.upgrade import _upgrading
+from vertexai_mlflow import __version__
 
 TEMPLATE = ROOT / "{{ cookiecutter.repo_name }}"
 
@@ -220,4 +221,4 @@ def test_the_upgrading_parts_since_a_version_are_told_newest_first():
 
 def test_the_newest_section_of_the_changelog_is_the_version():
     newest = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
-    assert newest == (ROOT / "VERSION").read_text().strip()
+    assert newest == __version__

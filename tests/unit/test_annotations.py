@@ -4,11 +4,10 @@ import ast
 from pathlib import Path
 
 import pytest
-from running import ROOT
+from running import ROOT, SOURCE
 
 MODULES = [
-    *(ROOT / "tests/in_place/starter").rglob("*.py"),
-    *(ROOT / "tests/in_place/infra").rglob("*.py"),
+    *SOURCE.rglob("*.py"),
     *(ROOT / "src").rglob("*.py"),
 ]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import fsspec
 import pytest
 from kedro.io import DatasetError
-from starter.vertexai.step.artifact import ArtifactDataset
+
+from vertexai_mlflow.step.artifact import ArtifactDataset
 
 
 @pytest.mark.parametrize("place", ["{tmp}/deep/er/x", "file://{tmp}/x", "memory://bucket/x"])

@@ -8,9 +8,10 @@ import kedro.framework.project as kedro_project
 import pytest
 from kedro.config import OmegaConfigLoader
 from omegaconf.resolvers import oc
-from starter.errors import UserError, in_own_code
-from starter.vertexai.contract.catalog import Catalog
-from starter.vertexai.settings.unreadable import unreadable
+
+from vertexai_mlflow.contract.catalog import Catalog
+from vertexai_mlflow.errors import UserError, in_own_code
+from vertexai_mlflow.settings.unreadable import unreadable
 
 pytestmark = pytest.mark.filterwarnings("ignore:register_new_resolver:UserWarning")
 GOOD = "from kedro.pipeline import Pipeline\nfrom . import nodes\n\n\ndef create_pipeline():\n    return Pipeline([])\n"

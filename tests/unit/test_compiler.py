@@ -5,14 +5,15 @@ import pytest
 from google.protobuf import json_format
 from kedro.pipeline import Node, Pipeline
 from kfp.pipeline_spec import pipeline_spec_pb2
-from starter.errors import UserError
-from starter.vertexai.compile.compiler import compile_plan
-from starter.vertexai.compile.plan import make_plan
-from starter.vertexai.compile.spec import read_spec, tasks, write_spec
-from starter.vertexai.contract import FINISH_TASK, RUNNING_NODE_TAG, START_TASK
-from starter.vertexai.contract.arguments import StepArguments, parse_step_arguments
-from starter.vertexai.contract.catalog import Entry
-from starter.vertexai.settings.models import RunConfig
+
+from vertexai_mlflow.compile.compiler import compile_plan
+from vertexai_mlflow.compile.plan import make_plan
+from vertexai_mlflow.compile.spec import read_spec, tasks, write_spec
+from vertexai_mlflow.contract import FINISH_TASK, RUNNING_NODE_TAG, START_TASK
+from vertexai_mlflow.contract.arguments import StepArguments, parse_step_arguments
+from vertexai_mlflow.contract.catalog import Entry
+from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.settings.models import RunConfig
 
 
 def same(*args):
@@ -69,7 +70,7 @@ def test_no_shell_reads_the_arguments_of_a_step():
     spec = compiled(*NODES, env="it's $(here)")
     container = spec["deploymentSpec"]["executors"]["exec-cut"]["container"]
     assert container["image"] == "registry/x@sha256:1"
-    assert container["command"] == ["python", "-m", "my_project.vertexai.step"]
+    assert container["command"] == ["python", "-m", "vertexai_mlflow.step"]
     assert container["args"][container["args"].index("--executor-input") + 1] == "{{$}}"
     assert "--env=it's $(here)" in container["args"]
     assert (told(spec, "cut").nodes, told(spec, "cut").env) == (["cut"], "it's $(here)")

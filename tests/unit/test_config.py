@@ -1,7 +1,8 @@
 import pytest
-from starter.errors import UserError
-from starter.vertexai.settings.carried_over import without_meaningless_keys
-from starter.vertexai.settings.models import parse_settings
+
+from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.settings.carried_over import without_meaningless_keys
+from vertexai_mlflow.settings.models import parse_settings
 
 WHERE = "conf/base/vertexai.yml"
 

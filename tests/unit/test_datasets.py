@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 from kedro.io import AbstractDataset
-from starter.errors import UserError
-from starter.vertexai.checks.datasets import Datasets
+
+from vertexai_mlflow.checks.datasets import Datasets
+from vertexai_mlflow.errors import UserError
 
 
 class Loose(AbstractDataset):

@@ -5,16 +5,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
-import facts
 import generated
 import pytest
-from bootstrap import PROJECT
 from pydantic import BaseModel
-from starter.vertexai.cli import COMMANDS, vertexai
-from starter.vertexai.settings.models import Settings
 
 from kedro_vertexai_mlflow.adopt.command import main as adopt
 from kedro_vertexai_mlflow.upgrade import main as upgrade
+from vertexai_mlflow.cli import COMMANDS, vertexai
+from vertexai_mlflow.infra import facts
+from vertexai_mlflow.settings.models import Settings
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference"
 
@@ -62,7 +61,7 @@ def test_every_key_of_vertexai_yml_is_explained_and_no_other():
 
 def test_every_fact_is_explained_and_no_other():
     table = re.findall(r"^\| `(\w+)` \|", (REFERENCE / "globals-yml.md").read_text(), re.MULTILINE)
-    assert table == list(facts.read(PROJECT / "conf/cloud/globals.yml"))
+    assert table == list(facts.read(ROOT / "{{ cookiecutter.repo_name }}/conf/cloud/globals.yml"))
 
 
 def test_every_command_and_option_is_explained_once_and_no_other():

@@ -1,7 +1,8 @@
 """Reading and filling in globals.yml by ``make bootstrap``."""
 
-import facts
 import yaml
+
+from vertexai_mlflow.infra import facts
 
 TEXT = """\
 # Everything about our cloud.

@@ -2,7 +2,8 @@
 
 import pytest
 from fakes.federation import evaluate
-from git_host import Host
+
+from vertexai_mlflow.infra.git_host import Host
 
 GITHUB = Host(
     "github", "https://token.actions.githubusercontent.com", "acme/penguins", "1296269", "583231", "main", "cloud"

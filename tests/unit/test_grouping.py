@@ -1,9 +1,10 @@
 import pytest
 from kedro.pipeline import Node, Pipeline
-from starter.errors import UserError
-from starter.vertexai.compile.plan import make_plan
-from starter.vertexai.contract.catalog import Entry
-from starter.vertexai.settings.models import RunConfig
+
+from vertexai_mlflow.compile.plan import make_plan
+from vertexai_mlflow.contract.catalog import Entry
+from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.settings.models import RunConfig
 
 
 def same(*args):

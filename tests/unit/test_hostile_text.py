@@ -3,7 +3,6 @@
 import ast
 import json
 import time
-from pathlib import Path
 
 import click
 import pytest
@@ -11,23 +10,25 @@ from click.testing import CliRunner
 from kedro.pipeline import Node
 from markdown_it import MarkdownIt
 from rich.text import Text
-from starter.errors import UserError, shown
-from starter.vertexai.cli import vertexai
-from starter.vertexai.cloud.request import check_job_id, label_value
-from starter.vertexai.commands import follow
-from starter.vertexai.compile.compiler import compile_plan
-from starter.vertexai.compile.spec import tasks
-from starter.vertexai.contract.arguments import StepArguments, parse_step_arguments
-from starter.vertexai.contract.catalog import Catalog
-from starter.vertexai.contract.job import MlflowRun, PipelineJob, State, TaskRun, console_url
-from starter.vertexai.local.kfp_protocol import command_line, executor_input
-from starter.vertexai.settings.models import RunConfig
-from starter.vertexai.show import tables, terminal
-from starter.vertexai.show.progress import progress
-from starter.vertexai.step.carry import Carrier
-from starter.vertexai.step.run_tags import error_text
+from running import PLATFORM
 
-PACKAGE = Path(__file__).parents[1] / "in_place/starter"
+from vertexai_mlflow.cli import vertexai
+from vertexai_mlflow.cloud.request import check_job_id, label_value
+from vertexai_mlflow.commands import follow
+from vertexai_mlflow.compile.compiler import compile_plan
+from vertexai_mlflow.compile.spec import tasks
+from vertexai_mlflow.contract.arguments import StepArguments, parse_step_arguments
+from vertexai_mlflow.contract.catalog import Catalog
+from vertexai_mlflow.contract.job import MlflowRun, PipelineJob, State, TaskRun, console_url
+from vertexai_mlflow.errors import UserError, shown
+from vertexai_mlflow.local.kfp_protocol import command_line, executor_input
+from vertexai_mlflow.settings.models import RunConfig
+from vertexai_mlflow.show import tables, terminal
+from vertexai_mlflow.show.progress import progress
+from vertexai_mlflow.step.carry import Carrier
+from vertexai_mlflow.step.run_tags import error_text
+
+PACKAGE = PLATFORM
 HOSTILE = {
     "quotes": """it's "quoted" `touch hacked`""",
     "shell": "$(touch hacked) ${HOME} ; rm -rf x | cat & > y",
@@ -287,7 +288,7 @@ def test_a_label_has_only_what_a_label_may_have(text):
 
 def test_commands_print_in_one_way_only():
     """Whatever prints by another way would print what came from outside as it came."""
-    for path in [*PACKAGE.glob("vertexai/commands/*.py"), *PACKAGE.glob("vertexai/show/*.py")]:
+    for path in [*PACKAGE.glob("commands/*.py"), *PACKAGE.glob("show/*.py")]:
         if path.name == "terminal.py":
             continue
         calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]

@@ -11,10 +11,11 @@ from fakes.artifact_registry import Image
 from fakes.google_apis import Cloud
 from fakes.google_identity import AMBIENT, Google
 from running import run
-from starter.errors import UserError
-from starter.vertexai.checks.online import _image_pushed
-from starter.vertexai.contract.check import Check, check
-from starter.vertexai.image import PLATFORM, build_and_push, wrong_platform
+
+from vertexai_mlflow.checks.online import _image_pushed
+from vertexai_mlflow.contract.check import Check, check
+from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.image import PLATFORM, build_and_push, wrong_platform
 
 NAME = "project-42/images/test-project"
 SLOW = (

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 from kfp import dsl
-from starter.errors import UserError
-from starter.vertexai.compile.spec import read_spec, tasks
-from starter.vertexai.contract.job import PipelineJob
-from starter.vertexai.local import scheduler as local
+
+from vertexai_mlflow.compile.spec import read_spec, tasks
+from vertexai_mlflow.contract.job import PipelineJob
+from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.local import scheduler as local
 
 
 def sh(name: str, script: str, **arguments: Any):

@@ -9,9 +9,10 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 from kedro_datasets.pandas import CSVDataset
-from starter.errors import UserError
-from starter.vertexai.checks import lock as locks
-from starter.vertexai.image.imports import imports_of, own_modules
+
+from vertexai_mlflow.checks import lock as locks
+from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.image.imports import imports_of, own_modules
 
 CLICK, CRONSIM, PANDAS = (f'"{name}>={version(name)}"' for name in ("click", "cronsim", "pandas"))
 IN_LOCK = "kedro==1\nkedro-datasets==9\nfsspec==1\npandas==2\npyyaml==6\nsome-tool==1\n"
@@ -105,7 +106,7 @@ def test_what_datasets_import_is_locked_too_and_an_extra_is_named_where_there_is
 
 def test_the_platforms_modules_and_tests_are_not_the_projects_own(tmp_path):
     for name in (
-        "shop/vertexai/a.py",
+        "vertexai_mlflow/auth/a.py",
         "shop/auth/b.py",
         "shop/tests/c.py",
         "shop/pipelines/auth/d.py",
@@ -115,6 +116,6 @@ def test_the_platforms_modules_and_tests_are_not_the_projects_own(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("import x\ndef f():\n    import y")
     found = [str(path.relative_to(tmp_path)) for path in own_modules(tmp_path)]
-    assert found == ["f.py", "shop/e.py", "shop/pipelines/auth/d.py"]
+    assert found == ["f.py", "shop/auth/b.py", "shop/e.py", "shop/pipelines/auth/d.py"]
     assert imports_of(tmp_path / "f.py") == {"x"}
     assert imports_of(tmp_path / "f.py", in_functions=True) == {"x", "y"}

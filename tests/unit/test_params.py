@@ -7,9 +7,10 @@ from google.protobuf import json_format, struct_pb2
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from kedro.config import OmegaConfigLoader
-from starter.errors import UserError
-from starter.vertexai.compile.refusals import check_known
-from starter.vertexai.contract import decode, encode, literal
+
+from vertexai_mlflow.compile.refusals import check_known
+from vertexai_mlflow.contract import decode, encode, literal
+from vertexai_mlflow.errors import UserError
 
 
 def through_a_struct(params: dict) -> dict:

@@ -1,13 +1,14 @@
 import pytest
 from kedro.pipeline import Node, Pipeline
-from starter.errors import UserError
-from starter.vertexai.compile.datasets import Artifact
-from starter.vertexai.compile.plan import make_plan
-from starter.vertexai.compile.raw import RawData
-from starter.vertexai.contract.catalog import Catalog
-from starter.vertexai.settings.models import RunConfig
-from starter.vertexai.settings.resources import Resources
-from starter.vertexai.show import tables
+
+from vertexai_mlflow.compile.datasets import Artifact
+from vertexai_mlflow.compile.plan import make_plan
+from vertexai_mlflow.compile.raw import RawData
+from vertexai_mlflow.contract.catalog import Catalog
+from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.settings.models import RunConfig
+from vertexai_mlflow.settings.resources import Resources
+from vertexai_mlflow.show import tables
 
 REMOTE = {"type": "pandas.ParquetDataset", "filepath": "gs://bucket/x.parquet"}
 LOCAL = {"type": "pandas.CSVDataset", "filepath": "data/x.csv"}

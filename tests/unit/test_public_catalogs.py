@@ -7,10 +7,11 @@ databases 16, absolute paths 9, paths with backslashes 8, ``layer:`` at the top 
 
 import pytest
 from kedro.pipeline import Node, Pipeline
-from starter.errors import UserError
-from starter.vertexai.compile.plan import make_plan
-from starter.vertexai.contract.catalog import Catalog
-from starter.vertexai.settings.models import RunConfig
+
+from vertexai_mlflow.compile.plan import make_plan
+from vertexai_mlflow.contract.catalog import Catalog
+from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.settings.models import RunConfig
 
 RAW = {"type": "pandas.CSVDataset", "filepath": "gs://b/raw.csv"}
 

@@ -1,14 +1,15 @@
 """Which registries are sent Google's tokens."""
 
 import os
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
-from starter.vertexai.checks.online import _image_pushed
-from starter.vertexai.cli import vertexai
-from starter.vertexai.image import is_googles
+from running import PLATFORM
+
+from vertexai_mlflow.checks.online import _image_pushed
+from vertexai_mlflow.cli import vertexai
+from vertexai_mlflow.image import is_googles
 
 OTHERS = [
     "ghcr.io", "evilgcr.io", "gcr.io.evil.com", "evil.com", "docker.io", "x-docker.pkg.dev.evil.com", "evilpkg.dev",
@@ -28,7 +29,9 @@ def docker_login(identity, tmp_path, monkeypatch):
 
     def docker_login(image: str) -> tuple[Result, str]:
         done = CliRunner().invoke(
-            vertexai, ["docker-login", "--image", image], obj=SimpleNamespace(project_path=tmp_path)
+            vertexai,
+            ["docker-login", "--image", image],
+            obj=SimpleNamespace(project_path=tmp_path, source_dir=tmp_path / "src"),
         )
         return done, noted.read_text() if noted.exists() else ""
 
@@ -62,6 +65,5 @@ def test_doctor_asks_no_other_registry(registry, identity):
 
 def test_no_other_code_sends_a_token_to_a_host_that_a_name_names():
     """One gives the registry to `login`, which refuses others, and one prints it."""
-    package = Path(__file__).parents[1] / "in_place/starter/vertexai"
-    users = [path.name for path in package.rglob("*.py") if "registry_of(" in path.read_text()]
+    users = [path.name for path in PLATFORM.rglob("*.py") if "registry_of(" in path.read_text()]
     assert sorted(users) == ["__init__.py", "docker_login.py", "facts.py"]

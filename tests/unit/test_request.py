@@ -1,9 +1,10 @@
 """The request for a pipeline job, as data."""
 
 import pytest
-from starter.errors import UserError
-from starter.vertexai.cloud.request import check_job_id, label_value, labels_of, make_request
-from starter.vertexai.settings.models import Settings, parse_settings
+
+from vertexai_mlflow.cloud.request import check_job_id, label_value, labels_of, make_request
+from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.settings.models import Settings, parse_settings
 
 SPEC = {"pipelineInfo": {"name": "demo"}, "root": {}}
 

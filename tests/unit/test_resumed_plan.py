@@ -6,16 +6,17 @@ from typing import Any
 
 import pytest
 from kedro.pipeline import Node, Pipeline
-from starter.errors import UserError
-from starter.vertexai.compile.compiler import compile_plan
-from starter.vertexai.compile.fingerprint import fingerprint
-from starter.vertexai.compile.plan import Plan, make_plan
-from starter.vertexai.compile.resume import resume
-from starter.vertexai.compile.spec import tasks
-from starter.vertexai.contract.arguments import StepArguments
-from starter.vertexai.contract.catalog import Catalog
-from starter.vertexai.contract.job import PipelineJob, State, TaskRun
-from starter.vertexai.settings.models import RunConfig
+
+from vertexai_mlflow.compile.compiler import compile_plan
+from vertexai_mlflow.compile.fingerprint import fingerprint
+from vertexai_mlflow.compile.plan import Plan, make_plan
+from vertexai_mlflow.compile.resume import resume
+from vertexai_mlflow.compile.spec import tasks
+from vertexai_mlflow.contract.arguments import StepArguments
+from vertexai_mlflow.contract.catalog import Catalog
+from vertexai_mlflow.contract.job import PipelineJob, State, TaskRun
+from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.settings.models import RunConfig
 
 CATALOG = {
     "raw": {"type": "pandas.ParquetDataset", "filepath": "gs://bucket/raw.parquet"},

@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
-from starter.errors import UserError
-from starter.vertexai.cloud.request import labels_of
-from starter.vertexai.cloud.schedules import changes, ended, entry_for, make_schedule, scheduled_pipelines, validate
-from starter.vertexai.settings.models import ScheduleConfig
+
+from vertexai_mlflow.cloud.request import labels_of
+from vertexai_mlflow.cloud.schedules import changes, ended, entry_for, make_schedule, scheduled_pipelines, validate
+from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.settings.models import ScheduleConfig
 
 OURS = labels_of("project", "cloud")
 WHERE = "vertexai.yml: run_config.schedules.train"

@@ -16,10 +16,11 @@ from kedro.io import DataCatalog, DatasetError
 from kedro.pipeline import Node, Pipeline
 from kedro.validation.exceptions import DataValidationError
 from kedro_datasets.pickle import PickleDataset
-from starter.vertexai.step.artifact import ArtifactDataset
-from starter.vertexai.step.lineage import Lineage, numbers_of, shape_of, within_limit
-from starter.vertexai.step.process import StepTimeout, alias, deadline
-from starter.vertexai.step.runner import StepRunner
+
+from vertexai_mlflow.step.artifact import ArtifactDataset
+from vertexai_mlflow.step.lineage import Lineage, numbers_of, shape_of, within_limit
+from vertexai_mlflow.step.process import StepTimeout, alias, deadline
+from vertexai_mlflow.step.runner import StepRunner
 
 
 def test_a_step_that_ends_in_time_is_not_stopped():

@@ -1,6 +1,7 @@
 import pytest
-from starter.vertexai.contract.job import JobIdentity
-from starter.vertexai.tracking.failures import failure_tags
+
+from vertexai_mlflow.contract.job import JobIdentity
+from vertexai_mlflow.tracking.failures import failure_tags
 
 # Vertex AI's own wording.
 MESSAGE = (

@@ -12,22 +12,23 @@ import yaml
 from fsspec.implementations.memory import MemoryFile
 from kedro.io import DatasetError
 from kedro.pipeline import Node, Pipeline
-from starter.errors import UserError
-from starter.vertexai.checks.data import sources, to_upload
-from starter.vertexai.checks.offline import _data
-from starter.vertexai.cloud.upload import LocalData, record, require_bucket, upload
-from starter.vertexai.compile.compiler import compile_plan
-from starter.vertexai.compile.plan import Plan, make_plan
-from starter.vertexai.compile.spec import tasks
-from starter.vertexai.contract.arguments import StepArguments, parse_step_arguments
-from starter.vertexai.contract.catalog import Catalog
-from starter.vertexai.contract.check import check
-from starter.vertexai.contract.job import PipelineJob, State, TaskRun
-from starter.vertexai.local.scheduler import run_spec
-from starter.vertexai.settings.models import RunConfig, UploadedData, parse_settings
-from starter.vertexai.show import tables
-from starter.vertexai.show.progress import progress
-from starter.vertexai.step.carry import Carrier
+
+from vertexai_mlflow.checks.data import sources, to_upload
+from vertexai_mlflow.checks.offline import _data
+from vertexai_mlflow.cloud.upload import LocalData, record, require_bucket, upload
+from vertexai_mlflow.compile.compiler import compile_plan
+from vertexai_mlflow.compile.plan import Plan, make_plan
+from vertexai_mlflow.compile.spec import tasks
+from vertexai_mlflow.contract.arguments import StepArguments, parse_step_arguments
+from vertexai_mlflow.contract.catalog import Catalog
+from vertexai_mlflow.contract.check import check
+from vertexai_mlflow.contract.job import PipelineJob, State, TaskRun
+from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.local.scheduler import run_spec
+from vertexai_mlflow.settings.models import RunConfig, UploadedData, parse_settings
+from vertexai_mlflow.show import tables
+from vertexai_mlflow.show.progress import progress
+from vertexai_mlflow.step.carry import Carrier
 
 CATALOG = {
     "table": {"type": "pandas.CSVDataset", "filepath": "data/table.csv"},

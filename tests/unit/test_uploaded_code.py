@@ -16,19 +16,19 @@ from types import SimpleNamespace
 
 import pytest
 from kedro.pipeline import Node, Pipeline
-from running import commit, run
-from starter.errors import UserError
-from starter.vertexai.cloud.request import labels_of_code
-from starter.vertexai.cloud.upload import upload_code
-from starter.vertexai.commands.working_tree import packed
-from starter.vertexai.compile.compiler import compile_plan
-from starter.vertexai.compile.plan import make_plan
-from starter.vertexai.compile.spec import tasks
-from starter.vertexai.contract.arguments import StepArguments
-from starter.vertexai.contract.uploaded import Code, pack, unpack
-from starter.vertexai.settings.models import RunConfig
+from running import PLATFORM, commit, run
 
-PLATFORM = Path(__file__).parents[1] / "in_place/starter"
+from vertexai_mlflow.cloud.request import labels_of_code
+from vertexai_mlflow.cloud.upload import upload_code
+from vertexai_mlflow.commands.working_tree import packed
+from vertexai_mlflow.compile.compiler import compile_plan
+from vertexai_mlflow.compile.plan import make_plan
+from vertexai_mlflow.compile.spec import tasks
+from vertexai_mlflow.contract.arguments import StepArguments
+from vertexai_mlflow.contract.uploaded import Code, pack, unpack
+from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.settings.models import RunConfig
+
 IGNORE = "*\n!src\n!conf\n!sql\n!data/01_raw\n!pyproject.toml\n!requirements.lock\nsrc/*/notes\n**/*.pem\n"
 # A step that tells what it was started with.
 STEP = """
@@ -59,16 +59,15 @@ def project(tmp_path: Path) -> Path:
         **{
             ".dockerignore": IGNORE, "pyproject.toml": "", "requirements.lock": "kedro==1\n", "data/raw.txt": "raw",
             "src/demo/__init__.py": "", "src/demo/notes/todo.md": "x", "src/demo/ca.pem": "x", "src/demo/run.sh": "#!/bin/sh",
-            "src/demo/auth/credentials.py": "", "src/demo/vertexai/__init__.py": "", "src/demo/vertexai/step/__main__.py": STEP,
+            "src/demo/auth/credentials.py": "", "src/vertexai_mlflow/__init__.py": "", "src/vertexai_mlflow/step/__main__.py": STEP,
             "conf/base/parameters.yml": "a: 1", "conf/local/credentials.yml": "secret", "conf/prod/my_credentials.yml": "secret",
             "README.md": "x", ".venv/lib/x.py": "x", "sql/query.sql": "select 1", "data/01_raw/people.csv": "x",
         },
     )  # fmt: skip
     (project / "src/demo/run.sh").chmod(0o755)
-    shutil.copy(PLATFORM / "errors.py", project / "src/demo")
-    (project / "src/demo/vertexai/contract").mkdir()
-    for name in ("__init__.py", "uploaded.py"):
-        shutil.copy(PLATFORM / "vertexai/contract" / name, project / "src/demo/vertexai/contract")
+    (project / "src/vertexai_mlflow/contract").mkdir()
+    for name in ("errors.py", "contract/__init__.py", "contract/uploaded.py"):
+        shutil.copy(PLATFORM / name, project / "src/vertexai_mlflow" / name)
     return project
 
 
@@ -95,7 +94,7 @@ def start(image: Path, uri: str, *arguments: str, **variables: str) -> subproces
         "TMPDIR": str(image.parent),
         **variables,
     }
-    argv = [sys.executable, "-m", "demo.vertexai.contract.uploaded", uri, *arguments]
+    argv = [sys.executable, "-m", "vertexai_mlflow.contract.uploaded", uri, *arguments]
     return subprocess.run(argv, cwd=image, env=environment, capture_output=True, text=True, timeout=60)
 
 
@@ -103,9 +102,9 @@ def test_what_dockerignore_lets_in_of_the_code_is_packed_and_never_a_secret(proj
     names = names_in(code_of(project).archive)
     assert set(names) == {
         "pyproject.toml", "requirements.lock.sha256", "conf/base/parameters.yml", "sql/query.sql",
-        "src/demo/__init__.py", "src/demo/run.sh", "src/demo/errors.py", "src/demo/auth/credentials.py",
-        "src/demo/vertexai/__init__.py", "src/demo/vertexai/contract/__init__.py",
-        "src/demo/vertexai/contract/uploaded.py", "src/demo/vertexai/step/__main__.py",
+        "src/demo/__init__.py", "src/demo/run.sh", "src/demo/auth/credentials.py",
+        "src/vertexai_mlflow/errors.py", "src/vertexai_mlflow/__init__.py", "src/vertexai_mlflow/contract/__init__.py",
+        "src/vertexai_mlflow/contract/uploaded.py", "src/vertexai_mlflow/step/__main__.py",
     }  # fmt: skip
     assert {name for name, mode in names.items() if mode == 0o755} == {"src/demo/run.sh"}
     # A project whose .dockerignore forgets them.
@@ -216,7 +215,7 @@ def test_every_task_names_the_code_and_only_the_first_one_the_commit():
         code = Code(b"", "gs://b/code/abc.tar.gz", commit_, True)
         compiled[commit_] = {task.name: task for task in tasks(compile_plan(plan, run_config, "demo", code=code))}
     one, other = compiled.values()
-    entry = ["python", "-m", "demo.vertexai.contract.uploaded", "gs://b/code/abc.tar.gz"]
+    entry = ["python", "-m", "vertexai_mlflow.contract.uploaded", "gs://b/code/abc.tar.gz"]
     assert [task.container["command"] for task in one.values()] == [entry] * 3
     told = {name: StepArguments.of(task.container["args"]).code for name, task in one.items() if name != "one"}
     about = {"uri": "gs://b/code/abc.tar.gz", "commit": "1" * 40, "dirty": True}

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-sys.path.insert(0, str(Path(__file__).parents[2] / "in_place"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "{{ cookiecutter.repo_name }}/src"))
 
 from own_disks import StepFailed, run_on_own_disks
-from starter.vertexai.contract.job import TaskRun
-from starter.vertexai.local.containers import Containers
-from starter.vertexai.local.preloaded import Preloaded
-from starter.vertexai.local.processes import environment
-from starter.vertexai.local.scheduler import run_spec
+
+from vertexai_mlflow.contract.job import TaskRun
+from vertexai_mlflow.local.containers import Containers
+from vertexai_mlflow.local.preloaded import Preloaded
+from vertexai_mlflow.local.processes import environment
+from vertexai_mlflow.local.scheduler import run_spec
 
 
 def tell(run: TaskRun) -> None:

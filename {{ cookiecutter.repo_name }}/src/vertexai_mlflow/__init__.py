@@ -4,10 +4,14 @@
 on a laptop or in CI       ``cli``, ``commands/`` (parse, call, print), ``show/`` (tables, progress), ``checks/``
                            (what doctor asks), ``project`` and ``settings`` (what the project says), ``grouping``,
                            ``compile/`` (project → plan → spec), ``local/`` (runs a spec here), ``cloud/`` (Vertex AI),
-                           ``image``
+                           ``image``, ``infra/`` (what the project needs in Google Cloud), ``seal`` (whether this folder
+                           is as the template made it)
 in the container           ``step/``
-on both sides              ``contract/`` (what compile writes and step reads), ``tracking`` (the job's MLflow run)
+on both sides              ``contract/`` (what compile writes and step reads), ``tracking`` (the job's MLflow run),
+                           ``auth/`` (Google tokens), ``errors``, ``kedro_settings`` (for the project's settings.py)
 =========================  =========================================================================================
 
 Imports go one way, and nothing imports ``step``; docs/explanation/how-it-works.md of the template has the picture.
 """
+
+__version__ = "0.2.0"

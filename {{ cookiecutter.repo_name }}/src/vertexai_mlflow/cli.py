@@ -1,11 +1,13 @@
 """``kedro vertexai``: the group of this project's commands, each loaded only when it is called."""
 
+from pathlib import Path
 from typing import Any
 
 import click
 from kedro.framework.cli.utils import LazyGroup
 
-from ..errors import AuthorizationError, UserError, launch_extra, shown
+from .errors import AuthorizationError, UserError, launch_extra, shown
+from .seal import refuse_the_copy_of_another_project
 
 # Command → its line in the listing. The command itself is ``command`` in the module of its name below ``commands``.
 COMMANDS = {
@@ -22,6 +24,7 @@ COMMANDS = {
     "logs": "Print what the steps of a job have printed, oldest line first.",
     "cancel": "Stop a job and end its MLflow run as KILLED.",
     "ui": "Print the address of a job in Google's console and open it.",
+    "bootstrap": "Create what an environment needs in Google Cloud; --dry-run prints the plan.",
     "push": "Build the image of the steps, push it, and print its name by digest.",
     "docker-login": "Log docker in to the registry of the image, for an hour.",
     "facts": "Print what globals.yml says about the cloud, as lines of name=value for CI.",
@@ -54,7 +57,7 @@ class _Commands(LazyGroup):
 
 @click.group(
     cls=_Commands,
-    lazy_subcommands={name: f"{__package__}.commands.{name.replace('-', '_')}.command" for name in COMMANDS},
+    lazy_subcommands={name: f"vertexai_mlflow.commands.{name.replace('-', '_')}.command" for name in COMMANDS},
 )
 @click.option(
     "-e", "--env", envvar="KEDRO_ENV", show_envvar=True, help="Configuration environment: a folder below conf."
@@ -62,4 +65,6 @@ class _Commands(LazyGroup):
 @click.pass_context
 def vertexai(ctx: click.Context, env: str | None) -> None:
     """Compile, run and follow this project's pipelines, on Vertex AI or on this machine."""
+    if ctx.obj:  # what Kedro knows of the project
+        refuse_the_copy_of_another_project(Path(ctx.obj.source_dir))
     ctx.meta["env"] = env

@@ -89,7 +89,7 @@ def in_own_code(error: Exception, source: Path) -> str:
     if isinstance(error, SyntaxError):
         places.append((str(error.filename), error.lineno or 0))
         message = error.msg
-    source, platform = source.resolve(), Path(__file__).resolve().parent / "vertexai"
+    source, platform = source.resolve(), Path(__file__).resolve().parent
     where = ""
     for file, line in ((Path(name).resolve(), line) for name, line in places):
         if file.is_relative_to(source) and not file.is_relative_to(platform):
@@ -112,7 +112,7 @@ def launch_extra() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith(__package__):
+        if (error.name or "").startswith("vertexai_mlflow"):
             raise
         cure = "Install what launching needs: pip install -e '.[launch]'"
         raise UserError(f"{error.name} is not installed. {cure}") from None

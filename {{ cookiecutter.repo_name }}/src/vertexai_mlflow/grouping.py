@@ -14,7 +14,7 @@ from typing import Any
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from ..errors import UserError, did_you_mean
+from .errors import UserError, did_you_mean
 from .settings.models import GroupingConfig
 from .settings.resources import Resources
 

@@ -1,1 +1,1 @@
-"""Headers for an MLflow server behind authorization, and the Google tokens in them."""
+"""Google tokens, and the base class of the header providers that send them to an MLflow server."""

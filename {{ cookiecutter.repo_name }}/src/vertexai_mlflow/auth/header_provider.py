@@ -37,7 +37,8 @@ class RequestHeaderProviderWithKedroContext(RequestHeaderProvider):
         AuthorizationError: when the two files contradict each other, or a placeholder has not been filled in.
     """
 
-    # Each Kedro context registers one more provider. Only the one of the newest context sends headers.
+    # Each Kedro context registers one more provider. Only the one of the newest context sends headers, so this is known
+    # to the class and not to an instance.
     _newest: ClassVar["RequestHeaderProviderWithKedroContext | None"] = None
 
     def __init__(self, kedro_context: KedroContext, **init_kwargs: Any) -> None:
@@ -46,6 +47,16 @@ class RequestHeaderProviderWithKedroContext(RequestHeaderProvider):
         _refuse_placeholders(self.params, kedro_context)
         RequestHeaderProviderWithKedroContext._newest = self
         os.environ.setdefault(MLFLOW_TRACKING_AUTH.name, _GUARD)
+
+    def required(self, name: str) -> str:
+        """A parameter that this provider cannot do without.
+
+        Raises:
+            AuthorizationError: when neither file has it.
+        """
+        if not (value := self.params.get(name)):
+            raise AuthorizationError(f"mlflow.yml: server.request_header_provider.init_kwargs.{name} is missing.")
+        return str(value)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

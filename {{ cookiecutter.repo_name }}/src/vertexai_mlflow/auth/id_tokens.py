@@ -1,4 +1,4 @@
-"""Google ID tokens for an MLflow server behind Identity-Aware Proxy: OAuth client id in, ``Authorization`` header out.
+"""Google ID tokens for a server behind Identity-Aware Proxy: audience and service account in, a token out.
 
 google-auth gets the tokens. This module keeps each token until shortly before it expires, renews it once for all
 threads, and explains a failure: which role to grant, or which key to correct.
@@ -10,7 +10,6 @@ import random
 import re
 import threading
 import time
-from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +26,6 @@ from google.oauth2 import id_token
 
 from ..errors import AuthorizationError
 from .credentials import advice_for, default, is_switched_off, reason, whoami
-from .mlflow_request_header_provider import RequestHeaderProviderWithKedroContext
 
 # A token is renewed this many seconds before it expires, or after nine tenths of its lifetime if that is short.
 _MARGIN = 60.0
@@ -101,42 +99,9 @@ class IdToken:
         self._lock = threading.Lock()
 
 
-class _GoogleProvider(RequestHeaderProviderWithKedroContext):
-    def in_context(self) -> bool:
-        """A Google provider always sends a header."""
-        return True
-
-    def request_headers(self) -> dict[str, str]:
-        """The header with the token: ``Authorization``, unless ``init_kwargs`` has another name as ``header``."""
-        return {self.params.get("header", "Authorization"): f"Bearer {self._id_token().get()}"}
-
-    @abstractmethod
-    def _id_token(self) -> IdToken:
-        """The token that the header carries."""
-
-    def _param(self, name: str) -> str:
-        value = self.params.get(name)
-        if not value:
-            raise AuthorizationError(f"mlflow.yml: server.request_header_provider.init_kwargs.{name} is missing.")
-        return str(value)
-
-
-class MLFlowGoogleIAMRequestHeaderProvider(_GoogleProvider):
-    """Sends an ID token of ``service_account``, which the ambient identity impersonates, for ``client_id``."""
-
-    def _id_token(self) -> IdToken:
-        return _impersonated(self._param("client_id"), self._param("service_account"))
-
-
-class MLFlowGoogleOauthRequestHeaderProvider(_GoogleProvider):
-    """Sends an ID token of the ambient identity itself (metadata server, service account key) for ``client_id``."""
-
-    def _id_token(self) -> IdToken:
-        return ambient(self._param("client_id"))
-
-
 @functools.cache
-def _impersonated(audience: str, service_account: str) -> IdToken:
+def impersonated(audience: str, service_account: str) -> IdToken:
+    """The ID token of an account that the ambient identity impersonates, to call the service that has this audience."""
     grant = f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {service_account}."
 
     def advice(status: int | None, error: Exception) -> str:

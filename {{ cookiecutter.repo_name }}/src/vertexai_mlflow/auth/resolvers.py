@@ -6,7 +6,7 @@ Kedro resolves them when a step loads its credentials. Compiling loads no creden
 
 def id_token(audience: str) -> str:
     """Get an ID token of the ambient identity for this audience."""
-    from .gcp import ambient
+    from .id_tokens import ambient
 
     return ambient(audience).get()
 

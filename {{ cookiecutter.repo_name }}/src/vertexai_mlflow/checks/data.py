@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...errors import UserError, did_you_mean
 from ..cloud.upload import LocalData
 from ..compile.plan import Plan
+from ..errors import UserError, did_you_mean
 from ..image.context import let_in
 from ..project import Project
 

@@ -15,9 +15,9 @@ import kedro_datasets
 from kedro.io import DatasetError
 from kedro.io.core import parse_dataset_definition
 
-from ...errors import UserError, did_you_mean, in_own_code
 from ..compile.plan import Plan
 from ..contract.catalog import Catalog
+from ..errors import UserError, did_you_mean, in_own_code
 from ..project import Project
 from .dependencies import extras_of, lines_to_add
 

@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ...errors import UserError
 from ..compile.spec import Spec
 from ..contract import DOCTOR_TASK, PROBE, REPORT, START_TASK
 from ..contract.check import Check, Doubt, check
 from ..contract.job import PipelineJob
+from ..errors import UserError
 
 
 def doctor_spec(spec: Spec) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from ...errors import UserError
+from ..errors import UserError
 from ..image.imports import imports_of, own_modules
 from ..project import Project
 from .dependencies import extras_of, installed, lines_to_add

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
-from ...errors import UserError, did_you_mean, not_filled_in
 from ..cloud import schedules
 from ..compile.plan import Plan
 from ..contract.check import Check, Doubt, check
+from ..errors import UserError, did_you_mean, not_filled_in
 from ..project import Project
 from .data import changed, sources
 from .datasets import Datasets

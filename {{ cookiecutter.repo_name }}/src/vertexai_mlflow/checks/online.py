@@ -6,11 +6,11 @@ The checks create and change nothing. They ask Google by ``testIamPermissions`` 
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from ...errors import UserError
 from .. import tracking
 from ..cloud.client import Vertex
 from ..cloud.rest import call, whoami
 from ..contract.check import Check, Doubt, check
+from ..errors import UserError
 from ..image import PLATFORM, is_googles
 from ..project import Project
 from ..tracking.failures import refusal

@@ -8,8 +8,8 @@ from typing import Any
 import requests
 from google.api_core.exceptions import GoogleAPICallError, RetryError
 
-from ...auth.credentials import GoogleAuthError, advice_for, is_switched_off, reason
-from ...errors import UserError
+from ..auth.credentials import GoogleAuthError, advice_for, is_switched_off, reason
+from ..errors import UserError
 from ..settings.models import Target
 from .rights import cure_for
 

@@ -21,9 +21,9 @@ from google.cloud.aiplatform_v1.services.schedule_service import ScheduleService
 from google.protobuf import json_format
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from ...auth.credentials import default
-from ...errors import UserError
+from ..auth.credentials import default
 from ..contract.job import PipelineJob, TaskRun
+from ..errors import UserError
 from ..settings.models import Target
 from .answers import job_of
 from .api_errors import brief, explained

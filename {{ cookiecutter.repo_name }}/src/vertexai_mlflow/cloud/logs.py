@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import UserError, did_you_mean
 from ..contract import TIMING
 from ..contract.job import PipelineJob
+from ..errors import UserError, did_you_mean
 from .rest import call
 
 # https://cloud.google.com/logging/docs/reference/v2/rest/v2/entries/list

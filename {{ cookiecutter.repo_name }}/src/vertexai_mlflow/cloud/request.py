@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ...errors import UserError
 from ..contract import PARAMS, encode
 from ..contract.uploaded import Code
+from ..errors import UserError
 from ..settings.models import RunConfig
 
 Request = dict[str, Any]

@@ -5,9 +5,9 @@ from typing import Any
 
 import requests
 
-from ...auth import credentials
-from ...auth.credentials import GoogleAuthError, advice_for
-from ...errors import UserError
+from ..auth import credentials
+from ..auth.credentials import GoogleAuthError, advice_for
+from ..errors import UserError
 
 _TIMEOUT = 60.0
 

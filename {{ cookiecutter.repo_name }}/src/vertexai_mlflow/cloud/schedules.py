@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from cronsim import CronSim, CronSimError
 
-from ...errors import UserError, did_you_mean
 from ..contract import leaves
+from ..errors import UserError, did_you_mean
 from ..settings.models import ScheduleConfig
 from .request import ENTRY, ENV, FINGERPRINT, PIPELINE, PROJECT, Request, label_value
 

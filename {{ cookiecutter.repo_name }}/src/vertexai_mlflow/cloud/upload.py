@@ -13,10 +13,10 @@ import fsspec
 import yaml
 from fsspec.callbacks import Callback
 
-from ...errors import UserError
 from ..contract import is_local
 from ..contract.hashes import files_at, sha256_of
 from ..contract.uploaded import Code
+from ..errors import UserError
 from ..settings.models import UploadedData
 
 _NEW = timedelta(days=1)

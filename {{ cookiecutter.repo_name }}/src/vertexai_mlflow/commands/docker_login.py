@@ -2,7 +2,7 @@
 
 import click
 
-from ...auth.credentials import access_token
+from ..auth.credentials import access_token
 from ..image import login, registry_of
 from . import options, say
 

@@ -5,7 +5,6 @@ from dataclasses import asdict
 
 import click
 
-from ...errors import UserError
 from ..checks.inside import doctor_spec, findings
 from ..checks.offline import offline as offline_checks
 from ..checks.online import online as online_checks
@@ -15,6 +14,7 @@ from ..compile.spec import Spec
 from ..contract import DOCTOR_TASK
 from ..contract.check import Check
 from ..contract.job import PipelineJob, new_job_name
+from ..errors import UserError
 from ..image import head
 from ..local.scheduler import run_spec
 from . import options, say, say_json

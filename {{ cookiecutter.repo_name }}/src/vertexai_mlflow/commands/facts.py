@@ -2,7 +2,7 @@
 
 import click
 
-from ...errors import PLACEHOLDER, UserError, not_filled_in
+from ..errors import PLACEHOLDER, UserError, not_filled_in
 from ..image import registry_of, repository_of
 from . import options, say
 

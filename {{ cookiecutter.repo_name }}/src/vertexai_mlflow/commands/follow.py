@@ -2,12 +2,12 @@
 
 from collections import deque
 
-from ...errors import UserError
 from .. import tracking
 from ..cloud.client import Vertex
 from ..cloud.logs import read_logs
 from ..cloud.request import CODE
 from ..contract.job import MlflowRun, PipelineJob
+from ..errors import UserError
 from ..show.progress import progress
 from . import say
 from .options import Environment

@@ -12,7 +12,6 @@ import yaml
 from kedro.framework.cli.utils import _split_load_versions, _split_params, split_node_names, split_string
 from omegaconf.errors import OmegaConfBaseException
 
-from ...errors import UserError, launch_extra
 from ..cloud.upload import missing
 from ..compile.plan import Plan, plan_pipeline
 from ..compile.resume import resume, told
@@ -21,6 +20,7 @@ from ..contract import START_TASK, merged
 from ..contract.catalog import Catalog
 from ..contract.job import PipelineJob
 from ..contract.uploaded import Code
+from ..errors import UserError, launch_extra
 from ..project import Project
 from . import say
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from ...errors import UserError
 from ..checks.offline import offline
 from ..cloud.client import Vertex
 from ..cloud.request import check_job_id, labels_of, labels_of_code, make_request
 from ..contract.job import new_job_name
 from ..contract.uploaded import Code
+from ..errors import UserError
 from ..image import build_and_push, doubts, head, wrong_platform
 from ..project import Project
 from . import options, say, say_json, working_tree

@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
-from ...errors import UserError
 from ..cloud import schedules
 from ..cloud.client import Vertex
 from ..cloud.request import ENTRY, Request, label_value, labels_of, make_request
+from ..errors import UserError
 from ..project import Project
 from . import options, say
 

@@ -5,9 +5,9 @@ from functools import partial
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from ...errors import shown
 from ..checks.data import to_upload
 from ..cloud.upload import record, require_bucket, upload
+from ..errors import shown
 from . import console, options, say
 
 

@@ -1,8 +1,8 @@
 """``--code upload``: the code of this working tree, as an image of it would have it."""
 
-from ...errors import UserError
 from ..cloud.upload import upload_code
 from ..contract.uploaded import LEFT_OUT, Code, pack
+from ..errors import UserError
 from ..image import head, is_dirty
 from ..image.context import doubtful_patterns, let_in
 from ..project import Project

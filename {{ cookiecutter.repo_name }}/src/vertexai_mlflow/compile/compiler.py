@@ -14,10 +14,10 @@ from kfp import dsl
 from kfp.dsl import structures
 from kfp.dsl.container_component_class import ContainerComponent
 
-from ...errors import UserError
 from .. import contract
 from ..contract.arguments import StepArguments
 from ..contract.uploaded import Code
+from ..errors import UserError
 from ..project import Project
 from ..settings.models import RunConfig
 from ..settings.resources import Resources
@@ -109,7 +109,7 @@ def compile_plan(
     addresses = {name: str(alias.ip) for alias in aliases for name in alias.hostnames}
     common = replace(common or StepArguments("", ""), pipeline=plan.pipeline, host_aliases=addresses)
     default: dict[str, Any] = contract.encode(params or {})
-    entry = [f"{package}.{contract.UPLOADED_MODULE}", code.uri] if code else [f"{package}.{contract.STEP_MODULE}"]
+    entry = [contract.UPLOADED_MODULE, code.uri] if code else [contract.STEP_MODULE]
     _refuse_what_does_not_fit(plan, default, run_config.root)
 
     def component(

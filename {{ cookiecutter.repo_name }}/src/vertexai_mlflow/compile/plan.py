@@ -10,9 +10,9 @@ from typing import Any
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from ...errors import UserError
 from ..contract import FINISH_TASK, IMPORT_PREFIX, START_TASK, is_digest, is_local, task_name
 from ..contract.catalog import Catalog
+from ..errors import UserError
 from ..grouping import group_nodes
 from ..project import Project
 from ..settings.models import RunConfig, UploadedData

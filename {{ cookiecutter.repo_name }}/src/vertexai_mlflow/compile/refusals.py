@@ -8,8 +8,8 @@ from typing import Any
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from ...errors import UserError, did_you_mean
 from ..contract import EXIT_PARAMETER, leaves
+from ..errors import UserError, did_you_mean
 from .datasets import Lookup, base_name, datasets_in
 
 # How alike two names of one dictionary are, of which one must be a typo of the other; 1 is equal.

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ...errors import UserError, did_you_mean
 from ..contract import START_TASK, importer_name
 from ..contract.arguments import StepArguments
 from ..contract.job import PipelineJob, State
+from ..errors import UserError, did_you_mean
 from .datasets import Lookup, Step
 from .fingerprint import changed_parts
 from .plan import Plan, Reused

@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from ...errors import UserError
 from ..contract import PARAMS, decode, encode
+from ..errors import UserError
 
 Spec = Mapping[str, Any]
 

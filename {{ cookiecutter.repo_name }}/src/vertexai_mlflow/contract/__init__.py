@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from typing import Any
 
-# The module that every container runs, below the project's package.
-STEP_MODULE = "vertexai.step"
+# The module that every container runs.
+STEP_MODULE = "vertexai_mlflow.step"
 # The one that runs instead where code was uploaded: it unpacks the code and becomes the step.
-UPLOADED_MODULE = "vertexai.contract.uploaded"
+UPLOADED_MODULE = "vertexai_mlflow.contract.uploaded"
 START_TASK, FINISH_TASK = "mlflow-start-run", "mlflow-finish-run"
 # The only task of the job by which doctor looks around in the image, and what that task makes.
 DOCTOR_TASK, REPORT, PROBE = "doctor", "report", "probe"

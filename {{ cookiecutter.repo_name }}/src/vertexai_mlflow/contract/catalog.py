@@ -11,7 +11,7 @@ from typing import Any
 
 from kedro.io import CatalogConfigResolver, DatasetError
 
-from ...errors import UserError, did_you_mean
+from ..errors import UserError, did_you_mean
 from . import is_local, leaves
 
 # Artifact types: https://www.kubeflow.org/docs/components/pipelines/user-guides/data-handling/artifacts/

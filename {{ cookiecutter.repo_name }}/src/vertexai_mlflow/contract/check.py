@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...errors import AuthorizationError, UserError
+from ..errors import AuthorizationError, UserError
 
 
 class Doubt(Exception):

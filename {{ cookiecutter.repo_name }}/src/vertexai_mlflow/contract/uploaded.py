@@ -1,6 +1,6 @@
 """The code of a working tree on its way to a step: the launcher packs it, and the container unpacks and starts it.
 
-``python -m <package>.vertexai.contract.uploaded URI …`` stands in the place of the step's own module, and ``…`` are the
+``python -m vertexai_mlflow.contract.uploaded URI …`` stands in the place of the step's own module, and ``…`` are the
 step's arguments. The image gives everything that is not in the archive: its packages, its data, and this module.
 """
 
@@ -18,7 +18,7 @@ from tempfile import mkdtemp
 
 import fsspec
 
-from ...errors import UserError
+from ..errors import UserError
 from . import STEP_MODULE
 
 # What is never packed, whatever .dockerignore lets into an image. They are patterns as in .dockerignore. Steps use the
@@ -116,8 +116,7 @@ def main(argv: Sequence[str]) -> None:
     others = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place != str(image / "src")]
     os.environ["PYTHONPATH"] = os.pathsep.join([str(folder / "src"), *filter(None, others)])
     os.chdir(folder)
-    step = __package__.removesuffix("vertexai.contract") + STEP_MODULE
-    os.execv(sys.executable, [sys.executable, "-m", step, *arguments])
+    os.execv(sys.executable, [sys.executable, "-m", STEP_MODULE, *arguments])
 
 
 def unpack(archive: bytes, folder: Path, uri: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ...errors import UserError, masked
+from ..errors import UserError, masked
 
 # What Vertex AI's machines run. `make image` builds for it too.
 PLATFORM = "linux/amd64"

@@ -6,24 +6,32 @@ It can be run again at any time: it creates what is missing and leaves what exis
 import argparse
 import functools
 import hashlib
+import json
 import re
 import shlex
 import sys
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import compare
-import facts
-import gcloud
-from git_host import Refusal, host_of
-from wanted import APIS, Cloud, Grant, grants, things
-
-PROJECT = Path(__file__).resolve().parents[1]
+from ..errors import UserError
+from . import compare, facts, gcloud
+from .git_host import host_of
+from .wanted import APIS, LIFECYCLE_FILE, Cloud, Grant, grants, lifecycle, things
 
 
-def main() -> None:
-    """Parse the command line and do the work. If that is not possible, exit with 1 and a message that says why."""
-    parser = argparse.ArgumentParser(prog="make bootstrap", description=__doc__)
+def main(project: Path, argv: Sequence[str] | None = None) -> None:
+    """Do what a command line says.
+
+    Args:
+        project: the project's folder.
+        argv: the arguments; None are those of this process.
+
+    Raises:
+        UserError: when that is not possible.
+    """
+    parser = argparse.ArgumentParser(prog="bootstrap", description=__doc__)
     parser.add_argument("-e", "--env", default="cloud", help="environment: a folder below conf  [default: cloud]")
     parser.add_argument("--server", help="git host, e.g. gitlab.example.com  [default: that of git's remote origin]")
     parser.add_argument("--repository", help="owner/name, as the host spells it  [default: that of the remote origin]")
@@ -33,20 +41,23 @@ def main() -> None:
     parser.add_argument("--mlflow", default="", help="behind IAP: cloud-run:NAME, backend-services:NAME, app-engine")
     parser.add_argument("--adopt", action="store_true", help="take over what globals.yml names and nobody has marked")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
-    arguments = parser.parse_args()
-    try:
-        bootstrap(arguments)
-    except (Refusal, gcloud.GcloudError) as error:
-        sys.exit(f"Error: {error}")
+    arguments = parser.parse_args(argv)
+    bootstrap(project, arguments)
 
 
-def bootstrap(arguments: argparse.Namespace) -> None:
-    """Compare what the project needs with what exists, and create what is missing."""
-    path = PROJECT / "conf" / arguments.env / "globals.yml"
+def bootstrap(project: Path, arguments: argparse.Namespace) -> None:
+    """Compare what the project needs with what exists, and create what is missing.
+
+    Args:
+        project: the project's folder.
+        arguments: what was asked for on the command line.
+    """
+    path = project / "conf" / arguments.env / "globals.yml"
     if not re.fullmatch(r"[\w-]+", arguments.env) or not path.is_file():
-        raise Refusal(f"--env {arguments.env}: there is no file {path.relative_to(PROJECT)}.")
-    cloud = _cloud(arguments, path)
+        raise UserError(f"--env {arguments.env}: there is no file {path.relative_to(project)}.")
+    cloud = _cloud(project, arguments, path)
     dry = arguments.dry_run
+    _write_lifecycle(project, cloud)
     marked = "This is a dry run: what has a + would be created." if dry else "What has a + is created now."
     print(f"Project {cloud.project} ({cloud.number}), region {cloud.region}. {marked}")
     _enable_apis(cloud, dry)
@@ -64,18 +75,34 @@ def bootstrap(arguments: argparse.Namespace) -> None:
         print("To let the pipeline through to an MLflow behind Identity-Aware Proxy, add: --mlflow cloud-run:SERVICE")
 
 
-def _cloud(arguments: argparse.Namespace, path: Path) -> Cloud:
+def _write_lifecycle(project: Path, cloud: Cloud) -> None:
+    """Write the bucket's rule where the command that creates the bucket reads it, also if that is only printed."""
+    file = project / LIFECYCLE_FILE
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(lifecycle(cloud), indent=2) + "\n", encoding="utf-8")
+
+
+def _artifacts_folder(file: Path, bucket: str) -> str:
+    """The folder of the bucket that ``run_config.root`` names, up to what depends on the environment."""
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    root = re.search(r"^\s+root:\s*[\"']?([^\s\"'#]+)", text, re.MULTILINE)
+    place, depends, _ = root[1].replace("${globals:bucket}", bucket).partition("${") if root else ("", "", "")
+    folder = (place.rpartition("/")[0] if depends else place.rstrip("/")).removeprefix("gs://").partition("/")[2]
+    return f"{folder}/" if folder and place.startswith("gs://") else ""
+
+
+def _cloud(folder: Path, arguments: argparse.Namespace, path: Path) -> Cloud:
     """The facts that are filled in, and for each of the others a name that is made from the project's name."""
-    known, where = facts.read(path), path.relative_to(PROJECT)
+    known, where = facts.read(path), path.relative_to(folder)
     if missing := [name for name in ("project_id", "region") if not known.get(name)]:
-        raise Refusal(f"{where}: fill in {' and '.join(missing)} first. All other names can be made from them.")
+        raise UserError(f"{where}: fill in {' and '.join(missing)} first. All other names can be made from them.")
     project, region = known["project_id"], known["region"]
     described = gcloud.read("projects", "describe", project)
     if described is None:
-        raise Refusal(f"{where}: project_id: there is no project {project}, or your gcloud account may not see it.")
+        raise UserError(f"{where}: project_id: there is no project {project}, or your gcloud account may not see it.")
     number = str(described["projectNumber"])
-    host = host_of(PROJECT, arguments)
-    package = next((PROJECT / "src").glob("*/settings.py")).parent.name
+    host = host_of(folder, arguments)
+    package = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["tool"]["kedro"]["package_name"]
     # Each environment has names of its own, because several environments may share one Google Cloud project.
     slug = package.replace("_", "-").strip("-") + ("" if arguments.env == "cloud" else f"-{arguments.env}")
     repository = f", repository {host.repository_id} on {urlsplit(host.issuer).hostname}" if host else ""
@@ -83,7 +110,7 @@ def _cloud(arguments: argparse.Namespace, path: Path) -> Cloud:
     pools = f"projects/{number}/locations/global/workloadIdentityPools"
     cloud = Cloud(
         project=project, number=number, region=region, host=host, mlflow=_iap_resource(arguments.mlflow, region),
-        bucket="/".join(bucket.split("/")[:3]),
+        bucket="/".join(bucket.split("/")[:3]), artifacts=_artifacts_folder(path.with_name("vertexai.yml"), bucket),
         registry=known.get("artifact_registry") or f"{region}-docker.pkg.dev/{project}/{slug}",
         pipeline=known.get("service_account") or f"{_short(slug, 20)}-pipeline@{project}.iam.gserviceaccount.com",
         launcher=known.get("ci_service_account") or f"{_short(slug, 20)}-launcher@{project}.iam.gserviceaccount.com",
@@ -97,7 +124,7 @@ def _cloud(arguments: argparse.Namespace, path: Path) -> Cloud:
     if not cloud.provider.startswith(f"{pools}/"):
         strange.append("workload_identity_provider")
     if strange:
-        raise Refusal(
+        raise UserError(
             f"{where}: {', '.join(strange)}: not in project {project} ({number}). To have a new one created, put a "
             "<placeholder> in its place. To keep it, set it up by hand in the project that it belongs to."
         )
@@ -113,7 +140,7 @@ def _short(slug: str, length: int) -> str:
 
 def _iap_resource(text: str, region: str) -> tuple[str, ...]:
     if not re.fullmatch("|app-engine|(cloud-run|backend-services):.+", text):
-        raise Refusal(f"--mlflow {text}: this must be cloud-run:SERVICE, backend-services:SERVICE or app-engine.")
+        raise UserError(f"--mlflow {text}: this must be cloud-run:SERVICE, backend-services:SERVICE or app-engine.")
     kind, _, service = text.partition(":")
     options = {"resource-type": kind, "service": service, "region": region if kind == "cloud-run" else ""}
     return tuple(f"--{name}={value}" for name, value in options.items() if value)
@@ -175,7 +202,7 @@ def _fill_in(path: Path, cloud: Cloud, dry: bool) -> None:
     made = {"bucket": cloud.bucket, "artifact_registry": cloud.registry, "service_account": cloud.pipeline}
     if cloud.host:
         made |= {"ci_service_account": cloud.launcher, "workload_identity_provider": cloud.provider}
-    where, known = path.relative_to(PROJECT), facts.read(path)
+    where, known = path.relative_to(path.parents[2]), facts.read(path)
     for name in facts.missing(path, made) if dry else facts.fill_in(path, made):
         print(f"{'would fill in' if dry else 'filled in'} {where}: {name}: {made[name]}")
     if left := [name for name, value in known.items() if not value and name not in made]:
@@ -194,4 +221,7 @@ def _change(command: tuple[str, ...], dry: bool) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main(Path.cwd())
+    except UserError as error:
+        sys.exit(f"Error: {error}")

@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
-import gcloud
-from git_host import Refusal
-from wanted import OWNER, Thing
+from ..errors import UserError
+from . import gcloud
+from .wanted import OWNER, Thing
 
 Commands = tuple[tuple[str, ...], ...]
 
@@ -21,7 +21,7 @@ def commands_for(things: Iterable[Thing], named: set[str], adopt: bool) -> list[
         adopt: whether to take over what those name and what does not say whose it is.
 
     Raises:
-        Refusal: with everything that exists and is not as it should be. It may belong to somebody else.
+        UserError: with everything that exists and is not as it should be. It may belong to somebody else.
     """
     compared: list[tuple[Thing, Commands]] = []
     refused = []
@@ -42,7 +42,7 @@ def commands_for(things: Iterable[Thing], named: set[str], adopt: bool) -> list[
             refused.append(_refusal(thing, wrong, unmarked))
         compared.append((thing, (thing.command("update"),) if wrong else ()))
     if refused:
-        raise Refusal("\n".join(refused))
+        raise UserError("\n".join(refused))
     return compared
 
 

@@ -5,10 +5,10 @@ import os
 import re
 import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
-_PROJECT = Path(__file__).resolve().parents[1]
+from ..errors import UserError
+
 # gcloud must not ask questions. Otherwise it would, for instance, offer to enable an API when a resource is read.
 _UNATTENDED = {"CLOUDSDK_CORE_DISABLE_PROMPTS": "1", "CLOUDSDK_CORE_SHOULD_PROMPT_TO_ENABLE_API": "0"}
 # What gcloud prints about a resource that does not exist, or whose API is not enabled.
@@ -19,7 +19,7 @@ _NOT_YET = re.compile(rf"does not exist|Unknown service account|{_DISABLED}", re
 _PAUSES = (1, 2, 4, 8, 16, 32, 64)  # seconds
 
 
-class GcloudError(Exception):
+class GcloudError(UserError):
     """A gcloud command that failed. The message has the command and what it printed."""
 
 
@@ -73,7 +73,7 @@ def change_if_known(*arguments: str) -> bool:
 def _call(*arguments: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            ["gcloud", *arguments], cwd=_PROJECT, env={**os.environ, **_UNATTENDED}, stdin=subprocess.DEVNULL,
+            ["gcloud", *arguments], env={**os.environ, **_UNATTENDED}, stdin=subprocess.DEVNULL,
             capture_output=True, text=True,
         )  # fmt: skip
     except FileNotFoundError:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from ..errors import UserError
+
 # https://host:port/owner/name.git, ssh://git@host:port/owner/name, git@host:owner/name; the port of ssh is left out.
 _ORIGIN = re.compile(
     r"^(?:https?://(?:[^@/]*@)?(?P<web>[^/]+)|(?:ssh://)?(?:[^@/]*@)?(?P<ssh>[^:/]+)(?::\d+(?=/))?)[:/]"
@@ -16,10 +18,6 @@ _ORIGIN = re.compile(
 )
 _GITHUB_ISSUER = "https://token.actions.githubusercontent.com"
 _SECONDS = 20
-
-
-class Refusal(Exception):
-    """A mistake that whoever runs this can correct. The message says what is wrong and what to do."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def host_of(project: Path, arguments: argparse.Namespace) -> Host | None:
         arguments: the options ``server``, ``repository``, ``repository_id``, ``owner_id``, ``branch`` and ``env``.
 
     Raises:
-        Refusal: when it cannot be told who is to be let in.
+        UserError: when it cannot be told who is to be let in.
     """
     name = "github" if (project / ".github").is_dir() else "gitlab" if (project / ".gitlab-ci.yml").is_file() else ""
     if not name:
@@ -103,12 +101,12 @@ def host_of(project: Path, arguments: argparse.Namespace) -> Host | None:
     remote = _ORIGIN.match(origin.stdout.strip())
     repository = arguments.repository or (remote["repository"] if remote else "")
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)+", repository):
-        raise Refusal(
+        raise UserError(
             f"--repository: '{repository}' does not have the form owner/name. Name the repository whose CI may launch, "
             "e.g. acme/penguins."
         )
     if not re.fullmatch(r"[\w./-]+", arguments.branch):
-        raise Refusal(
+        raise UserError(
             f"--branch: '{arguments.branch}' cannot be put into the federation's condition. A branch's name may have "
             "letters, digits, '.', '_', '-' and '/'."
         )
@@ -116,10 +114,10 @@ def host_of(project: Path, arguments: argparse.Namespace) -> Host | None:
     # The hosts that ssh uses when it goes through port 443.
     server = {"ssh.github.com": "github.com", "altssh.gitlab.com": "gitlab.com"}.get(server, server)
     if not re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d+)?", server):
-        raise Refusal(f"--server: '{server}' is not a host name. Name the host whose CI may launch, e.g. {name}.com.")
+        raise UserError(f"--server: '{server}' is not a host name. Name the host whose CI may launch, e.g. {name}.com.")
     workflow = project / ".github/workflows/ci.yml"
     if name == "github" and f"branches: [{arguments.branch}]" not in workflow.read_text(encoding="utf-8"):
-        raise Refusal(
+        raise UserError(
             f"--branch {arguments.branch}: {workflow.name} runs on pushes to another branch. Change it there first."
         )
     issuer = f"https://{server}"
@@ -144,7 +142,7 @@ def _numbers(name: str, server: str, repository: str) -> tuple[int, int]:
             found = json.load(answer)
         return int(found["id"]), int(found[owner]["id"])
     except (OSError, ValueError, LookupError) as error:
-        raise Refusal(
+        raise UserError(
             f"{url} does not tell the numbers of {repository} and its owner ({error}), as is usual for a private "
             f"repository. Look for id and {owner}.id in what '{tool}' prints, and add: --repository-id N --owner-id N"
         ) from None

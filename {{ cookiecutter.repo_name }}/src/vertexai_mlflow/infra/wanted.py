@@ -1,12 +1,12 @@
 """What the project needs in Google Cloud, and why: the file to review before `make bootstrap` runs.
 
-This file changes nothing itself: ``bootstrap.py`` compares it with what exists and creates what is missing.
+This file changes nothing itself: ``__main__`` compares it with what exists and creates what is missing.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from git_host import Host
+from .git_host import Host
 
 APIS = {
     "aiplatform.googleapis.com": "runs the pipeline",
@@ -20,6 +20,10 @@ APIS = {
     "sts.googleapis.com": "exchanges the CI job's identity for a Google identity",
 }
 
+# Where `make bootstrap` writes the rule for gcloud, in the project's folder. Git leaves the folder out.
+LIFECYCLE_FILE = ".vertexai/lifecycle.json"
+# Days that the artifacts of a run are kept in a bucket that is created here.
+KEPT_DAYS = 90
 # How a description begins that says whose something is.
 OWNER = "Owner: "
 # What launching needs of Vertex AI. With roles/aiplatform.user, CI could also start custom jobs, and such a job runs as
@@ -45,6 +49,7 @@ class Cloud:
         number: its number.
         region: where the bucket and the registry are.
         bucket: ``gs://…``, without a path.
+        artifacts: the folder of the bucket below which all environments keep their artifacts; empty if it is not known.
         registry: ``region-docker.pkg.dev/project/repository``
         pipeline: e-mail of the account that the steps run as.
         launcher: e-mail of the account that CI launches as.
@@ -59,6 +64,7 @@ class Cloud:
     number: str
     region: str
     bucket: str
+    artifacts: str
     registry: str
     pipeline: str
     launcher: str
@@ -144,6 +150,15 @@ class Grant:
     appears: str = ""
 
 
+def lifecycle(cloud: Cloud) -> dict[str, list[object]]:
+    """The rule that deletes the artifacts of old runs. https://cloud.google.com/storage/docs/lifecycle
+
+    There is none where the folder of the artifacts is not known, because it would delete everything in the bucket.
+    """
+    condition = {"age": KEPT_DAYS, "matchesPrefix": [cloud.artifacts]}
+    return {"rule": [{"action": {"type": "Delete"}, "condition": condition}] if cloud.artifacts else []}
+
+
 def things(cloud: Cloud) -> Iterator[Thing]:
     """Everything that the project needs, in the order in which it can be created."""
     project, mark = f"--project={cloud.project}", OWNER + cloud.owner
@@ -151,7 +166,7 @@ def things(cloud: Cloud) -> Iterator[Thing]:
     less = ("storage", "buckets", "remove-iam-policy-binding", cloud.bucket)
     yield Thing(
         f"bucket {cloud.bucket}",
-        "keeps the artifacts between steps; infra/lifecycle.json says when those of old runs are deleted",
+        f"keeps the artifacts between steps; {LIFECYCLE_FILE} says when those of old runs are deleted",
         "bucket", ("storage", "buckets"), (cloud.bucket,),
         {
             # A bucket's name is easily guessed, and belongs to whoever has created it first.
@@ -161,7 +176,7 @@ def things(cloud: Cloud) -> Iterator[Thing]:
         },
         ("--uniform-bucket-level-access", "--public-access-prevention"),
         look=("--raw",),
-        new=(project, f"--location={cloud.region}", "--lifecycle-file=infra/lifecycle.json"),
+        new=(project, f"--location={cloud.region}", f"--lifecycle-file={LIFECYCLE_FILE}"),
         then=tuple((*less, f"--member={who}:{cloud.project}", f"--role={role}") for who, role in _LEGACY_ROLES),
     )  # fmt: skip
     yield Thing(

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ...errors import UserError, did_you_mean
 from ..compile.spec import Spec
 from ..contract.job import PipelineJob, State, TaskRun
+from ..errors import UserError, did_you_mean
 
 _FILE, _SPEC = "job.json", "pipeline.json"
 

@@ -12,8 +12,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ...errors import UserError
 from ..compile.spec import Task, definitions
+from ..errors import UserError
 
 _PLACEHOLDER = re.compile(r"\{\{\$(.*?)\}\}")
 # What may be the name of a file or folder of a job. KFP's own rules are stricter.

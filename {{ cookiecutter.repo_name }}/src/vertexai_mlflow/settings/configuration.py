@@ -9,7 +9,7 @@ from typing import Any
 from kedro.config import MissingConfigException
 from omegaconf import OmegaConf
 
-from ...errors import UserError
+from ..errors import UserError
 from .unreadable import unreadable
 
 # What Kedro takes for configuration.

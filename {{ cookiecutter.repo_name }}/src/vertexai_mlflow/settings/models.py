@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, IPvAnyAddress, ValidationError, model_validator
 
-from ...errors import UserError, did_you_mean
+from ..errors import UserError, did_you_mean
 from .carried_over import REPLACED
 from .resources import Resources, Strict
 
@@ -42,7 +42,7 @@ class NodeSelectorConfig(Strict):
 class GroupingConfig(Strict):
     """``run_config.grouping``."""
 
-    cls: str = Field(default="IdentityNodeGrouper", description="a grouper of vertexai/grouping.py, or your own")
+    cls: str = Field(default="IdentityNodeGrouper", description="a grouper of vertexai_mlflow/grouping.py, or your own")
     params: dict[str, Any] = Field(default={}, description="arguments of its constructor")
 
 

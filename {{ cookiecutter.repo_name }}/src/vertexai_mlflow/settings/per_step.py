@@ -9,7 +9,7 @@ from typing import Any
 
 from kedro.pipeline.node import Node
 
-from ...errors import UserError
+from ..errors import UserError
 from .models import RunConfig
 from .resources import Resources, Shared
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 from rich.text import Text
 
-from ...errors import shown
 from ..contract.job import State, TaskRun
+from ..errors import shown
 from .terminal import console
 
 _COLOURS = {

@@ -11,11 +11,11 @@ from urllib.parse import quote
 from rich.table import Table
 from rich.text import Text
 
-from ...errors import masked, shown
 from ..compile.datasets import Step
 from ..compile.plan import Plan
 from ..contract import FINISH_TASK, START_TASK
 from ..contract.job import MlflowRun, PipelineJob
+from ..errors import masked, shown
 
 _NO_RUN = MlflowRun("", "")
 # Characters of an error on a page of CI; the log has all of it.

@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from ...errors import masked, shown
+from ..errors import masked, shown
 
 
 def say(text: str, colour: str | None = None, *, err: bool = False, nl: bool = True) -> None:

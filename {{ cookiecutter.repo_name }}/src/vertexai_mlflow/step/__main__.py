@@ -1,6 +1,6 @@
 """A container's entry point: arguments and executor input in, one task of the pipeline job done, executor output out.
 
-``python -m <package>.vertexai.step --task=clean --nodes='["clean"]' … --executor-input '{{$}}'`` runs a step's nodes in
+``python -m vertexai_mlflow.step --task=clean --nodes='["clean"]' … --executor-input '{{$}}'`` runs a step's nodes in
 a Kedro session. The first and the last task of a job, which start and end its MLflow run, have no nodes.
 """
 
@@ -20,6 +20,7 @@ from .. import contract, tracking
 from ..contract.arguments import StepArguments, parse_step_arguments
 from ..contract.catalog import Catalog
 from ..contract.job import JobIdentity
+from ..seal import refuse_the_copy_of_another_project
 from . import doctor
 from .artifact import ArtifactDataset
 from .carry import Carrier
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         alias(args.host_aliases)
     given = executor_input.get("inputs", {}).get("parameterValues", {})
     params = contract.decode(given.get(contract.PARAMS, {}))
-    bootstrap_project(Path.cwd())
+    refuse_the_copy_of_another_project(bootstrap_project(Path.cwd()).source_dir)
     # Where a hook learns that it runs in a step, and which environment it is in, on this machine as in a container.
     os.environ |= {contract.STEP_VARIABLE: args.task, contract.JOB_VARIABLE: platform.job_name, "KEDRO_ENV": args.env}
     if not args.env:

@@ -16,11 +16,11 @@ import fsspec
 import mlflow
 from mlflow.tracking.request_header.registry import resolve_request_headers
 
-from ...auth.credentials import DefaultCredentialsError, whoami
-from ...errors import AuthorizationError, UserError
 from .. import contract, tracking
+from ..auth.credentials import DefaultCredentialsError, whoami
 from ..contract.arguments import StepArguments
 from ..contract.check import Doubt, check
+from ..errors import AuthorizationError, UserError
 from ..tracking.failures import refusal
 from .runner import StepSession
 

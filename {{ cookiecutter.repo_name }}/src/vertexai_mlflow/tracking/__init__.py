@@ -19,9 +19,9 @@ from kedro.framework.session import KedroSession
 from mlflow.entities import Param, Run
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
-from ...errors import AuthorizationError, UserError, masked
 from .. import contract
 from ..contract.job import JobIdentity, MlflowRun, PipelineJob
+from ..errors import AuthorizationError, UserError, masked
 from .failures import failure_tags
 
 # The job's end, as KFP's PipelineTaskFinalStatus names it → MLflow's run status.

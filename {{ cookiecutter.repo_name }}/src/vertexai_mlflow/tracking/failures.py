@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
-from ...errors import shown
 from .. import contract
+from ..errors import shown
 
 # In Vertex AI's words: "The DAG failed because some tasks failed. The failed tasks are: [train, plot]."
 _FAILED_TASKS = re.compile(r"failed tasks are: \[([^\]]*)\]")
