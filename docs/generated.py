@@ -14,7 +14,7 @@ sys.path[:0] = [str(ROOT / "{{ cookiecutter.repo_name }}/src"), str(ROOT / "src"
 import click  # noqa: E402
 
 from kedro_vertexai_mlflow.adopt.command import main as adopt  # noqa: E402
-from kedro_vertexai_mlflow.upgrade import main as upgrade  # noqa: E402
+from kedro_vertexai_mlflow.upgrade.command import main as upgrade  # noqa: E402
 from vertexai_mlflow.cli import vertexai  # noqa: E402
 from vertexai_mlflow.settings.models import Settings  # noqa: E402
 

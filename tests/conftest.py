@@ -30,7 +30,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clone = tmp_path_factory.mktemp("starter")
     copy_working_tree(clone)
     # The template has a file that generated projects leave out of Git.
-    for command in (["init", "-q"], ["add", "--all", "--force"]):
+    for command in (["init", "-q"], ["add", "--all", "--force"], ["remote", "add", "origin", f"file://{clone}"]):
         assert run("git", *command, cwd=clone).returncode == 0
     commit(clone)
     return clone

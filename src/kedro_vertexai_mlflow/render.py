@@ -30,8 +30,7 @@ def render(template: Path, answers: dict[str, str], folder: Path) -> Path:
     return Path(made)
 
 
-def files_of(project: Path) -> dict[str, bytes]:
-    """Return the files of a generated project by their paths in it."""
-    return {
-        path.relative_to(project).as_posix(): path.read_bytes() for path in sorted(project.rglob("*")) if path.is_file()
-    }
+def files_of(project: Path, below: str = "") -> dict[str, bytes]:
+    """Return the files of a project, or of one of its folders, by their paths in the project."""
+    files = sorted(path for path in (project / below).rglob("*") if path.is_file())
+    return {path.relative_to(project).as_posix(): path.read_bytes() for path in files}

@@ -1,6 +1,7 @@
 """Projects that exist already join the template, and then do what generated projects do."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +16,15 @@ from running import BIN, ROOT, commit, run
 
 pytestmark = pytest.mark.slow
 
-ADOPT = [sys.executable, "-c", "from kedro_vertexai_mlflow.adopt.command import main; main(prog_name='vertexai-adopt')"]
+ADOPT = (
+    "import sys; from pathlib import Path; import kedro_vertexai_mlflow as k; k.TEMPLATE = Path(sys.argv.pop(1)); "
+    "from kedro_vertexai_mlflow.adopt.command import main; main(prog_name='vertexai-adopt')"
+)
+TEMPLATE: list[Path] = []
+NO_LINTER = (
+    "Makefile: `make check`, which CI calls, runs the tests alone, because nothing in this project runs ruff yet. Once "
+    "`make lint` passes, write `check: lint`."
+)
 FACTS = {
     "project_id": "project-42",
     "region": "europe-west1",
@@ -28,7 +37,13 @@ FACTS = {
 
 
 def adopt(project: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return run(*ADOPT, *options, cwd=project, PYTHONPATH=str(ROOT / "src"))
+    return run(sys.executable, "-c", ADOPT, *TEMPLATE, *options, cwd=project, PYTHONPATH=str(ROOT / "src"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def template(repository: Path) -> None:
+    """Projects join a template with an address, as it is when the package was installed from one."""
+    TEMPLATE[:] = [repository]
 
 
 def adopted(project: Path, *options: str) -> str:
@@ -70,12 +85,23 @@ def spaceflights(tmp_path) -> Path:
 
 def test_spaceflights_joins_with_nothing_left_to_do(spaceflights):
     printed = adopted(spaceflights)
-    assert section(printed, "Left to you") == []
-    assert section(printed, "Lines of yours that change") == ["pyproject.toml:7: requires-python >=3.10 → >=3.11"]
+    assert section(printed, "Left to you") == [NO_LINTER]
+    assert section(printed, "Lines of yours that change") == [
+        "pyproject.toml:7: requires-python >=3.10 → >=3.11",
+        "pyproject.toml:12: ipython>=8.10 → the extra `notebook`, because no step needs it",
+        "pyproject.toml:13: jupyterlab>=3.0 → the extra `notebook`, because no step needs it",
+        "pyproject.toml:14: kedro[jupyter]~=1.0 → kedro~=1.0",
+        "pyproject.toml:16: kedro-viz>=6.7.0 → the extra `viz`, because no step needs it",
+    ]
     fill_in(spaceflights)
     assert "SCORE" in works(spaceflights)
     removed, added = staged(spaceflights, "pyproject.toml")
-    assert removed == ['requires-python = ">=3.10"']
+    # A list is added to behind its last item, which gets a comma where it had none.
+    assert removed == [
+        'requires-python = ">=3.10"', '    "ipython>=8.10",', '    "jupyterlab>=3.0",', '    "kedro[jupyter]~=1.0",  # the framework',
+        '    "kedro-viz>=6.7.0",',
+    ]  # fmt: skip
+    assert '    "kedro~=1.0",  # the framework' in added
     assert '    "kedro-mlflow>=2.0.3,<3",' in added
     assert not staged(spaceflights, "src/spaceflights/settings.py")[0]
     assert not staged(spaceflights, ".gitignore")[0]
@@ -119,6 +145,7 @@ def test_a_project_of_kedro_0_18_runs_after_what_is_said_was_done(tmp_path):
         f"{scoring}:19: The argument pipe of pipeline() is gone: use nodes.",
         f"{scoring}:21: 'score customers': names and tags of nodes consist of letters, digits, '-', '_' and '.' in Kedro 1.",
         "conf/base/logging.yml: Kedro 1 reads conf/logging.yml. Move it there.",
+        NO_LINTER.replace("Makefile", "vertexai.mk"),
     ]  # fmt: skip
     for path, old, new in [
         ("src/churn/datasets.py", "AbstractDataSet", "AbstractDataset"),
@@ -158,6 +185,7 @@ def test_a_project_of_kedro_vertexai_is_carried_over(tmp_path):
     assert [line.partition(" is ")[0].partition(": `")[0] for line in section(printed, "Left to you")] == [
         "conf/base/vertexai.yml:22: dynamic_config_providers",
         "conf/base/vertexai.yml:28: schedules",
+        "Makefile",
     ]
     settings = yaml.safe_load((project / "conf/base/vertexai.yml").read_text())
     assert settings["run_config"]["grouping"] == {"cls": "IdentityNodeGrouper"}
@@ -194,7 +222,10 @@ def test_the_lock_is_resolved_from_what_was_merged(spaceflights):
     done = adopt(spaceflights, "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
     lock = (spaceflights / "requirements.lock").read_text()
-    assert re.search(r"^jupyterlab==", lock, re.MULTILINE)
+    assert re.search(r"^scikit-learn==", lock, re.MULTILINE)
+    assert not re.search(r"^(jupyterlab|cronsim)==", lock, re.MULTILINE)
+    for_ci = (spaceflights / "requirements-launch.lock").read_text()
+    assert all(re.search(rf"^{name}==", for_ci, re.MULTILINE) for name in ("scikit-learn", "cronsim", "ruff", "pytest"))
     assert "://" not in lock
     checked = run(BIN / "kedro", "vertexai", "doctor", "--offline", cwd=spaceflights)
     assert re.search(r"✓ lock +\d+ packages", checked.stdout), checked.stdout
@@ -217,36 +248,152 @@ def test_a_dirty_tree_is_refused(spaceflights):
 
 def test_half_of_the_files_may_be_there_already(spaceflights):
     adopted(spaceflights)
-    package = spaceflights / "src/spaceflights"
-    removed = len(list((package / "vertexai/cloud").glob("*.py"))) + 1
-    shutil.rmtree(package / "vertexai/cloud")
-    (package / "vertexai/local/cache.py").unlink()
-    (package / "cli.py").unlink()
-    edited = package / "vertexai/show/tables.py"
+    platform = spaceflights / "src/vertexai_mlflow"
+    removed = len(list((platform / "cloud").glob("*.py"))) + 1
+    shutil.rmtree(platform / "cloud")
+    (platform / "local/cache.py").unlink()
+    (spaceflights / "src/spaceflights/cli.py").unlink()
+    edited = platform / "show/tables.py"
     edited.write_text(edited.read_text() + "\n# A line of the user's.\n")
     commit(spaceflights)
     printed = adopted(spaceflights)
-    assert "src/spaceflights/vertexai/show/tables.py: it differs from the template's." in section(
-        printed, "Files of yours that stay"
-    )
-    assert f"src/spaceflights/vertexai/ ({removed} files)" in section(printed, "New files")
+    said = "src/vertexai_mlflow/show/tables.py: it differs from the template's. `make upgrade ARGS=--restore` puts it back."
+    assert said in section(printed, "Files of yours that stay")
+    assert f"src/vertexai_mlflow/ ({removed} files)" in section(printed, "New files")
     assert edited.read_text().endswith("# A line of the user's.\n")
     fill_in(spaceflights)
     assert "SCORE" in works(spaceflights)
 
 
-def test_a_module_of_the_users_with_a_name_of_the_templates_is_refused(spaceflights):
-    (spaceflights / "src/spaceflights/errors.py").write_text("class MyError(Exception): ...\n")
+@pytest.mark.parametrize("kind", ["package", "module"])
+def test_the_users_modules_may_have_any_name(spaceflights, kind):
+    """Those of the platform have a package of their own; only the header providers lie beside the user's modules."""
+    package = spaceflights / "src/spaceflights"
+    (package / "errors.py").write_text("class MyError(Exception): ...\n")
+    (package / "vertexai.py").write_text("MINE = 1\n")
+    if kind == "package":
+        (package / "auth").mkdir()
+    auth = package / ("auth/__init__.py" if kind == "package" else "auth.py")
+    auth.write_text("TOKEN = None\n")
     commit(spaceflights)
-    done = adopt(spaceflights, "--yes", "--no-lock")
-    assert done.returncode == 1
-    assert "src/spaceflights/errors.py is a module of yours" in done.stderr
-    assert "UserError" in done.stderr
-    assert run("git", "status", "--porcelain", cwd=spaceflights).stdout == ""
+    adopted(spaceflights)
+    assert auth.read_text() == "TOKEN = None\n"
+    provider = yaml.safe_load((spaceflights / "conf/cloud/mlflow.yml").read_text())["server"]["request_header_provider"]
+    assert provider["type"] == "spaceflights.mlflow_auth.gcp.MLFlowGoogleIAMRequestHeaderProvider"
+    loaded = run(BIN / "python", "-c", "import spaceflights.mlflow_auth.gcp", cwd=spaceflights, PYTHONPATH="src")
+    assert loaded.returncode == 0, loaded.stderr
+    fill_in(spaceflights)
+    assert "SCORE" in works(spaceflights)
+
+
+def test_no_pattern_of_the_users_gitignore_drops_a_part_of_the_platform(spaceflights):
+    with (spaceflights / ".gitignore").open("a") as file:
+        file.write("*.json\nlocal/\nimage*\nlib/\n")
+    commit(spaceflights)
+    adopted(spaceflights)
+    # Nothing has to be forced from now on: a file that is new in an upgrade would be taken too.
+    (spaceflights / "src/vertexai_mlflow/local/new.py").touch()
+    (spaceflights / "src/vertexai_mlflow/local/__pycache__").mkdir(exist_ok=True)
+    (spaceflights / "src/vertexai_mlflow/local/__pycache__/new.pyc").touch()
+    others = run("git", "ls-files", "--others", "--exclude-standard", "src", cwd=spaceflights).stdout
+    assert others == "src/vertexai_mlflow/local/new.py\n"
+
+
+STARTERS = {
+    "lint": "",
+    "lint,test": "",
+    "all": "lint,test,log,docs,data",
+}
+
+
+@pytest.mark.parametrize("tools", STARTERS)
+def test_the_first_push_of_kedros_own_project_is_green(tools, tmp_path):
+    """`kedro new` with its tools, `vertexai-adopt`, and then what CI calls: `make check`."""
+    chosen = STARTERS[tools] or tools
+    new = ["new", "--name", "Their Own", f"--tools={chosen}", "--example=n", "--telemetry=no"]
+    made = run(BIN / "kedro", *new, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    project = tmp_path / "their-own"
+    commit(project)
+    before = findings_of_ruff(project)
+    adopted(project)
+    assert findings_of_ruff(project) == before
+    checked = run("make", "check", cwd=project)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "vertexai_mlflow" not in checked.stdout.partition("tests coverage")[2]
+    planned = run(BIN / "kedro", "vertexai", "plan", cwd=project)
+    assert "Pipeline __default__" in planned.stdout + planned.stderr
+
+
+def findings_of_ruff(project: Path) -> set[str]:
+    """What the project's own ruff configuration finds, and the files that it would format otherwise."""
+    checked = run(BIN / "ruff", "check", "--output-format=concise", ".", cwd=project).stdout.splitlines()
+    formatted = run(BIN / "ruff", "format", "--check", ".", cwd=project).stdout.splitlines()
+    paths = [line.partition("--> ")[2] for line in formatted if "--> " in line]
+    return {line for line in checked if line.startswith(("src/", "tests/"))} | {
+        path.rpartition(":")[0] for path in paths
+    }
+
+
+def test_a_project_that_is_linted_in_ci_stays_so(spaceflights):
+    workflow = spaceflights / ".github/workflows/lint.yml"
+    workflow.parent.mkdir(parents=True)
+    workflow.write_text("on: push\njobs: {lint: {runs-on: ubuntu-latest, steps: [{run: ruff check .}]}}\n")
+    commit(spaceflights)
+    printed = adopted(spaceflights)
+    assert section(printed, "Left to you") == []
+    assert "\ncheck: lint ##" in (spaceflights / "Makefile").read_text()
+
+
+REQUIREMENTS_ONLY = {
+    **{path: text for path, text in projects.SPACEFLIGHTS.items() if path != "pyproject.toml"},
+    "pyproject.toml": projects.SPACEFLIGHTS["pyproject.toml"].partition("[build-system]")[0]
+    + "[tool.kedro]"
+    + projects.SPACEFLIGHTS["pyproject.toml"].partition("[tool.kedro]")[2],
+    "requirements.txt": "kedro[jupyter]~=1.0\nkedro-datasets[pandas-csvdataset,pandas-parquetdataset]\nscikit-learn\nipython\npytest~=8.0\n",
+}
+
+
+def test_a_project_with_only_requirements_txt_is_installed_from_its_locks(tmp_path):
+    project = projects.write(REQUIREMENTS_ONLY, tmp_path / "spaceflights")
+    done = adopt(project, "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert section(done.stdout, "Files of yours that are removed") == ["requirements.txt"]
+    assert not (project / "requirements.txt").exists()
+    environment = tmp_path / "environment"
+    created = run(BIN / "uv", "venv", "--quiet", "--seed", "--python", sys.executable, environment, cwd=tmp_path)
+    assert created.returncode == 0, created.stderr
+    alone = {"PATH": f"{environment / 'bin'}:/usr/bin:/bin", "VIRTUAL_ENV": str(environment), "PIP_NO_INPUT": "1"}
+    installed = run("make", "install", cwd=project, timeout=550, **alone)
+    assert installed.returncode == 0, installed.stdout + installed.stderr
+    checked = run("make", "check", cwd=project, **alone)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    ran = run("kedro", "vertexai", "run-local", cwd=project, **alone)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_the_locks_are_for_the_python_of_the_image_whichever_runs_here(spaceflights, tmp_path):
+    """With another Python first on the PATH, versions would be pinned that python:3.11 cannot install."""
+    kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    newer = [*kept.glob("3.13.*/bin/python"), *kept.glob("3.12.*/bin/python"), "3.13", "3.12"]
+    others = tmp_path / "others"
+    created = [
+        run(BIN / "uv", "venv", "--quiet", "--clear", "--python", python, others, cwd=tmp_path) for python in newer[:1]
+    ]
+    assert created[0].returncode == 0, created[0].stderr
+    adopted(spaceflights)
+    locked = run("make", "lock", cwd=spaceflights, PATH=f"{others / 'bin'}:{BIN}:/usr/bin:/bin", timeout=500)
+    assert locked.returncode == 0, locked.stderr
+    for lock in ("requirements.lock", "requirements-launch.lock"):
+        pins = re.findall(r"^(numpy|scipy)==\S+( ; .*)?", (spaceflights / lock).read_text(), re.MULTILINE)
+        for name in ("numpy", "scipy"):
+            markers = [marker for pinned, marker in pins if pinned == name]
+            assert markers, lock
+            assert len(markers) == 1 or any("< '3.12'" in marker for marker in markers), (lock, markers)
 
 
 def test_nothing_is_left_behind_when_a_file_cannot_be_written(spaceflights):
-    (spaceflights / "infra").write_text("a file where the template has a folder")
+    (spaceflights / ".github").write_text("a file where the template has a folder")
     commit(spaceflights)
     done = adopt(spaceflights, "--yes", "--no-lock")
     assert done.returncode == 1

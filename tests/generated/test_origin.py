@@ -56,7 +56,7 @@ def test_every_generator_records_the_address_and_the_commit(repository, tmp_path
     for folder, way in ways.items():
         assert run(*way, cwd=tmp_path).returncode == 0
         made = origin(tmp_path / folder)
-        assert (made["template"], made["commit"]) == (str(repository), head)
+        assert (made["template"], made["commit"]) == (f"file://{repository}", head)
         assert made["context"]["cookiecutter"]["project_name"] in ("My Project", "New Kedro Project")
         assert str(tmp_path) not in json.dumps(made)
         checked = run(BIN / "cruft", "check", cwd=tmp_path / folder)
@@ -65,7 +65,7 @@ def test_every_generator_records_the_address_and_the_commit(repository, tmp_path
 
 def test_a_token_in_the_address_of_the_clone_is_not_recorded(checkout, tmp_path):
     address = "https://me:s3cr3t@git.example.com/team/starter.git"
-    assert run("git", "remote", "add", "origin", address, cwd=checkout).returncode == 0
+    assert run("git", "remote", "set-url", "origin", address, cwd=checkout).returncode == 0
     record = (generate(checkout, tmp_path / "made") / ".cruft.json").read_text()
     assert "s3cr3t" not in record
     assert json.loads(record)["template"] == "https://git.example.com/team/starter.git"

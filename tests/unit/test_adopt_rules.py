@@ -3,23 +3,34 @@
 import importlib
 import inspect
 import re
+import tomllib
 from contextlib import suppress
 
 import jinja2
 import kedro.framework.hooks.specs as specs
 import pytest
 import tomlkit
+import yaml
 from kedro.framework.session import KedroSession
 from kedro.io import DataCatalog
-from running import ROOT
+from running import BIN, ROOT, run
 
 from kedro_vertexai_mlflow.adopt import kedro1
 from kedro_vertexai_mlflow.adopt.code import merge_cli, merge_settings
-from kedro_vertexai_mlflow.adopt.configuration import edit_catalog, edit_vertexai, facts
+from kedro_vertexai_mlflow.adopt.configuration import (
+    WITHOUT_MEANING,
+    edit_catalog,
+    edit_mlflow,
+    edit_vertexai,
+    facts,
+    look_at_logging,
+)
 from kedro_vertexai_mlflow.adopt.dependencies import merge_pyproject
 from kedro_vertexai_mlflow.adopt.findings import findings
-from kedro_vertexai_mlflow.upgrade import _upgrading
+from kedro_vertexai_mlflow.adopt.linters import leave_out_platform
+from kedro_vertexai_mlflow.upgrade.command import _upgrading
 from vertexai_mlflow import __version__
+from vertexai_mlflow.settings import carried_over
 
 TEMPLATE = ROOT / "{{ cookiecutter.repo_name }}"
 
@@ -87,7 +98,7 @@ def test_spellings_of_the_catalog_are_changed_and_nothing_else(before, after):
 def test_what_has_no_successor_and_what_is_no_yaml_is_left_to_the_user():
     change = edit_catalog("a:\n  type: tracking.MetricsDataSet\n", set())
     assert change.text == "a:\n  type: tracking.MetricsDataSet\n"
-    said = "tracking.MetricsDataSet is gone: use kedro_mlflow.io.metrics.MlflowMetricsHistoryDataset."
+    said = "tracking.MetricsDataSet is gone: use json.JSONDataset, or for metrics of MLflow one MlflowMetricDataset for each number."
     assert change.left == [(2, said)]
     ((line, said),) = edit_catalog("a:\n  b: 1\n{% for x in y %}\n", set()).left
     assert line == 3
@@ -95,12 +106,14 @@ def test_what_has_no_successor_and_what_is_no_yaml_is_left_to_the_user():
 
 
 def test_keys_without_a_meaning_become_comments_with_all_their_lines():
-    text = "project_id: p\nextra: 1\nrun_config:\n  ttl: 3\n  # of the next\n  image: x\n  volume:\n    size: 1\n\n    keep: true\n"
-    change = edit_vertexai(text, {"": {"project_id", "run_config"}, "run_config": {"image"}})
-    assert change.text == (
-        "project_id: p\n# extra: 1\nrun_config:\n#   ttl: 3\n  # of the next\n  image: x\n#   volume:\n#     size: 1\n# \n#     keep: true\n"
+    text = (
+        "project_id: p\nrun_config:\n  ttl: 3\n  # of the next\n  image: x\n  volume:\n    size: 1\n\n    keep: true\n"
     )
-    assert [line for line, _ in change.replaced] == [2, 4, 7]
+    change = edit_vertexai(text)
+    assert change.text == (
+        "project_id: p\nrun_config:\n#   ttl: 3\n  # of the next\n  image: x\n#   volume:\n#     size: 1\n# \n#     keep: true\n"
+    )
+    assert [line for line, _ in change.replaced] == [3, 6]
 
 
 def test_facts_that_are_not_facts_are_not_taken():
@@ -113,7 +126,7 @@ def test_facts_that_are_not_facts_are_not_taken():
 
 ANSWERS = {"example": "no", "kedro_version": "1.7.0", "python_package": "p", "project_name": "P", "repo_name": "p"}
 OURS = jinja2.Template((TEMPLATE / "pyproject.toml").read_text()).render(cookiecutter=ANSWERS)
-LOCK = (TEMPLATE / "requirements.lock").read_text()
+LOCK = (TEMPLATE / "requirements-launch.lock").read_text()
 KEDRO = '[tool.kedro]\npackage_name = "p"\nkedro_init_version = "1.2.0"\n'
 
 
@@ -128,9 +141,11 @@ def dependencies(theirs: str, **requirements: str) -> dict[str, str]:
     [
         ("kedro>=1.2", "kedro>=1.2"),
         ("kedro==1.2.0", "kedro>=1.7,<2"),
-        ("kedro[jupyter]~=1.0", "kedro[jupyter]~=1.0"),
+        ("kedro[jupyter]~=1.0", "kedro~=1.0"),
         ("kedro-mlflow<2", "kedro-mlflow>=2.0.3,<3"),
         ("kedro-datasets[pandas.CSVDataSet]>=3", "kedro-datasets[pandas.CSVDataSet]>=3"),
+        ("kedro-datasets[matplotlib-matplotlibwriter]>=3", "kedro-datasets[matplotlib-matplotlibdataset]>=3"),
+        ("kedro-datasets[matplotlib.MatplotlibWriter]>=3", "kedro-datasets[matplotlib-matplotlibdataset]>=3"),
         ("pyarrow == 15 ; python_version > '3'", "pyarrow>=18"),
         ("requests~=2.0", "requests~=2.0"),
         ("kedro-airflow==0.5", "kedro-airflow"),
@@ -149,27 +164,68 @@ def test_comments_and_other_tables_of_pyproject_stay():
     assert merge_pyproject(text, OURS, LOCK, {}).text == text
 
 
+OWN = {"demand", "vertexai_mlflow"}
+
+
 def test_settings_count_in_the_order_kedro_reads_them():
-    ours = (TEMPLATE / "src/{{ cookiecutter.python_package }}/settings.py").read_text()
     theirs = (
         '"""Mine."""\nCONFIG_LOADER_ARGS = {"base_env": "b", "merge_strategy": {"parameters": "soft"}}\nHOOKS = ()\n'
     )
-    variables: dict = {"__package__": "starter"}
-    exec(merge_settings(theirs, ours).text, variables)
+    merged = merge_settings(theirs, OWN).text
+    variables: dict = {}
+    exec(merged, variables)
     arguments = variables["CONFIG_LOADER_ARGS"]
     assert arguments["base_env"] == "b"
-    assert arguments["default_run_env"] == "local"
     assert arguments["merge_strategy"] == {"vertexai": "soft", "parameters": "soft"}
-    merged = merge_settings(theirs, ours).text
-    assert merge_settings(merged, ours).text == merged
+    assert set(arguments["custom_resolvers"]) == {"oc.env", "gcp.id_token", "gcp.access_token"}
+    assert merge_settings(merged, OWN).text == merged
+    # Without arguments of the user's, they are Kedro's.
+    exec(merge_settings("HOOKS = ()\n", OWN).text, variables)
+    assert (variables["CONFIG_LOADER_ARGS"]["base_env"], variables["CONFIG_LOADER_ARGS"]["default_run_env"]) == (
+        "base",
+        "local",
+    )
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "",
+        '"""Mine."""\n',
+        '"""Mine."""\n\nimport os\n',
+        "from kedro.config import OmegaConfigLoader\n",
+        "import os\n\nfrom kedro.config import OmegaConfigLoader\n\nfrom demand.hooks import Hooks\n",
+        "from kedro.config import OmegaConfigLoader\n\nfrom zebra.hooks import Hooks\n",
+        "from kedro.config import OmegaConfigLoader\n\nfrom .hooks import Hooks\n",
+        "from .hooks import Hooks\n",
+        "import demand\nfrom demand.hooks import Hooks\nfrom zebra import x\n",
+    ],
+)
+def test_the_import_is_where_a_linter_expects_it(head, tmp_path):
+    for package in ("demand", "zebra", "vertexai_mlflow"):
+        (tmp_path / "src" / package).mkdir(parents=True)
+        (tmp_path / "src" / package / "__init__.py").touch()
+    body = "\nHOOKS = ()\n" if head else "HOOKS = ()\n"
+    settings = tmp_path / "src/demand/settings.py"
+    settings.write_text(merge_settings(head + body, OWN | {"zebra"}).text)
+    cli = tmp_path / "src/demand/cli.py"
+    cli.write_text(
+        merge_cli(
+            head + "\nimport click\n\ncli = click.Group()\n" if not head else head + body + "\ncli = None\n",
+            OWN | {"zebra"},
+        ).text
+    )
+    (tmp_path / "pyproject.toml").write_text("[tool.ruff.lint]\nselect = ['I']\n")
+    done = run(BIN / "ruff", "check", "--no-cache", "src", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + settings.read_text() + cli.read_text()
 
 
 def test_a_cli_without_the_group_that_kedro_finds_is_left_to_the_user():
-    change = merge_cli("import click\n\n@click.group()\ndef commands(): ...\n", "")
+    change = merge_cli("import click\n\n@click.group()\ndef commands(): ...\n", OWN)
     assert change.text.startswith("import click\n\n@click.group()")
     assert not change.added
     assert "no group of commands with the name `cli`" in change.left[0][1]
-    assert "cli.add_command(vertexai)" in merge_cli("import click\ncli = click.Group()\n", "").text
+    assert "cli.add_command(vertexai)" in merge_cli("import click\ncli = click.Group()\n", OWN).text
 
 
 @pytest.mark.parametrize(
@@ -178,13 +234,13 @@ def test_a_cli_without_the_group_that_kedro_finds_is_left_to_the_user():
         ("from kedro.extras.datasets.pandas import CSVDataSet", "kedro.extras.datasets.pandas.CSVDataSet is gone: use kedro_datasets."),
         ("import kedro.extras.datasets", "is gone: use kedro_datasets."),
         ("from kedro.config import TemplatedConfigLoader as T", "use kedro.config.OmegaConfigLoader"),
-        ("from kedro_vertexai.auth.gcp import X", "Import it from demand.auth or demand.vertexai."),
+        ("from kedro_vertexai.auth.gcp import X", "Import it from demand.auth or vertexai_mlflow."),
         ("context.catalog.add_feed_dict({})", "context.catalog.add_feed_dict() is gone"),
         ("KedroSession.create('p', env='x')", "takes no package name"),
         ("KedroSession.create(extra_params={})", "use runtime_params"),
         ("@hook_impl\ndef register_catalog(self): ...", "The hook register_catalog is gone"),
         ("node(f, 'a', 'b', tags=['group:one'])", "'group:one': names and tags"),
-        ("print 'x'", "no Python of today"),
+        ("print 'x'", "cannot read this: Missing parentheses"),
     ],
 )  # fmt: skip
 def test_code_that_kedro_1_does_not_run_is_found(code, said):
@@ -222,3 +278,121 @@ def test_the_upgrading_parts_since_a_version_are_told_newest_first():
 def test_the_newest_section_of_the_changelog_is_the_version():
     newest = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
     assert newest == __version__
+
+
+SHAPES = {
+    "one after the other": '[project]\nname = "p"\ndependencies = ["kedro"]\n{kedro}',
+    "dotted keys": '[project]\nname = "p"\ndependencies = ["kedro"]\noptional-dependencies.dev = ["x"]\n{kedro}',
+    "dotted keys at the top": 'project.name = "p"\nproject.dependencies = ["kedro"]\n{kedro}',
+    "an inline table": '[project]\nname = "p"\ndependencies = ["kedro"]\noptional-dependencies = {{dev = ["x"]}}\n{kedro}',
+    "an inline table at the top": 'project = {{name = "p", dependencies = ["kedro"]}}\n{kedro}',
+    "an empty inline table": '[project]\nname = "p"\ndependencies = ["kedro"]\noptional-dependencies = {{}}\n{kedro}',
+    "extras later": '[project]\nname = "p"\ndependencies = ["kedro"]\n{kedro}[project.optional-dependencies]\ndev = ["x"]\n',
+    "another part later": '[project]\nname = "p"\ndependencies = ["kedro"]\n{kedro}[project.urls]\na = "b"\n',
+    "extras before": '[project.optional-dependencies]\ndev = ["x"]\n[project]\nname = "p"\ndependencies = ["kedro"]\n{kedro}',
+    "another part before": '[project.entry-points."kedro.hooks"]\n[project]\nname = "p"\ndependencies = ["kedro"]\n{kedro}',
+    "in three places": '[project]\nname = "p"\ndependencies = ["kedro"]\n[project.scripts]\np = "p:main"\n{kedro}'
+    '[project.optional-dependencies]\ndev = ["x"]\n[tool.x]\ny = 1\n[project.entry-points."kedro.hooks"]\n',
+    "an empty table": '[project]\nname = "p"\ndependencies = ["kedro"]\n[project.optional-dependencies]\n\n{kedro}',
+    "tools with dotted keys": '[project]\nname = "p"\ndependencies = ["kedro"]\n[tool]\nkedro.package_name = "p"\nkedro.kedro_init_version = "1.2.0"\n',
+    "no project": "{kedro}",
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_extras_are_added_in_whatever_form_toml_allows(shape):
+    """Read by another parser than the one that wrote it."""
+    theirs = SHAPES[shape].format(kedro=KEDRO)
+    before = tomllib.loads(theirs)
+    merged = tomllib.loads(merge_pyproject(theirs, OURS, LOCK, {}).text)
+    extras = merged["project"]["optional-dependencies"]
+    assert {name: len(lines) for name, lines in extras.items() if name != "dev"} == {
+        "launch": 8,
+        "notebook": 3,
+        "viz": 1,
+    }
+    assert len(extras["dev"]) == 6 + ('["x"]' in theirs)
+    for name, value in before.get("project", {}).items():
+        if name not in ("dependencies", "optional-dependencies"):
+            assert merged["project"][name] == value
+    for name, value in before["tool"].items():
+        assert merged["tool"][name] == value
+
+
+LINTERS = {
+    "no table": ("", {"ruff": {"extend-exclude": ["src/vertexai_mlflow"], "force-exclude": True}}),
+    "a table": ("[tool.ruff]\nline-length = 88\n", {"ruff": {"line-length": 88, "extend-exclude": ["src/vertexai_mlflow"], "force-exclude": True}}),
+    "a part of the table": ("[tool.ruff.lint]\nselect = ['F']\n", {"ruff": {"lint": {"select": ["F"]}, "extend-exclude": ["src/vertexai_mlflow"], "force-exclude": True}}),
+    "a list": ("[tool.ruff]\nextend-exclude = [\n    'docs',\n]\n", {"ruff": {"extend-exclude": ["docs", "src/vertexai_mlflow"], "force-exclude": True}}),
+    "a list on a line": ("[tool.ruff]\nextend-exclude = ['docs']\n", {"ruff": {"extend-exclude": ["docs", "src/vertexai_mlflow"], "force-exclude": True}}),
+    "others": (
+        "[tool.mypy]\nstrict = true\n[tool.black]\nline-length = 99\n[tool.coverage.run]\nbranch = true\n",
+        {
+            "ruff": {"extend-exclude": ["src/vertexai_mlflow"], "force-exclude": True},
+            "mypy": {"strict": True, "exclude": ["^src/vertexai_mlflow/"]},
+            "black": {"line-length": 99, "extend-exclude": "src/vertexai_mlflow"},
+            "coverage": {"run": {"branch": True, "omit": ["src/vertexai_mlflow/*"]}},
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LINTERS)
+def test_the_users_linters_leave_the_platform_out(name):
+    text, expected = LINTERS[name]
+    change = leave_out_platform("pyproject.toml", text)
+    assert tomllib.loads(change.text)["tool"] == expected
+    assert leave_out_platform("pyproject.toml", change.text).text == change.text
+    assert change.left == []
+
+
+def test_what_cannot_be_put_in_is_left_to_the_user():
+    change = leave_out_platform("pyproject.toml", "tool.ruff = {line-length = 88, extend-exclude = 'docs'}\n")
+    assert tomllib.loads(change.text)["tool"]["ruff"]["line-length"] == 88
+    assert [words for _, words in change.left] == [
+        "[tool.ruff] extend-exclude: leave out src/vertexai_mlflow, which is the template's.",
+        "[tool.ruff]: add force-exclude = true, because that folder is the template's.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "expected"),
+    [
+        ("ruff.toml", "line-length = 88\n", "force-exclude = true\nextend-exclude = [\"src/vertexai_mlflow\"]\nline-length = 88\n"),
+        (".flake8", "[flake8]\nmax-line-length = 88\n", "[flake8]\nextend-exclude = src/vertexai_mlflow\nmax-line-length = 88\n"),
+        ("setup.cfg", "[metadata]\nname = x\n[mypy]\nstrict = true\n", "[metadata]\nname = x\n[mypy]\nexclude = ^src/vertexai_mlflow/\nstrict = true\n"),
+        (".pre-commit-config.yaml", "repos: []\n", "exclude: ^src/vertexai_mlflow/\nrepos: []\n"),
+    ],
+)  # fmt: skip
+def test_linters_with_files_of_their_own_leave_the_platform_out_too(path, text, expected):
+    change = leave_out_platform(path, text)
+    assert change.text == expected
+    assert leave_out_platform(path, expected).text == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "uri"),
+    [
+        ("server:\n  mlflow_tracking_uri: null\n", True),
+        ("server:\n  mlflow_tracking_uri:\n", True),
+        ("server:\n  mlflow_tracking_uri: mlruns  # here\n", True),
+        ("server:\n  mlflow_tracking_uri: https://mlflow.example.com\n", False),
+        ("server:\n  mlflow_tracking_uri: ${oc.env:X}\n", False),
+    ],
+)
+def test_a_store_that_mlflow_3_does_not_have_is_replaced(text, uri):
+    change = edit_mlflow(text, "demand.auth")
+    value = yaml.safe_load(change.text)["server"]["mlflow_tracking_uri"]
+    assert (value == '${oc.env:MLFLOW_TRACKING_URI, "sqlite:///mlflow.db"}') == uri
+    assert bool(change.replaced) == uri
+
+
+def test_an_mlflow_yml_of_another_format_and_a_logging_yml_that_kedro_refuses_are_left_to_the_user():
+    ((line, words),) = edit_mlflow("tracking_uri: x\nexperiment: y\n", "demand.auth").left
+    assert (line, "not what kedro-mlflow 2 reads" in words) == (1, True)
+    ((line, words),) = look_at_logging("formatters:\n  a:\n    # no ()\n    '()': pkg.Formatter\n").left
+    assert (line, "Kedro 1.7 refuses `()`" in words) == (4, True)
+
+
+def test_the_keys_that_adopt_comments_out_are_those_that_the_settings_leave_out():
+    assert {*carried_over._MEANINGLESS, *carried_over.REPLACED} == WITHOUT_MEANING

@@ -1,21 +1,21 @@
 """The reference pages explain every command, option and key, and none that does not exist."""
 
 import re
-from pathlib import Path
 from typing import Any, get_args
 
 import click
 import generated
 import pytest
 from pydantic import BaseModel
+from running import ROOT
 
 from kedro_vertexai_mlflow.adopt.command import main as adopt
-from kedro_vertexai_mlflow.upgrade import main as upgrade
+from kedro_vertexai_mlflow.upgrade.command import main as upgrade
 from vertexai_mlflow.cli import COMMANDS, vertexai
 from vertexai_mlflow.infra import facts
 from vertexai_mlflow.settings.models import Settings
 
-REFERENCE = Path(__file__).parents[2] / "docs/reference"
+REFERENCE = ROOT / "docs/reference"
 
 
 def keys(model: type[BaseModel], prefix: str = "") -> set[str]:

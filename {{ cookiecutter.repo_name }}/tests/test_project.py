@@ -11,9 +11,9 @@ def test_every_pipeline_has_a_plan(project, monkeypatch):
     monkeypatch.chdir(project.project_path)
     kedro = KedroCLI(project.project_path)
     for name, pipeline in pipelines.items():
-        result = CliRunner().invoke(
-            kedro, ["vertexai", "plan", "--pipeline", name, "--format", "json"], obj=project, standalone_mode=False
-        )
+        plan = ["vertexai", "plan", "--pipeline", name, "--format", "json"]
+        result = CliRunner().invoke(kedro, plan, obj=project, standalone_mode=False)
         assert result.exit_code == 0, result.output
-        planned = [node for step in json.loads(result.stdout)["steps"] for node in step["nodes"]]
+        steps = json.loads(result.stdout)["steps"]
+        planned = [node for step in steps for node in step["nodes"]]
         assert sorted(planned) == sorted(node.name for node in pipeline.nodes)

@@ -1,42 +1,35 @@
-"""settings.py and cli.py: what the template needs of them is added at their end."""
+"""settings.py and cli.py: a line or two at their end, and the import that it needs, where a linter expects it."""
 
 import ast
+from collections.abc import Collection
 
 from .changes import Change
 
-_MARK = "# Added by vertexai-adopt."
+# What Kedro takes for these where a project's settings.py has none.
+_KEDROS_OWN = '{"base_env": "base", "default_run_env": "local"}'
 
 
-def merge_settings(theirs: str, ours: str) -> Change:
-    """Add the template's settings. Where the user's own CONFIG_LOADER_ARGS say something else, they count."""
+def merge_settings(theirs: str, own: Collection[str]) -> Change:
+    """Let the configuration loader have the platform's arguments as well. Where both say something, the user's count.
+
+    Args:
+        theirs: the user's settings.py.
+        own: the names of the project's own modules and packages, below ``src``.
+    """
     change = Change(theirs)
-    if "from .auth import resolvers" in theirs:
+    if "with_vertexai" in theirs:
         return change
-    lines, tree = ours.splitlines(), ast.parse(ours)
-    imports = lines[_imports(tree)[0].lineno - 1 : _head(tree)]
-    body = "\n".join(lines[_head(tree) :]).strip()
-    yours = "CONFIG_LOADER_ARGS" if "CONFIG_LOADER_ARGS" in _assigned(ast.parse(theirs)) else "{}"
-    change.text = f"""{_with_imports(theirs, imports).rstrip()}
-
-{_MARK} What is above stays, and counts where it says something else.
-_OWN_ARGS: dict = {yours}
-
-{body}
-
-for _name, _value in _OWN_ARGS.items():
-    if isinstance(_value, dict):
-        CONFIG_LOADER_ARGS[_name] = {{**CONFIG_LOADER_ARGS.get(_name, {{}}), **_value}}
-    else:
-        CONFIG_LOADER_ARGS[_name] = _value
-"""
+    arguments = "CONFIG_LOADER_ARGS" if "CONFIG_LOADER_ARGS" in _assigned(ast.parse(theirs)) else _KEDROS_OWN
+    text = _with_import(theirs, "vertexai_mlflow.kedro_settings", "with_vertexai", own)
+    change.text = f"{text.rstrip()}\n\nCONFIG_LOADER_ARGS = with_vertexai({arguments})\n"
     change.added.append("the patterns, resolvers and merge strategy that vertexai.yml and mlflow.yml need")
     return change
 
 
-def merge_cli(theirs: str, _ours: str) -> Change:
-    """Add the command ``vertexai`` to the project's own group of commands."""
+def merge_cli(theirs: str, own: Collection[str]) -> Change:
+    """Add the command ``vertexai`` to the project's own group of commands; see ``merge_settings``."""
     change = Change(theirs)
-    if "vertexai.cli import vertexai" in theirs:
+    if "vertexai_mlflow.cli" in theirs:
         return change
     tree = ast.parse(theirs)
     if "cli" not in _assigned(tree) | {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}:
@@ -44,34 +37,45 @@ def merge_cli(theirs: str, _ours: str) -> Change:
             (0, "There is no group of commands with the name `cli`. Add the command to the one Kedro finds.")
         )
         return change
-    text = _with_imports(theirs, ["from .vertexai.cli import vertexai"]).rstrip()
-    change.text = f"{text}\n\n\n{_MARK}\ncli.add_command(vertexai)\n"
+    text = _with_import(theirs, "vertexai_mlflow.cli", "vertexai", own).rstrip()
+    blank = "\n\n\n" if isinstance(tree.body[-1], ast.FunctionDef | ast.ClassDef) else "\n\n"
+    change.text = f"{text}{blank}cli.add_command(vertexai)\n"
     change.added.append("the command `vertexai`")
     return change
 
 
-def _with_imports(text: str, imports: list[str]) -> str:
-    """Put lines with imports after the imports of a module, or after its docstring."""
-    lines, tree = text.splitlines(), ast.parse(text)
-    end = _head(tree)
-    return "\n".join([*lines[:end], *([""] if end else []), *imports, *lines[end:]])
-
-
-def _imports(tree: ast.Module) -> list[ast.stmt]:
-    return [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-
-
-def _head(tree: ast.Module) -> int:
-    """Return how many lines a module has up to the last of its imports, or of its docstring."""
-    found = _imports(tree) or (tree.body[:1] if ast.get_docstring(tree) is not None else [])
-    return (found[-1].end_lineno or 0) if found else 0
-
-
-def public_names(text: str) -> set[str]:
-    """Return the classes, functions and variables of a module that others may import."""
+def _with_import(text: str, module: str, name: str, own: Collection[str]) -> str:
+    """Import a name in the place where isort and ruff expect a module of the project's own ``src``."""
+    lines, statement = text.splitlines(), f"from {module} import {name}"
     tree = ast.parse(text)
-    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    return {name for name in defined | _assigned(tree) if not name.startswith("_")}
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    head = imports or (tree.body[:1] if ast.get_docstring(tree) is not None else [])
+    before = [node for node in imports if _sort_key(node, own) < (1, "from", module)]
+    after = [node for node in imports if node not in before]
+    position = (before[-1].end_lineno or 0) if before else (after[0].lineno - 1 if after else _end_of(head))
+    above = before[-1] if before else None
+    new = [statement]
+    needs_blank_above = _sort_key(above, own)[0] != 1 if above else not after and position
+    if needs_blank_above:
+        new = ["", *new]
+    if after and _sort_key(after[0], own)[0] != 1 and not (before and lines[position : position + 1] == [""]):
+        new = [*new, ""]
+    if not imports and position < len(lines) and lines[position].strip():
+        new = [*new, ""]
+    return "\n".join([*lines[:position], *new, *lines[position:]])
+
+
+def _sort_key(node: ast.Import | ast.ImportFrom, own: Collection[str]) -> tuple[int, str, str]:
+    """How linters order imports: those of other packages, the project's own, relative ones; `import` before `from`."""
+    if isinstance(node, ast.Import):
+        name = node.names[0].name
+        return int(name.partition(".")[0] in own), "", name
+    name = node.module or ""
+    return 2 if node.level else int(name.partition(".")[0] in own), "from", name
+
+
+def _end_of(nodes: list[ast.stmt] | list[ast.Import | ast.ImportFrom]) -> int:
+    return (nodes[-1].end_lineno or 0) if nodes else 0
 
 
 def _assigned(tree: ast.Module) -> set[str]:

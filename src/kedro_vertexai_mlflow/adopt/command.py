@@ -1,5 +1,6 @@
 """``vertexai-adopt``: show the plan, ask, write, stage."""
 
+import os
 import subprocess
 import tempfile
 from collections import Counter
@@ -9,8 +10,10 @@ import click
 from uv import find_uv_bin
 
 from .. import TEMPLATE
+from ..errors import UserError
 from ..git import git, run_git
-from .plan import Plan, make_plan
+from .linters import FOLDER
+from .plan import LOCKS, Plan, make_plan
 from .project import Project, read_project
 
 
@@ -19,7 +22,7 @@ from .project import Project, read_project
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask before files are changed.")
 @click.option("--ci", type=click.Choice(["github", "gitlab", "none"]), help="Whose CI files the project gets.")
-@click.option("--lock/--no-lock", default=True, help="Resolve requirements.lock, which asks the package index.")
+@click.option("--lock/--no-lock", default=True, help="Resolve both locks, which asks the package index.")
 def main(folder: Path, dry_run: bool, yes: bool, ci: str | None, lock: bool) -> None:
     """Let a Kedro project join the template: add what Vertex AI and MLflow need, and merge it with what is there.
 
@@ -57,6 +60,7 @@ def _show(project: Project, plan: Plan) -> None:
         "Lines are added to": [f"{path}: {'; '.join(words)}" for path, words in plan.added.items()],
         "Lines of yours that change": plan.replaced,
         "Files of yours that stay": plan.kept,
+        "Files of yours that are removed": plan.removed,
         "Left to you": plan.left,
     }
     for title, lines in sections.items():
@@ -69,24 +73,29 @@ def _show(project: Project, plan: Plan) -> None:
 
 def _group(path: str, package: str) -> str:
     """Files of one of these folders are shown as one line."""
-    folders = (f"src/{package}/vertexai/", f"src/{package}/auth/", "infra/")
+    folders = (f"{FOLDER}/", f"src/{package}/auth/", f"src/{package}/mlflow_auth/")
     return next((folder for folder in folders if path.startswith(folder)), path)
 
 
 def _lock(plan: Plan) -> None:
-    """Resolve the dependencies as `make lock` does. A project without a lock is better than one with a wrong one."""
+    """Resolve the dependencies by the project's own recipe. No locks are better than wrong ones."""
+    makefile = "vertexai.mk" if "vertexai.mk" in plan.files else "Makefile"
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "pyproject.toml").write_bytes(plan.files["pyproject.toml"])
-        options = ["--quiet", "--universal", "--generate-hashes", "--no-annotate", "--no-header"]
-        argv = [find_uv_bin(), "pip", "compile", *options, "--output-file", "requirements.lock", "pyproject.toml"]
-        done = subprocess.run(argv, cwd=folder, capture_output=True, text=True)
-        if done.returncode == 0:
-            plan.files["requirements.lock"] = (Path(folder) / "requirements.lock").read_bytes()
-        else:
-            plan.files.pop("requirements.lock", None)
-            click.echo(
-                f"requirements.lock could not be resolved; correct pyproject.toml, then `make lock`:\n{done.stderr}"
-            )
+        for name in ("pyproject.toml", makefile):
+            (Path(folder) / name).write_bytes(plan.files[name])
+        path = os.pathsep.join([str(Path(find_uv_bin()).parent), os.environ.get("PATH", "")])
+        argv = ["make", "--silent", "-f", makefile, "lock"]
+        try:
+            done = subprocess.run(argv, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+        except FileNotFoundError:
+            raise UserError("There is no make here, which the project's commands need. Install it.") from None
+        for lock in LOCKS:
+            if done.returncode == 0:
+                plan.files[lock] = (Path(folder) / lock).read_bytes()
+            else:
+                plan.files.pop(lock, None)
+        if done.returncode:
+            click.echo(f"The locks could not be resolved; correct pyproject.toml, then `make lock`:\n{done.stderr}")
 
 
 def _write(project: Project, plan: Plan) -> None:
@@ -97,6 +106,8 @@ def _write(project: Project, plan: Plan) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
         git(project.folder, "add", "--force", "--", *plan.files)
+        if plan.removed:
+            git(project.folder, "rm", "--quiet", "--", *plan.removed)
     except OSError as error:
         git(project.folder, "add", "--force", "--", *[path for path in plan.files if (project.folder / path).exists()])
         git(project.folder, "reset", "--quiet", "--hard")

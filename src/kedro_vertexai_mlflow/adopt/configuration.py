@@ -10,6 +10,13 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 from .changes import Change
 from .kedro1 import GONE, OLD_PACKAGE, TYPES
 
+# Keys of kedro-vertexai's run_config that mean nothing here.
+WITHOUT_MEANING = {"image_pull_policy", "ttl", "run_name", "volume", "wait_for_completion", "dynamic_config_providers"}
+# What kedro-mlflow reads of mlflow.yml.
+_MLFLOW_KEYS = {"server", "tracking", "ui"}
+# Where MLflow 3 keeps nothing any more: kedro-mlflow's old default, and its folder.
+_FILE_STORE = re.compile(r"|null|~|mlruns/?|file:.*")
+_EMBEDDED = '${oc.env:MLFLOW_TRACKING_URI, "sqlite:///mlflow.db"}'
 # An edit: where the old text begins and ends, the new text, and the words for the plan.
 Edit = tuple[int, int, str, str]
 _PLUGIN = "kedro_vertexai.grouping."
@@ -31,26 +38,20 @@ def edit_catalog(text: str, own: set[str]) -> Change:
     return _edited(change, list(edits.values()))
 
 
-def edit_vertexai(text: str, known: dict[str, set[str]]) -> Change:
-    """Carry over a vertexai.yml of kedro-vertexai.
-
-    Args:
-        text: the file.
-        known: the keys that mean something now: at the top, and in ``run_config``.
-    """
+def edit_vertexai(text: str) -> Change:
+    """Carry over a vertexai.yml of kedro-vertexai."""
     change = Change(text)
     edits: list[Edit] = []
     root = _composed(text, change)
     run_config = next((value for key, value in _items(root) if key.value == "run_config"), None)
-    for table, keys in ((root, known[""]), (run_config, known["run_config"])):
-        for key, value in _items(table):
-            if key.value not in keys:
-                edits.append(_commented(text, key, value))
-                if lost := _LOST.get(key.value):
-                    change.left.append((key.start_mark.line + 1, f"{key.value} is a comment now. {lost}"))
-            elif key.value == "schedules":
-                said = "`make schedule`, which CI calls after a launch, makes these on Vertex AI. Keep what you want."
-                change.left.append((key.start_mark.line + 1, f"schedules: {said}"))
+    for key, value in _items(run_config):
+        if key.value in WITHOUT_MEANING:
+            edits.append(_commented(text, key, value))
+            if lost := _LOST.get(key.value):
+                change.left.append((key.start_mark.line + 1, f"{key.value} is a comment now. {lost}"))
+        elif key.value == "schedules":
+            message = "`make schedule`, which CI calls after a launch, makes these on Vertex AI. Keep what you want."
+            change.left.append((key.start_mark.line + 1, f"schedules: {message}"))
     grouping = next((value for key, value in _items(run_config) if key.value == "grouping"), None)
     for key, value in _items(grouping):
         if key.value == "cls" and isinstance(value, ScalarNode) and value.value.startswith(_PLUGIN):
@@ -65,13 +66,42 @@ _LOST = {
 }
 
 
-def edit_providers(text: str, package: str) -> Change:
-    """Let header providers of kedro-vertexai be those of the project, which have the same names."""
+def edit_mlflow(text: str, providers: str) -> Change:
+    """Carry over an mlflow.yml: its header providers, and a store that MLflow 3 does not have.
+
+    Args:
+        text: the file.
+        providers: the package of the project's header providers, which have the names of kedro-vertexai's.
+    """
     change = Change(text)
-    edits = []
-    for found in re.finditer(r"\bkedro_vertexai\.auth\.", text):
-        edits.append((*found.span(), f"{package}.auth.", f"kedro_vertexai.auth → {package}.auth"))
+    edits: list[Edit] = []
+    for match in re.finditer(r"\bkedro_vertexai\.auth\.", text):
+        edits.append((*match.span(), f"{providers}.", f"kedro_vertexai.auth → {providers}"))
+    root = _composed(text, change)
+    if root is not None and not _MLFLOW_KEYS.intersection(key.value for key, _ in _items(root)):
+        message = (
+            "this is not what kedro-mlflow 2 reads, which is server, tracking and ui. Write these, or rename the file."
+        )
+        change.left.append((1, f"{message} https://kedro-mlflow.readthedocs.io"))
+    server = next((value for key, value in _items(root) if key.value == "server"), None)
+    for key, value in _items(server):
+        is_store = key.value == "mlflow_tracking_uri" and isinstance(value, ScalarNode)
+        if is_store and isinstance(value, ScalarNode) and _FILE_STORE.fullmatch(value.value):
+            words = (
+                f"mlflow_tracking_uri: {value.value or 'null'} → {_EMBEDDED}, because MLflow 3 keeps no runs in files"
+            )
+            space = "" if value.value else " "
+            edits.append((value.start_mark.index, value.end_mark.index, space + _EMBEDDED, words))
     return _edited(change, edits)
+
+
+def look_at_logging(text: str) -> Change:
+    """Name what Kedro 1.7 refuses in a logging.yml, at the start of every command."""
+    change = Change(text)
+    for number, line in enumerate(text.splitlines(), 1):
+        if re.match(r"[^#]*[\"'](\(\))[\"']\s*:|\s*\(\)\s*:", line):
+            change.left.append((number, "Kedro 1.7 refuses `()` here. Name a handler, formatter or filter by `class`."))
+    return change
 
 
 def facts(text: str) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """pyproject.toml and requirement files → a pyproject.toml with what the template needs. Comments and order stay."""
 
 import re
+import tomllib
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from itertools import chain
 from typing import Any
 
@@ -9,19 +11,33 @@ import tomlkit
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from tomlkit.container import OutOfOrderTableProxy
 from tomlkit.items import Array
 
+from ..errors import UserError
 from .changes import Change, line_of
+from .kedro1 import TYPES
+from .linters import add_to_list
 
-# Kedro's older projects keep these beside their dependencies. The image does not need them.
-DEV_TOOLS = {
-    "black", "flake8", "ipykernel", "ipython", "isort", "jupyter", "jupyterlab", "jupyterlab-server", "kedro-viz",
-    "mypy", "nbstripout", "notebook", "pre-commit", "pylint", "pytest", "pytest-cov", "pytest-mock", "ruff", "sphinx",
+# Kedro's projects keep these beside their dependencies, and the image does not need them: package → its extra.
+NOT_FOR_STEPS = {
+    **dict.fromkeys(("ipykernel", "ipython", "jupyter", "jupyterlab", "jupyterlab-server", "notebook"), "notebook"),
+    "kedro-viz": "viz",
+    **dict.fromkeys(
+        ("black", "flake8", "isort", "mypy", "nbstripout", "pre-commit", "pylint", "pytest", "pytest-cov",
+         "pytest-mock", "ruff", "sphinx"), "dev",
+    ),
 }  # fmt: skip
 # The plugin whose command has the same name, and which needs Kedro 0.
 REPLACED_BY_US = "kedro-vertexai"
 # The other extras of Kedro 0 were datasets.
 KEDROS_EXTRAS = {"all", "benchmark", "docs", "jupyter", "pydantic", "server", "test"}
+# Extras of kedro-datasets are named after the dataset, and so have another name where that has.
+_RENAMED_EXTRAS = {
+    old.lower().replace(".", "-"): new.lower().replace(".", "-")
+    for old, new in TYPES.items()
+    if "." in old and not old.startswith("kedro") and old.lower() != new.lower()
+}
 
 
 def merge_pyproject(theirs: str, ours: str, lock: str, requirements: Mapping[str, str]) -> Change:
@@ -30,10 +46,10 @@ def merge_pyproject(theirs: str, ours: str, lock: str, requirements: Mapping[str
     Args:
         theirs: the project's pyproject.toml.
         ours: the one that the template makes for this project.
-        lock: the template's requirements.lock. A requirement of theirs that allows its version stays.
+        lock: the template's requirements-launch.lock. A requirement of theirs that allows its version stays.
         requirements: the project's requirement files, by path.
     """
-    document, template = tomlkit.parse(theirs), tomlkit.parse(ours).unwrap()
+    document, template = tomlkit.parse(_with_extras_table(theirs)), tomlkit.parse(ours).unwrap()
     change = Change(theirs)
     for name in ("build-system", "project"):
         if name not in document:
@@ -55,7 +71,44 @@ def merge_pyproject(theirs: str, ours: str, lock: str, requirements: Mapping[str
     for group, needed in groups.items():
         merged.need(group, needed)
     change.text = tomlkit.dumps(document)
+    _refuse_what_was_lost(change.text, document.unwrap())
+    if "setuptools" in str(document["build-system"].get("build-backend")):
+        data = template["tool"]["setuptools"]["package-data"]["vertexai_mlflow"]
+        add_to_list(change, "tool.setuptools.package-data", "vertexai_mlflow", data)
+        _package_the_platform(change)
     return change
+
+
+def _with_extras_table(text: str) -> str:
+    """Add a table for extras where tomlkit would lose one: where parts of ``project`` stand apart from each other."""
+    project = tomlkit.parse(text).get("project", {})
+    is_apart = isinstance(project, OutOfOrderTableProxy) and "optional-dependencies" not in project
+    return f"{text.rstrip()}\n\n[project.optional-dependencies]\n" if is_apart else text
+
+
+def _refuse_what_was_lost(text: str, intended: dict[str, Any]) -> None:
+    """Compare what was written with what was meant, by another parser."""
+    project: dict[str, Any] = tomllib.loads(text).get("project", {})
+    wanted = intended["project"]
+    if lost := [name for name in ("dependencies", "optional-dependencies") if project.get(name) != wanted.get(name)]:
+        raise UserError(
+            f"pyproject.toml: {' and '.join(lost)} cannot be written in the form that [project] has. Write [project] "
+            "as one table, and [project.optional-dependencies] after it, and call this again."
+        )
+
+
+def _package_the_platform(change: Change) -> None:
+    """Let setuptools find the platform's package where it is told which packages there are."""
+    setuptools = tomllib.loads(change.text)["tool"]["setuptools"]
+    packages = setuptools.get("packages", {})
+    if isinstance(packages, list):
+        change.left.append(
+            (0, "[tool.setuptools] packages: use packages.find with where = ['src'], to find all of them.")
+        )
+        return
+    included = packages.get("find", {}).get("include", ["*"])
+    if not any(fnmatch("vertexai_mlflow", pattern) for pattern in included):
+        add_to_list(change, "tool.setuptools.packages.find", "include", ["vertexai_mlflow*"])
 
 
 def _new_project(template: dict[str, Any]) -> dict[str, Any]:
@@ -97,10 +150,10 @@ class _Requirements:
         self._extras: set[str] = set()
         # Where a requirement of the user's stands: its line, and the words of the plan.
         self._places: dict[str, tuple[int, str]] = {}
-        for array in [self._array("dependencies"), *project.get("optional-dependencies", {}).values()]:
-            for words in map(str, list(array)):
+        for group in ["dependencies", *project.get("optional-dependencies", {})]:
+            for words in map(str, list(self._array(group))):
                 self._places[words] = (line_of(theirs, f'"{words}"'), words)
-                self._renew(array, words)
+                self._renew(group, words)
 
     def take(self, path: str, text: str) -> None:
         """Take over the lines of a requirements file."""
@@ -115,14 +168,15 @@ class _Requirements:
                 said = "add it to pyproject.toml as a requirement, if it is still needed."
                 self._change.left.append((0, f"{place}: {said}"))
                 continue
-            array = self._array("dev" if name in DEV_TOOLS else "dependencies")
+            group = NOT_FOR_STEPS.get(name, "dependencies")
+            array = self._array(group)
             if name not in map(_name, array):
                 self._places[words] = (0, place)
                 array.append(words)
-                self._renew(array, words)
+                self._renew(group, words)
                 taken = True
         if taken:
-            self._change.added.append(f"what {path} requires; nothing reads that file any more")
+            self._change.added.append(f"what {path} requires")
 
     def need(self, group: str, needed: list[str]) -> None:
         """Add what the template needs and the project does not have, or not in that version."""
@@ -136,7 +190,8 @@ class _Requirements:
             if name not in have:
                 array.append(words)
                 added.append(words)
-            elif (merged := self._merged(have[name], words)) != have[name]:
+            # The user's own tools stay as they are: their code was written for these versions.
+            elif group != "dev" and (merged := self._merged(have[name], words)) != have[name]:
                 self._replace(array, have[name], merged)
         if added:
             self._change.added.append(f"{group}: {', '.join(added)}")
@@ -149,11 +204,18 @@ class _Requirements:
             return _with_extras(ours, extras)
         return _with_extras(theirs, Requirement(ours).extras)
 
-    def _renew(self, array: Array, words: str) -> None:
-        """Replace what cannot stay with Kedro 1: the other plugin, datasets in Kedro, old pins of plugins."""
-        requirement = Requirement(words)
+    def _renew(self, group: str, words: str) -> None:
+        """Replace what cannot stay with Kedro 1, and what no step needs: see ``NOT_FOR_STEPS``."""
+        requirement, array = Requirement(words), self._array(group)
         name = _name(words)
-        if name == REPLACED_BY_US:
+        if group == "dependencies" and name in NOT_FOR_STEPS:
+            extra = NOT_FOR_STEPS[name]
+            array.remove(words)
+            if name not in map(_name, self._array(extra)):
+                self._array(extra).append(words)
+            line, place = self._places[words]
+            self._change.replaced.append((line, f"{place} → the extra `{extra}`, because no step needs it"))
+        elif name == REPLACED_BY_US:
             array.remove(words)
             line, place = self._places[words]
             self._change.replaced.append(
@@ -162,6 +224,12 @@ class _Requirements:
         elif name == "kedro" and (datasets := requirement.extras - KEDROS_EXTRAS):
             self._extras |= datasets
             requirement.extras -= datasets
+            self._replace(array, words, str(requirement))
+        elif name == "kedro" and "jupyter" in requirement.extras:
+            requirement.extras.discard("jupyter")
+            self._replace(array, words, str(requirement))
+        elif name == "kedro-datasets" and (renamed := _renamed_extras(requirement.extras)) != requirement.extras:
+            requirement.extras = renamed
             self._replace(array, words, str(requirement))
         elif name.startswith("kedro-") and name not in self._needed and not requirement.specifier.contains("9999"):
             requirement.specifier = SpecifierSet()
@@ -182,6 +250,11 @@ class _Requirements:
             table[group] = tomlkit.array().multiline(True)
         found: Array = table[group]
         return found
+
+
+def _renamed_extras(extras: set[str]) -> set[str]:
+    """The extras of kedro-datasets by their names of today."""
+    return {_RENAMED_EXTRAS.get(re.sub(r"[._]", "-", extra).lower(), extra) for extra in extras}
 
 
 def _name(words: str) -> str:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 
 from .kedro1 import ARGUMENTS, CATALOG_METHODS, HOOK_ARGUMENTS, HOOKS, IMPORTS, NAMES
@@ -19,7 +20,8 @@ def findings(text: str, package: str) -> list[Finding]:
     try:
         tree = ast.parse(text)
     except SyntaxError as error:
-        return [(error.lineno or 0, f"this is no Python of today: {error.msg}.")]
+        python = ".".join(map(str, sys.version_info[:2]))
+        return [(error.lineno or 0, f"Python {python}, which runs this command, cannot read this: {error.msg}.")]
     found: list[Finding] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -37,7 +39,7 @@ def findings(text: str, package: str) -> list[Finding]:
 
 def _imported(line: int, name: str, package: str) -> Iterator[Finding]:
     if name.split(".")[0] == "kedro_vertexai":
-        yield line, f"{name}: the plugin is not used any more. Import it from {package}.auth or {package}.vertexai."
+        yield line, f"{name}: the plugin is not used any more. Import it from {package}.auth or vertexai_mlflow."
         return
     parts = name.split(".")
     patterns = [name, *(".".join([*parts[:depth], "*"]) for depth in range(len(parts), 1, -1))]
@@ -63,10 +65,17 @@ def _call(call: ast.Call) -> Iterator[Finding]:
     for (function, argument), instead in ARGUMENTS.items():
         if called.endswith(function) and argument in (keyword.arg for keyword in call.keywords):
             yield call.lineno, f"The argument {argument} of {function}() is gone: use {instead}."
-    if called.endswith("KedroSession.create") and call.args:
+    if called.endswith("KedroSession.create") and call.args and _may_be_a_package(call.args[0]):
         yield call.lineno, "KedroSession.create() takes no package name: write project_path=…"
     if called.rpartition(".")[2] in ("node", "Node"):
         yield from _names(call)
+
+
+def _may_be_a_package(argument: ast.expr) -> bool:
+    """Tell whether an argument is a package's name, and not a project's path, which may stand first as well."""
+    if isinstance(argument, ast.Constant):
+        return str(argument.value).isidentifier()
+    return "package" in ast.unparse(argument)
 
 
 def _names(call: ast.Call) -> Iterator[Finding]:

@@ -34,6 +34,7 @@ IMPORTS = {
     "kedro.io.core.DataSetError": "kedro.io.core.DatasetError",
     "kedro.pipeline.modular_pipeline.*": "kedro.pipeline",
     "kedro.pipeline.modular_pipeline.ModularPipelineError": "kedro.pipeline.pipeline.PipelineError",
+    "kedro_viz.integrations.kedro.sqlite_store.*": "nothing; Kedro-Viz has no experiment tracking any more, MLflow has",
     "kedro.versioning.*": "nothing; the journal is gone",
 }
 
@@ -83,8 +84,8 @@ GONE = {
     "pandas.AppendableExcelDataSet": "pandas.ExcelDataset",
     "tracking.JSONDataSet": "json.JSONDataset, or kedro_mlflow.io.artifacts.MlflowArtifactDataset around it",
     "tracking.JSONDataset": "json.JSONDataset, or kedro_mlflow.io.artifacts.MlflowArtifactDataset around it",
-    "tracking.MetricsDataSet": "kedro_mlflow.io.metrics.MlflowMetricsHistoryDataset",
-    "tracking.MetricsDataset": "kedro_mlflow.io.metrics.MlflowMetricsHistoryDataset",
+    "tracking.MetricsDataSet": "json.JSONDataset, or for metrics of MLflow one MlflowMetricDataset for each number",
+    "tracking.MetricsDataset": "json.JSONDataset, or for metrics of MLflow one MlflowMetricDataset for each number",
     "video.VideoDataSet": "kedro_datasets_experimental.video.VideoDataset",
     "video.VideoDataset": "kedro_datasets_experimental.video.VideoDataset",
 }

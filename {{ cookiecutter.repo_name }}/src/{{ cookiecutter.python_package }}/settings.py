@@ -1,4 +1,4 @@
-"""Kedro's settings: https://docs.kedro.org/en/stable/configure/kedro_project_settings/"""
+"""Kedro's settings: https://docs.kedro.org/en/stable/tutorials/settings/"""
 
 from vertexai_mlflow.kedro_settings import with_vertexai
 

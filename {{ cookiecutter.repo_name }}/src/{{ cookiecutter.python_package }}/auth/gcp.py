@@ -1,6 +1,8 @@
-"""Header providers for an MLflow server behind Google's Identity-Aware Proxy: OAuth client id in, ID token out.
+"""Header providers for an MLflow server behind Google's Identity-Aware Proxy.
 
-``vertexai_mlflow.auth.id_tokens`` gets the tokens, keeps each until shortly before it expires, and explains a failure.
+An OAuth client id goes in, and an ``Authorization`` header with an ID token comes out.
+``vertexai_mlflow.auth.id_tokens`` gets the tokens, keeps each until shortly before it
+expires, and explains a failure.
 """
 
 from vertexai_mlflow.auth.id_tokens import IdToken, ambient, impersonated
@@ -9,15 +11,16 @@ from .mlflow_request_header_provider import RequestHeaderProviderWithKedroContex
 
 
 class MLFlowGoogleOauthRequestHeaderProvider(RequestHeaderProviderWithKedroContext):
-    """Sends an ID token of the identity that the steps run as (metadata server, service account key)."""
+    """Sends an ID token of the identity that the steps run as."""
 
     def in_context(self) -> bool:
         """There is always a header to send."""
         return True
 
     def request_headers(self) -> dict[str, str]:
-        """The header with the token: ``Authorization``, unless ``init_kwargs`` has another name as ``header``."""
-        return {self.params.get("header", "Authorization"): f"Bearer {self.id_token().get()}"}
+        """The header with the token; ``init_kwargs`` can name another ``header``."""
+        name = self.params.get("header", "Authorization")
+        return {name: f"Bearer {self.id_token().get()}"}
 
     def id_token(self) -> IdToken:
         """The token, for the OAuth client ``client_id``."""
@@ -25,8 +28,9 @@ class MLFlowGoogleOauthRequestHeaderProvider(RequestHeaderProviderWithKedroConte
 
 
 class MLFlowGoogleIAMRequestHeaderProvider(MLFlowGoogleOauthRequestHeaderProvider):
-    """Sends an ID token of ``service_account``, which the identity that the steps run as impersonates."""
+    """Sends an ID token of ``service_account``, which that identity impersonates."""
 
     def id_token(self) -> IdToken:
         """The token, for the OAuth client ``client_id``."""
-        return impersonated(self.required("client_id"), self.required("service_account"))
+        service_account = self.required("service_account")
+        return impersonated(self.required("client_id"), service_account)
