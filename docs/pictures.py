@@ -31,7 +31,7 @@ DEMO = ROOT / "build/demo"
 SHOWN, MOUNT = Path("/tmp/demo"), Path("/gcs")
 BIN = DEMO / ".venv/bin"
 COPIED = [
-    "conf", "data", "src", "infra", ".github", "Makefile", "pyproject.toml", "pipeline.json", "Dockerfile",
+    "conf", "data", "src", ".github", "Makefile", "pyproject.toml", "pipeline.json", "Dockerfile",
     "requirements.lock", ".telemetry", ".dockerignore",
 ]  # fmt: skip
 SCHEDULES = """

@@ -138,6 +138,7 @@ def test_a_project_of_kedro_0_18_runs_after_what_is_said_was_done(tmp_path):
     scoring = "src/churn/pipelines/scoring.py"
     assert section(printed, "Left to you") == [
         "pyproject.toml: src/requirements.txt:9: -r more.txt: add it to pyproject.toml as a requirement, if it is still needed.",
+        NO_LINTER.replace("Makefile", "vertexai.mk"),
         "conf/base/catalog_raw.yml:14: layer: move it to metadata, as `kedro-viz: {layer: …}`; datasets take no layer any more.",
         "src/churn/datasets.py:1: kedro.io.AbstractDataSet is gone: use kedro.io.AbstractDataset.",
         "src/churn/hooks.py:6: The argument session_id of the hook after_node_run is called run_id now.",
@@ -145,7 +146,6 @@ def test_a_project_of_kedro_0_18_runs_after_what_is_said_was_done(tmp_path):
         f"{scoring}:19: The argument pipe of pipeline() is gone: use nodes.",
         f"{scoring}:21: 'score customers': names and tags of nodes consist of letters, digits, '-', '_' and '.' in Kedro 1.",
         "conf/base/logging.yml: Kedro 1 reads conf/logging.yml. Move it there.",
-        NO_LINTER.replace("Makefile", "vertexai.mk"),
     ]  # fmt: skip
     for path, old, new in [
         ("src/churn/datasets.py", "AbstractDataSet", "AbstractDataset"),

@@ -56,7 +56,9 @@ def test_every_generator_records_the_address_and_the_commit(repository, tmp_path
     for folder, way in ways.items():
         assert run(*way, cwd=tmp_path).returncode == 0
         made = origin(tmp_path / folder)
-        assert (made["template"], made["commit"]) == (f"file://{repository}", head)
+        # cruft writes what it was given.
+        address = str(repository) if folder.startswith("cruft") else f"file://{repository}"
+        assert (made["template"], made["commit"]) == (address, head)
         assert made["context"]["cookiecutter"]["project_name"] in ("My Project", "New Kedro Project")
         assert str(tmp_path) not in json.dumps(made)
         checked = run(BIN / "cruft", "check", cwd=tmp_path / folder)

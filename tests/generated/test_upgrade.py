@@ -179,7 +179,7 @@ def test_a_file_of_the_platform_that_the_project_owns_is_merged(project, templat
     edit(project, f"{PLATFORM}/show/tables.py", "import", "# A line of mine.\nimport")
     commit(project)
     sealed = run(sys.executable, "-m", "vertexai_mlflow.seal", cwd=project, PYTHONPATH="src").stdout
-    assert "show/progress.py is changed" in sealed
+    assert "show/progress.py (changed)" in sealed
     assert "tables.py" not in sealed
     release(template)
     tables = template / INSIDE / PLATFORM / "show/tables.py"

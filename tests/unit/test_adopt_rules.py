@@ -204,7 +204,8 @@ def test_settings_count_in_the_order_kedro_reads_them():
 def test_the_import_is_where_a_linter_expects_it(head, tmp_path):
     for package in ("demand", "zebra", "vertexai_mlflow"):
         (tmp_path / "src" / package).mkdir(parents=True)
-        (tmp_path / "src" / package / "__init__.py").touch()
+        for module in ("__init__", "hooks", "cli", "kedro_settings"):
+            (tmp_path / "src" / package / f"{module}.py").touch()
     body = "\nHOOKS = ()\n" if head else "HOOKS = ()\n"
     settings = tmp_path / "src/demand/settings.py"
     settings.write_text(merge_settings(head + body, OWN | {"zebra"}).text)

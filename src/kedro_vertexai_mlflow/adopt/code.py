@@ -52,16 +52,18 @@ def _with_import(text: str, module: str, name: str, own: Collection[str]) -> str
     head = imports or (tree.body[:1] if ast.get_docstring(tree) is not None else [])
     before = [node for node in imports if _sort_key(node, own) < (1, "from", module)]
     after = [node for node in imports if node not in before]
-    position = (before[-1].end_lineno or 0) if before else (after[0].lineno - 1 if after else _end_of(head))
-    above = before[-1] if before else None
-    new = [statement]
-    needs_blank_above = _sort_key(above, own)[0] != 1 if above else not after and position
-    if needs_blank_above:
-        new = ["", *new]
-    if after and _sort_key(after[0], own)[0] != 1 and not (before and lines[position : position + 1] == [""]):
-        new = [*new, ""]
-    if not imports and position < len(lines) and lines[position].strip():
-        new = [*new, ""]
+    if after and _sort_key(after[0], own)[0] == 1:
+        position, new = after[0].lineno - 1, [statement]
+    elif before:
+        position = before[-1].end_lineno or 0
+        new = [statement] if _sort_key(before[-1], own)[0] == 1 else ["", statement]
+    elif after:
+        position, new = after[0].lineno - 1, [statement, ""]
+    else:
+        position = _end_of(head)
+        new = ["", statement] if position else [statement]
+        if position < len(lines) and lines[position].strip():
+            new = [*new, ""]
     return "\n".join([*lines[:position], *new, *lines[position:]])
 
 

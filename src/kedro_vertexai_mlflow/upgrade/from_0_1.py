@@ -71,7 +71,7 @@ def mentions(project: Path, package: str) -> list[str]:
     """The places in a project that still name something of the old platform, with their lines."""
     old = re.compile(
         rf"{package}/(?:vertexai|errors\.py|auth/(?:credentials|resolvers))|{_module(package)}"
-        r"|\binfra/(?:bootstrap|compare|facts|gcloud|git_host|wanted|lifecycle|README)"
+        r"|(?<![\w/])infra/(?:bootstrap|compare|facts|gcloud|git_host|wanted|lifecycle|README)"
     )
     return [
         f"{path}:{number}: {line.strip()}"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from .settings.configuration import Configuration
 from .settings.models import Settings, Target, parse_settings
 
 _TRACKING_URI = "MLFLOW_TRACKING_URI"
+_NO_SETTINGS = "settings.py cannot be imported, and Kedro would go on without it, and so without the project's hooks. "
+# A store in files, as a path or a URL, which MLflow 3 has no more.
+_FILE_STORE = re.compile(r"(?!\w+:|databricks$|uc$).*|file:.*")
 
 
 class Project:
@@ -47,6 +51,7 @@ class Project:
         conf_source: str | None = None,
     ) -> None:
         metadata = bootstrap_project(path)
+        _import_settings(metadata.package_name, Path(metadata.source_dir))
         self.path = metadata.project_path
         self.source = Path(metadata.source_dir)
         self.package_name = metadata.package_name
@@ -196,6 +201,20 @@ class Project:
         """``server.mlflow_tracking_uri`` of ``mlflow.yml``; MLflow's own default if it is not there."""
         return (self.config("mlflow").get("server") or {}).get("mlflow_tracking_uri") or "mlruns"
 
+    def refuse_file_store(self) -> None:
+        """Refuse to go on with an MLflow store that the first step could not write to.
+
+        Raises:
+            UserError: with what to write instead.
+        """
+        configured = (self.config("mlflow").get("server") or {}).get("mlflow_tracking_uri")
+        uri = configured or os.environ.get(_TRACKING_URI) or self.mlflow_tracking_uri
+        if _FILE_STORE.fullmatch(uri):
+            raise UserError(
+                f"mlflow.yml: server.mlflow_tracking_uri: MLflow 3 keeps no runs in files ({uri}). Name a server, or "
+                f'write ${{oc.env:{_TRACKING_URI}, "sqlite:///mlflow.db"}}'
+            )
+
     def shared_mlflow(self) -> str:
         """The tracking URI by which containers find this environment's MLflow store, also if it is a file here.
 
@@ -253,6 +272,21 @@ class Project:
             )
         self.warnings.append(f"{where} is read as the bucket gs://{root}. Write it with gs:// to be clear.")
         return f"gs://{root}"
+
+
+def _import_settings(package: str, source: Path) -> None:
+    """Import settings.py as Kedro does, which goes on with its defaults when that fails.
+
+    Raises:
+        UserError: with the place and the words of the error.
+    """
+    try:
+        import_module(f"{package}.settings")
+    except ModuleNotFoundError as error:
+        if error.name != f"{package}.settings":  # a project needs no settings.py
+            raise UserError(_NO_SETTINGS + in_own_code(error, source)) from error
+    except Exception as error:
+        raise UserError(_NO_SETTINGS + in_own_code(error, source)) from error
 
 
 @contextmanager

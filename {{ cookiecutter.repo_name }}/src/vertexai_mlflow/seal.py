@@ -84,8 +84,9 @@ def problems(project: Path) -> list[str]:
     sentences = []
     if record.get("manifest", sha256(manifest.read_bytes())) != sha256(manifest.read_bytes()):
         sentences.append(f"{place}/{MANIFEST} is not the one that the template wrote, by the hash in {RECORD}.")
-    states = differences(FOLDER, owned_in(record, place))
-    sentences += [f"{place}/{name} is {state}." for name, state in states.items()]
+    if states := differences(FOLDER, owned_in(record, place)):
+        files = ", ".join(f"{place}/{name} ({state})" for name, state in states.items())
+        sentences.append(f"Not as the template made it: {files}.")
     if sentences:
         sentences.append(WAYS_OUT)
     if ignored := _ignored(project, place):

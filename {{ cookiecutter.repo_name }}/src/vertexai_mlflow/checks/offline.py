@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
+from .. import __version__
 from ..cloud import schedules
 from ..compile.plan import Plan
 from ..contract.check import Check, Doubt, check
 from ..errors import UserError, did_you_mean, not_filled_in
 from ..project import Project
+from ..seal import problems
 from .data import changed, sources
 from .datasets import Datasets
 from .known import GPU_TYPES, MOST_CPU, MOST_MEMORY, REGIONS
@@ -26,6 +28,7 @@ def offline(project: Project, plan: Callable[[], Plan], compile_: Callable[[], A
         plan: plans the pipeline to be launched.
         compile_: compiles it.
     """
+    yield check("platform", lambda: _platform(project))
     configured = check("configuration", lambda: _configuration(project), needed_to_ask=True)
     yield configured
     if not configured.ok:
@@ -52,10 +55,17 @@ def offline(project: Project, plan: Callable[[], Plan], compile_: Callable[[], A
     yield check("versions", lambda: versions(project))
 
 
+def _platform(project: Project) -> str:
+    if sentences := problems(project.path):
+        raise Doubt(" ".join(sentences))
+    return f"vertexai_mlflow {__version__}, as the template made it"
+
+
 def _configuration(project: Project) -> str:
     _ = project.settings
     if doubts := [*project.warnings, *project.left_behind]:
         raise Doubt(" ".join(doubts))
+    project.refuse_file_store()
     return f"{project.settings_file} can be read"
 
 

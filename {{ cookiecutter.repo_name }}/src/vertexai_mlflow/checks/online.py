@@ -5,13 +5,14 @@ The checks create and change nothing. They ask Google by ``testIamPermissions`` 
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import Any
 
 from .. import tracking
 from ..cloud.client import Vertex
 from ..cloud.rest import call, whoami
 from ..contract.check import Check, Doubt, check
 from ..errors import UserError
-from ..image import PLATFORM, is_googles
+from ..image import PLATFORM, is_googles, other_version
 from ..project import Project
 from ..tracking.failures import refusal
 
@@ -107,7 +108,7 @@ def _image_pushed(image: str, env: str | None) -> str:
     push = f"kedro vertexai -e {env} push --image {image}"
     refusals = {401: unseen, 403: unseen, 404: f"{image} is not in the registry yet. Push it: {push}"}
     try:
-        found, platforms = _pushed(f"https://{host}/v2/{name}", digest or tag or "latest", refusals)
+        found, platforms, labels = _pushed(f"https://{host}/v2/{name}", digest or tag or "latest", refusals)
     except UserError as error:
         raise (Doubt(unseen) if str(error) == unseen else error) from None
     if not platforms:
@@ -117,11 +118,13 @@ def _image_pushed(image: str, env: str | None) -> str:
         raise UserError(
             f"{image} is for {others}, and Vertex AI runs only {PLATFORM}. Build it again and push it: {push}"
         )
+    if reason := other_version(image, labels):
+        raise UserError(f"{reason} {push}")
     return found or image
 
 
-def _pushed(repository: str, reference: str, refusals: Mapping[int, str]) -> tuple[str, set[str]]:
-    """The digest of an image that a registry has, and its platforms, such as ``linux/amd64``; none if it tells none.
+def _pushed(repository: str, reference: str, refusals: Mapping[int, str]) -> tuple[str, set[str], dict[str, str]]:
+    """The digest of an image that a registry has, its platforms, such as ``linux/amd64``, and the labels of that one.
 
     https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pull
     """
@@ -129,12 +132,26 @@ def _pushed(repository: str, reference: str, refusals: Mapping[int, str]) -> tup
     manifest = answer.json()
     # An index has the platform of each of its manifests. That of a single manifest is in the image's configuration.
     if "manifests" in manifest:
-        told = [entry.get("platform", {}) for entry in manifest["manifests"]]
+        entries = {_platform(entry.get("platform", {})): entry["digest"] for entry in manifest["manifests"]}
+        # The platform of an attestation, which buildx puts beside an image, is unknown/unknown.
+        platforms, digest = entries.keys() - {"unknown/unknown"}, entries.get(PLATFORM)
+        accept = {"Accept": _MANIFESTS}
+        manifest = digest and call("GET", f"{repository}/manifests/{digest}", refusals, headers=accept).json()
+        config = _config_of(repository, manifest, refusals) if manifest else {}
     else:
-        told = [call("GET", f"{repository}/blobs/{manifest['config']['digest']}", refusals).json()]
-    platforms = {f"{one.get('os', 'unknown')}/{one.get('architecture', 'unknown')}" for one in told}
-    # The platform of an attestation, which buildx puts beside an image, is unknown/unknown.
-    return answer.headers.get("Docker-Content-Digest", ""), platforms - {"unknown/unknown"}
+        config = _config_of(repository, manifest, refusals)
+        platforms = {_platform(config)} - {"unknown/unknown"}
+    labels = (config.get("config") or {}).get("Labels") or {}
+    return answer.headers.get("Docker-Content-Digest", ""), set(platforms), labels
+
+
+def _config_of(repository: str, manifest: Mapping[str, Any], refusals: Mapping[int, str]) -> dict[str, Any]:
+    config: dict[str, Any] = call("GET", f"{repository}/blobs/{manifest['config']['digest']}", refusals).json()
+    return config
+
+
+def _platform(entry: Mapping[str, Any]) -> str:
+    return f"{entry.get('os', 'unknown')}/{entry.get('architecture', 'unknown')}"
 
 
 def _mlflow(project: Project) -> str:

@@ -10,5 +10,5 @@ from . import options
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @options.pass_environment
 def command(environment: options.Environment, arguments: tuple[str, ...]) -> None:
-    """Create what an environment needs in Google Cloud; --dry-run prints the plan, --help the options."""
+    """Create what an environment needs in Google Cloud; --dry-run prints the plan."""
     main(environment.path, [*(["--env", environment.env] if environment.env else []), *arguments])

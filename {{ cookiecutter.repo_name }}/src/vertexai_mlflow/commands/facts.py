@@ -2,6 +2,7 @@
 
 import click
 
+from .. import __version__
 from ..errors import PLACEHOLDER, UserError, not_filled_in
 from ..image import registry_of, repository_of
 from . import options, say
@@ -16,13 +17,14 @@ _FOR_CI = ("ci_service_account", "workload_identity_provider")
 def command(environment: options.Environment) -> None:
     """Print what globals.yml says about the cloud, as lines of name=value for CI.
 
-    Only what CI needs is printed, with the image, its repository and its registry.
+    Only what CI needs is printed, with the image, its repository and its registry, and the version of the platform.
     """
     project = environment.project()
     project.refuse_placeholders("mlflow", "vertexai")
     image = project.image
     facts = {name: value for name, value in project.config("globals").items() if name in (*_FACTS, *_FOR_CI)}
     facts |= {"image": image, "repository": repository_of(image), "registry": registry_of(image)}
+    facts["vertexai_mlflow"] = __version__
     for name, value in facts.items():
         if PLACEHOLDER.search(str(value)):
             if name in _FOR_CI:

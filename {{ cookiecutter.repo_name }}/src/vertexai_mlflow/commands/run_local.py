@@ -72,6 +72,7 @@ def command(
         chosen = options.chosen_again(chosen.environment, earlier, chosen.project.params, again)
     project = chosen.project
     project.refuse_placeholders("mlflow")
+    project.refuse_file_store()
     started = time.monotonic()
     packed = working_tree.packed(project, str(folder)) if uploads else None
     if packed:
@@ -139,6 +140,7 @@ def containers_of(chosen: options.Chosen, spec: Spec, uploads: bool = False) -> 
     executors = spec["deploymentSpec"]["executors"].values()
     for image in sorted({executor["container"]["image"] for executor in executors if "container" in executor}):
         images.require_image(image)
+        images.refuse_other_version(image)
         if doubt := images.doubts(project.package_name, image, "" if uploads else images.head(project.path)):
             chosen.environment.warn([doubt])
     store = project.shared_mlflow()

@@ -12,7 +12,7 @@ from ..cloud.request import check_job_id, labels_of, labels_of_code, make_reques
 from ..contract.job import new_job_name
 from ..contract.uploaded import Code
 from ..errors import UserError
-from ..image import build_and_push, doubts, head, wrong_platform
+from ..image import build_and_push, doubts, head, refuse_other_version, wrong_platform
 from ..project import Project
 from . import options, say, say_json, working_tree
 from .follow import exit_code, follow
@@ -72,6 +72,7 @@ def launch(
         spec = chosen.compile(digest)
         say(f"Image:     {digest}")
     else:
+        refuse_other_version(name_of_image)
         spec = compile_()
         if doubt := doubts(project.package_name, name_of_image, "" if packed else head(project.path)):
             environment.warn([doubt])

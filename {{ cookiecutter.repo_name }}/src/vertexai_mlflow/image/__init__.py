@@ -5,10 +5,11 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .. import __version__
 from ..errors import UserError, masked
 
 # What Vertex AI's machines run. `make image` builds for it too.
@@ -20,6 +21,8 @@ _SLOW = (
 # Names that only Google can give: https://cloud.google.com/artifact-registry/docs/transition/setup-gcr-repo
 _GOOGLES = re.compile(r"[a-z0-9-]+-docker\.pkg\.dev|([a-z]+\.)?gcr\.io")
 _TITLE, _REVISION = "org.opencontainers.image.title", "org.opencontainers.image.revision"
+# The version of the platform in an image of a project; empty where whoever built it did not say.
+_PLATFORM_VERSION = "vertexai_mlflow.version"
 
 
 def login(registry: str, token: str) -> None:
@@ -60,7 +63,7 @@ def build_and_push(project: Path, image: str) -> str:
     source = masked(_git(project, "remote", "get-url", "origin"))  # the address may have a password in it
     revision = head(project)
     # Without a value, docker takes the base image from the environment, if a variable there names one.
-    given = ["BASE_IMAGE", f"REVISION={revision}", f"SOURCE={source}"]
+    given = ["BASE_IMAGE", f"REVISION={revision}", f"SOURCE={source}", f"VERTEXAI_MLFLOW={__version__}"]
     arguments = [item for argument in given for item in ("--build-arg", argument)]
     _loud("build", "--platform", PLATFORM, "--tag", image, *arguments, str(project), cure="")
     if unfit := wrong_platform(image):
@@ -115,6 +118,35 @@ def doubts(package: str, image: str, here: str) -> str:
     if revision and here and revision != here:
         return f"Image {image} was built from commit {revision[:12]}, this is {here[:12]}. Build it again: make image"
     return ""
+
+
+def other_version(image: str, labels: Mapping[str, str]) -> str:
+    """Why an image has another version of the platform than this project; empty if it has this one, or does not say.
+
+    Args:
+        image: the image.
+        labels: its labels. An image of a project that does not have this one is of version 0.1, which had none.
+    """
+    if _TITLE not in labels:
+        return ""
+    version = labels.get(_PLATFORM_VERSION, "0.1.0")
+    if version in ("", __version__):
+        return ""
+    return f"Image {image} has version {version} of the platform, and this project has {__version__}. Build it again."
+
+
+def refuse_other_version(image: str) -> None:
+    """Refuse an image on this machine that has another version of the platform.
+
+    Raises:
+        UserError: with how to get another one.
+    """
+    try:
+        labels = (inspect("image", image)["Config"] or {}).get("Labels") or {}
+    except UserError:  # it is not on this machine, or there is no docker
+        return
+    if reason := other_version(image, labels):
+        raise UserError(f"{reason} If the registry has a newer one: docker pull {image}")
 
 
 def wrong_platform(image: str) -> str:
