@@ -109,6 +109,47 @@ def test_a_command_names_the_place(kedro, kind, command):
     assert not (kedro.project / "pipeline.json").exists()
 
 
+SETTINGS_THAT_RAISE = {
+    "a package that is missing": ("from nowhere import Hooks\n", "ModuleNotFoundError: No module named 'nowhere'"),
+    "what a package has no more": (
+        "from kedro.config import TemplatedConfigLoader\n", "ImportError: cannot import name 'TemplatedConfigLoader'",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SETTINGS_THAT_RAISE)
+def test_settings_that_raise_are_named_because_kedro_goes_on_without_them(kedro, kind):
+    settings = kedro.project / "src/test_project/settings.py"
+    before = settings.read_text()
+    try:
+        for command in (("plan",), ("doctor", "--offline"), ("run-local",)):
+            settings.write_text(f"{before}\n{SETTINGS_THAT_RAISE[kind][0]}")
+            code, printed = kedro("vertexai", *command, COLUMNS="1000")
+            assert code == 1, printed
+            place = f"src/test_project/settings.py, line {len(before.splitlines()) + 2}: {SETTINGS_THAT_RAISE[kind][1]}"
+            assert (
+                f"settings.py cannot be imported, and Kedro would go on without it, and so without the project's hooks. {place}"
+                in printed
+            )
+            assert "Traceback" not in printed
+    finally:
+        settings.write_text(before)
+
+
+@pytest.mark.parametrize("uri", ["null", "mlruns", "file:///tmp/mlruns", "./somewhere"])
+def test_an_mlflow_store_in_files_is_refused_before_a_step_starts(kedro, uri):
+    file = kedro.project / "conf/base/mlflow.yml"
+    before = file.read_text()
+    file.write_text(f"server:\n  mlflow_tracking_uri: {uri}\n")
+    try:
+        for command in (("doctor", "--offline"), ("run-local",), ("run-once", "--dry-run")):
+            code, printed = kedro("vertexai", *command, COLUMNS="1000")
+            assert code == 1, printed
+            assert "mlflow.yml: server.mlflow_tracking_uri: MLflow 3 keeps no runs in files" in printed
+    finally:
+        file.write_text(before)
+
+
 def test_a_runtime_parameter_that_files_need_is_enough_when_it_is_given(kedro):
     write(kedro.project, BROKEN["parameters that need one"][0] | BROKEN["a catalog that needs a parameter"][0])
     for command in (

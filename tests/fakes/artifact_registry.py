@@ -34,12 +34,14 @@ class Image:
         index: whether the name stands for an index of the variants, or for the manifest of the one that there is.
         attested: whether the index also lists an attestation, as buildx makes it.
         oci: whether the documents are of OCI's types, or of docker's own.
+        labels: the labels of each variant.
     """
 
     platforms: tuple[str, ...] = ("linux/amd64",)
     index: bool = False
     attested: bool = False
     oci: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
 
     def documents(self) -> list[tuple[str, str]]:
         """Media type and text of all that the registry has of it; the last one is what the name stands for."""
@@ -47,7 +49,9 @@ class Image:
         found, entries = [], []
         for platform in [*self.platforms, *(["unknown/unknown"] if self.attested else [])]:
             told = dict(zip(("os", "architecture"), platform.split("/"), strict=True)) if platform else {}
-            config = json.dumps({**told, "config": {}, "rootfs": {"type": "layers", "diff_ids": []}})
+            config = json.dumps(
+                {**told, "config": {"Labels": dict(self.labels)}, "rootfs": {"type": "layers", "diff_ids": []}}
+            )
             manifest = {
                 "schemaVersion": 2, "mediaType": manifest_type, "config": _described(config_type, config), "layers": [],
             }  # fmt: skip

@@ -5,8 +5,10 @@ import json
 import os
 import shutil
 import sys
+from itertools import product
 from pathlib import Path
 
+import projects
 import pytest
 from running import BIN, generators, run
 
@@ -91,22 +93,72 @@ def test_kedro_new_says_nothing_but_that_the_project_is_there(repository, tmp_pa
     assert not [word for word in ("DEBUG", "WARNING", "Warning", "Traceback") if word in said]
 
 
-@pytest.fixture(scope="module")
-def installed(repository, tmp_path_factory) -> Path:
-    """The programs of an empty environment in which the wheel was installed."""
+@pytest.fixture(scope="module", params=["pip", "uv"])
+def installed(request, repository, tmp_path_factory) -> Path:
+    """The programs of an empty environment in which the wheel was installed, by pip and by uv."""
     folder = tmp_path_factory.mktemp("installed")
     builds = [["build", "--quiet", "--python", sys.executable, "--out-dir", "dist", str(repository)]]
-    builds += [["venv", "--quiet", "--python", sys.executable, ".venv"]]
+    builds += [
+        ["venv", "--quiet", *(["--seed"] if request.param == "pip" else []), "--python", sys.executable, ".venv"]
+    ]
     for arguments in builds:
         done = run(BIN / "uv", *arguments, cwd=folder)
         assert done.returncode == 0, done.stderr
     (wheel,) = folder.glob("dist/*.whl")
-    # As pip does it, Python files are compiled, those of the template as well.
-    install = ["pip", "install", "--quiet", "--compile-bytecode", "--python", ".venv/bin/python", str(wheel)]
-    done = run(BIN / "uv", *install, cwd=folder)
+    pip = [folder / ".venv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel]
+    uv = [BIN / "uv", "pip", "install", "--quiet", "--python", ".venv/bin/python", wheel]
+    done = run(*{"pip": pip, "uv": uv}[request.param], cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert list(folder.glob(".venv/lib/*/site-packages/kedro_vertexai_mlflow/template/*/src/*/__pycache__"))
+    # pip compiles Python files, those of the template as well.
+    compiled = [*folder.glob(".venv/lib/*/site-packages/kedro_vertexai_mlflow/template/*/src/**/__pycache__")]
+    assert bool(compiled) == (request.param == "pip")
     return folder / ".venv/bin"
+
+
+def test_every_variant_is_generated_and_a_project_adopted_by_the_installed_package(installed, repository, tmp_path):
+    """Without the example, the hook deletes folders in which pip has left others."""
+    alone = {"PATH": f"{installed}{os.pathsep}/usr/bin:/bin"}
+    template = next(installed.parent.glob("lib/*/site-packages/kedro_vertexai_mlflow/template"))
+    for ci, example in product(("github", "gitlab", "none"), ("yes", "no")):
+        for folder, source in (("installed", template), ("git", repository)):
+            answers = [
+                "--no-input",
+                "--output-dir",
+                tmp_path / f"{folder}-{ci}-{example}",
+                f"ci={ci}",
+                f"example={example}",
+            ]
+            program = installed / "cookiecutter" if folder == "installed" else BIN / "cookiecutter"
+            done = run(program, source, *answers, cwd=tmp_path, **(alone if folder == "installed" else {}))
+            assert done.returncode == 0, done.stderr
+        made, expected = (tmp_path / f"{folder}-{ci}-{example}/new-kedro-project" for folder in ("installed", "git"))
+        assert tree(made) == tree(expected)
+        assert origin(made) == origin(expected)
+    project = projects.write(projects.SPACEFLIGHTS, tmp_path / "spaceflights")
+    done = run(installed / "vertexai-adopt", "--yes", "--no-lock", cwd=project, **alone)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert origin(project)["template"] == f"file://{repository}"
+    planned = run(BIN / "kedro", "vertexai", "plan", cwd=project)
+    assert planned.returncode == 0, planned.stderr
+
+
+def test_a_relative_path_to_a_clone_is_as_good(repository, tmp_path):
+    clone = Path(shutil.copytree(repository, tmp_path / "clone", symlinks=True))
+    for folder, options in {"here": [], "there": ["--output-dir", "there"]}.items():
+        (tmp_path / folder).mkdir()
+        place = ".." if folder == "here" else "."
+        cwd = tmp_path / folder if folder == "here" else tmp_path
+        done = run(BIN / "cookiecutter", f"{place}/{clone.name}", "--no-input", *options, cwd=cwd, PWD=str(cwd))
+        assert done.returncode == 0, done.stderr
+        assert origin(tmp_path / folder / "new-kedro-project")["template"] == f"file://{repository}"
+
+
+def test_no_path_of_this_machine_is_recorded(checkout, tmp_path):
+    """A clone without a remote leaves no record, and neither does one of a folder."""
+    assert run("git", "remote", "set-url", "origin", str(checkout), cwd=checkout).returncode == 0
+    assert not (generate(checkout, tmp_path / "one") / ".cruft.json").exists()
+    assert run("git", "remote", "remove", "origin", cwd=checkout).returncode == 0
+    assert not (generate(checkout, tmp_path / "two") / ".cruft.json").exists()
 
 
 def test_the_alias_of_the_installed_package_gives_the_project_that_git_gives(installed, repository, tmp_path):

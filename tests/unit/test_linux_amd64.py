@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from fakes.google_apis import Cloud
 from fakes.google_identity import AMBIENT, Google
 from running import run
 
+from vertexai_mlflow import __version__
 from vertexai_mlflow.checks.online import _image_pushed
 from vertexai_mlflow.contract.check import Check, check
 from vertexai_mlflow.errors import UserError
-from vertexai_mlflow.image import PLATFORM, build_and_push, wrong_platform
+from vertexai_mlflow.image import PLATFORM, build_and_push, refuse_other_version, wrong_platform
 
 NAME = "project-42/images/test-project"
 SLOW = (
@@ -159,3 +161,38 @@ def test_make_image_builds_for_the_same_platform_and_says_the_same(machine, dock
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "told").read_text().startswith(f"build --platform {PLATFORM} --tag ")
     assert done.stderr == ("" if machine == "x86_64" else f"{SLOW}\n")
+
+
+TITLE = "org.opencontainers.image.title"
+VERSION = "vertexai_mlflow.version"
+
+
+@pytest.mark.parametrize("index", [False, True])
+@pytest.mark.parametrize(
+    ("labels", "version"),
+    [
+        ({TITLE: "p", VERSION: __version__}, ""),
+        ({TITLE: "p", VERSION: ""}, ""),  # built by plain `docker build`, which does not say
+        ({}, ""),  # somebody's own image, which is none of a project
+        ({TITLE: "p", VERSION: "9.9.9"}, "9.9.9"),
+        ({TITLE: "p"}, "0.1.0"),
+    ],
+)
+def test_an_image_with_another_version_of_the_platform_is_refused(doctor, labels, version, index):
+    """Steps run its modules by name, and 0.1.0 had none of that name."""
+    said = doctor(Image(platforms=("linux/amd64",), labels=tuple(labels.items()), index=index, attested=index))
+    assert said.ok == (not version)
+    if version:
+        assert (
+            f"has version {version} of the platform, and this project has {__version__}. Build it again." in said.said
+        )
+
+
+@pytest.mark.parametrize(("label", "is_refused"), [(__version__, False), ("9.9.9", True)])
+def test_an_image_on_this_machine_with_another_version_is_refused(docker, tmp_path, label, is_refused):
+    docker()
+    known = json.loads((tmp_path / "inspected").read_text())
+    known[0]["Config"] = {"Labels": {TITLE: "p", VERSION: label}}
+    (tmp_path / "inspected").write_text(json.dumps(known))
+    with pytest.raises(UserError, match=r"docker pull x/y:1$") if is_refused else nullcontext():
+        refuse_other_version("x/y:1")

@@ -275,18 +275,16 @@ class Project:
 
 
 def _import_settings(package: str, source: Path) -> None:
-    """Import settings.py as Kedro does, which goes on with its defaults when that fails.
+    """Import settings.py as Kedro does, which goes on with its defaults where an import in it fails.
 
     Raises:
-        UserError: with the place and the words of the error.
+        UserError: with the place and the words of the error. Other errors than these Kedro shows itself, before this.
     """
     try:
         import_module(f"{package}.settings")
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         if error.name != f"{package}.settings":  # a project needs no settings.py
             raise UserError(_NO_SETTINGS + in_own_code(error, source)) from error
-    except Exception as error:
-        raise UserError(_NO_SETTINGS + in_own_code(error, source)) from error
 
 
 @contextmanager
