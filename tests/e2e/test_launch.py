@@ -15,6 +15,8 @@ from mlflow.entities import Run
 from running import BIN, environment, run
 from small_cloud import ACCOUNT, answers
 
+from vertexai_mlflow import __version__
+
 pytestmark = pytest.mark.slow
 
 NODES = """
@@ -244,7 +246,7 @@ def test_what_doctor_finds_offline_stops_run_once(bake, kedro, vertex, iap):
 @pytest.mark.parametrize("architecture", ["amd64", "arm64"])
 def test_an_image_here_that_vertex_ai_cannot_run_is_warned_of(architecture, bake, google, iap, tmp_path):
     docker = tmp_path / "docker"
-    labels = {"org.opencontainers.image.title": "test_project"}
+    labels = {"org.opencontainers.image.title": "test_project", "vertexai_mlflow.version": __version__}
     known = [{"Os": "linux", "Architecture": architecture, "Config": {"Labels": labels}}]
     docker.write_text(f"#!/bin/sh\necho '{json.dumps(known)}'\n")
     docker.chmod(0o755)

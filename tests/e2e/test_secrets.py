@@ -53,7 +53,7 @@ def test_facts_prints_what_ci_needs_and_nothing_else(bake):
     names = [line.partition("=")[0] for line in done.stdout.splitlines()]
     assert sorted(names) == [
         "artifact_registry", "bucket", "ci_service_account", "image", "project_id", "region", "registry", "repository",
-        "service_account", "workload_identity_provider",
+        "service_account", "vertexai_mlflow", "workload_identity_provider",
     ]  # fmt: skip
     assert "s3cret" not in done.stdout + done.stderr
     for broken in ("europe\rimage=evil", "europe\nimage=evil"):

@@ -129,7 +129,7 @@ def test_kedro_new_asks_for_the_name_and_nothing_else(tmp_path):
         cwd=tmp_path, input="Asked For\n", capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "asked-for/src/asked_for/vertexai/step/__main__.py").is_file()
+    assert (tmp_path / "asked-for/src/vertexai_mlflow/step/__main__.py").is_file()
 
 
 def test_kedro_new_takes_the_cloud_facts_from_a_file(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..git import git
 from ..render import files_of
-from .platform import copy, edited_files, write_patch
+from .platform import copy, edited_files, remove_empty_folders, write_patch
 
 # Files in which names of modules stand as text.
 _TEXTS = {".py", ".yml", ".yaml", ".toml", ".ini", ".cfg", ".ipynb", ".md"}
@@ -52,6 +52,8 @@ def move(project: Path, old: Path, new: Path, package: str) -> Move:
     for path in platform:
         (old / path).unlink()
         (project / path).unlink(missing_ok=True)
+    for place in places:
+        remove_empty_folders(project / place)
     for path in files_of(new, f"src/{package}/{_PROVIDERS}"):
         copy(new, project, path)
         (new / path).unlink()

@@ -78,11 +78,17 @@ def replace(project: Path, template: Path, owned: Collection[str]) -> str:
         (project / path).unlink()
     for path in platform_files(template) - set(owned):
         copy(template, project, path)
-    for folder in sorted((path for path in (project / PLATFORM).rglob("*") if path.is_dir()), reverse=True):
-        if not any(path.name != _CACHES for path in folder.iterdir()):
-            shutil.rmtree(folder)
+    remove_empty_folders(project / PLATFORM)
     git(project, "add", "--all", "--force", "--", *_paths_to_stage(project))
     return manifest_hash(project)
+
+
+def remove_empty_folders(top: Path) -> None:
+    """Remove the folders below one, and that one itself, in which there is nothing but what Python leaves behind."""
+    folders = [path for path in top.rglob("*") if path.is_dir()] if top.is_dir() else []
+    for folder in [*sorted(folders, reverse=True), *([top] if top.is_dir() else [])]:
+        if folder.is_dir() and all(path.name == _CACHES for path in folder.iterdir()):
+            shutil.rmtree(folder)
 
 
 def manifest_hash(project: Path) -> str:

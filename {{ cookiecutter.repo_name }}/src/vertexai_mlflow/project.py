@@ -209,7 +209,7 @@ class Project:
         """
         configured = (self.config("mlflow").get("server") or {}).get("mlflow_tracking_uri")
         uri = configured or os.environ.get(_TRACKING_URI) or self.mlflow_tracking_uri
-        if _FILE_STORE.fullmatch(uri):
+        if _FILE_STORE.fullmatch(uri) and not PLACEHOLDER.fullmatch(uri):
             raise UserError(
                 f"mlflow.yml: server.mlflow_tracking_uri: MLflow 3 keeps no runs in files ({uri}). Name a server, or "
                 f'write ${{oc.env:{_TRACKING_URI}, "sqlite:///mlflow.db"}}'
