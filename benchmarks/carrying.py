@@ -14,8 +14,10 @@ import os, shutil, statistics, sys, time
 from pathlib import Path
 
 import gcsfs
+from vertexai_mlflow.contract.arguments import StepArguments
 from vertexai_mlflow.contract.catalog import Catalog
 from vertexai_mlflow.step.carry import Carrier
+from vertexai_mlflow.step.io import StepIO
 
 files, size, times = map(int, sys.argv[1:])
 place = Path("data/parts" if files > 1 else "data/big")
@@ -25,15 +27,15 @@ for number in range(files):
     with file.open("wb") as out:
         out.write(os.urandom(min(size, 1 << 20)) * (size // min(size, 1 << 20)))
 kind = {"type": "pickle.PickleDataset", "filepath": str(place)}
-catalog = Catalog({"x": kind}, "catalog.yml")
+args, catalog = StepArguments("step", "p", files={"x": "key"}), Catalog({"x": kind}, "catalog.yml")
 fs = gcsfs.GCSFileSystem()
 
 
 def carried(attempt):
-    given = {"key": {"artifacts": [{"uri": f"gs://bucket/carried{attempt}"}]}}
-    update = Carrier({"x": "key"}, {}, catalog, {}, given).put()["key"]
-    taken = {"key": {"artifacts": [{"uri": update["uri"], "metadata": update["metadata"]}]}}
-    Carrier({"x": "key"}, {}, catalog, taken, {}).fetch()
+    outputs = {"key": {"artifacts": [{"uri": f"gs://bucket/carried{attempt}"}]}}
+    update = Carrier(args, catalog, StepIO({"outputs": {"artifacts": outputs}})).put()["key"]
+    inputs = {"key": {"artifacts": [update]}}
+    Carrier(args, catalog, StepIO({"inputs": {"artifacts": inputs}})).fetch()
 
 
 def copied(attempt):

@@ -59,7 +59,7 @@ def measure_image(folder: Path) -> list[Row]:
         ("rebuild after a change of the code", f"{rebuilt:.1f} s", "at most 10 s", ratio(rebuilt, 10)),
         ("new layers after it", f"{pushed:.2f} MB", "at most 1 MB", ratio(pushed, 1)),
         (
-            "bytes sent to run an edit, by `--code upload`",
+            "bytes sent to run an edit, by `--upload-code`",
             f"{archive / 1e3:.0f} kB",
             f"the new layers, compressed as push sends them: {sent / 1e3:.0f} kB",
             ratio(archive, sent),

@@ -50,7 +50,7 @@ def measure_launch(project: Path, with_peer: bool) -> list[Row]:
 
         def edit_and_launch() -> None:
             nodes.write_text(f"{nodes.read_text()}\n# edited\n")
-            command([*launch, "--code", "upload"], project, **quiet, **storage.on_vertex)
+            command([*launch, "--upload-code"], project, **quiet, **storage.on_vertex)
 
         with cloud_storage() as storage:
             launched, edited = in_turns(lambda: command(launch, project, **quiet), edit_and_launch)

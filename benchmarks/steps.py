@@ -10,7 +10,7 @@ from timing import BIN, ENVIRONMENT, Row, command, in_turns, median, ratio, run
 
 from vertexai_mlflow.compile.spec import Spec
 from vertexai_mlflow.local.preloaded import Preloaded
-from vertexai_mlflow.local.scheduler import run_spec
+from vertexai_mlflow.local.scheduler import RunOptions, run_spec
 
 SLEEPERS = """
 import json
@@ -97,6 +97,7 @@ def sleepers(project: Path, count: int, seconds: float, workers: int = 2) -> Row
     spec: Spec = json.loads(run([str(BIN / "python"), "-c", code], project))
     floor = count * seconds / workers
     with tempfile.TemporaryDirectory() as folder:
-        took = median(lambda: run_spec(spec, folder=Path(folder), cwd=project, max_workers=workers))
+        options = RunOptions(Path(folder), project, max_workers=workers)
+        took = median(lambda: run_spec(spec, options))
     against = f"the best possible: {floor:.2f} s ({(took - floor) * workers / count * 1000:.0f} ms a task added)"
     return f"{count} tasks that sleep {seconds} s, {workers} workers", f"{took:.2f} s", against, ratio(took, floor)

@@ -141,7 +141,7 @@ def try_an_edit(storage: Storage, vertex: Vertex) -> None:
     nodes.write_text(nodes.read_text() + "\n# An edit.\n")
     vertex.own_disks, vertex.environment = True, {**vertex.environment, **storage.on_vertex}
     ENVIRONMENT.update(storage.on_vertex)
-    edit = "-e cloud run-once --code upload --job-id demo-3 --wait-for-completion"
+    edit = "-e cloud run-once --upload-code --job-id demo-3 --wait-for-completion"
     show("docs/how-to/try-an-edit.md", "uploaded", edit)
 
 

@@ -1,4 +1,4 @@
-"""Remove what was not chosen and what runs have left in the template, seal the platform, and record the origin."""
+"""Remove what was not chosen and what runs left behind in the template, seal the platform, and record the origin."""
 
 import json
 import os
@@ -22,22 +22,23 @@ EXAMPLE_FILES = [
     "tests/test_penguins.py",
     "data",
 ]
-# Python and checkers leave these folders in a template, pip compiles what it installs, and cookiecutter copies them.
-LEFT_OVERS = ["__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"]
+# Python, pip and checkers leave these folders behind in a template, and cookiecutter copies them.
+CACHES = ["__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"]
 
 
 def main() -> None:
-    """Do this in the generated project, which is the working directory of this hook."""
-    chosen = {*CI_FILES[ANSWERS["ci"]]}
-    unwanted = [Path(path) for path in sorted({path for paths in CI_FILES.values() for path in paths} - chosen)]
+    """Finish the generated project, which is the working directory of this hook."""
+    ci_files = {path for paths in CI_FILES.values() for path in paths}
+    unwanted = [Path(path) for path in sorted(ci_files.difference(CI_FILES[ANSWERS["ci"]]))]
     if ANSWERS["example"] == "no":
         unwanted += map(Path, EXAMPLE_FILES)
     remove(unwanted)
-    remove(path for name in LEFT_OVERS for path in [*Path().rglob(name)])
+    for name in CACHES:
+        remove(list(Path().rglob(name)))
     manifest = seal()
-    # cruft tells no folder, and writes the record itself.
-    if (template := template_folder()) and (origin := find_origin(template)):
-        text = json.dumps({**record(*origin), "manifest": manifest}, indent=2, ensure_ascii=False)
+    # cruft does not name the template's folder, and writes the record itself.
+    if (template := find_template()) and (origin := find_origin(template)):
+        text = json.dumps({**make_record(*origin), "manifest": manifest}, indent=2, ensure_ascii=False)
         Path(".cruft.json").write_text(text + "\n", encoding="utf-8")
 
 
@@ -59,12 +60,12 @@ def seal() -> str:
     return write_manifest(Path("src/vertexai_mlflow"))
 
 
-def template_folder() -> Path | None:
-    """Find the template, whose folder cookiecutter names relative to where it was called, and cruft not at all."""
+def find_template() -> Path | None:
+    """Find the template. Cookiecutter names its folder relative to where it was called, and cruft does not name it."""
     if "_repo_dir" not in ANSWERS:
         return None
-    starts = [ANSWERS.get("_output_dir", "."), os.environ.get("PWD", ".")]
-    folders = [Path(start, ANSWERS["_repo_dir"]) for start in starts]
+    parents = [ANSWERS.get("_output_dir", "."), os.environ.get("PWD", ".")]
+    folders = [Path(parent, ANSWERS["_repo_dir"]) for parent in parents]
     return next((folder for folder in folders if (folder / "cookiecutter.json").exists()), None)
 
 
@@ -76,26 +77,26 @@ def find_origin(template: Path) -> tuple[str, str] | None:
     """
     if (template / ".git").exists() and (commit := git(template, "rev-parse", "HEAD")):
         address = git(template, "remote", "get-url", "origin")
-        # A path would mean nothing on another machine, and a token for cloning is nobody else's business.
+        # A path would mean nothing on another machine, and a token for cloning must stay secret.
         is_address = re.match(r"[\w+.-]+://|[^/\\]{2,}:", address)
         return (re.sub(r"^(https?://)[^/]*@", r"\1", address), commit) if is_address else None
-    if (packaged := template / "origin.json").exists():
-        origin = json.loads(packaged.read_text())
+    if (file := template / "origin.json").exists():
+        origin = json.loads(file.read_text())
         return origin["template"], origin["commit"]
     return None
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Return what git prints, or nothing if there is no git or it refuses."""
+    """Return what git prints; empty if git fails or is not installed."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
+        process = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
     except OSError:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return process.stdout.strip() if process.returncode == 0 else ""
 
 
-def record(template: str, commit: str) -> dict:
-    """Return what cruft would have written. Variables that begin with an underscore are the template's own."""
+def make_record(template: str, commit: str) -> dict:
+    """Return what cruft would write. Variables that begin with an underscore are the template's own."""
     answers = {name: answer for name, answer in ANSWERS.items() if not name.startswith("_")}
     context = {"cookiecutter": {**answers, "_template": template, "_commit": commit}}
     return {"template": template, "commit": commit, "checkout": None, "context": context, "directory": None}

@@ -1,4 +1,4 @@
-"""Check the answers before any file is written. A wrong one gets a message with what is allowed and an example."""
+"""Check the answers before any file is written. The message for a wrong one says what is allowed, with an example."""
 
 import json
 import keyword
@@ -8,7 +8,7 @@ import sys
 ANSWERS = json.loads(r"""{{ cookiecutter | jsonify }}""")
 
 # Import names of a project's dependencies, and names of its folders. A package with such a name would hide them.
-TAKEN = {
+RESERVED_NAMES = {
     "agentplatform", "click", "cloudpickle", "conf", "cronsim", "data", "docker", "fsspec", "gcsfs", "google",
     "ipython", "jupyterlab", "kedro", "kedro_datasets", "kedro_datasets_benchmarks", "kedro_datasets_experimental",
     "kedro_docker", "kedro_mlflow", "kedro_viz", "kfp", "matplotlib", "mlflow", "notebook", "notebooks", "numpy",
@@ -17,7 +17,7 @@ TAKEN = {
     "yaml",
 }  # fmt: skip
 
-# Answer → the pattern that it must match, and a description with an example. A <placeholder> is allowed as well: it is
+# Answer → the pattern that it must match, and a description with an example. A <placeholder> is allowed too, to be
 # filled in later.
 RULES = {
     "repo_name": (
@@ -53,23 +53,25 @@ PLACEHOLDER = re.compile(r"<[a-z:./ -]+>")
 
 def main() -> None:
     """Print a message for every wrong answer, and exit with 1 if there is one."""
-    wrong = [
-        f"{name}: '{ANSWERS[name]}' is not valid. It must be {words}."
-        for name, (pattern, words) in RULES.items()
+    problems = [
+        f"{name}: '{ANSWERS[name]}' is not valid. It must be {description}."
+        for name, (pattern, description) in RULES.items()
         if not re.fullmatch(pattern, ANSWERS[name]) and not PLACEHOLDER.fullmatch(ANSWERS[name])
     ]
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9 _-]+", ANSWERS["project_name"]):
-        wrong.append(
+        problems.append(
             f"project_name: '{ANSWERS['project_name']}' is not valid. It must start with a letter, have at least 2 "
             "characters, and contain only letters, digits, spaces, hyphens and underscores, e.g. Penguin Species."
         )
-    if reason := package_problem(ANSWERS["python_package"]):
-        wrong.append(f"python_package: '{ANSWERS['python_package']}' {reason}. Choose another, e.g. penguin_species.")
-    if wrong:
-        sys.exit("\n".join(wrong))
+    if reason := check_package(ANSWERS["python_package"]):
+        problems.append(
+            f"python_package: '{ANSWERS['python_package']}' {reason}. Choose another, e.g. penguin_species."
+        )
+    if problems:
+        sys.exit("\n".join(problems))
 
 
-def package_problem(package: str) -> str:
+def check_package(package: str) -> str:
     """Return why a name cannot be the project's Python package, or nothing if it can."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", package):
         return "must start with a letter and contain only lower-case letters, digits and underscores"
@@ -77,7 +79,7 @@ def package_problem(package: str) -> str:
         return "is a Python keyword"
     if package in sys.stdlib_module_names:
         return "is the name of a module in Python's standard library"
-    return "is the name of a dependency or a folder of the project" if package in TAKEN else ""
+    return "is the name of a dependency or a folder of the project" if package in RESERVED_NAMES else ""
 
 
 if __name__ == "__main__":

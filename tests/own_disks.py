@@ -19,7 +19,7 @@ from running import environment
 
 from vertexai_mlflow.compile.spec import Source, Task, pipeline_parameters, tasks
 from vertexai_mlflow.contract.job import State, TaskRun
-from vertexai_mlflow.local.kfp_protocol import command_line, executor_input, executor_output
+from vertexai_mlflow.local.kfp_protocol import command_line, make_executor_input, read_executor_output
 from vertexai_mlflow.local.preloaded import Preloaded
 from vertexai_mlflow.local.processes import signal_group, start
 
@@ -65,7 +65,7 @@ def run_on_own_disks(
         variables: environment variables of the tasks, such as ``STORAGE_EMULATOR_HOST``.
 
     Returns:
-        Task → its ``parameters`` and ``artifacts``, as ``executor_output`` has them.
+        Task → its ``parameters`` and ``artifacts``, as ``read_executor_output`` has them.
 
     Raises:
         StepFailed: when a task has failed. No other task has run after it but the exit task.
@@ -145,7 +145,7 @@ class _Run:
         values = {name: self._value(source, failure) for name, source in task.parameters.items()}
         values = {name: value for name, value in values.items() if value is not None}
         taken = {name: self.results[item.task]["artifacts"][item.output] for name, item in task.artifacts.items()}
-        given = executor_input(task, values, taken, f"{self.root}/{task.name}")
+        given = make_executor_input(task, values, taken, f"{self.root}/{task.name}")
         said = self.folder / "said" / task.name  # the platform reads it, wherever the artifacts are
         said.mkdir(parents=True)
         output_file = said / "executor_output.json"
@@ -177,7 +177,7 @@ class _Run:
             requests.delete(address, timeout=10)  # the tests look at the artifacts that are left
             output_file.write_text(answer.text)
             given["outputs"]["outputFile"] = str(output_file)
-        return executor_output(given)
+        return read_executor_output(given)
 
     def _new_disk(self) -> None:
         for folder in (self.disk, *self.elsewhere):

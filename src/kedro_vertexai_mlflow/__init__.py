@@ -1,4 +1,4 @@
-"""The template as a package: an alias for ``kedro new``, and the commands that join and follow it later."""
+"""The template as a package: an alias for ``kedro new``, and the commands ``vertexai-adopt``, ``vertexai-upgrade``."""
 
 from pathlib import Path
 

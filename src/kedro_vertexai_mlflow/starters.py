@@ -1,4 +1,4 @@
-"""What Kedro finds by the entry point ``kedro.starters``: the template has an alias and needs no network."""
+"""The entry point ``kedro.starters``: ``kedro new`` knows the template by an alias and needs no network for it."""
 
 from kedro.framework.cli.starters import KedroStarterSpec
 

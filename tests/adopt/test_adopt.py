@@ -22,8 +22,8 @@ ADOPT = (
 )
 TEMPLATE: list[Path] = []
 NO_LINTER = (
-    "Makefile: `make check`, which CI calls, runs the tests alone, because nothing in this project runs ruff yet. Once "
-    "`make lint` passes, write `check: lint`."
+    "Makefile: `make check`, which CI runs, only runs the tests, because nothing in this project runs ruff yet. Once "
+    "`make lint` passes, change the target to `check: lint`."
 )
 FACTS = {
     "project_id": "project-42",
@@ -85,8 +85,8 @@ def spaceflights(tmp_path) -> Path:
 
 def test_spaceflights_joins_with_nothing_left_to_do(spaceflights):
     printed = adopted(spaceflights)
-    assert section(printed, "Left to you") == [NO_LINTER]
-    assert section(printed, "Lines of yours that change") == [
+    assert section(printed, "Left for you to do") == [NO_LINTER]
+    assert section(printed, "Your lines that change") == [
         "pyproject.toml:7: requires-python >=3.10 → >=3.11",
         "pyproject.toml:12: ipython>=8.10 → the extra `notebook`, because no step needs it",
         "pyproject.toml:13: jupyterlab>=3.0 → the extra `notebook`, because no step needs it",
@@ -136,15 +136,15 @@ def test_a_project_of_kedro_0_18_runs_after_what_is_said_was_done(tmp_path):
     shown = page.partition("<!-- plan:begin -->\n```text\n")[2].partition("\n```")[0]
     assert f"{shown}\n" in printed, "the page shows another plan than the command"
     scoring = "src/churn/pipelines/scoring.py"
-    assert section(printed, "Left to you") == [
+    assert section(printed, "Left for you to do") == [
         "pyproject.toml: src/requirements.txt:9: -r more.txt: add it to pyproject.toml as a requirement, if it is still needed.",
         NO_LINTER.replace("Makefile", "vertexai.mk"),
-        "conf/base/catalog_raw.yml:14: layer: move it to metadata, as `kedro-viz: {layer: …}`; datasets take no layer any more.",
+        "conf/base/catalog_raw.yml:14: layer: move it to metadata, as `kedro-viz: {layer: …}`; datasets no longer take a layer.",
         "src/churn/datasets.py:1: kedro.io.AbstractDataSet is gone: use kedro.io.AbstractDataset.",
         "src/churn/hooks.py:6: The argument session_id of the hook after_node_run is called run_id now.",
         f"{scoring}:2: kedro.pipeline.modular_pipeline.pipeline is gone: use kedro.pipeline.",
         f"{scoring}:19: The argument pipe of pipeline() is gone: use nodes.",
-        f"{scoring}:21: 'score customers': names and tags of nodes consist of letters, digits, '-', '_' and '.' in Kedro 1.",
+        f"{scoring}:21: 'score customers': in Kedro 1, names and tags of nodes may have only letters, digits, '-', '_' and '.'.",
         "conf/base/logging.yml: Kedro 1 reads conf/logging.yml. Move it there.",
     ]  # fmt: skip
     for path, old, new in [
@@ -182,7 +182,7 @@ def test_a_project_of_kedro_vertexai_is_carried_over(tmp_path):
     assert facts["bucket"] == "gs://demand-pipelines/root"
     assert facts["client_id"] == "1234567890-abc123.apps.googleusercontent.com"
     assert facts["mlflow_tracking_uri"] == "https://mlflow.example.com"
-    assert [line.partition(" is ")[0].partition(": `")[0] for line in section(printed, "Left to you")] == [
+    assert [line.partition(" is ")[0].partition(": `")[0] for line in section(printed, "Left for you to do")] == [
         "conf/base/vertexai.yml:22: dynamic_config_providers",
         "conf/base/vertexai.yml:28: schedules",
         "Makefile",
@@ -235,9 +235,7 @@ def test_a_dirty_tree_is_refused(spaceflights):
     (spaceflights / "notes.txt").write_text("not committed")
     done = adopt(spaceflights, "--yes", "--no-lock")
     assert done.returncode == 1
-    assert done.stderr == (
-        "Error: There are changes that are not committed (notes.txt …). Commit or stash them: git stash -u.\n"
-    )
+    assert done.stderr == ("Error: There are uncommitted changes (notes.txt …). Commit or stash them: git stash -u.\n")
     assert run("git", "status", "--porcelain", cwd=spaceflights).stdout == "?? notes.txt\n"
     # Once they are committed, it joins.
     commit(spaceflights)
@@ -258,7 +256,7 @@ def test_half_of_the_files_may_be_there_already(spaceflights):
     commit(spaceflights)
     printed = adopted(spaceflights)
     said = "src/vertexai_mlflow/show/tables.py: it differs from the template's. `make upgrade ARGS=--restore` puts it back."
-    assert said in section(printed, "Files of yours that stay")
+    assert said in section(printed, "Your files that stay")
     assert f"src/vertexai_mlflow/ ({removed} files)" in section(printed, "New files")
     assert edited.read_text().endswith("# A line of the user's.\n")
     fill_in(spaceflights)
@@ -341,7 +339,7 @@ def test_a_project_that_is_linted_in_ci_stays_so(spaceflights):
     workflow.write_text("on: push\njobs: {lint: {runs-on: ubuntu-latest, steps: [{run: ruff check .}]}}\n")
     commit(spaceflights)
     printed = adopted(spaceflights)
-    assert section(printed, "Left to you") == []
+    assert section(printed, "Left for you to do") == []
     assert "\ncheck: lint ##" in (spaceflights / "Makefile").read_text()
 
 
@@ -358,7 +356,7 @@ def test_a_project_with_only_requirements_txt_is_installed_from_its_locks(tmp_pa
     project = projects.write(REQUIREMENTS_ONLY, tmp_path / "spaceflights")
     done = adopt(project, "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert section(done.stdout, "Files of yours that are removed") == ["requirements.txt"]
+    assert section(done.stdout, "Your files that are removed") == ["requirements.txt"]
     assert not (project / "requirements.txt").exists()
     environment = tmp_path / "environment"
     created = run(BIN / "uv", "venv", "--quiet", "--seed", "--python", sys.executable, environment, cwd=tmp_path)
@@ -404,7 +402,7 @@ def test_nothing_is_left_behind_when_a_file_cannot_be_written(spaceflights):
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (lambda text: text.replace('kedro_init_version = "1.0.0"', 'kedro_init_version = "0.17.4"'), "projects of Kedro 0.18, 0.19 and 1 are taken"),
+        (lambda text: text.replace('kedro_init_version = "1.0.0"', 'kedro_init_version = "0.17.4"'), "only projects of Kedro 0.18, 0.19 or 1 can be adopted"),
         (lambda text: text.replace('source_dir = "src"', 'source_dir = "code"'), "source_dir is code"),
         (lambda text: text.replace("spaceflights", "elsewhere"), "src/elsewhere must exist"),
         (lambda text: text.replace("[tool.kedro]", "[tool.other]"), "no table [tool.kedro]"),
@@ -426,7 +424,7 @@ def test_what_cannot_join_is_refused_with_a_reason(spaceflights, edit, said):
 @pytest.mark.parametrize(
     ("path", "content", "said"),
     [
-        ("src/spaceflights/settings.py", b"print 'x'\n", "src/spaceflights/settings.py:1: this is no Python of today"),
+        ("src/spaceflights/settings.py", b"print 'x'\n", "src/spaceflights/settings.py:1: this is not valid Python 3"),
         ("conf/base/catalog.yml", b"# x\n# caf\xe9\n", "conf/base/catalog.yml:2: the file is not UTF-8"),
     ],
 )
@@ -444,5 +442,5 @@ def test_without_git_the_project_is_refused(tmp_path):
     shutil.rmtree(project / ".git")
     done = adopt(project, "--yes")
     assert done.returncode == 1
-    assert "is in no Git repository" in done.stderr
+    assert "is not in a Git repository" in done.stderr
     assert not (project / "Dockerfile").exists()

@@ -24,7 +24,7 @@ from my_project.auth.mlflow_request_header_provider import RequestHeaderProvider
 
 from vertexai_mlflow.auth import credentials, id_tokens
 from vertexai_mlflow.cloud import rest
-from vertexai_mlflow.cloud.api_errors import explained
+from vertexai_mlflow.cloud.api_errors import explain_errors
 from vertexai_mlflow.errors import AuthorizationError, UserError
 from vertexai_mlflow.settings.models import Target
 
@@ -236,9 +236,7 @@ def test_an_account_that_may_not_mint_its_own_id_tokens_is_told_which_role_it_ne
     google.metadata_gives = google.granted = False
     with pytest.raises(AuthorizationError) as error:
         bearer(gcp.MLFlowGoogleOauthRequestHeaderProvider(context(), client_id=CLIENT_ID))
-    assert f"Grant {AMBIENT} roles/iam.serviceAccountOpenIdTokenCreator on {AMBIENT}, which is itself." in str(
-        error.value
-    )
+    assert f"Grant {AMBIENT} roles/iam.serviceAccountOpenIdTokenCreator on itself." in str(error.value)
     assert "Correct client_id" not in str(error.value)
 
 
@@ -249,7 +247,7 @@ def test_a_user_with_user_credentials_is_told_to_use_the_iam_provider(google, tm
     # A laptop has no metadata server.
     monkeypatch.setattr("google.auth.compute_engine._metadata.ping", lambda *_, **__: False)
     provider = gcp.MLFlowGoogleOauthRequestHeaderProvider(context(), client_id=CLIENT_ID)
-    with pytest.raises(AuthorizationError, match=r"user credentials cannot mint ID tokens.*IAM"):
+    with pytest.raises(AuthorizationError, match=r"User credentials cannot mint ID tokens.*IAM"):
         provider.request_headers()
 
 
@@ -349,7 +347,7 @@ def test_a_redirect_to_another_host_is_not_followed_with_a_token(provide, two_se
     path = "/api/2.0/mlflow/experiments/search"
     server.redirects[path] = f"http://{other.address}/steal"
     provide(f"http://{server.address}", header=header)
-    with pytest.raises(AuthorizationError, match=f"would take it to http://{other.address}"):
+    with pytest.raises(AuthorizationError, match=f"would send it to http://{other.address}"):
         mlflow.search_experiments()
     assert server.requests[0][header].startswith("Bearer ")
     assert other.requests == []
@@ -366,7 +364,7 @@ def test_a_redirect_on_the_same_server_is_followed(provide, two_servers):
 def test_an_artifact_location_at_another_host_gets_no_token(provide, two_servers):
     server, other = two_servers
     provide(f"http://{server.address}")
-    with pytest.raises(AuthorizationError, match=f"would take it to http://{other.address}"):
+    with pytest.raises(AuthorizationError, match=f"would send it to http://{other.address}"):
         mlflow.artifacts.list_artifacts(artifact_uri=f"mlflow-artifacts://{other.address}/1/model")
     assert other.requests == []
     assert mlflow.artifacts.list_artifacts(artifact_uri="mlflow-artifacts:/1/model") == []
@@ -376,7 +374,7 @@ def test_an_artifact_location_at_another_host_gets_no_token(provide, two_servers
 def test_a_client_of_another_server_gets_no_token(provide, two_servers):
     server, other = two_servers
     provide(f"http://{server.address}")
-    with pytest.raises(AuthorizationError, match=f"would take it to http://{other.address}"):
+    with pytest.raises(AuthorizationError, match=f"would send it to http://{other.address}"):
         mlflow.MlflowClient(f"http://{other.address}").search_experiments()
     assert other.requests == []
 
@@ -460,7 +458,7 @@ def test_an_answer_that_cannot_be_read_is_not_quoted(google, answer):
     with pytest.raises(UserError) as error:
         rest.whoami(ACCOUNT)
     assert "s3cret" not in str(error.value)
-    with pytest.raises(UserError) as error, explained(Target("p", "r", "https://x")):
+    with pytest.raises(UserError) as error, explain_errors(Target("p", "r", "https://x")):
         credentials.whoami(ACCOUNT)
     assert "s3cret" not in str(error.value)
 

@@ -95,8 +95,8 @@ def test_doctors_task_looks_around_in_the_image(docker, built):
     done = kedro(built.project, "vertexai", "doctor", "--in-docker")
     assert done.returncode == 0, done.stdout + done.stderr
     for line in (
-        f"✓ user           {os.getuid()}:{os.getgid()}, Python 3.11",
-        "✓ image          built from this commit",
+        f"✓ user              {os.getuid()}:{os.getgid()}, Python 3.11",
+        "✓ image             built from this commit",
         "✓ MLflow ",
     ):
         assert line in done.stdout
@@ -145,13 +145,13 @@ def check(numbers):
     image = docker("image", "inspect", "--format", "{{.Id}}", "nodes:2").stdout
     done = kedro(project, "vertexai", "run-local", "--docker")
     assert (done.returncode, "ValueError: planted" in done.stdout) == (1, True)
-    first = re.search(r"run-local --docker --code upload --resume (\S+)", done.stdout)[1]
+    first = re.search(r"run-local --docker --upload-code --resume (\S+)", done.stdout)[1]
 
     nodes = project / "src/test_project/pipelines/under_test/__init__.py"
     nodes.write_text(
         nodes.read_text().replace('raise ValueError("planted")', "print('CHECKED', sum(numbers), __file__)")
     )
-    done = kedro(project, "vertexai", "run-local", "--docker", "--code", "upload", "--resume", first)
+    done = kedro(project, "vertexai", "run-local", "--docker", "--upload-code", "--resume", first)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.findall(r"^SUCCEEDED +(\S+)", done.stdout, re.MULTILINE) == [
         "mlflow-start-run", "check", "mlflow-finish-run",

@@ -9,10 +9,10 @@ from docker_engine import BASE
 from fakes.google_identity import Google, JsonHandler
 from small_cloud import REGISTRY
 
-from vertexai_mlflow.checks.online import _image_pushed
+from vertexai_mlflow.checks.online import check_pushed_image
 from vertexai_mlflow.contract.check import Check, check
 from vertexai_mlflow.errors import UserError
-from vertexai_mlflow.image import build_and_push
+from vertexai_mlflow.image.docker import build_and_push
 
 pytestmark = pytest.mark.slow
 
@@ -57,14 +57,14 @@ def doctor(registry, identity: Google) -> Callable[[str], Check]:
         handler.answer(said.status_code, said.text, said.headers["Content-Type"], digest)
 
     identity.servers[REGISTRY] = forward
-    return lambda image: check("image pushed", lambda: _image_pushed(image.replace(registry, REGISTRY), "cloud"))
+    return lambda image: check("pushed image", lambda: check_pushed_image(image.replace(registry, REGISTRY), "cloud"))
 
 
 def test_what_was_built_and_pushed_is_well(pushed, project, registry, doctor, monkeypatch):
     monkeypatch.setenv("BASE_IMAGE", pushed("linux/amd64"))
     digest = build_and_push(project, f"{registry}/x/amd64:1")
     for name in (f"{registry}/x/amd64:1", digest):
-        assert doctor(name) == Check("image pushed", True, digest.partition("@")[2])
+        assert doctor(name) == Check("pushed image", True, digest.partition("@")[2])
 
 
 def test_on_a_base_image_of_another_platform_nothing_is_pushed(pushed, project, registry, doctor, monkeypatch):

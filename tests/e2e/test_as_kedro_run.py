@@ -17,7 +17,7 @@ from own_disks import run_on_own_disks
 from running import environment
 from warm_kedro import WarmKedro, warm_kedro
 
-from vertexai_mlflow.local.scheduler import run_spec
+from vertexai_mlflow.local.scheduler import RunOptions, run_spec
 
 pytestmark = pytest.mark.slow
 
@@ -248,7 +248,7 @@ def recorded(project) -> Iterator[dict[str, dict[str, str]]]:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in environment(RECORD=str(records["run-local"]), PYTHONPATH=str(project / "src")).items():
                 patch.setenv(name, value)
-            job = run_spec(spec, folder=project / ".vertexai", cwd=project, preloaded=kedro.preloaded)
+            job = run_spec(spec, RunOptions(project / ".vertexai", project, preloaded=kedro.preloaded))
         assert job.state == "SUCCEEDED", "".join(Path(task.log).read_text() for task in job.failed_tasks)
         shutil.rmtree(project / "data/02_intermediate")
         run_on_own_disks(

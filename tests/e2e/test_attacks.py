@@ -91,6 +91,6 @@ def use(x, done):
     assert done.returncode == 1
     tags = only_run(project).data.tags
     assert tags["failed_node"] == "use"
-    assert "data_x is not what was made: its SHA-256 is " in tags["error"]
+    assert "data_x does not match its recorded SHA-256 (expected " in tags["error"]
     assert not (project / "hacked").exists()
     assert not (project / "used").exists()

@@ -68,7 +68,7 @@ BROKEN = {
     "globals that are no YAML": ({"conf/base/globals.yml": "a: [\n"}, "conf/base/globals.yml, line 2: did not find expected"),
     "a global that is missing": (
         {"conf/base/parameters.yml": "cutoff: ${globals:cutoff}\n"},
-        "conf/base/parameters.yml: cutoff takes 'cutoff' from globals.yml, where it is missing. Add it there.",
+        "conf/base/parameters.yml: cutoff refers to 'cutoff' of globals.yml, which does not exist. Add it there.",
     ),
     "a wrong key": (
         {"conf/base/vertexai.yml": FILES["conf/base/vertexai.yml"].replace("image:", "imgae:")},
@@ -209,7 +209,7 @@ def create_pipeline(**_kwargs):
         code, printed = kedro("vertexai", "plan", "--params", "a='b' c")
         assert (code, "not well-formed YAML" in printed) == (2, True)
         code, printed = kedro("vertexai", "plan", KEDRO_ENV="nowhere")
-        assert (code, "KEDRO_ENV nowhere: there is no folder conf/nowhere." in printed) == (1, True)
+        assert (code, "KEDRO_ENV: nowhere: there is no folder conf/nowhere." in printed) == (1, True)
     finally:
         shutil.rmtree(kedro.project / "elsewhere")
         write(kedro.project, FILES)

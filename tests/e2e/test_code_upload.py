@@ -1,4 +1,4 @@
-"""``run-once --code upload``: an edit runs on Vertex AI in the image that was there before it."""
+"""``run-once --upload-code``: an edit runs on Vertex AI in the image that was there before it."""
 
 import re
 import shutil
@@ -71,7 +71,7 @@ def test_an_edit_runs_in_the_image_that_is_there(launched, mlflow_url):
     launched.edit("import mlflow", "import mlflow\nfrom test_project.weights import weight")
     (launched.path / "src/test_project/weights.py").write_text("weight = 7.0\n")
     (launched.path / "conf/base/parameters.yml").write_text("factor: 3\n")
-    code, printed = launched.kedro("run-once", "--code", "upload", "--job-id", "first", "--wait-for-completion")
+    code, printed = launched.kedro("run-once", "--upload-code", "--job-id", "first", "--wait-for-completion")
     assert code == 0, printed
     (archive,) = launched.archives()
     uri = f"gs://{archive}"
@@ -96,8 +96,8 @@ def test_an_edit_runs_in_the_image_that_is_there(launched, mlflow_url):
 
     # The same code is not sent again.
     commit(launched.path)
-    code, printed = launched.kedro("run-once", "--code", "upload", "--wait-for-completion", "--params", "factor=5")
-    assert (code, "kB, it was there already" in printed) == (0, True), printed
+    code, printed = launched.kedro("run-once", "--upload-code", "--wait-for-completion", "--params", "factor=5")
+    assert (code, "kB, already uploaded" in printed) == (0, True), printed
     assert launched.archives() == [archive]
     newest = client.search_runs([experiment], order_by=["attributes.start_time DESC"])[0]
     assert (newest.data.metrics, newest.data.tags["vertexai_code_dirty"]) == ({"score": 35.0}, "false")
@@ -105,20 +105,20 @@ def test_an_edit_runs_in_the_image_that_is_there(launched, mlflow_url):
 
 def test_what_cannot_run_so_is_refused(launched):
     for options, extra, code, said in (
-        (["--auto-build"], {}, 2, "--auto-build makes an image of this code, so it does not go with --code upload."),
-        ([], {"CI": "true"}, 1, "--code upload is for your own machine. CI launches an image by its digest: --image"),
+        (["--auto-build"], {}, 2, "--auto-build makes an image of this code, so it does not go with --upload-code."),
+        ([], {"CI": "true"}, 1, "--upload-code is for your own machine. CI launches an image by its digest: --image"),
     ):
-        exit_code, printed = launched.kedro("run-once", "--code", "upload", *options, **extra)
+        exit_code, printed = launched.kedro("run-once", "--upload-code", *options, **extra)
         assert (exit_code, said in printed) == (code, True), printed
-    code, printed = launched.kedro("run-local", "--code", "upload")
-    assert (code, "--code upload goes with --docker" in printed) == (2, True)
+    code, printed = launched.kedro("run-local", "--upload-code")
+    assert (code, "--upload-code goes with --docker" in printed) == (2, True)
     assert launched.archives() == []
 
     # A dry run sends nothing; a bucket that refuses is a sentence, and no job has started.
-    assert launched.kedro("run-once", "--code", "upload", "--dry-run")[0] == 0
+    assert launched.kedro("run-once", "--upload-code", "--dry-run")[0] == 0
     assert launched.archives() == []
     launched.storage.buckets.clear()
-    code, printed = launched.kedro("run-once", "--code", "upload")
+    code, printed = launched.kedro("run-once", "--upload-code")
     assert (code, "The code cannot be copied to gs://bucket/test-project/cloud/code/" in printed) == (1, True), printed
     assert launched.vertex.jobs == {}
 
@@ -126,9 +126,9 @@ def test_what_cannot_run_so_is_refused(launched):
 def test_a_new_dependency_needs_a_new_image(launched):
     lock = launched.path / "requirements.lock"
     lock.write_text(f"{lock.read_text()}\nsnowballstemmer==3.0.1\n")
-    code, printed = launched.kedro("run-once", "--code", "upload", "--wait-for-completion", "--job-id", "first")
+    code, printed = launched.kedro("run-once", "--upload-code", "--wait-for-completion", "--job-id", "first")
     assert code == 1
     assert "mlflow-start-run failed" in printed
-    assert "To go on from there: kedro vertexai -e cloud resume first --code upload" in printed
+    assert "To go on from there: kedro vertexai -e cloud resume first --upload-code" in printed
     log = launched.image.parent / "own-disks/first/logs/mlflow-start-run.txt"
     assert log.read_text().startswith("This image was not built from the requirements.lock")

@@ -44,7 +44,7 @@ def test_a_fresh_project_is_well_here_and_says_what_the_cloud_lacks(bake, doctor
     there = doctor(project)
     assert there.returncode == 1
     for key, placeholder in [("client_id", "<oauth-client-id>"), ("service_account", "<service-account-email>")]:
-        assert f"✗ filled in      Not filled in yet: conf/cloud/globals.yml: {key}: {placeholder}" in there.stdout
+        assert f"✗ placeholders      Not filled in yet: conf/cloud/globals.yml: {key}: {placeholder}" in there.stdout
     assert "Google and MLflow were not asked. Correct the lines above first." in there.stderr
 
 
@@ -53,8 +53,8 @@ def test_with_everything_in_place_all_is_well(bake, launchable, doctor, cloud, i
     assert done.returncode == 0, done.stdout
     checks = {check["name"]: check["said"] for check in json.loads(done.stdout)}
     assert checks["identity"] == AMBIENT
-    assert checks["bucket"] == f"{ACCOUNT} may read and write gs://bucket"
-    assert checks["image pushed"] == Image().digest
+    assert checks["bucket"] == f"{ACCOUNT} can read and write gs://bucket"
+    assert checks["pushed image"] == Image().digest
     assert checks["MLflow"] == f"{iap.url} answers"
     assert vertex.jobs == {}
     assert all(asked.startswith("GET") for asked in vertex.requests)
@@ -69,17 +69,17 @@ def test_each_thing_that_google_would_refuse_later_is_found_now(bake, launchable
     done = doctor(project, "--format", "json")
     assert done.returncode == 1
     found = failed(done)
-    assert set(found) == {"Vertex AI", "may act as", "ID tokens", "image pushed", "MLflow"}
+    assert set(found) == {"Vertex AI", "act-as permission", "ID tokens", "pushed image", "MLflow"}
     assert "gcloud services enable aiplatform.googleapis.com --project project-42" in found["Vertex AI"]
-    assert found["may act as"] == f"Grant this identity roles/iam.serviceAccountUser on {ACCOUNT}."
+    assert found["act-as permission"] == f"Grant this identity roles/iam.serviceAccountUser on {ACCOUNT}."
     assert found["ID tokens"] == f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}."
     # Launching needs no right to get the account's access tokens.
     (bucket,) = (check for check in json.loads(done.stdout) if check["name"] == "bucket")
     assert bucket["doubtful"]
     assert f"This identity gets no access tokens of {ACCOUNT}" in bucket["said"]
-    assert bucket["said"].endswith("doctor --on-vertex asks as that account.")
+    assert bucket["said"].endswith("Run doctor --on-vertex to check.")
     assert (
-        found["image pushed"]
+        found["pushed image"]
         == f"{IMAGE} is not in the registry yet. Push it: kedro vertexai -e cloud push --image {IMAGE}"
     )
     assert f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}." in found["MLflow"]
@@ -92,7 +92,7 @@ def test_who_may_only_get_id_tokens_of_the_account_is_well(bake, launchable, doc
     assert done.returncode == 0, done.stdout
     checks = {check["name"]: check["said"] for check in json.loads(done.stdout)}
     assert checks["ID tokens"] == ACCOUNT
-    assert checks["bucket"].startswith("Whether the steps may read and write gs://bucket was not asked")
+    assert checks["bucket"].startswith("Could not check whether the steps can read and write gs://bucket")
 
 
 def test_what_is_not_there_at_all_is_named(bake, launchable, doctor, cloud, iap):
@@ -103,11 +103,11 @@ def test_what_is_not_there_at_all_is_named(bake, launchable, doctor, cloud, iap)
     cloud.denied = {(AMBIENT, "artifactregistry.repositories.downloadArtifacts")}
     done = doctor(project, "--format", "json")
     found = failed(done)
-    assert found["may act as"] == f"There is no service account {ACCOUNT}. Correct run_config.service_account."
+    assert found["act-as permission"] == f"There is no service account {ACCOUNT}. Correct run_config.service_account."
     assert found["bucket"] == "There is no bucket gs://bucket. Create it: gcloud storage buckets create gs://bucket"
-    of_a_step, pushed = (check for check in json.loads(done.stdout) if check["name"] == "image pushed")
+    of_a_step, pushed = (check for check in json.loads(done.stdout) if check["name"] == "pushed image")
     assert pushed["doubtful"]  # Vertex AI's service agents pull the image, not whoever launches
-    assert "cannot be seen without roles/artifactregistry.reader on its repository" in pushed["said"]
+    assert "without roles/artifactregistry.reader on its repository" in pushed["said"]
     assert of_a_step["said"] == pushed["said"].replace(IMAGE, gpu)
 
 
@@ -143,7 +143,7 @@ def test_a_refusal_by_iap_is_told_from_mlflows_own(bake, launchable, doctor, goo
     ("run_config", "keys", "check", "sentence"),
     [
         ("", {"region": "europe"}, "region", "region: europe is not the name of a region, such as europe-west1."),
-        ("resources:\n  split: {gpu: 1}", {}, "resources", "step 'split' asks for 1 GPU and names no gpu_type."),
+        ("resources:\n  split: {gpu: 1}", {}, "resources", "step 'split' asks for 1 GPU but has no gpu_type."),
         ("resources:\n  split: {memory: 4 GB}", {}, "configuration", "key 'run_config.resources.split.memory'"),
         ("schedules:\n  penguins: {cron_expression: hourly}", {}, "schedules", "'hourly' is not a cron expression"),
         ("schedules:\n  penguin: {cron_expression: 0 6 * * *}", {}, "schedules", "Did you mean 'penguins'?"),
@@ -256,7 +256,7 @@ def test_versions_and_a_missing_dockerfile_are_named(bake, doctor):
 def test_the_regions_are_those_of_googles_library():
     from google.cloud.aiplatform.constants.base import SUPPORTED_REGIONS
 
-    from vertexai_mlflow.checks.known import REGIONS
+    from vertexai_mlflow.checks.vertex_limits import REGIONS
 
     assert SUPPORTED_REGIONS - {"global"} == REGIONS
 
@@ -303,4 +303,4 @@ unused: {type: no.Such}
     assert re.search(rf'dependencies: "cronsim>=[\d.]+" \({module}\); "trustme>=[\d.]+" \({module}\)', found["lock"])
     launched = run(BIN / "kedro", "vertexai", "run-once", "--dry-run", cwd=project)
     assert launched.returncode == 1
-    assert "✗ datasets       catalog.yml: " in launched.stderr
+    assert "✗ datasets          catalog.yml: " in launched.stderr

@@ -51,11 +51,11 @@ def test_with_everything_in_place_all_lines_are_well_and_the_job_is_deleted(doct
     assert list(found) == [
         "started", "user", "placeholders", "mount", "access token", "bucket", "ID token", "MLflow", "image",
     ]  # fmt: skip
-    assert found["started"]["said"].endswith(" s after the job was made")
+    assert found["started"]["said"].endswith(" s after the job was created")
     assert "output_file /gcs/bucket/test-project/" in found["placeholders"]["said"]
     assert f"job_resource_name {vertex.parent}/pipelineJobs/test-project-doctor-" in found["placeholders"]["said"]
-    assert found["ID token"]["said"] == "got one; MLflow gets it in Authorization"
-    assert found["MLflow"]["said"] == f"{iap.url} takes runs, metrics and files"
+    assert found["ID token"]["said"] == "obtained; sent to MLflow in the header Authorization"
+    assert found["MLflow"]["said"] == f"{iap.url} accepts runs, metrics and files"
     assert (vertex.jobs, iap.refused) == ({}, [])
     assert not [name for name in storage.objects if "probe" in name]  # nothing is left of its trials
 

@@ -237,7 +237,7 @@ def test_what_doctor_finds_offline_stops_run_once(bake, kedro, vertex, iap):
     done = kedro(project, "run-once")
     assert done.returncode == 1
     assert (
-        "Nothing was launched.\n✗ filled in      Not filled in yet: conf/cloud/globals.yml: client_id: <oauth-client-id>"
+        "Nothing was launched.\n✗ placeholders      Not filled in yet: conf/cloud/globals.yml: client_id: <oauth-client-id>"
         in done.stderr
     )
     assert vertex.requests == []

@@ -287,7 +287,7 @@ MISSING = 'Node(print, "nowhere", None, name="lost")'
     [
         (["compile", "-p", "pengiuns"], 1, "no such pipeline. Did you mean 'penguins'?"),
         (["-e", "cluod", "plan"], 1, "there is no folder conf/cluod. Did you mean 'cloud'?"),
-        (["-e", "cloud/.", "plan"], 1, "--env cloud/.: there is no folder conf/cloud/."),
+        (["-e", "cloud/.", "plan"], 1, "--env, or KEDRO_ENV: cloud/.: there is no folder conf/cloud/."),
         (["compile", "--params", "forset.max_depth=3"], 1, "Did you mean 'forest.max_depth'?"),
         (["compile", "--params", "forest"], 2, "must contain a key and a value separated by `=`"),
         (["run-local", "--max-workers", "0"], 2, "0 is not in the range x>=1"),

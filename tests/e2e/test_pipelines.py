@@ -139,10 +139,10 @@ def write(text, deep, empty, listed):
 import json
 from pathlib import Path
 from vertexai_mlflow.compile.spec import with_params
-from vertexai_mlflow.local.scheduler import run_spec
+from vertexai_mlflow.local.scheduler import RunOptions, run_spec
 spec = json.loads(Path("pipeline.json").read_text())
 given = json.loads(Path("given.json").read_text())
-job = run_spec(with_params(spec, given), folder=Path(".vertexai"), cwd=Path.cwd())
+job = run_spec(with_params(spec, given), RunOptions(Path(".vertexai"), Path.cwd()))
 raise SystemExit(job.state)
 """
     (project / "given.json").write_text(json.dumps(given))

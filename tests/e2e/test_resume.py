@@ -131,8 +131,8 @@ def test_what_has_changed_or_gone_is_not_taken(project):
     assert project.run_local()[0] == 1
     first = project.newest()
     for option, said in (
-        (("--params", "factor=7"), "Step 'load' has finished in job .*, but its parameters changed since. Run it again: --from load"),
-        (("--from", "lod"), "--from lod: there is no such node. Did you mean 'load'?"),
+        (("--params", "factor=7"), "Step 'load' has finished in job .*, but its parameters changed since. Run it again: --rerun load"),
+        (("--rerun", "lod"), "--rerun lod: there is no such node. Did you mean 'load'?"),
     ):  # fmt: skip
         code, printed, _ = project.run_local("--resume", first, *option)
         assert (code, bool(re.search(said, printed))) == (1, True), printed
@@ -144,27 +144,27 @@ def test_what_has_changed_or_gone_is_not_taken(project):
     assert (
         code,
         "Step 'train' has finished" in printed,
-        "its code changed since. Run it again: --from train" in printed,
+        "its code changed since. Run it again: --rerun train" in printed,
     ) == (1, True, True)
     project.edit(("sum(loaded) * rate + 1", "sum(loaded) * rate"))
 
     file = project.path / "conf/base/catalog.yml"
     file.write_text(file.read_text().replace("table.json", "other.json"))
     code, printed, _ = project.run_local("--resume", first)
-    assert (code, "its catalog entries changed since. Run it again: --from table" in printed) == (1, True)
+    assert (code, "its catalog entries changed since. Run it again: --rerun table" in printed) == (1, True)
     file.write_text(file.read_text().replace("other.json", "table.json"))
 
     model = project.path / ".vertexai" / first / "train/data_model"
     model.unlink()
     code, printed, _ = project.run_local("--resume", first)
-    assert (code, f"Gone since job {first}: {model}. Make it again: --from train" in printed) == (1, True)
+    assert (code, f"Gone since job {first}: {model}. Make it again: --rerun train" in printed) == (1, True)
 
     project.edit(*list(MENDED.items())[1:])
-    code, printed, states = project.run_local("--resume", first, "--params", "factor=7,rate=3", "--from", "load")
+    code, printed, states = project.run_local("--resume", first, "--params", "factor=7,rate=3", "--rerun", "load")
     assert (code, set(states)) == (0, {*ENDS, "load", "train", "table", "slow", "check"}), printed
     assert project.checked() == "CHECKED 36 {'rows': 3} 12"
     code, printed, _ = project.run_local("--resume", project.newest())
-    assert (code, "has finished all steps. To run some again, name the first: --from NODE" in printed) == (1, True)
+    assert (code, "has finished all steps. To run some again, name the first: --rerun NODE" in printed) == (1, True)
 
 
 def test_a_job_that_was_killed_is_resumed_with_its_exit_pipeline(project):
@@ -234,7 +234,7 @@ def test_a_job_on_vertex_ai_is_resumed(with_pipeline, launchable, google, iap, v
         url = f"{storage.environment['STORAGE_EMULATOR_HOST']}/storage/v1/b/bucket/o/{name}"
         assert requests.delete(url, timeout=10).status_code == 204
         code, printed = kedro("resume", "first", "--dry-run")
-        assert (code, f"Gone since job first: gs://{model}. Make it again: --from train" in printed) == (1, True), (
+        assert (code, f"Gone since job first: gs://{model}. Make it again: --rerun train" in printed) == (1, True), (
             printed
         )
         code, printed = kedro("resume", "second")

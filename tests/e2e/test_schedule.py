@@ -69,14 +69,14 @@ def test_schedules_become_those_of_the_file_and_stay(with_pipeline, launchable, 
     settings.write_text(text[: text.index("    under_test:")] + text[text.index("api_endpoint:") :])
     assert schedule() == {
         "__default__": "unchanged",
-        "under_test": "left, although the file no longer asks for it (--prune deletes it)",
+        "under_test": "kept, although it is no longer in the file (--prune deletes it)",
     }
     assert schedule("--prune") == {"__default__": "unchanged", "under_test": "deleted"}
     assert name in vertex.schedules
 
     # An entry whose time is over stops neither schedules nor launches.
     settings.write_text(settings.read_text().replace("timezone:", 'end_time: "2026-01-01T00:00:00Z"\n      timezone:'))
-    assert schedule() == {"__default__": "left, although the file no longer asks for it (--prune deletes it)"}
+    assert schedule() == {"__default__": "kept, although it is no longer in the file (--prune deletes it)"}
     assert schedule("--prune") == {"__default__": "deleted"}
     assert set(vertex.schedules) == {name}
     done = run(BIN / "kedro", "vertexai", "-e", "cloud", "doctor", "--offline", cwd=project, **google.environment)

@@ -17,7 +17,7 @@ def test_uploaded_data_is_recorded_for_a_clone_that_has_no_data(bake, tmp_path):
     project = bake(gcp_project_id="project-42", gcp_bucket="gs://bucket", service_account=ACCOUNT, **facts)
     set_fact(project, "bucket", "memory://bucket")
     done = vertexai(project, "-e", "cloud", "upload-data", "no_such")
-    assert (done.returncode, "reads no raw data on local disk by dataset 'no_such'" in done.stderr) == (1, True)
+    assert (done.returncode, "reads no raw data on local disk through dataset 'no_such'" in done.stderr) == (1, True)
     assert "run_config.root names no bucket" in vertexai(project, "upload-data").stderr
     done = vertexai(project, "-e", "cloud", "upload-data", cold=True)
     assert done.returncode == 0, done.stderr

@@ -214,4 +214,4 @@ def test_the_taken_names_are_those_of_the_dependencies(bake):
     }
     public = {name for name in imported_as if not name.startswith("_")}
     assert distributions
-    assert public - {"pytest", "py"} <= hook["TAKEN"]
+    assert public - {"pytest", "py"} <= hook["RESERVED_NAMES"]

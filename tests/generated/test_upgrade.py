@@ -133,7 +133,7 @@ def test_the_edits_of_both_sides_are_kept_and_the_project_runs(project, template
     commit(project)
     again = upgrade(project, template)
     assert again.returncode == 0
-    assert again.stdout == "The project has all that is new in the template.\n"
+    assert again.stdout == "The project is up to date with the template.\n"
     checked = run(BIN / "cruft", "check", cwd=project)
     assert checked.returncode == 0, checked.stdout
 
@@ -166,8 +166,8 @@ def test_locks_that_the_user_has_renewed_stay(project, template, renewed):
     done = upgrade(project, template)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (
-        "requirements.lock and requirements-launch.lock are yours, so they were left. Renew them: make lock"
-        in done.stdout
+        "You have resolved requirements.lock and requirements-launch.lock yourself, so they were not changed. Update "
+        "them: make lock" in done.stdout
     )
     assert "cloudpickle==99." in (project / renewed).read_text()
     assert "cloudpickle==98." not in (project / "requirements.lock").read_text()
@@ -291,11 +291,11 @@ def test_a_project_of_0_1_0_moves_and_runs(template_since_0_1_0, tmp_path):
         "conf/base/vertexai.yml", f"{package}/auth/mine.py", f"{package}/cli.py", f"{package}/settings.py", "tests/test_mine.py",
     ]  # fmt: skip
     assert (
-        f"so they were left. `git diff` in a new project shows the shorter form:\n  {package}/settings.py\n  {package}/cli.py\n"
+        f"so they were not replaced. A new project has a shorter form:\n  {package}/settings.py\n  {package}/cli.py\n"
         in said
     )
     left = (
-        said.partition("These lines still name something that has moved. Correct them:\n")[2]
+        said.partition("These lines still name something that has moved. Fix them:\n")[2]
         .partition("\n\n")[0]
         .split("\n")
     )
@@ -368,7 +368,7 @@ def test_an_adopted_project_follows_the_template(template, tmp_path):
 def test_what_is_missing_is_said(project, template):
     (project / "notes.txt").touch()
     dirty = upgrade(project, template)
-    assert (dirty.returncode, "not committed (notes.txt" in dirty.stderr) == (1, True)
+    assert (dirty.returncode, "uncommitted changes (notes.txt" in dirty.stderr) == (1, True)
     (project / "notes.txt").unlink()
     record = json.loads((project / ".cruft.json").read_text())
     (project / ".cruft.json").write_text(json.dumps({**record, "commit": "0" * 40}))

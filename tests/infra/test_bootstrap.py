@@ -14,9 +14,9 @@ from running import BIN, PLATFORM, run
 
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.infra import facts
-from vertexai_mlflow.infra.compare import commands_for
+from vertexai_mlflow.infra.compare import plan_commands
 from vertexai_mlflow.infra.git_host import _ORIGIN, Host
-from vertexai_mlflow.infra.wanted import APIS, LAUNCHING, Cloud, grants, things
+from vertexai_mlflow.infra.wanted import APIS, LAUNCHER_PERMISSIONS, Cloud, list_grants, list_resources
 
 pytestmark = [
     pytest.mark.slow,
@@ -100,7 +100,9 @@ def test_an_empty_project_gets_what_is_needed_and_a_second_time_changes_nothing(
     provider = plane.resources[f"{pools}/test-project-ci/providers/github"]
     assert provider["attributeCondition"] == HOST.condition
     assert provider["oidc"] == {"issuerUri": ISSUER}
-    assert plane.resources["projects/project-42/roles/test_project_launcher"]["includedPermissions"] == list(LAUNCHING)
+    assert plane.resources["projects/project-42/roles/test_project_launcher"]["includedPermissions"] == list(
+        LAUNCHER_PERMISSIONS
+    )
     accounts = "projects/project-42/serviceAccounts"
     jobs = f"principal://iam.googleapis.com/{POOL}/test-project-ci/subject/repository:1296269:environment:cloud"
     assert {name: plane.roles(name) for name in plane.policies} == {
@@ -312,7 +314,7 @@ def test_the_git_host_tells_the_numbers_of_the_repository(
     known.clear()
     done = bootstrap(made, "--dry-run", numbers="", **trusted)
     assert done.returncode == 2
-    assert f"https://{api}{path} does not tell the numbers of" in done.stderr
+    assert f"https://{api}{path} does not return the numbers of" in done.stderr
     assert "and add: --repository-id N --owner-id N" in done.stderr
 
 
@@ -338,7 +340,7 @@ def test_the_git_host_tells_the_numbers_of_the_repository(
     ],
 )
 def test_a_provider_that_differs_in_anything_is_refused_with_what_differs(changed, said, plane, monkeypatch):
-    *_, provider = things(CLOUD)
+    *_, provider = list_resources(CLOUD)
     _let_gcloud_talk_to(plane, monkeypatch)
     name = "projects/project-42/locations/global/workloadIdentityPools/test-project-ci/providers/github"
     right = {
@@ -346,24 +348,24 @@ def test_a_provider_that_differs_in_anything_is_refused_with_what_differs(change
         "oidc": {"issuerUri": ISSUER}, "description": OWNER,
     }  # fmt: skip
     plane.resources[name] = right
-    assert commands_for([provider], set(), adopt=False) == [(provider, ())]
+    assert plan_commands([provider], set(), adopt=False) == [(provider, ())]
     plane.resources[name] = right | changed
     with pytest.raises(UserError) as error:
-        commands_for([provider], {"workload_identity_provider"}, adopt=True)
+        plan_commands([provider], {"workload_identity_provider"}, adopt=True)
     assert said in str(error.value)
 
 
 def test_a_pool_with_another_provider_in_it_is_refused(plane, monkeypatch):
     """Whoever owns that provider could let anybody in as this repository."""
-    pool = next(thing for thing in things(CLOUD) if thing.only)
+    pool = next(resource for resource in list_resources(CLOUD) if resource.only_child)
     _let_gcloud_talk_to(plane, monkeypatch)
     name = "projects/project-42/locations/global/workloadIdentityPools/test-project-ci"
     plane.resources[name] = {"name": name, "state": "ACTIVE", "description": OWNER}
     plane.resources[f"{name}/providers/github"] = {"name": f"{name}/providers/github"}
-    assert commands_for([pool], set(), adopt=False) == [(pool, ())]
+    assert plan_commands([pool], set(), adopt=False) == [(pool, ())]
     plane.resources[f"{name}/providers/other"] = {"name": f"{name}/providers/other"}
     with pytest.raises(UserError, match="other is in it as well, and may let in anybody"):
-        commands_for([pool], {"workload_identity_provider"}, adopt=True)
+        plan_commands([pool], {"workload_identity_provider"}, adopt=True)
 
 
 def _let_gcloud_talk_to(plane, monkeypatch):
@@ -400,7 +402,7 @@ def test_all_that_belongs_to_others_or_was_deleted_is_refused_at_once(named, cha
     # A deleted thing is shown as it was, and not only with its state.
     pool = "projects/project-42/locations/global/workloadIdentityPools/test-project-ci"
     plane.resources[pool] = {"name": pool, "state": "DELETED", "description": OWNER}
-    role = {"description": OWNER, "includedPermissions": list(LAUNCHING), "deleted": True}
+    role = {"description": OWNER, "includedPermissions": list(LAUNCHER_PERMISSIONS), "deleted": True}
     plane.resources["projects/project-42/roles/test_project_launcher"] = role
     done = bootstrap(project(**({"service_account": PIPELINE} if named else {})), "--adopt")
     assert done.returncode == 2
@@ -441,10 +443,10 @@ def test_the_launcher_may_do_what_launching_asks_for_and_start_no_custom_jobs():
     }
     assert "aiplatform.pipelineJobs.create" in asked
     # People delete the job of `doctor --on-vertex`; what CI launches stays.
-    assert set(LAUNCHING) >= asked - {"aiplatform.pipelineJobs.delete"}
-    of_launcher = [grant.role for grant in grants(CLOUD) if grant.member == f"serviceAccount:{CLOUD.launcher}"]
+    assert set(LAUNCHER_PERMISSIONS) >= asked - {"aiplatform.pipelineJobs.delete"}
+    of_launcher = [grant.role for grant in list_grants(CLOUD) if grant.member == f"serviceAccount:{CLOUD.launcher}"]
     assert "roles/aiplatform.user" not in of_launcher
-    assert not any("customJobs" in permission for permission in LAUNCHING)
+    assert not any("customJobs" in permission for permission in LAUNCHER_PERMISSIONS)
 
 
 def test_what_is_of_another_project_is_refused(plane, project, bootstrap):
@@ -483,8 +485,8 @@ def test_every_role_that_is_granted_is_in_the_readme_and_no_other():
     who |= dict.fromkeys((f"{agents}.iam.gserviceaccount.com", f"{agents}-cc.iam.gserviceaccount.com"), "Vertex AI")
     readme = (PLATFORM / "infra/README.md").read_text()
     own = f"projects/project-42/roles/{CLOUD.role}"
-    granted = {(who.get(grant.member, "CI jobs"), grant.role.replace(own, "")) for grant in grants(CLOUD)}
+    granted = {(who.get(grant.member, "CI jobs"), grant.role.replace(own, "")) for grant in list_grants(CLOUD)}
     rows = re.findall(r"^\| ([\w ]+) \| (?:`(roles/[\w.]+)`|the role \*launcher\*) \|", readme, re.MULTILINE)
     assert len(rows) == len(set(rows))
     assert set(rows) == granted
-    assert set(re.findall(r"`(aiplatform\.[\w.]+)`", readme)) == set(LAUNCHING)
+    assert set(re.findall(r"`(aiplatform\.[\w.]+)`", readme)) == set(LAUNCHER_PERMISSIONS)

@@ -11,6 +11,7 @@ from kedro.pipeline import Node, Pipeline
 from vertexai_mlflow.compile.compiler import compile_plan
 from vertexai_mlflow.compile.plan import Plan, make_plan
 from vertexai_mlflow.contract.catalog import Catalog
+from vertexai_mlflow.contract.launch import Launch
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.settings.models import RunConfig
 
@@ -75,6 +76,6 @@ def test_every_dataset_between_two_steps_is_in_the_catalog_or_travels_as_an_arti
 @given(graphs())
 def test_the_same_pipeline_compiles_to_the_same_bytes(graph):
     def compiled() -> str:
-        return json.dumps(compile_plan(planned(graph), RunConfig(image="x"), "p"))
+        return json.dumps(compile_plan(planned(graph), Launch("p"), RunConfig(image="x")))
 
     assert compiled() == compiled()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from running import environment
 from warm_kedro import WarmKedro, warm_kedro
 
-from vertexai_mlflow.local.scheduler import run_spec
+from vertexai_mlflow.local.scheduler import RunOptions, run_spec
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +71,7 @@ def both(project, kedro) -> Callable[[Graph, str, str], tuple[dict[str, str], di
         with pytest.MonkeyPatch.context() as patch:
             for name, value in environment(RECORD=str(records[1]), PYTHONPATH=str(project / "src")).items():
                 patch.setenv(name, value)
-            job = run_spec(spec, folder=project / ".vertexai", cwd=project, preloaded=kedro.preloaded)
+            job = run_spec(spec, RunOptions(project / ".vertexai", project, preloaded=kedro.preloaded))
         logs = "".join(Path(task.log).read_text() for task in job.failed_tasks)
         assert job.state == "SUCCEEDED", logs
         as_kedro, as_compiled = ({path.name: path.read_text() for path in record.iterdir()} for record in records)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from running import BIN, environment, run
 
 from vertexai_mlflow.local.preloaded import Preloaded
-from vertexai_mlflow.local.scheduler import run_spec
+from vertexai_mlflow.local.scheduler import RunOptions, run_spec
 
 pytestmark = pytest.mark.slow
 
@@ -86,7 +86,7 @@ def left_by(project: Path, spec: dict, preloaded: Preloaded | None) -> dict:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment(ATTEMPTS=str(attempts), PYTHONPATH=str(project / "src")).items():
             patch.setenv(name, value)
-        job = run_spec(spec, folder=project / ".vertexai", cwd=project, max_workers=1, preloaded=preloaded)
+        job = run_spec(spec, RunOptions(project / ".vertexai", project, max_workers=1, preloaded=preloaded))
     folder = project / ".vertexai" / job.name
     client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
     (found,) = client.search_runs(

@@ -18,17 +18,17 @@ from running import BIN, ROOT, run
 from kedro_vertexai_mlflow.adopt import kedro1
 from kedro_vertexai_mlflow.adopt.code import merge_cli, merge_settings
 from kedro_vertexai_mlflow.adopt.configuration import (
-    WITHOUT_MEANING,
+    OBSOLETE_KEYS,
+    check_logging,
     edit_catalog,
     edit_mlflow,
     edit_vertexai,
-    facts,
-    look_at_logging,
+    read_facts,
 )
-from kedro_vertexai_mlflow.adopt.dependencies import merge_pyproject
-from kedro_vertexai_mlflow.adopt.findings import findings
-from kedro_vertexai_mlflow.adopt.linters import leave_out_platform
-from kedro_vertexai_mlflow.upgrade.command import _upgrading
+from kedro_vertexai_mlflow.adopt.findings import find_outdated_code
+from kedro_vertexai_mlflow.adopt.linters import exclude_platform
+from kedro_vertexai_mlflow.adopt.pyproject import merge_pyproject
+from kedro_vertexai_mlflow.upgrade.command import find_upgrade_notes
 from vertexai_mlflow import __version__
 from vertexai_mlflow.settings import carried_over
 
@@ -51,10 +51,10 @@ def test_the_tables_name_what_is_gone_and_what_there_is_instead():
         assert not exists(old.removesuffix(".*")), old
         name = re.match(r"[\w.%]+", new)[0].partition(".create")[0]
         assert not name.startswith("kedro") or exists(name), new
-    for old, new in kedro1.TYPES.items():
+    for old, new in kedro1.RENAMED_TYPES.items():
         assert exists(new if new.startswith("kedro") else f"kedro_datasets.{new}"), new
         assert not exists(old if old.startswith("kedro") else f"kedro_datasets.{old}"), old
-    for old, new in kedro1.GONE.items():
+    for old, new in kedro1.REMOVED_TYPES.items():
         name = re.match(r"[\w.]+", new)[0]
         assert exists(name if name.startswith("kedro") else f"kedro_datasets.{name}"), new
         assert not exists(f"kedro_datasets.{old}"), old
@@ -92,17 +92,17 @@ def test_the_tables_name_what_is_gone_and_what_there_is_instead():
 )  # fmt: skip
 def test_spellings_of_the_catalog_are_changed_and_nothing_else(before, after):
     assert edit_catalog(before, {"mine"}).text == after
-    assert edit_catalog(after, {"mine"}).replaced == []
+    assert edit_catalog(after, {"mine"}).replacements == []
 
 
 def test_what_has_no_successor_and_what_is_no_yaml_is_left_to_the_user():
     change = edit_catalog("a:\n  type: tracking.MetricsDataSet\n", set())
     assert change.text == "a:\n  type: tracking.MetricsDataSet\n"
     said = "tracking.MetricsDataSet is gone: use json.JSONDataset, or for metrics of MLflow one MlflowMetricDataset for each number."
-    assert change.left == [(2, said)]
-    ((line, said),) = edit_catalog("a:\n  b: 1\n{% for x in y %}\n", set()).left
+    assert change.todos == [(2, said)]
+    ((line, said),) = edit_catalog("a:\n  b: 1\n{% for x in y %}\n", set()).todos
     assert line == 3
-    assert "no YAML" in said
+    assert "not YAML" in said
 
 
 def test_keys_without_a_meaning_become_comments_with_all_their_lines():
@@ -113,15 +113,15 @@ def test_keys_without_a_meaning_become_comments_with_all_their_lines():
     assert change.text == (
         "project_id: p\nrun_config:\n#   ttl: 3\n  # of the next\n  image: x\n#   volume:\n#     size: 1\n# \n#     keep: true\n"
     )
-    assert [line for line, _ in change.replaced] == [3, 6]
+    assert [line for line, _ in change.replacements] == [3, 6]
 
 
 def test_facts_that_are_not_facts_are_not_taken():
-    assert facts("project_id: ${oc.env:P}\nregion: '<region>'\nrun_config: {image: gcr.io/p/x, root: b/c}") == {
+    assert read_facts("project_id: ${oc.env:P}\nregion: '<region>'\nrun_config: {image: gcr.io/p/x, root: b/c}") == {
         "gcp_bucket": "gs://b/c",
         "repo_name": "x",
     }
-    assert facts("[") == {}
+    assert read_facts("[") == {}
 
 
 ANSWERS = {"example": "no", "kedro_version": "1.7.0", "python_package": "p", "project_name": "P", "repo_name": "p"}
@@ -224,8 +224,8 @@ def test_the_import_is_where_a_linter_expects_it(head, tmp_path):
 def test_a_cli_without_the_group_that_kedro_finds_is_left_to_the_user():
     change = merge_cli("import click\n\n@click.group()\ndef commands(): ...\n", OWN)
     assert change.text.startswith("import click\n\n@click.group()")
-    assert not change.added
-    assert "no group of commands with the name `cli`" in change.left[0][1]
+    assert not change.additions
+    assert "no command group named `cli`" in change.todos[0][1]
     assert "cli.add_command(vertexai)" in merge_cli("import click\ncli = click.Group()\n", OWN).text
 
 
@@ -240,12 +240,12 @@ def test_a_cli_without_the_group_that_kedro_finds_is_left_to_the_user():
         ("KedroSession.create('p', env='x')", "takes no package name"),
         ("KedroSession.create(extra_params={})", "use runtime_params"),
         ("@hook_impl\ndef register_catalog(self): ...", "The hook register_catalog is gone"),
-        ("node(f, 'a', 'b', tags=['group:one'])", "'group:one': names and tags"),
+        ("node(f, 'a', 'b', tags=['group:one'])", "'group:one': in Kedro 1, names and tags"),
         ("print 'x'", "cannot read this: Missing parentheses"),
     ],
 )  # fmt: skip
 def test_code_that_kedro_1_does_not_run_is_found(code, said):
-    ((line, words),) = findings(f"\n{code}\n", "demand")
+    ((line, words),) = find_outdated_code(f"\n{code}\n", "demand")
     assert line >= 2
     assert said in words
 
@@ -261,7 +261,7 @@ def test_code_that_kedro_1_does_not_run_is_found(code, said):
     ],
 )
 def test_code_that_runs_is_not_reported(code):
-    assert findings(code, "demand") == []
+    assert find_outdated_code(code, "demand") == []
 
 
 def test_the_upgrading_parts_since_a_version_are_told_newest_first():
@@ -269,11 +269,11 @@ def test_the_upgrading_parts_since_a_version_are_told_newest_first():
         "# Changelog\n\n## [0.3.0] - x\n\n### Added\n\n- a\n\n### Upgrading\n\n- Do three.\n\n## [0.2.0] - x\n\n### Upgrading\n\n- Do two.\n\n"
         "### Fixed\n\n- b\n\n## [0.1.0] - x\n\n### Upgrading\n\n- Do one.\n"
     )
-    assert _upgrading(changelog, "0.1.0") == [
-        "What [0.3.0] - x asks of a project:\n- Do three.",
-        "What [0.2.0] - x asks of a project:\n- Do two.",
+    assert find_upgrade_notes(changelog, "0.1.0") == [
+        "How to upgrade to [0.3.0] - x:\n- Do three.",
+        "How to upgrade to [0.2.0] - x:\n- Do two.",
     ]
-    assert _upgrading(changelog, "0.3.0") == []
+    assert find_upgrade_notes(changelog, "0.3.0") == []
 
 
 def test_the_newest_section_of_the_changelog_is_the_version():
@@ -341,16 +341,16 @@ LINTERS = {
 @pytest.mark.parametrize("name", LINTERS)
 def test_the_users_linters_leave_the_platform_out(name):
     text, expected = LINTERS[name]
-    change = leave_out_platform("pyproject.toml", text)
+    change = exclude_platform("pyproject.toml", text)
     assert tomllib.loads(change.text)["tool"] == expected
-    assert leave_out_platform("pyproject.toml", change.text).text == change.text
-    assert change.left == []
+    assert exclude_platform("pyproject.toml", change.text).text == change.text
+    assert change.todos == []
 
 
 def test_what_cannot_be_put_in_is_left_to_the_user():
-    change = leave_out_platform("pyproject.toml", "tool.ruff = {line-length = 88, extend-exclude = 'docs'}\n")
+    change = exclude_platform("pyproject.toml", "tool.ruff = {line-length = 88, extend-exclude = 'docs'}\n")
     assert tomllib.loads(change.text)["tool"]["ruff"]["line-length"] == 88
-    assert [words for _, words in change.left] == [
+    assert [words for _, words in change.todos] == [
         "[tool.ruff] extend-exclude: leave out src/vertexai_mlflow, which is the template's.",
         "[tool.ruff]: add force-exclude = true, because that folder is the template's.",
     ]
@@ -366,9 +366,9 @@ def test_what_cannot_be_put_in_is_left_to_the_user():
     ],
 )  # fmt: skip
 def test_linters_with_files_of_their_own_leave_the_platform_out_too(path, text, expected):
-    change = leave_out_platform(path, text)
+    change = exclude_platform(path, text)
     assert change.text == expected
-    assert leave_out_platform(path, expected).text == expected
+    assert exclude_platform(path, expected).text == expected
 
 
 @pytest.mark.parametrize(
@@ -385,15 +385,15 @@ def test_a_store_that_mlflow_3_does_not_have_is_replaced(text, uri):
     change = edit_mlflow(text, "demand.auth")
     value = yaml.safe_load(change.text)["server"]["mlflow_tracking_uri"]
     assert (value == '${oc.env:MLFLOW_TRACKING_URI, "sqlite:///mlflow.db"}') == uri
-    assert bool(change.replaced) == uri
+    assert bool(change.replacements) == uri
 
 
 def test_an_mlflow_yml_of_another_format_and_a_logging_yml_that_kedro_refuses_are_left_to_the_user():
-    ((line, words),) = edit_mlflow("tracking_uri: x\nexperiment: y\n", "demand.auth").left
-    assert (line, "not what kedro-mlflow 2 reads" in words) == (1, True)
-    ((line, words),) = look_at_logging("formatters:\n  a:\n    # no ()\n    '()': pkg.Formatter\n").left
+    ((line, words),) = edit_mlflow("tracking_uri: x\nexperiment: y\n", "demand.auth").todos
+    assert (line, "kedro-mlflow 2 reads the keys server" in words) == (1, True)
+    ((line, words),) = check_logging("formatters:\n  a:\n    # no ()\n    '()': pkg.Formatter\n").todos
     assert (line, "Kedro 1.7 refuses `()`" in words) == (4, True)
 
 
 def test_the_keys_that_adopt_comments_out_are_those_that_the_settings_leave_out():
-    assert {*carried_over._MEANINGLESS, *carried_over.REPLACED} == WITHOUT_MEANING
+    assert {*carried_over._MEANINGLESS, *carried_over.REPLACED} == OBSOLETE_KEYS

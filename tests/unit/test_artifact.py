@@ -73,17 +73,17 @@ def test_a_pickle_that_somebody_has_replaced_is_not_read(place, tmp_path):
     uri, hacked = place.format(tmp=tmp_path), tmp_path / "hacked"
     made = ArtifactDataset(uri)
     made.save({"a": 1})
-    assert ArtifactDataset(uri, made.made["sha256"]).load() == {"a": 1}
+    assert ArtifactDataset(uri, made.file_metadata["sha256"]).load() == {"a": 1}
     # Written in both ways that a file can be written in.
     for attack in (
         lambda: ArtifactDataset(uri).save(Attack(f"touch {hacked}")),
         lambda: put(uri, pickle.dumps(Attack(f"touch {hacked}"))),
     ):
         attack()
-        for dataset in (ArtifactDataset(uri, made.made["sha256"]), ArtifactDataset(uri, ""), made):
+        for dataset in (ArtifactDataset(uri, made.file_metadata["sha256"]), ArtifactDataset(uri, ""), made):
             with pytest.raises(
                 DatasetError,
-                match=r"is not what was made: its SHA-256 is [0-9a-f]{64}, its metadata has",
+                match=r"does not match its recorded SHA-256 \(expected [0-9a-z]+, found [0-9a-f]{64}\)",
             ):
                 dataset.load()
         assert not hacked.exists()
@@ -102,7 +102,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_as_it_was_hashed(tmp_path,
         return found
 
     monkeypatch.setattr(hashlib, "file_digest", then_replaced)
-    assert ArtifactDataset(uri, made.made["sha256"]).load() == "good"
+    assert ArtifactDataset(uri, made.file_metadata["sha256"]).load() == "good"
     assert not Path(f"{tmp_path}/hacked").exists()
 
 
@@ -115,7 +115,7 @@ def test_the_hash_is_that_of_the_file(place, tmp_path):
     for data in ("", "x" * 1_000_000, np.zeros(1_000_000), {"a": lambda: 1}):
         dataset.save(data)
         with fsspec.open(uri, "rb") as file:
-            assert dataset.made["sha256"] == hashlib.sha256(file.read()).hexdigest()
+            assert dataset.file_metadata["sha256"] == hashlib.sha256(file.read()).hexdigest()
         dataset.load()
 
 

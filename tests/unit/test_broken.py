@@ -11,7 +11,7 @@ from omegaconf.resolvers import oc
 
 from vertexai_mlflow.contract.catalog import Catalog
 from vertexai_mlflow.errors import UserError, in_own_code
-from vertexai_mlflow.settings.unreadable import unreadable
+from vertexai_mlflow.settings.load_errors import explain
 
 pytestmark = pytest.mark.filterwarnings("ignore:register_new_resolver:UserWarning")
 GOOD = "from kedro.pipeline import Pipeline\nfrom . import nodes\n\n\ndef create_pipeline():\n    return Pipeline([])\n"
@@ -76,7 +76,7 @@ def explained(root: Path, params: dict | None = None, **files: str) -> str:
         OmegaConfigLoader(
             str(root / "conf"), base_env="base", default_run_env="base", custom_resolvers={"oc.env": oc.env}
         )["catalog"]
-    return unreadable(raised.value, sorted(base.iterdir()), root)
+    return explain(raised.value, sorted(base.iterdir()), root)
 
 
 @pytest.mark.parametrize(
@@ -90,14 +90,14 @@ def explained(root: Path, params: dict | None = None, **files: str) -> str:
             "conf/base/catalog.yml, line 1: found character that cannot start any token. conf/base/globals.yml, line 1: did not find expected node content.",
         ),
         ({"catalog": "a: \xff\n"}, "conf/base/catalog.yml: 'utf-8' codec can't decode byte 0xff in position 3: invalid start byte"),
-        ({"catalog": "- a\n"}, "conf/base/catalog.yml: names with their values are needed here, and it holds something else."),
+        ({"catalog": "- a\n"}, "conf/base/catalog.yml: expected a mapping of names to values."),
         (
             {"catalog": "a: {filepath: '${runtime_params:day}.csv'}\n", "catalog_b": "b: {}\n"},
             "conf/base/catalog.yml: a.filepath needs the runtime parameter 'day'; give it with --params day=…",
         ),
         (
             {"catalog": "a: {}\n", "catalog_b": "x.b:\n  paths: ['${globals:bucket}/b']\n"},
-            "conf/base/catalog_b.yml: x.b.paths[0] takes 'bucket' from globals.yml, where it is missing. Add it there.",
+            "conf/base/catalog_b.yml: x.b.paths[0] refers to 'bucket' of globals.yml, which does not exist. Add it there.",
         ),
         ({"catalog": "a: {filepath: '${_bucket}/a'}\n"}, "conf/base/catalog.yml: a.filepath: Interpolation key '_bucket' not found"),
         ({"catalog": "a: {filepath: '${nosuch:x}'}\n"}, "conf/base/catalog.yml: a.filepath: Unsupported interpolation type nosuch"),

@@ -12,6 +12,7 @@ from vertexai_mlflow.compile.spec import read_spec, tasks, write_spec
 from vertexai_mlflow.contract import FINISH_TASK, RUNNING_NODE_TAG, START_TASK
 from vertexai_mlflow.contract.arguments import StepArguments, parse_step_arguments
 from vertexai_mlflow.contract.catalog import Entry
+from vertexai_mlflow.contract.launch import Launch
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.settings.models import RunConfig
 
@@ -26,7 +27,7 @@ def compiled(*nodes: Node, env: str = "", params: dict | None = None, cache_here
     plan = make_plan(
         "__default__", Pipeline(nodes), run_config, {"raw": Entry("pandas.CSVDataset", "data/raw.csv")}.get
     )
-    return compile_plan(plan, run_config, "my_project", StepArguments("", "", env=env), params, cache_here)
+    return compile_plan(plan, Launch("my_project", env=env, params=params or {}), run_config, cache_here=cache_here)
 
 
 def told(spec: dict, task: str) -> StepArguments:
@@ -136,7 +137,7 @@ def test_an_address_that_is_resolved_when_the_job_starts_is_not_in_the_spec():
     kept = Entry("pandas.CSVDataset", "gs://bucket/2026-01-01.csv", artifact_type="system.Dataset")
     pipeline = Pipeline([Node(same, None, ["kept", "other"], name="cut")])
     plan = make_plan("p", pipeline, run_config, {"kept": kept, "other": kept}.get)
-    spec = compile_plan(plan, run_config, "demo", resolve={"catalog": {"kept": {"filepath": True}}})
+    spec = compile_plan(plan, Launch("demo"), run_config, resolve={"catalog": {"kept": {"filepath": True}}})
     lineage = told(spec, "cut").lineage
     assert (lineage["kept"]["uri"], lineage["other"]["uri"]) == (None, "gs://bucket/2026-01-01.csv")
     assert told(spec, START_TASK).resolve == {"catalog": {"kept": {"filepath": True}}}
@@ -173,7 +174,7 @@ def test_long_names_are_cut_and_stay_apart():
 def test_a_long_name_of_a_pipeline_is_cut():
     run_config = RunConfig(image="x")
     plan = make_plan("Größe EU/v1.2" + "x" * 140, Pipeline(NODES), run_config, {"raw": Entry("a", "data/raw")}.get)
-    name = compile_plan(plan, run_config, "demo")["pipelineInfo"]["name"]
+    name = compile_plan(plan, Launch("demo"), run_config)["pipelineInfo"]["name"]
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,127}", name)
 
 
@@ -193,7 +194,7 @@ def test_metrics_are_counted_with_all_the_metadata_they_may_have():
         "p", Pipeline([Node(same, "raw", list(metrics), name="score")]), run_config, {"raw": Entry("x"), **metrics}.get
     )
     with pytest.raises(UserError, match="Step 'score'"):
-        compile_plan(plan, run_config, "p")
+        compile_plan(plan, Launch("p"), run_config)
 
 
 def test_the_same_plan_compiles_to_the_same_bytes():

@@ -1,13 +1,18 @@
+from pathlib import Path
+
 import pytest
+import yaml
+from kedro.config import OmegaConfigLoader
 
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.settings.carried_over import without_meaningless_keys
+from vertexai_mlflow.settings.configuration import Configuration
 from vertexai_mlflow.settings.models import parse_settings
 
 WHERE = "conf/base/vertexai.yml"
 
 
-def test_keys_of_kedro_vertexai_that_mean_nothing_are_named_together_and_left_out():
+def test_keys_of_kedro_vertexai_without_effect_are_named_together_and_left_out():
     stock = {
         "image": "x",
         "image_pull_policy": "Always",
@@ -17,7 +22,9 @@ def test_keys_of_kedro_vertexai_that_mean_nothing_are_named_together_and_left_ou
     }
     raw, (warning,) = without_meaningless_keys({"project_id": "p", "run_config": stock}, WHERE)
     assert raw == {"project_id": "p", "run_config": {"image": "x"}}
-    assert warning.startswith(f"{WHERE}: run_config: delete these lines, which mean nothing here: image_pull_policy (")
+    assert warning.startswith(
+        f"{WHERE}: run_config: these keys of kedro-vertexai have no effect here; remove them: image_pull_policy ("
+    )
     assert all(key in warning for key in stock if key != "image")
 
 
@@ -38,7 +45,7 @@ def test_resources_may_be_written_as_plain_numbers():
         ({"run_confg": {}}, "unknown key 'run_confg'. Did you mean 'run_config'?"),
         (
             {"run_config": {"image": "x", "dynamic_config_providers": [{"cls": "a.B"}], "imgae": 1}},
-            "key 'run_config.dynamic_config_providers' of kedro-vertexai has no meaning here. Instead, write ${gcp.id_token:",
+            "key 'run_config.dynamic_config_providers' of kedro-vertexai has no effect here. Instead, write ${gcp.id_token:",
         ),
         ({"run_config": {"image": "x", "wait_for_completion": True}}, "Instead, give run-once the option"),
         (
@@ -54,3 +61,23 @@ def test_a_wrong_key_is_named_with_its_file_and_the_nearest_valid_one(raw, sente
         parse_settings(raw, WHERE)
     assert str(error.value).startswith(f"{WHERE}: ")
     assert sentence in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore:register_new_resolver:UserWarning")
+def test_the_keys_that_resolvers_make_are_found_without_calling_one_and_secrets_stay_out(tmp_path):
+    content = {
+        "plain": 1, "moment": "at ${now:}", "listed": [1, {"deep": "${now:}"}], "nested": {"a": "${now:}", "b": 2},
+        "token": "${gcp.token:}", "both": "${now:} ${gcp.token:}",
+    }  # fmt: skip
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/parameters.yml").write_text(yaml.safe_dump(content))
+
+    def configuration(*names: str) -> Configuration:
+        args = {"base_env": "base", "default_run_env": "base", "custom_resolvers": dict.fromkeys(names, Path.unlink)}
+        return Configuration(tmp_path, tmp_path, None, OmegaConfigLoader, args)
+
+    keys = configuration("now", "gcp.token").resolved_at_start({})
+    assert keys == {"parameters": {"moment": True, "listed": True, "nested": {"a": True}}}
+    (tmp_path / "base/parameters.yml").write_text(yaml.safe_dump({"token": content["token"]}))
+    assert configuration("gcp.token").resolved_at_start({}) == {}
+    assert configuration("gcp.token").marked("parameters", {}) == {"token": "***"}

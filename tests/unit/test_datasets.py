@@ -51,8 +51,8 @@ def look(text: str, *used: str) -> Datasets:
 )
 def test_what_kedro_would_make_is_in_order(entry):
     found = look(f"a: {entry}")
-    assert found.wrong == []
-    assert found.check() == "1 of the catalog, whose classes are there and take their arguments"
+    assert found.problems == []
+    assert found.check() == "1 in the catalog, with existing classes and valid arguments"
 
 
 @pytest.mark.parametrize(
@@ -79,13 +79,13 @@ def test_what_kedro_would_make_is_in_order(entry):
     ],
 )  # fmt: skip
 def test_what_kedro_would_refuse_is_named_with_its_place_and_the_cure(entry, said):
-    (wrong,) = [" ".join(look(f"a: {entry}").wrong)]
+    (wrong,) = [" ".join(look(f"a: {entry}").problems)]
     assert said in wrong
     assert wrong.startswith("catalog.yml: a.")
 
 
 def test_a_module_that_was_removed_is_not_said_to_be_uninstalled():
-    (said,) = look("a: {type: tracking.MetricsDataset, filepath: a.json}").wrong
+    (said,) = look("a: {type: tracking.MetricsDataset, filepath: a.json}").problems
     assert said.startswith("catalog.yml: a.type: there is no module 'tracking', neither in kedro-datasets ")
     assert "which may have removed it" in said
 
@@ -96,15 +96,15 @@ def test_a_module_that_was_removed_is_not_said_to_be_uninstalled():
         ("pandas.DeltaTableDataset", "deltalake", '"kedro-datasets[pandas-deltatabledataset]>='),
         ("kedro_datasets.networkx.GMLDataset", "networkx", '"kedro-datasets[networkx-gmldataset]>='),
         ("ibis.TableDataset", "ibis", '"kedro-datasets[ibis]>='),
-        ("test_datasets_of_ours.Own", "no_such_library", '"no-such-library", or however the package of this module is called.'),
+        ("test_datasets_of_ours.Own", "no_such_library", '"no-such-library", or whatever the package of this module is called.'),
     ],
 )  # fmt: skip
 def test_a_library_that_is_not_installed_is_named_with_the_line_to_add(tmp_path, monkeypatch, type_, library, line):
     (tmp_path / "test_datasets_of_ours.py").write_text("import no_such_library\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(sys.modules, library, None)  # so that importing it fails, whether it is installed or not
-    (said,) = look(f"a: {{type: {type_}}}").wrong
-    assert said.startswith(f"catalog.yml: a.type: {type_} needs what is not installed: {library}. Add to ")
+    (said,) = look(f"a: {{type: {type_}}}").problems
+    assert said.startswith(f"catalog.yml: a.type: {type_} needs a package that is not installed: {library}. Add to ")
     assert f"pyproject.toml's dependencies: {line}" in said
     assert said.endswith("Then: pip install -e '.[launch]' && make lock")
 
@@ -116,7 +116,7 @@ def test_a_class_of_ones_own_that_is_broken_is_named_with_its_line(tmp_path, mon
     monkeypatch.syspath_prepend(package.parent)
     project = SimpleNamespace(config=lambda _: {"a": {"type": "broken_datasets.Own"}}, source=package.parent)
     found = Datasets(project, SimpleNamespace(steps=[SimpleNamespace(inputs=("a",), outputs=())], on_exit=None))
-    assert found.wrong == [
+    assert found.problems == [
         "catalog.yml: a.type: src/broken_datasets/__init__.py, line 2: NameError: name 'undefined' is not defined"
     ]
 
@@ -130,7 +130,7 @@ kept: {type: MemoryDataset}
 
 
 def test_what_the_catalog_says_nothing_about_is_no_entry():
-    assert look("a: {type: MemoryDataset}", "a", "b").check().startswith("1 of the catalog")
+    assert look("a: {type: MemoryDataset}", "a", "b").check().startswith("1 in the catalog")
 
 
 def test_used_entries_only_are_looked_at_a_factory_once_and_all_that_is_wrong_is_said_at_once():

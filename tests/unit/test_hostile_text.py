@@ -20,12 +20,14 @@ from vertexai_mlflow.compile.spec import tasks
 from vertexai_mlflow.contract.arguments import StepArguments, parse_step_arguments
 from vertexai_mlflow.contract.catalog import Catalog
 from vertexai_mlflow.contract.job import MlflowRun, PipelineJob, State, TaskRun, console_url
+from vertexai_mlflow.contract.launch import Launch
 from vertexai_mlflow.errors import UserError, shown
-from vertexai_mlflow.local.kfp_protocol import command_line, executor_input
+from vertexai_mlflow.local.kfp_protocol import command_line, make_executor_input
 from vertexai_mlflow.settings.models import RunConfig
 from vertexai_mlflow.show import tables, terminal
 from vertexai_mlflow.show.progress import progress
 from vertexai_mlflow.step.carry import Carrier
+from vertexai_mlflow.step.io import StepIO
 from vertexai_mlflow.step.run_tags import error_text
 
 PACKAGE = PLATFORM
@@ -171,10 +173,10 @@ def test_the_name_of_a_dataset_reaches_the_step_as_it_is_or_is_refused(text):
     plan = planned(Node(same, "raw", name, name="one"), Node(same, name, "end", name="two"))
     if "{{$" in name:
         with pytest.raises(UserError, match="KFP replaces"):
-            compile_plan(plan, RunConfig(image="x"), "demo")
+            compile_plan(plan, Launch("demo"), RunConfig(image="x"))
         return
-    for task in tasks(compile_plan(plan, RunConfig(image="x"), "demo")):
-        given = executor_input(task, {}, {key: {"uri": "u"} for key in task.artifacts}, "folder")
+    for task in tasks(compile_plan(plan, Launch("demo"), RunConfig(image="x"))):
+        given = make_executor_input(task, {}, {key: {"uri": "u"} for key in task.artifacts}, "folder")
         constants = {
             f"pipeline_job_{what}": "evaluated" for what in ("name", "uuid", "resource_name", "create_time_utc")
         }
@@ -195,9 +197,10 @@ def test_a_file_of_any_name_is_carried_as_it_is(text, tmp_path, monkeypatch):
     catalog = Catalog({"parts": entry}, "catalog.yml")
     arguments = StepArguments("step", "p", files={"parts": "data_parts"})
     made = {"data_parts": {"artifacts": [{"uri": f"memory://bucket{tmp_path}"}]}}
-    put = Carrier(arguments, catalog, {}, made).put()
+    put = Carrier(arguments, catalog, StepIO({"outputs": {"artifacts": made}})).put()
     monkeypatch.chdir(second)
-    Carrier(arguments, catalog, {"data_parts": {"artifacts": [put["data_parts"]]}}, {}).fetch()
+    taken = {"data_parts": {"artifacts": [put["data_parts"]]}}
+    Carrier(arguments, catalog, StepIO({"inputs": {"artifacts": taken}})).fetch()
     assert [file.name for file in (second / "data/parts").iterdir()] == [name]
     assert {file for file in tmp_path.rglob("*") if file.is_file()} == {
         tmp_path / disk / "data/parts" / name for disk in ("one", "two")

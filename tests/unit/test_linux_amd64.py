@@ -14,15 +14,15 @@ from fakes.google_identity import AMBIENT, Google
 from running import run
 
 from vertexai_mlflow import __version__
-from vertexai_mlflow.checks.online import _image_pushed
+from vertexai_mlflow.checks.online import check_pushed_image
 from vertexai_mlflow.contract.check import Check, check
 from vertexai_mlflow.errors import UserError
-from vertexai_mlflow.image import PLATFORM, build_and_push, refuse_other_version, wrong_platform
+from vertexai_mlflow.image.docker import PLATFORM, build_and_push, refuse_other_version, wrong_platform
 
 NAME = "project-42/images/test-project"
 SLOW = (
-    "The image is built for linux/amd64, because Vertex AI runs nothing else. This machine has another processor and "
-    "emulates that, which is slow. A push to CI avoids it, and for a change of code alone also: run-once --code upload"
+    "The image is built for linux/amd64, because Vertex AI runs nothing else. This machine has a different CPU and has to "
+    "emulate amd64, which is slow. Push to CI instead or, if only code has changed, use run-once --upload-code"
 )
 ATTESTED = {"index": True, "attested": True, "oci": True}
 BOTH = ("linux/arm64", "linux/amd64")
@@ -57,7 +57,7 @@ def doctor(identity: Google):
     def doctor(image: Image, reference: str = ":latest", host: str = "europe-west1-docker.pkg.dev") -> Check:
         cloud = Cloud(images={f"{NAME}:latest": image})
         artifact_registry.serve(identity, host, cloud)
-        return check("image pushed", lambda: _image_pushed(f"{host}/{NAME}{reference}", "cloud"))
+        return check("pushed image", lambda: check_pushed_image(f"{host}/{NAME}{reference}", "cloud"))
 
     return doctor
 
@@ -106,7 +106,7 @@ def test_only_an_image_that_is_known_here_and_of_another_platform_is_doubted(doc
 @pytest.mark.parametrize("host", ["europe-west1-docker.pkg.dev", "gcr.io"])
 def test_an_image_with_a_variant_for_linux_amd64_is_well(image, host, doctor):
     for reference in (":latest", "", f"@{image.digest}", f":latest@{image.digest}"):
-        assert doctor(image, reference, host) == Check("image pushed", True, image.digest)
+        assert doctor(image, reference, host) == Check("pushed image", True, image.digest)
 
 
 @pytest.mark.parametrize(
@@ -133,15 +133,16 @@ def test_an_image_for_other_platforms_only_fails_the_check(image, platforms, doc
 def test_an_image_that_does_not_tell_its_platform_is_a_warning(image, doctor):
     found = doctor(image)
     assert found.doubtful
-    assert "does not tell which platform it is for" in found.said
+    assert "exists but declares no platform" in found.said
 
 
 def test_who_may_not_read_the_registry_gets_a_warning(identity):
     host = "europe-west1-docker.pkg.dev"
     artifact_registry.serve(identity, host, Cloud(images={f"{NAME}:latest": Image()}, denied=DENIED))
-    found = check("image pushed", lambda: _image_pushed(f"{host}/{NAME}:latest", "cloud"))
+    found = check("pushed image", lambda: check_pushed_image(f"{host}/{NAME}:latest", "cloud"))
     assert found.doubtful
-    assert "cannot be seen without roles/artifactregistry.reader" in found.said
+    assert "Could not check" in found.said
+    assert "without roles/artifactregistry.reader" in found.said
 
 
 def test_an_image_that_is_not_there_fails_the_check(doctor):

@@ -73,7 +73,7 @@ def spec_of(build: Callable[..., Any]) -> dict[str, Any]:
 
 
 def execute(spec: dict[str, Any], folder: Path, **options: Any) -> PipelineJob:
-    return local.run_spec(spec, folder=folder, cwd=folder, **{"max_workers": 2, **options})
+    return local.run_spec(spec, local.RunOptions(folder, folder, **{"max_workers": 2, **options}))
 
 
 def printed(job: PipelineJob, task: str) -> str:
@@ -342,7 +342,7 @@ def test_a_change_of_the_files_that_a_task_reads_makes_it_run_again(tmp_path):
 def test_a_change_of_a_variable_that_the_configuration_takes_makes_cached_tasks_run_again(tmp_path, monkeypatch):
     for value in ("one", "two"):
         monkeypatch.setenv("TAKEN", value)
-        job = execute(make_and_show("hello"), tmp_path, variables=["TAKEN"])
+        job = execute(make_and_show("hello"), tmp_path, config_variables=["TAKEN"])
         assert states(job) == {"write": "SUCCEEDED", "show": "SUCCEEDED"}
 
 
@@ -358,7 +358,7 @@ def test_an_executor_output_that_vertex_ai_could_not_read_fails_its_task(tmp_pat
 
     job = execute(spec_of(lambda: broken()), tmp_path)
     assert job.state == "FAILED"
-    assert "it wrote no executor output that can be read (" in job.tasks["broken"].error
+    assert "its executor output cannot be read (" in job.tasks["broken"].error
     assert said in job.tasks["broken"].error
 
 
@@ -378,8 +378,8 @@ def test_a_spec_whose_names_lead_out_of_the_jobs_folder_is_refused(what, name, t
         write(text="x")
 
     folder = tmp_path / "deep/er/runs"
-    with pytest.raises(UserError, match=r"The spec has names that cannot be those of files: "):
-        local.run_spec(renamed(spec_of(pipeline), what, name), folder=folder, cwd=tmp_path)
+    with pytest.raises(UserError, match=r"These names in the spec cannot be file names: "):
+        local.run_spec(renamed(spec_of(pipeline), what, name), local.RunOptions(folder, tmp_path))
     assert list(tmp_path.rglob("*")) == []
 
 

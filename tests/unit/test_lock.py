@@ -41,7 +41,7 @@ def check(tmp_path, monkeypatch):
             module.__file__ = str(nodes)
             monkeypatch.setitem(sys.modules, module.__name__, module)
         project = SimpleNamespace(path=tmp_path, source=tmp_path / "src")
-        return locks.lock(project, {f"catalog.yml: {found.__name__}": found for found in classes})
+        return locks.check_lock(project, {f"catalog.yml: {found.__name__}": found for found in classes})
 
     return check
 
@@ -71,7 +71,7 @@ def test_what_the_lock_has_or_python_or_nobody_needs_is_in_order(check, text):
         ("class A:\n    def f(self):\n        from cronsim import CronSim", [CRONSIM]),
         ("try:\n    import click\nexcept KeyError:\n    pass", [CLICK]),
         ("try:\n    pass\nfinally:\n    import click", [CLICK]),
-        ("import no_such_module.x", ['"no-such-module", or however the package of this module is called']),
+        ("import no_such_module.x", ['"no-such-module", or whatever the package of this module is called']),
     ],
 )
 def test_what_the_lock_lacks_is_named_with_the_line_to_add_and_the_module(check, text, lines):

@@ -193,9 +193,7 @@ def test_what_cannot_work_on_disks_of_their_own_is_said_all_at_once():
     said = str(error.value)
     assert "Step 'first' writes dataset 'a' to data/x.csv, where step 'second' writes as well." in said
     assert "Step 'third' reads dataset 'c' at data/x.csv, and step 'first' writes 'a' there, but neither waits" in said
-    assert (
-        "Dataset 'out' of step 'fourth' is written to results/out.csv, but in its image a step can only write" in said
-    )
+    assert "Dataset 'out' of step 'fourth' is written to results/out.csv, but a step can write only" in said
     # Without a root, all steps run on this machine and share its disk.
     assert planned(*nodes, catalog=catalog).steps
 

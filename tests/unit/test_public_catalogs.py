@@ -82,8 +82,8 @@ def test_what_has_no_files_on_local_disk_goes_its_own_way(kind, catalog, how):
     ("kind", "catalog", "sentence"),
     [
         ("DuckDB", {"x": {"type": "ibis.TableDataset", "table_name": "t", "connection": {"backend": "duckdb", "database": "x.duckdb"}}}, "x.duckdb is a file on the disk of one container"),
-        ("absolute", entry("pandas.CSVDataset", "/home/me/x.csv"), "a step can only write below data/ and /tmp"),
-        ("backslashes", entry("pandas.CSVDataset", "..\\x.csv"), "a step can only write below data/ and /tmp"),
+        ("absolute", entry("pandas.CSVDataset", "/home/me/x.csv"), "a step can write only below data/ and /tmp"),
+        ("backslashes", entry("pandas.CSVDataset", "..\\x.csv"), "a step can write only below data/ and /tmp"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_refused_with_its_cure(kind, catalog, sentence):

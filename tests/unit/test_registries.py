@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner, Result
 from running import PLATFORM
 
-from vertexai_mlflow.checks.online import _image_pushed
+from vertexai_mlflow.checks.online import check_pushed_image
 from vertexai_mlflow.cli import vertexai
-from vertexai_mlflow.image import is_googles
+from vertexai_mlflow.image.docker import is_googles
 
 OTHERS = [
     "ghcr.io", "evilgcr.io", "gcr.io.evil.com", "evil.com", "docker.io", "x-docker.pkg.dev.evil.com", "evilpkg.dev",
@@ -42,7 +42,7 @@ def docker_login(identity, tmp_path, monkeypatch):
 def test_docker_login_sends_no_token_to_somebody_elses_registry(registry, docker_login):
     done, noted = docker_login(f"{registry}/project/images/x:latest")
     assert done.exit_code == 1
-    assert f"{registry} is not Google's, so it gets no Google token." in done.output
+    assert f"{registry} is not a Google registry, so it gets no Google token." in done.output
     assert noted == ""
 
 
@@ -58,12 +58,12 @@ def test_docker_login_sends_a_token_to_googles_registries(registry, docker_login
 @pytest.mark.parametrize("registry", [*OTHERS, "127.0.0.1:5000"])
 def test_doctor_asks_no_other_registry(registry, identity):
     """It has an access token at hand."""
-    said = _image_pushed(f"{registry}/project/images/x:latest", "cloud")
-    assert said.endswith("is not in a registry of Google's, so doctor did not look for it")
+    said = check_pushed_image(f"{registry}/project/images/x:latest", "cloud")
+    assert said.endswith("is not in one of Google's registries, so doctor did not look for it")
     assert not is_googles(registry)
 
 
 def test_no_other_code_sends_a_token_to_a_host_that_a_name_names():
     """One gives the registry to `login`, which refuses others, and one prints it."""
     users = [path.name for path in PLATFORM.rglob("*.py") if "registry_of(" in path.read_text()]
-    assert sorted(users) == ["__init__.py", "docker_login.py", "facts.py"]
+    assert sorted(users) == ["docker.py", "docker_login.py", "facts.py"]

@@ -3,6 +3,7 @@
 import pytest
 
 from vertexai_mlflow.cloud.request import check_job_id, label_value, labels_of, make_request
+from vertexai_mlflow.contract import leaves
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.settings.models import Settings, parse_settings
 
@@ -77,6 +78,79 @@ def test_fields_of_a_job_that_are_wrong_or_exclude_each_other_are_refused(run_co
     assert str(error.value).startswith(sentence)
 
 
+PEERING = {"domain": "corp.example.", "targetProject": "host", "targetNetwork": "shared"}
+
+
+def test_fields_of_google_that_have_no_key_here_are_merged_into_the_request():
+    asked = request(
+        psc_interface_config={"network_attachment": "a"},
+        failure_policy="fail_fast",
+        pipeline_job={
+            "templateUri": "https://europe-west1-kfp.pkg.dev/p/r/demo/v1",
+            "pscInterfaceConfig": {"dnsPeeringConfigs": [PEERING]},
+            "runtimeConfig": {"inputArtifacts": {"model": {"artifactId": "7"}}},
+        },
+    )
+    assert asked["templateUri"] == "https://europe-west1-kfp.pkg.dev/p/r/demo/v1"
+    assert asked["pscInterfaceConfig"] == {"networkAttachment": "a", "dnsPeeringConfigs": [PEERING]}
+    assert asked["runtimeConfig"] == {
+        "gcsOutputDirectory": "gs://bucket/demo",
+        "parameterValues": {},
+        "failurePolicy": "PIPELINE_FAILURE_POLICY_FAIL_FAST",
+        "inputArtifacts": {"model": {"artifactId": "7"}},
+    }
+
+
+def test_a_field_is_sent_in_the_spelling_of_the_rest_api():
+    """So a schedule that is read back equals the file."""
+    asked = request(pipeline_job={"psc_interface_config": {"dns_peering_configs": [PEERING]}})
+    assert asked["pscInterfaceConfig"] == {"dnsPeeringConfigs": [PEERING]}
+
+
+@pytest.mark.parametrize(
+    ("pipeline_job", "message"),
+    [
+        ({"serviceAccount": "b@p"}, "serviceAccount is set by run_config.service_account. Remove it here."),
+        ({"service_account": "b@p"}, "serviceAccount is set by run_config.service_account. Remove it here."),
+        ({"labels": {"team": "birds"}}, "labels is set by run_config.labels. Remove it here."),
+        ({"pipelineSpec": {"root": {}}}, "pipelineSpec is set by the compiled pipeline. Remove it here."),
+        (
+            {"runtimeConfig": {"gcsOutputDirectory": "gs://b"}, "network": "n"},
+            "runtimeConfig.gcsOutputDirectory is set by run_config.root, network is set by run_config.network.vpc. Remove it",
+        ),
+        ({"experiment": "x"}, 'Message type "google.cloud.aiplatform.v1.PipelineJob" has no field named "experiment"'),
+        ({"runtimeConfig": {"retries": 2}}, 'Failed to parse runtimeConfig field: Message type "google.cloud.aiplatform.v1.PipelineJob.RuntimeConfig" has no field named "retries" at "PipelineJob.runtimeConfig".'),
+        ({"templateUri": 1}, "Failed to parse templateUri field: expected string"),
+    ],
+)  # fmt: skip
+def test_a_field_of_google_that_is_unknown_or_has_a_key_here_is_refused(pipeline_job, message):
+    with pytest.raises(UserError) as error:
+        request(service_account="a@p", pipeline_job=pipeline_job)
+    assert str(error.value).startswith(f"f: run_config.pipeline_job: {message}")
+    assert "\n" not in str(error.value)
+
+
+def test_every_field_that_a_setting_puts_into_the_request_is_refused_among_googles():
+    """With all of them set, each leaf of the request is one that ``run_config.pipeline_job`` may not have."""
+    whole = request(
+        {"n": 1},
+        service_account="a@p",
+        network={"vpc": "v"},
+        reserved_ip_ranges=["one"],
+        failure_policy="fail_fast",
+        preflight_validations=True,
+        encryption_spec_key_name="k",
+    )
+    whole["pscInterfaceConfig"] = {"networkAttachment": "a"}  # it excludes network.vpc
+    for name, value in leaves(whole):
+        *parents, last = name.split(".")
+        field = {last: value}
+        for parent in reversed(parents):
+            field = {parent: field}
+        with pytest.raises(UserError, match="is set by"):
+            request(pipeline_job=field)
+
+
 def test_the_request_leaves_out_what_is_not_set():
     asked = request()
     assert set(asked) == {"displayName", "pipelineSpec", "runtimeConfig", "labels"}
@@ -88,8 +162,10 @@ def test_the_fingerprint_depends_on_the_content_and_not_on_the_name():
         return request(**values)["labels"]["kedro_fingerprint"]
 
     assert fingerprint() == fingerprint(name="demo-2")
-    others = [{"params": {"n": 1}}, {"root": "gs://other"}, {"service_account": "a@b"}]
-    assert len({fingerprint(**other) for other in [{}, *others]}) == 4
+    others = [
+        {"params": {"n": 1}}, {"root": "gs://other"}, {"service_account": "a@b"}, {"pipeline_job": {"templateUri": "u"}},
+    ]  # fmt: skip
+    assert len({fingerprint(**other) for other in [{}, *others]}) == 5
 
 
 def test_labels_are_valid_and_different_texts_get_different_labels():

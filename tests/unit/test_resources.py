@@ -5,7 +5,7 @@ from vertexai_mlflow.compile.plan import Step, make_plan
 from vertexai_mlflow.contract.catalog import Entry
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.settings.models import RunConfig
-from vertexai_mlflow.settings.resources import Resources
+from vertexai_mlflow.settings.resources import SHARING, Resources
 
 
 def same(*args):
@@ -66,7 +66,7 @@ def test_a_gpu_may_be_named_by_node_selectors_as_in_kedro_vertexai():
 @pytest.mark.parametrize(
     ("entries", "sentence"),
     [
-        ({"big": {"cpu": 1}, "group.g": {"cpu": 2}}, "tags of node 'one' say different things (big: 1, group.g: 2). Add an entry 'one'"),
+        ({"big": {"cpu": 1}, "group.g": {"cpu": 2}}, "the tags of node 'one' disagree (big: 1, group.g: 2). Add an entry 'one', which takes precedence over its tags."),
         ({"one": {"gpu_type": "NVIDIA_L4"}, "two": {"gpu_type": "NVIDIA_TESLA_T4"}}, "nodes of step 'g' ask for different values of 'gpu_type' (NVIDIA_L4, NVIDIA_TESLA_T4)"),
         ({"one": {"image": "cuda"}}, "nodes of step 'g' ask for different values of 'image' (None, cuda)"),
     ],
@@ -75,6 +75,10 @@ def test_entries_that_contradict_each_other_are_named(entries, sentence):
     with pytest.raises(UserError) as error:
         resources(ONE, TWO, resources=entries, grouping=BY_TAG)
     assert sentence in str(error.value)
+
+
+def test_it_is_said_of_each_field_how_the_nodes_of_a_step_share_it():
+    assert list(SHARING) == list(Resources.model_fields)
 
 
 def test_two_tags_may_say_the_same():

@@ -8,13 +8,13 @@ import pytest
 from kedro.pipeline import Node, Pipeline
 
 from vertexai_mlflow.compile.compiler import compile_plan
-from vertexai_mlflow.compile.fingerprint import fingerprint
-from vertexai_mlflow.compile.plan import Plan, make_plan
+from vertexai_mlflow.compile.plan import Plan, make_plan, with_fingerprints
 from vertexai_mlflow.compile.resume import resume
 from vertexai_mlflow.compile.spec import tasks
 from vertexai_mlflow.contract.arguments import StepArguments
 from vertexai_mlflow.contract.catalog import Catalog
 from vertexai_mlflow.contract.job import PipelineJob, State, TaskRun
+from vertexai_mlflow.contract.launch import Launch
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.settings.models import RunConfig
 
@@ -46,15 +46,14 @@ DIAMOND = (
 
 
 def planned(*nodes: Node, parameters: Mapping[str, Any] = PARAMETERS, catalog: Mapping[str, Any] = CATALOG) -> Plan:
-    known = Catalog(dict(catalog), "catalog.yml")
-    return make_plan(
-        "p", Pipeline(nodes), RUN_CONFIG, known.entry, fingerprint_of=lambda some: fingerprint(some, parameters, known.written)
-    )  # fmt: skip
+    entries = Catalog(dict(catalog), "catalog.yml")
+    plan = make_plan("p", Pipeline(nodes), RUN_CONFIG, entries.entry)
+    return with_fingerprints(plan, Pipeline(nodes), parameters, entries.written)
 
 
 def ended(plan: Plan, **states: str) -> PipelineJob:
     """A job of the plan; a step of another state than SUCCEEDED is named."""
-    spec, runs = compile_plan(plan, RUN_CONFIG, "demo"), {}
+    spec, runs = compile_plan(plan, Launch("demo"), RUN_CONFIG), {}
     for task in tasks(spec):
         state = states.get(task.name, State.SUCCEEDED)
         told = StepArguments.of(task.container.get("args", []))
@@ -83,7 +82,7 @@ def test_of_ten_steps_whose_last_one_has_failed_one_runs():
     again = resumed(plan, ended(plan, s9="FAILED"))
     assert names(again) == ["s9"]
     assert again.must_exist == {"gs://bucket/root/old/s8/data_d9": "s8"}
-    executors = compile_plan(again, RUN_CONFIG, "demo")["deploymentSpec"]["executors"]
+    executors = compile_plan(again, Launch("demo"), RUN_CONFIG)["deploymentSpec"]["executors"]
     assert sum("container" in executor for executor in executors.values()) == 3  # with the first and the last task
     assert sum("importer" in executor for executor in executors.values()) == 1
 
@@ -124,7 +123,7 @@ def test_what_has_changed_since_is_refused_unless_its_node_runs_again(today, sai
     plan = planned(*today.pop("nodes", DIAMOND), **today)
     with pytest.raises(UserError) as told:
         resumed(plan, job, catalog=catalog)
-    assert str(told.value) == f"Step '{cure}' has finished in job old, but {said}. Run it again: --from {cure}"
+    assert str(told.value) == f"Step '{cure}' has finished in job old, but {said}. Run it again: --rerun {cure}"
     assert cure in names(resumed(plan, job, cure, catalog=catalog))
 
 
@@ -147,7 +146,7 @@ def test_all_that_is_wrong_is_said_at_once():
 def test_data_that_crosses_in_a_database_is_refused():
     plan = planned(Node(same, "raw", "table", name="fill"), Node(same, "table", None, name="read"))
     job = ended(plan, read="FAILED")
-    with pytest.raises(UserError, match=r"but dataset 'table' may be another one by now\. Run it again: --from fill$"):
+    with pytest.raises(UserError, match=r"but dataset 'table' may be another one by now\. Run it again: --rerun fill$"):
         resumed(plan, job)
     assert names(resumed(plan, job, "fill")) == ["fill", "read"]
 
@@ -184,8 +183,8 @@ def test_jobs_that_cannot_be_resumed_say_why():
     running = replace(ended(plan), state="RUNNING")
     for job, again, said in (
         (running, (), r"Job old is RUNNING\. Wait for its end, or cancel it\."),
-        (ended(plan), (), r"Job old has finished all steps\. To run some again, name the first: --from NODE"),
-        (ended(plan, join="FAILED"), ("joint",), r"--from joint: there is no such node\. Did you mean 'join'\?"),
+        (ended(plan), (), r"Job old has finished all steps\. To run some again, name the first: --rerun NODE"),
+        (ended(plan, join="FAILED"), ("joint",), r"--rerun joint: there is no such node\. Did you mean 'join'\?"),
     ):
         with pytest.raises(UserError, match=said):
             resumed(plan, job, *again)

@@ -18,6 +18,7 @@ from kedro.validation.exceptions import DataValidationError
 from kedro_datasets.pickle import PickleDataset
 
 from vertexai_mlflow.step.artifact import ArtifactDataset
+from vertexai_mlflow.step.io import StepIO
 from vertexai_mlflow.step.lineage import Lineage, numbers_of, shape_of, within_limit
 from vertexai_mlflow.step.process import StepTimeout, alias, deadline
 from vertexai_mlflow.step.runner import StepRunner
@@ -95,10 +96,31 @@ def test_numbers_that_are_not_metrics_stay_out_of_the_metadata(tmp_path):
         artifacts,
         lineage,
     )
-    given = {"data_vocabulary": {"artifacts": [{"name": "data_vocabulary", "uri": f"{tmp_path}/vocabulary"}]}}
-    (artifact,) = lineage.executor_output(given)["data_vocabulary"]["artifacts"]
+    outputs = {"data_vocabulary": {"name": "data_vocabulary", "uri": f"{tmp_path}/vocabulary"}}
+    (artifact,) = lineage.executor_output(outputs)["data_vocabulary"]["artifacts"]
     file = tmp_path / "vocabulary"
     assert artifact["metadata"] == {"sha256": sha256(file), "bytes": file.stat().st_size}
+
+
+def test_only_an_artifact_that_the_step_makes_needs_no_recorded_hash():
+    recorded = {
+        "uri": "gs://b/in",
+        "metadata": {"sha256": "1", "step": "clean", "job": "job-1", "model_uri": "models:/m"},
+    }
+    sides = {
+        "inputs": {"recorded": recorded, "bare": {"uri": "gs://b/bare"}},
+        "outputs": {"made": {"uri": "gs://b/made"}},
+    }
+    io = StepIO(
+        {
+            side: {"artifacts": {key: {"artifacts": [item]} for key, item in items.items()}}
+            for side, items in sides.items()
+        }
+    )
+    assert [io.sha256(key) for key in ("recorded", "bare", "made")] == ["1", "", None]
+    assert [io.uri(key) for key in ("recorded", "made")] == ["gs://b/in", "gs://b/made"]
+    assert [io.model_uri(key) for key in ("recorded", "made")] == ["models:/m", ""]
+    assert (io.steps_of_other_jobs("job-1"), io.steps_of_other_jobs("job-2")) == ({}, {"clean": "job-1"})
 
 
 def sha256(file: Path) -> str:
@@ -119,8 +141,8 @@ def test_the_executor_output_describes_every_artifact_of_the_step(tmp_path):
     }
     lineage = Lineage(told, artifacts)
     run(Node(lambda: (pd.DataFrame({"a": [1]}), 1.5), None, ["table", "kept"], name="n"), artifacts, lineage)
-    given = {key: {"artifacts": [{"name": key, "uri": f"{tmp_path}/{key}"}]} for key in ("data_table", "data_kept")}
-    output = lineage.executor_output(given)
+    outputs = {key: {"name": key, "uri": f"{tmp_path}/{key}"} for key in ("data_table", "data_kept")}
+    output = lineage.executor_output(outputs)
     (table,) = output["data_table"]["artifacts"]
     assert table["uri"] == f"{tmp_path}/data_table"
     file = tmp_path / "table"
@@ -134,7 +156,7 @@ def test_no_metadata_however_long_displaces_or_replaces_the_hash(tmp_path):
     metadata = {"sha256": "0" * 64, "bytes": 1, **{f"word_{number}": "x" * 50 for number in range(100)}}
     lineage = Lineage({"x": {"key": "data_x", "uri": None, "metadata": metadata, "numbers": True}}, {"x": dataset})
     run(Node(lambda: {"sha256": 1.0}, None, "x", name="n"), {"x": dataset}, lineage)
-    output = lineage.executor_output({"data_x": {"artifacts": [{"name": "data_x", "uri": f"{tmp_path}/x"}]}})
+    output = lineage.executor_output({"data_x": {"name": "data_x", "uri": f"{tmp_path}/x"}})
     (artifact,) = output["data_x"]["artifacts"]
     assert artifact["metadata"]["sha256"] == sha256(tmp_path / "x")
     assert len(json.dumps(artifact["metadata"])) <= 2048
@@ -173,7 +195,7 @@ def test_a_place_that_only_a_hook_has_given_a_dataset_is_refused_before_its_node
     catalog = DataCatalog({"made": PickleDataset(filepath=f"{tmp_path}/made.pkl")})
     runner = StepRunner({"made": ArtifactDataset(f"{tmp_path}/made")})
     pipeline = Pipeline([Node(lambda: pytest.fail("the node has run"), None, "made", name="n")])
-    with pytest.raises(DatasetError, match=r"'made' has a place that only a hook has given it \(PickleDataset\)"):
+    with pytest.raises(DatasetError, match=r"'made' was registered only by a hook \(PickleDataset\)"):
         runner.run(pipeline, catalog, _create_hook_manager())
 
 

@@ -13,22 +13,24 @@ from fsspec.implementations.memory import MemoryFile
 from kedro.io import DatasetError
 from kedro.pipeline import Node, Pipeline
 
-from vertexai_mlflow.checks.data import sources, to_upload
-from vertexai_mlflow.checks.offline import _data
+from vertexai_mlflow.checks.data import find_sources, to_upload
+from vertexai_mlflow.checks.offline import check_data
 from vertexai_mlflow.cloud.upload import LocalData, record, require_bucket, upload
 from vertexai_mlflow.compile.compiler import compile_plan
-from vertexai_mlflow.compile.plan import Plan, make_plan
+from vertexai_mlflow.compile.plan import Plan, Surroundings, make_plan
 from vertexai_mlflow.compile.spec import tasks
 from vertexai_mlflow.contract.arguments import StepArguments, parse_step_arguments
 from vertexai_mlflow.contract.catalog import Catalog
 from vertexai_mlflow.contract.check import check
 from vertexai_mlflow.contract.job import PipelineJob, State, TaskRun
+from vertexai_mlflow.contract.launch import Launch
 from vertexai_mlflow.errors import UserError
-from vertexai_mlflow.local.scheduler import run_spec
+from vertexai_mlflow.local.scheduler import RunOptions, run_spec
 from vertexai_mlflow.settings.models import RunConfig, UploadedData, parse_settings
 from vertexai_mlflow.show import tables
 from vertexai_mlflow.show.progress import progress
 from vertexai_mlflow.step.carry import Carrier
+from vertexai_mlflow.step.io import StepIO
 
 CATALOG = {
     "table": {"type": "pandas.CSVDataset", "filepath": "data/table.csv"},
@@ -46,7 +48,7 @@ NODES = Node(same, ["table", "parts"], "x", name="first"), Node(same, ["x", "tab
 
 def planned(*nodes: Node, uploaded: dict[str, UploadedData] | None = None, catalog: dict | None = None) -> Plan:
     lookup = Catalog(catalog or CATALOG, "catalog.yml").entry
-    return make_plan("p", Pipeline(nodes or NODES), RUN_CONFIG, lookup, uploaded=uploaded)
+    return make_plan("p", Pipeline(nodes or NODES), RUN_CONFIG, lookup, Surroundings(uploaded=uploaded or {}))
 
 
 @pytest.fixture
@@ -150,7 +152,7 @@ def test_what_a_pipeline_only_reads_is_chosen_by_name_or_all_of_it(project):
     plan = planned()
     assert list(to_upload(project, plan, [])) == ["data/table.csv", "data/parts"]
     assert list(to_upload(project, plan, ["parts"])) == ["data/parts"]
-    with pytest.raises(UserError, match=r"by dataset 'tabel'\. Did you mean 'table'\?"):
+    with pytest.raises(UserError, match=r"through dataset 'tabel'\. Did you mean 'table'\?"):
         to_upload(project, plan, ["tabel"])
     with pytest.raises(UserError, match=r"run_config\.root names no bucket"):
         require_bucket("data/root", "vertexai.yml")
@@ -168,10 +170,12 @@ def test_all_that_cannot_be_uploaded_is_named_at_once(project):
     with pytest.raises(UserError) as error:
         to_upload(project, plan, [])
     assert "Dataset 'gone': there is nothing at data/gone.csv on this machine." in str(error.value)
-    assert "Dataset 'outside' would be fetched to raw/x.csv, but in its image a step can only write" in str(error.value)
+    assert "Dataset 'outside' would be fetched to raw/x.csv, but a step can write only" in str(error.value)
     assert list(to_upload(project, plan, ["table"])) == ["data/table.csv"]
     about = UploadedData(uri="gs://b/x.csv", sha256="1", bytes=1, files=1)
-    with pytest.raises(UserError, match=r"'outside' was uploaded and would be fetched to raw/x\.csv, but in its image"):
+    with pytest.raises(
+        UserError, match=r"'outside' was uploaded and would be fetched to raw/x\.csv, but a step can write only"
+    ):
         planned(Node(same, "outside", "x", name="read"), catalog=catalog, uploaded={"raw/x.csv": about})
     # What was uploaded from another machine stays as it is.
     plan = planned(Node(same, ["table", "gone"], "x", name="r"), catalog=catalog, uploaded={"data/gone.csv": about})
@@ -187,7 +191,7 @@ def test_each_step_that_reads_uploaded_data_gets_it_from_one_importer():
         ("data/table.csv", ("first", "second"), ABOUT),
         ("data/parts", ("first",), None),
     ]
-    spec = compile_plan(plan, RUN_CONFIG, "my_project")
+    spec = compile_plan(plan, Launch("my_project"), RUN_CONFIG)
     found = {task.name: task for task in tasks(spec)}
     name = "vertexai-import-data-table-csv"
     assert list(found) == ["mlflow-start-run", name, "first", "second", "mlflow-finish-run"]
@@ -201,7 +205,7 @@ def test_each_step_that_reads_uploaded_data_gets_it_from_one_importer():
         args = [{"{{$}}": "{}"}.get(item, item) for item in found[step].container["args"]]
         assert parse_step_arguments(args)[0].raw == {"data/table.csv": "data_data_table_csv"}
     # Without the record nothing is imported.
-    assert name not in {task.name for task in tasks(compile_plan(planned(), RUN_CONFIG, "my_project"))}
+    assert name not in {task.name for task in tasks(compile_plan(planned(), Launch("my_project"), RUN_CONFIG))}
 
 
 def test_a_folder_of_raw_data_is_fetched_also_where_an_earlier_step_has_added_a_file():
@@ -219,11 +223,11 @@ def test_a_node_cannot_have_the_name_of_an_importer():
 
 
 def test_this_machine_executes_importers_at_once(tmp_path):
-    spec = compile_plan(planned(uploaded={"data/table.csv": ABOUT}), RUN_CONFIG, "my_project")
+    spec = compile_plan(planned(uploaded={"data/table.csv": ABOUT}), Launch("my_project"), RUN_CONFIG)
     for executor in spec["deploymentSpec"]["executors"].values():
         if "container" in executor:
             executor["container"] |= {"command": ["printf", "%s"], "args": ["{{$}}"]}
-    job = run_spec(spec, folder=tmp_path, cwd=tmp_path, max_workers=2)
+    job = run_spec(spec, RunOptions(tmp_path, tmp_path, max_workers=2))
     assert job.succeeded
     said = Path(job.tasks["second"].log).read_text()
     assert f'"uri": "{ABOUT.uri}"' in said
@@ -246,8 +250,9 @@ def test_importers_are_shown_only_if_they_fail(capsys):
     assert tables.job_as_table(job).row_count == 1
 
 
-def taken(uri: str, sha256: str) -> dict:
-    return {"data_raw": {"artifacts": [{"uri": uri, "metadata": {"sha256": sha256}}]}}
+def taken(uri: str, sha256: str) -> StepIO:
+    artifact = {"uri": uri, "metadata": {"sha256": sha256}}
+    return StepIO({"inputs": {"artifacts": {"data_raw": {"artifacts": [artifact]}}}})
 
 
 def test_a_step_fetches_uploaded_data_to_its_path_unless_the_disk_is_shared(project, root, tmp_path, monkeypatch):
@@ -259,13 +264,13 @@ def test_a_step_fetches_uploaded_data_to_its_path_unless_the_disk_is_shared(proj
     args = StepArguments("step", "p", raw={"data/parts": "data_raw"})
     catalog = Catalog(CATALOG, "catalog.yml")
     monkeypatch.setenv("VERTEXAI_SHARED_DISK", "1")
-    Carrier(args, catalog, taken(about.uri, about.sha256), {}).fetch()
+    Carrier(args, catalog, taken(about.uri, about.sha256)).fetch()
     assert [path.name for path in (disk / "data/parts").iterdir()] == ["of the image.csv"]
     monkeypatch.delenv("VERTEXAI_SHARED_DISK")
-    Carrier(args, catalog, taken(about.uri, about.sha256), {}).fetch()
+    Carrier(args, catalog, taken(about.uri, about.sha256)).fetch()
     assert LocalData(disk / "data/parts").sha256 == about.sha256
     with pytest.raises(DatasetError, match=r"The uploaded data/parts cannot be fetched: there is nothing at memory:"):
-        Carrier(args, catalog, taken(f"{root}/gone", about.sha256), {}).fetch()
+        Carrier(args, catalog, taken(f"{root}/gone", about.sha256)).fetch()
 
 
 @pytest.mark.parametrize("change", ["replaced", "added", "removed"])
@@ -279,8 +284,10 @@ def test_uploaded_data_that_somebody_has_changed_is_not_read(project, root, tmp_
     (tmp_path / "disk").mkdir()
     monkeypatch.chdir(tmp_path / "disk")
     args, catalog = StepArguments("step", "p", raw={"data/parts": "data_raw"}), Catalog(CATALOG, "catalog.yml")
-    with pytest.raises(DatasetError, match=r"The uploaded data/parts, fetched from memory:.*, is not what was made"):
-        Carrier(args, catalog, taken(about.uri, about.sha256), {}).fetch()
+    with pytest.raises(
+        DatasetError, match=r"The uploaded data/parts, fetched from memory:.*, does not match its recorded SHA-256"
+    ):
+        Carrier(args, catalog, taken(about.uri, about.sha256)).fetch()
 
 
 def test_a_file_in_the_bucket_cannot_be_fetched_to_another_folder(root, tmp_path, monkeypatch):
@@ -295,21 +302,21 @@ def test_a_file_in_the_bucket_cannot_be_fetched_to_another_folder(root, tmp_path
     with pytest.raises(
         DatasetError, match=r"The uploaded data/parts has a file that would be fetched to another folder"
     ):
-        Carrier(args, catalog, taken(f"{root}/parts", ""), {}).fetch()
+        Carrier(args, catalog, taken(f"{root}/parts", "")).fetch()
     assert (disk / "src/nodes.py").read_text() == "good"
 
 
 def test_doctor_says_of_each_file_where_the_steps_get_it_from(project):
-    assert _data(project, planned()) == "data/table.csv: in the image; data/parts: in the image"
+    assert check_data(project, planned()) == "data/table.csv: in the image; data/parts: in the image"
     about = UploadedData(uri="gs://b/table.csv", sha256=hashlib.sha256(b"a\n1\n").hexdigest(), bytes=4, files=1)
-    found = check("data", lambda: _data(project, planned(uploaded={"data/table.csv": about})))
+    found = check("data", lambda: check_data(project, planned(uploaded={"data/table.csv": about})))
     assert (found.ok, found.doubtful) == (True, False)
     assert found.said == "data/table.csv: uploaded, gs://b/table.csv; data/parts: in the image"
 
 
 def test_doctor_names_all_that_is_missing_with_the_two_cures(project):
     (project.path / "data").rename(project.path / "elsewhere")
-    found = check("data", lambda: _data(project, planned()))
+    found = check("data", lambda: check_data(project, planned()))
     assert not found.ok
     assert found.said.startswith("Not in this folder, so not in the image either: data/table.csv, data/parts.")
     assert "kedro vertexai -e cloud upload-data" in found.said
@@ -321,7 +328,7 @@ def test_doctor_warns_of_a_file_that_has_changed_since_it_was_uploaded(project, 
     data = LocalData(project.path / "data/table.csv")
     about, _count, _steps = sent(data, root)
     data.path.write_text(text)
-    found = check("data", lambda: _data(project, planned(uploaded={"data/table.csv": about})))
+    found = check("data", lambda: check_data(project, planned(uploaded={"data/table.csv": about})))
     assert found.doubtful
     assert "data/table.csv has changed since it was uploaded" in found.said
     assert "kedro vertexai -e cloud upload-data table" in found.said
@@ -333,7 +340,7 @@ def test_doctor_warns_of_a_file_that_has_changed_since_it_was_uploaded(project, 
 def test_without_the_data_the_record_alone_suffices(project):
     about = UploadedData(uri="gs://b/parts", sha256="2", bytes=3, files=2)
     (project.path / "data").rename(project.path / "elsewhere")
-    found = check("data", lambda: _data(project, planned(uploaded={"data/table.csv": ABOUT, "data/parts": about})))
+    found = check("data", lambda: check_data(project, planned(uploaded={"data/table.csv": ABOUT, "data/parts": about})))
     assert (found.ok, found.doubtful) == (True, False)
 
 
@@ -352,12 +359,12 @@ def test_without_the_data_the_record_alone_suffices(project):
 )
 def test_dockerignore_decides_what_is_in_the_image(project, ignore, is_in):
     (project.path / ".dockerignore").write_text(ignore)
-    known, doubtful, missing = sources(project, planned())
-    assert (len(known), len(doubtful), missing) == ((2, 0, "") if is_in else (0, 2, ""))
-    assert all("keeps it out of the image" in said for said in doubtful)
+    sources = find_sources(project, planned())
+    assert (len(sources.available), len(sources.doubtful), sources.problems) == ((2, 0, []) if is_in else (0, 2, []))
+    assert all(".dockerignore seems to keep it out of the image" in warning for warning in sources.doubtful)
 
 
 def test_what_is_outside_of_the_project_cannot_be_in_its_image(project):
     catalog = {"table": {"type": "pandas.CSVDataset", "filepath": "/srv/table.csv"}}
-    _known, doubtful, _missing = sources(project, planned(Node(same, "table", "x", name="n"), catalog=catalog))
-    assert "/srv/table.csv is outside of this folder" in doubtful[0]
+    sources = find_sources(project, planned(Node(same, "table", "x", name="n"), catalog=catalog))
+    assert "/srv/table.csv is outside this folder" in sources.doubtful[0]

@@ -1,4 +1,4 @@
-"""``--code upload``: what is packed, and what the container does with it before there is a step."""
+"""``--upload-code``: what is packed, and what the container does with it before there is a step."""
 
 import gzip
 import hashlib
@@ -25,6 +25,7 @@ from vertexai_mlflow.compile.compiler import compile_plan
 from vertexai_mlflow.compile.plan import make_plan
 from vertexai_mlflow.compile.spec import tasks
 from vertexai_mlflow.contract.arguments import StepArguments
+from vertexai_mlflow.contract.launch import Launch
 from vertexai_mlflow.contract.uploaded import Code, pack, unpack
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.settings.models import RunConfig
@@ -213,7 +214,9 @@ def test_every_task_names_the_code_and_only_the_first_one_the_commit():
     compiled = {}
     for commit_ in ("1" * 40, "2" * 40):
         code = Code(b"", "gs://b/code/abc.tar.gz", commit_, True)
-        compiled[commit_] = {task.name: task for task in tasks(compile_plan(plan, run_config, "demo", code=code))}
+        compiled[commit_] = {
+            task.name: task for task in tasks(compile_plan(plan, Launch("demo", code=code), run_config))
+        }
     one, other = compiled.values()
     entry = ["python", "-m", "vertexai_mlflow.contract.uploaded", "gs://b/code/abc.tar.gz"]
     assert [task.container["command"] for task in one.values()] == [entry] * 3

@@ -1,7 +1,8 @@
-"""``vertexai-adopt``: an existing Kedro project, read as files, joins the template.
+"""``vertexai-adopt``: add the template to an existing Kedro project, which is read as files and never imported.
 
-``project`` reads it, ``plan`` decides about each file of the template, ``command`` shows the plan and carries it out.
-``dependencies`` merges pyproject.toml, ``code`` settings.py and cli.py, ``configuration`` what is written in YAML, and
-``linters`` lets the project's own tools leave the platform's folder out.
-``kedro1`` is a table of what Kedro 1 no longer has, and ``findings`` looks for it.
+``project`` reads the project, ``rendering`` the template's files for it, ``plan`` decides about each file, and
+``command`` shows the plan and carries it out. Files that both have are merged: ``pyproject`` and ``requirements`` merge
+pyproject.toml, ``code`` settings.py and cli.py, ``configuration`` the YAML files, ``ignore_files`` the lists of paths,
+``makefile`` the Makefile, and ``linters`` keeps the project's own tools out of the platform's folder. ``kedro1`` is a
+table of what Kedro 1 no longer has, and ``findings`` looks for it in the code.
 """

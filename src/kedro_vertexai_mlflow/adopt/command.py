@@ -1,4 +1,4 @@
-"""``vertexai-adopt``: show the plan, ask, write, stage."""
+"""``vertexai-adopt``: show the plan, ask, then write and stage the files."""
 
 import os
 import subprocess
@@ -11,9 +11,10 @@ from uv import find_uv_bin
 
 from .. import TEMPLATE
 from ..errors import UserError
+from ..files import LOCKS, PLATFORM
 from ..git import git, run_git
-from .linters import FOLDER
-from .plan import LOCKS, Plan, make_plan
+from .makefile import OTHER_MAKEFILE
+from .plan import Plan, make_plan
 from .project import Project, read_project
 
 
@@ -21,15 +22,15 @@ from .project import Project, read_project
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask before files are changed.")
-@click.option("--ci", type=click.Choice(["github", "gitlab", "none"]), help="Whose CI files the project gets.")
-@click.option("--lock/--no-lock", default=True, help="Resolve both locks, which asks the package index.")
+@click.option("--ci", type=click.Choice(["github", "gitlab", "none"]), help="Which CI files to add.")
+@click.option("--lock/--no-lock", default=True, help="Resolve both locks, using the package index.")
 def main(folder: Path, dry_run: bool, yes: bool, ci: str | None, lock: bool) -> None:
-    """Let a Kedro project join the template: add what Vertex AI and MLflow need, and merge it with what is there.
+    """Add to a Kedro project what it needs to run on Vertex AI with MLflow, and merge it with what is there.
 
     Changes are staged, so `git diff --cached` shows them and `git reset --hard` undoes them.
     """
     project = read_project(folder.resolve())
-    plan = make_plan(project, TEMPLATE, ci or _ci_of(project))
+    plan = make_plan(project, TEMPLATE, ci or _guess_ci(project))
     _show(project, plan)
     if dry_run:
         return
@@ -39,29 +40,28 @@ def main(folder: Path, dry_run: bool, yes: bool, ci: str | None, lock: bool) -> 
     if not yes:
         click.confirm("Change these files?", abort=True)
     if lock and "pyproject.toml" in plan.files:
-        _lock(plan)
+        _resolve_locks(plan)
     _write(project, plan)
     click.echo("The changes are staged: `git diff --cached` shows them, and `git reset --hard` undoes them. Next:")
     click.echo("  pip install -e '.[launch,dev]'\n  kedro vertexai doctor --offline\n  kedro vertexai run-local")
 
 
-def _ci_of(project: Project) -> str:
+def _guess_ci(project: Project) -> str:
     remote = run_git(project.folder, "remote", "get-url", "origin").stdout
     return "gitlab" if "gitlab" in remote or (project.folder / ".gitlab-ci.yml").exists() else "github"
 
 
 def _show(project: Project, plan: Plan) -> None:
     """Print the plan, a heading for each kind."""
-    click.echo(f"{project.name}: a project of Kedro {project.kedro_version}, package {project.package}")
-    folders = Counter(_group(path, project.package) for path in plan.new)
-    new = [f"{name} ({count} files)" if count > 1 else name for name, count in folders.items()]
+    click.echo(f"{project.name}: Kedro {project.kedro_version}, package {project.package}")
+    counts = Counter(_group(path, project.package) for path in plan.new_files)
     sections = {
-        "New files": new,
-        "Lines are added to": [f"{path}: {'; '.join(words)}" for path, words in plan.added.items()],
-        "Lines of yours that change": plan.replaced,
-        "Files of yours that stay": plan.kept,
-        "Files of yours that are removed": plan.removed,
-        "Left to you": plan.left,
+        "New files": [f"{name} ({count} files)" if count > 1 else name for name, count in counts.items()],
+        "Lines added to": [f"{path}: {'; '.join(words)}" for path, words in plan.additions.items()],
+        "Your lines that change": plan.replacements,
+        "Your files that stay": plan.kept_files,
+        "Your files that are removed": plan.removed_files,
+        "Left for you to do": plan.todos,
     }
     for title, lines in sections.items():
         if lines:
@@ -72,42 +72,42 @@ def _show(project: Project, plan: Plan) -> None:
 
 
 def _group(path: str, package: str) -> str:
-    """Files of one of these folders are shown as one line."""
-    folders = (f"{FOLDER}/", f"src/{package}/auth/", f"src/{package}/mlflow_auth/")
+    """Return the folder that stands for a file in the list of new files, or the file itself."""
+    folders = (f"{PLATFORM}/", f"src/{package}/auth/", f"src/{package}/mlflow_auth/")
     return next((folder for folder in folders if path.startswith(folder)), path)
 
 
-def _lock(plan: Plan) -> None:
-    """Resolve the dependencies by the project's own recipe. No locks are better than wrong ones."""
-    makefile = "vertexai.mk" if "vertexai.mk" in plan.files else "Makefile"
+def _resolve_locks(plan: Plan) -> None:
+    """Resolve the dependencies with the project's own `make lock`. No locks are better than wrong ones."""
+    makefile = OTHER_MAKEFILE if OTHER_MAKEFILE in plan.files else "Makefile"
     with tempfile.TemporaryDirectory() as folder:
         for name in ("pyproject.toml", makefile):
             (Path(folder) / name).write_bytes(plan.files[name])
         path = os.pathsep.join([str(Path(find_uv_bin()).parent), os.environ.get("PATH", "")])
         argv = ["make", "--silent", "-f", makefile, "lock"]
         try:
-            done = subprocess.run(argv, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+            process = subprocess.run(argv, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
         except FileNotFoundError:
-            raise UserError("There is no make here, which the project's commands need. Install it.") from None
+            raise UserError("make is not installed, and the project's commands need it. Install it.") from None
         for lock in LOCKS:
-            if done.returncode == 0:
+            if process.returncode == 0:
                 plan.files[lock] = (Path(folder) / lock).read_bytes()
             else:
                 plan.files.pop(lock, None)
-        if done.returncode:
-            click.echo(f"The locks could not be resolved; correct pyproject.toml, then `make lock`:\n{done.stderr}")
+        if process.returncode:
+            click.echo(f"The locks could not be resolved. Fix pyproject.toml, then run `make lock`:\n{process.stderr}")
 
 
 def _write(project: Project, plan: Plan) -> None:
-    """Write and stage all files. If one cannot be written, the others are taken back."""
+    """Write and stage all files. If one cannot be written, the others are restored."""
     try:
         for path, content in plan.files.items():
             file = project.folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
         git(project.folder, "add", "--force", "--", *plan.files)
-        if plan.removed:
-            git(project.folder, "rm", "--quiet", "--", *plan.removed)
+        if plan.removed_files:
+            git(project.folder, "rm", "--quiet", "--", *plan.removed_files)
     except OSError as error:
         git(project.folder, "add", "--force", "--", *[path for path in plan.files if (project.folder / path).exists()])
         git(project.folder, "reset", "--quiet", "--hard")

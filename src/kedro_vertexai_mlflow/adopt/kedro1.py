@@ -45,7 +45,7 @@ CATALOG_METHODS = {
     "add_feed_dict": "catalog[name] = value for each of them",
     "add": "catalog[name] = dataset",
     "list": "catalog.filter(name_regex)",
-    "shallow_copy": "nothing; the catalog need not be copied",
+    "shallow_copy": "nothing; the catalog does not have to be copied",
 }
 
 # Hooks, and arguments of hooks and functions.
@@ -61,8 +61,8 @@ ARGUMENTS = {
     ("pipeline", "pipe"): "nodes",
 }
 
-# Types in a catalog. After this table, a name that ends in `DataSet` is read as one that ends in `Dataset`.
-TYPES = {
+# Types in a catalog that have another name now. In all others, the ending `DataSet` becomes `Dataset`.
+RENAMED_TYPES = {
     "IncrementalDataSet": "partitions.IncrementalDataset",
     "IncrementalDataset": "partitions.IncrementalDataset",
     "PartitionedDataSet": "partitions.PartitionedDataset",
@@ -77,8 +77,8 @@ TYPES = {
     "polars.GenericDataSet": "polars.EagerPolarsDataset",
     "polars.GenericDataset": "polars.EagerPolarsDataset",
 }
-# Types that have no successor of the same arguments.
-GONE = {
+# Types that have no successor with the same arguments.
+REMOVED_TYPES = {
     "geopandas.GeoJSONDataSet": "geopandas.GenericDataset, with file_format: geojson",
     "geopandas.GeoJSONDataset": "geopandas.GenericDataset, with file_format: geojson",
     "pandas.AppendableExcelDataSet": "pandas.ExcelDataset",
@@ -89,8 +89,8 @@ GONE = {
     "video.VideoDataSet": "kedro_datasets_experimental.video.VideoDataset",
     "video.VideoDataset": "kedro_datasets_experimental.video.VideoDataset",
 }
-# The package in which a catalog need not look; the first part of a type's name may be missing.
+# Kedro 0 looked for types in this package, so a catalog could leave it out.
 OLD_PACKAGE = "kedro.extras.datasets."
 
-# Node names and tags consist of these characters.
-NAMES = r"[\w\.-]+"
+# What Kedro 1 accepts as the name or tag of a node.
+NODE_NAME = r"[\w\.-]+"

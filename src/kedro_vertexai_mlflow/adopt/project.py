@@ -1,4 +1,4 @@
-"""A folder → the Kedro project in it, or every reason why it cannot join."""
+"""Read the Kedro project in a folder, or give every reason why it cannot be adopted."""
 
 import re
 import tomllib
@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..git import problems_of_the_work_tree
+from ..git import check_work_tree
 
-KEDRO = ("0.18", "0.19", "1")
+SUPPORTED_VERSIONS = ("0.18", "0.19", "1")
+_VERSIONS = f"{', '.join(SUPPORTED_VERSIONS[:-1])} or {SUPPORTED_VERSIONS[-1]}"
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,9 @@ class Project:
 
     Args:
         folder: where it is.
-        name: what people call it.
+        name: the name that people read.
         package: its Python package, below ``src``.
-        kedro_version: the version of Kedro that has generated it.
+        kedro_version: the version of Kedro that generated it.
     """
 
     folder: Path
@@ -28,7 +29,7 @@ class Project:
     package: str
     kedro_version: str
 
-    def text(self, path: str) -> str:
+    def read(self, path: str) -> str:
         """Return a file's content; empty if there is no such file."""
         file = self.folder / path
         try:
@@ -37,51 +38,51 @@ class Project:
             line = error.object[: error.start].count(b"\n") + 1
             raise UserError(f"{path}:{line}: the file is not UTF-8. Save it as UTF-8 first.") from None
 
-    def configuration(self, pattern: str) -> list[str]:
-        """Return the YAML files below ``conf`` with such a name, in all environments."""
-        found = (self.folder / "conf").rglob(pattern)
-        return sorted(path.relative_to(self.folder).as_posix() for path in found if path.suffix in (".yml", ".yaml"))
+    def list_configuration(self, pattern: str) -> list[str]:
+        """Return the YAML files below ``conf`` whose names match, in all environments."""
+        paths = (self.folder / "conf").rglob(pattern)
+        return sorted(path.relative_to(self.folder).as_posix() for path in paths if path.suffix in (".yml", ".yaml"))
 
-    def python_files(self) -> list[str]:
+    def list_modules(self) -> list[str]:
         """Return the modules of the project's own code."""
-        found = [path for folder in ("src", "tests") for path in (self.folder / folder).rglob("*.py")]
-        return sorted(path.relative_to(self.folder).as_posix() for path in found)
+        paths = [path for folder in ("src", "tests") for path in (self.folder / folder).rglob("*.py")]
+        return sorted(path.relative_to(self.folder).as_posix() for path in paths)
 
 
 def read_project(folder: Path) -> Project:
     """Read a project.
 
     Raises:
-        UserError: with all that keeps it from joining.
+        UserError: with every reason why it cannot be adopted.
     """
     pyproject = folder / "pyproject.toml"
     if not pyproject.exists():
         older = " Its layout is that of Kedro 0.16 or older." if (folder / ".kedro.yml").exists() else ""
-        raise UserError(f"{folder} has no pyproject.toml, so it is no project of Kedro {_taken()}.{older}")
+        raise UserError(f"{folder} has no pyproject.toml, so it is not a project of Kedro {_VERSIONS}.{older}")
     try:
         content = tomllib.loads(pyproject.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{pyproject} cannot be read: {error}. Correct it.") from None
+        raise UserError(f"{pyproject} cannot be read: {error}. Fix it.") from None
     if not (kedro := content.get("tool", {}).get("kedro")):
-        raise UserError(f"{pyproject} has no table [tool.kedro], so this is no Kedro project.")
-    problems = _problems(folder, content, kedro) + problems_of_the_work_tree(folder)
+        raise UserError(f"{pyproject} has no table [tool.kedro], so this is not a Kedro project.")
+    problems = _check_layout(folder, content, kedro) + check_work_tree(folder)
     if problems:
         raise UserError("\n".join(problems))
-    return Project(folder, kedro.get("project_name") or folder.name, kedro["package_name"], version_of(kedro))
+    return Project(folder, kedro.get("project_name") or folder.name, kedro["package_name"], _read_version(kedro))
 
 
-def version_of(kedro: dict[str, Any]) -> str:
+def _read_version(kedro: dict[str, Any]) -> str:
     """Return the version of Kedro in ``[tool.kedro]``. Before 0.19 its key was ``project_version``."""
     return str(kedro.get("kedro_init_version") or kedro.get("project_version") or "")
 
 
-def _problems(folder: Path, content: dict[str, Any], kedro: dict[str, Any]) -> list[str]:
+def _check_layout(folder: Path, content: dict[str, Any], kedro: dict[str, Any]) -> list[str]:
     problems = []
-    version, package = version_of(kedro), kedro.get("package_name", "")
-    if not any(re.match(rf"{re.escape(taken)}(\.|$)", version) for taken in KEDRO):
+    version, package = _read_version(kedro), kedro.get("package_name", "")
+    if not any(re.match(rf"{re.escape(supported)}(\.|$)", version) for supported in SUPPORTED_VERSIONS):
         problems.append(
-            f"pyproject.toml: tool.kedro.kedro_init_version is {version or 'missing'}; projects of Kedro {_taken()} "
-            "are taken. Bring the project to one of them first."
+            f"pyproject.toml: tool.kedro.kedro_init_version is {version or 'missing'}; only projects of Kedro "
+            f"{_VERSIONS} can be adopted. Migrate the project to one of these first."
         )
     if kedro.get("source_dir", "src") != "src":
         problems.append(
@@ -96,7 +97,3 @@ def _problems(folder: Path, content: dict[str, Any], kedro: dict[str, Any]) -> l
             "[project] first; Poetry 2 reads them there."
         )
     return problems
-
-
-def _taken() -> str:
-    return f"{', '.join(KEDRO[:-1])} and {KEDRO[-1]}"

@@ -1,37 +1,37 @@
-"""A project of version 0.1, whose platform lies in the user's package → one with a folder ``src/vertexai_mlflow``."""
+"""Move a project of version 0.1: the platform leaves the user's package for the folder ``src/vertexai_mlflow``."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..git import git
-from ..render import files_of
-from .platform import copy, edited_files, remove_empty_folders, write_patch
+from ..files import PLATFORM, RECORD, read_files, read_text
+from ..git import git, list_tracked_files
+from .platform import compare_files, copy_file, remove_empty_folders, write_patch
 
-# Files in which names of modules stand as text.
-_TEXTS = {".py", ".yml", ".yaml", ".toml", ".ini", ".cfg", ".ipynb", ".md"}
+# Files in which names of modules are written as text.
+_TEXT_SUFFIXES = {".py", ".yml", ".yaml", ".toml", ".ini", ".cfg", ".ipynb", ".md"}
 _PROVIDERS = "auth"
 
 
 @dataclass(frozen=True)
 class Move:
-    """What became of a project that was moved.
+    """What happened to a project that was moved.
 
     Args:
         edits: file of the old platform that the user had changed → ``changed`` or ``new``.
         patch: the file that keeps these changes.
-        rewritten: the user's files in which names of modules were replaced.
-        own: settings.py and cli.py, where the user has changed them. They work as they are.
+        rewritten_files: the user's files in which names of modules were replaced.
+        kept_files: settings.py and cli.py, if the user has changed them. They still work.
     """
 
     edits: dict[str, str]
     patch: str
-    rewritten: list[str]
-    own: list[str]
+    rewritten_files: list[str]
+    kept_files: list[str]
 
 
 def is_needed(old: Path, package: str) -> bool:
-    """Whether this is how version 0.1 of the template made a project."""
+    """Whether version 0.1 of the template generated this."""
     return (old / "src" / package / "vertexai").is_dir()
 
 
@@ -44,52 +44,52 @@ def move(project: Path, old: Path, new: Path, package: str) -> Move:
         new: the project as the template makes it now.
         package: the project's package.
     """
-    places = [f"src/{package}/vertexai", f"src/{package}/{_PROVIDERS}", "infra"]
-    platform = {path for place in places for path in files_of(old, place)} | {f"src/{package}/errors.py"}
-    states = edited_files(project, old, platform)
+    folders = [f"src/{package}/vertexai", f"src/{package}/{_PROVIDERS}", "infra"]
+    platform = {path for folder in folders for path in read_files(old, folder)} | {f"src/{package}/errors.py"}
+    states = compare_files(project, old, platform)
     edits = {path: state for path, state in states.items() if state != "missing"}
     patch = write_patch(project, old, edits, "platform-0.1.0") if edits else ""
     for path in platform:
         (old / path).unlink()
         (project / path).unlink(missing_ok=True)
-    for place in places:
-        remove_empty_folders(project / place)
-    for path in files_of(new, f"src/{package}/{_PROVIDERS}"):
-        copy(new, project, path)
+    for folder in folders:
+        remove_empty_folders(project / folder)
+    for path in read_files(new, f"src/{package}/{_PROVIDERS}"):
+        copy_file(new, project, path)
         (new / path).unlink()
-    rewritten = _rewrite(project, package)
-    _rewrite(old, package, list(files_of(old)))
-    own = []
+    rewritten_files = _rewrite(project, package, list_tracked_files(project))
+    _rewrite(old, package, list(read_files(old)))
+    kept_files = []
     for path in (f"src/{package}/settings.py", f"src/{package}/cli.py"):
-        if edited_files(project, old, [path]):
-            own.append(path)
+        if compare_files(project, old, [path]):
+            kept_files.append(path)
             for version in (old, new):
                 (version / path).unlink()
     git(project, "add", "--all", "--", ".")
-    return Move(edits, patch, rewritten, own)
+    return Move(edits, patch, rewritten_files, kept_files)
 
 
-def mentions(project: Path, package: str) -> list[str]:
-    """The places in a project that still name something of the old platform, with their lines."""
-    old = re.compile(
-        rf"{package}/(?:vertexai|errors\.py|auth/(?:credentials|resolvers))|{_module(package)}"
+def find_mentions(project: Path, package: str) -> list[str]:
+    """Return the places in a project that still name something of the old platform, with their lines."""
+    pattern = re.compile(
+        rf"{package}/(?:vertexai|errors\.py|auth/(?:credentials|resolvers))|{_match_module(package)}"
         r"|(?<![\w/])infra/(?:bootstrap|compare|facts|gcloud|git_host|wanted|lifecycle|README)"
     )
     return [
         f"{path}:{number}: {line.strip()}"
-        for path in _tracked(project)
-        if not path.startswith("src/vertexai_mlflow/") and Path(path).name not in (".cruft.json", "CHANGELOG.md")
-        for number, line in enumerate(_text(project / path).splitlines(), 1)
-        if old.search(line)
+        for path in list_tracked_files(project)
+        if not path.startswith(f"{PLATFORM}/") and Path(path).name not in (RECORD, "CHANGELOG.md")
+        for number, line in enumerate(read_text(project / path).splitlines(), 1)
+        if pattern.search(line)
     ]
 
 
-def _rewrite(project: Path, package: str, paths: list[str] | None = None) -> list[str]:
-    """Replace names of the old platform's modules in all files of a project; returns the files that have changed."""
-    changed = []
-    for path in paths if paths is not None else _tracked(project):
-        before = _text(project / path) if Path(path).suffix in _TEXTS else ""
-        after = re.sub(_module(package), _new_name, before)
+def _rewrite(project: Path, package: str, paths: list[str]) -> list[str]:
+    """Replace names of the old platform's modules in files of a project; returns the files that have changed."""
+    rewritten_files = []
+    for path in paths:
+        before = read_text(project / path) if Path(path).suffix in _TEXT_SUFFIXES else ""
+        after = re.sub(_match_module(package), _new_name, before)
         if path.startswith(f"src/{package}/") and path.endswith(".py"):
             dots = r"\." * (len(Path(path).parts) - 2)
             relative = (
@@ -99,27 +99,15 @@ def _rewrite(project: Path, package: str, paths: list[str] | None = None) -> lis
             after = re.sub(rf"(?<=from ){dots}auth(?= import resolvers$)", "vertexai_mlflow.auth", after, flags=re.M)
         if after != before:
             (project / path).write_text(after, encoding="utf-8")
-            changed.append(path)
-    return changed
+            rewritten_files.append(path)
+    return rewritten_files
 
 
-def _module(package: str) -> str:
-    """The pattern of a module of the old platform, as imports and strings name it."""
+def _match_module(package: str) -> str:
+    """Return the pattern of a module of the old platform, as imports and strings name it."""
     return rf"(?<![\w./-])(?P<package>{package}\.)(?P<name>vertexai|errors|auth\.(?:credentials|resolvers))\b(?![/(-])"
 
 
 def _new_name(match: re.Match[str]) -> str:
     name = match["name"]
     return "vertexai_mlflow" if name == "vertexai" else f"vertexai_mlflow.{name}"
-
-
-def _tracked(project: Path) -> list[str]:
-    return [path for path in git(project, "ls-files", "-z").split("\0") if path and (project / path).is_file()]
-
-
-def _text(file: Path) -> str:
-    """The content of a text file; empty for any other."""
-    try:
-        return file.read_bytes().decode()
-    except UnicodeDecodeError:
-        return ""

@@ -14,7 +14,7 @@ from vertexai_mlflow.contract.job import TaskRun
 from vertexai_mlflow.local.containers import Containers
 from vertexai_mlflow.local.preloaded import Preloaded
 from vertexai_mlflow.local.processes import environment
-from vertexai_mlflow.local.scheduler import run_spec
+from vertexai_mlflow.local.scheduler import RunOptions, run_spec
 
 
 def tell(run: TaskRun) -> None:
@@ -48,17 +48,14 @@ where = order["containers"]
 # Containers start cold; without them, the steps' start is not what a test of launching is about.
 cwd, memory = Path(order["cwd"]), Path(order["folder"]) / "preloaded.json"
 preloaded = Preloaded(cwd, memory, environment()) if not where and (cwd / "src").is_dir() else None
-done = run_spec(
-    order["spec"],
-    folder=Path(order["folder"]),
-    cwd=Path(order["cwd"]),
-    name=order["name"],
-    resource_name=order["resource_name"],
+options = RunOptions(
+    Path(order["folder"]),
+    cwd,
     containers=Containers(Path(where["mount"]), where["environment"]) if where else None,
     preloaded=preloaded,
     fail_fast=order["fail_fast"],
-    on_change=tell,
 )
+done = run_spec(order["spec"], options, name=order["name"], resource_name=order["resource_name"], on_change=tell)
 if preloaded:
     preloaded.close()
 print(json.dumps({"job": done.state}), flush=True)

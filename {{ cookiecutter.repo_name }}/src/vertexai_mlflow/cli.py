@@ -1,5 +1,6 @@
 """``kedro vertexai``: the group of this project's commands, each loaded only when it is called."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ COMMANDS = {
     "compile": "Compile a pipeline to the spec that Vertex AI Pipelines runs. This needs no cloud.",
     "run-local": "Run the compiled pipeline on this machine, each step in a process or container of its own.",
     "doctor": "Look for what would go wrong on Vertex AI before it does; exit with 1 if there is something.",
-    "upload-data": "Copy the raw data of a pipeline from this machine to the bucket, from where its steps fetch it.",
+    "upload-data": "Copy the raw data of a pipeline from this machine to the bucket, where its steps read it.",
     "run-once": "Launch a pipeline on Vertex AI, once.",
-    "resume": "Launch a job that runs what an earlier one has not finished, with today's code and image.",
+    "resume": "Run the unfinished steps of an earlier job, with today's code and image.",
     "schedule": "Make the schedules on Vertex AI those of run_config.schedules.",
     "list-pipelines": "List this project's pipeline jobs in this environment, newest first.",
     "status": "Show how far a job has come.",
@@ -68,3 +69,5 @@ def vertexai(ctx: click.Context, env: str | None) -> None:
     if ctx.obj:  # what Kedro knows of the project
         refuse_the_copy_of_another_project(Path(ctx.obj.source_dir))
     ctx.meta["env"] = env
+    if env:
+        os.environ["KEDRO_ENV"] = env  # the configuration may take it, as run_config.root does

@@ -1,14 +1,16 @@
-"""What a user can put right: two exceptions, each with a message that says what is wrong, where, and what to do.
+"""Errors that the user can fix: two exceptions, each with a message that says what is wrong, where, and what to do.
 
 Messages quote text from outside: names, parameters, what a library or a server says. ``shown`` makes such a text safe.
 """
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from inspect import isfunction, signature
 from pathlib import Path
-from traceback import walk_tb
+from traceback import extract_tb
 
 # A fact that nobody has filled in yet, as the template leaves it: <gcp-project-id>.
 PLACEHOLDER = re.compile(r"<[^<>]+>")
@@ -22,7 +24,7 @@ _SECRET = re.compile(
     r"|-----BEGIN[ A-Z]*PRIVATE KEY-----[^\"'-]*"
 )
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
-# What a terminal obeys or does not show: control characters, marks that change the direction of text, halves of a pair.
+# What a terminal obeys or does not show: control characters, marks that change the direction of text, lone surrogates.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 # What GitHub's runner obeys in the output of a job. https://docs.github.com/actions/reference/workflow-commands
 _COMMAND = re.compile(r"^([^\S\n]*)(?=::)|(?<=##)(?=\[)", re.MULTILINE)
@@ -45,7 +47,7 @@ def masked(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """A text from outside as a terminal, a log of CI or a tag of MLflow may have it: nothing in it is obeyed.
+    """Make untrusted text safe to print, to log, or to store in a tag.
 
     Colours and what looks like a secret are left out. What would not be seen is written as Python does: ``\\x1b``.
     """
@@ -79,27 +81,34 @@ def in_own_code(error: Exception, source: Path) -> str:
         error: the error.
         source: the project's folder ``src``. The deepest place below it is named, and of a syntax error its own.
     """
-    # Kedro's find_pipelines knows which pipeline it loads, and wraps what the import of its module raises.
-    frames = [frame for frame, _line in walk_tb(error.__traceback__)]
-    module = next(filter(None, (frame.f_locals.get("pipeline_module_name") for frame in frames)), None)
-    if module and isinstance(error, ImportError) and isinstance(error.__cause__, Exception):
-        error = error.__cause__
-    places = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+    if isinstance(error, ImportError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # Kedro's find_pipelines wraps what the import of a pipeline's module raises
     message = str(error)
+    frames = [(frame.filename, frame.lineno) for frame in extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):
-        places.append((str(error.filename), error.lineno or 0))
-        message = error.msg
+        frames, message = [*frames, (str(error.filename), error.lineno)], error.msg
     source, platform = source.resolve(), Path(__file__).resolve().parent
-    where = ""
-    for file, line in ((Path(name).resolve(), line) for name, line in places):
-        if file.is_relative_to(source) and not file.is_relative_to(platform):
-            where = f"{file.relative_to(source.parent)}, line {line}: "
-    said = f"{where}{type(error).__name__}: {' '.join(message.split())}"
-    if module:
-        said += f" (pipeline module {module})"
+    files = [(Path(name).resolve(), line) for name, line in frames]
+    places = [
+        (file.relative_to(source), line)
+        for file, line in files
+        if file.is_relative_to(source) and not file.is_relative_to(platform)
+    ]
+    where = "".join(f"{source.name}/{file}, line {line}: " for file, line in places[-1:])
+    modules = [".".join(file.with_suffix("").parts[:3]) for file, _line in places if file.parts[1:2] == ("pipelines",)]
+    hint = ""
     if "create_pipeline() missing" in message:
-        said += ". Kedro calls create_pipeline without arguments, so give each of them a default."
-    return said
+        modules = [name for name, module in sys.modules.items() if _needs_arguments(module)]
+        hint = ". Kedro calls create_pipeline without arguments, so give each of them a default."
+    module = f" (pipeline module {modules[0]})" if modules else ""
+    return f"{where}{type(error).__name__}: {' '.join(message.split())}{module}{hint}"
+
+
+def _needs_arguments(module: object) -> bool:
+    """Whether a module has a ``create_pipeline`` that cannot be called without arguments."""
+    function = getattr(module, "create_pipeline", None)
+    parameters = signature(function).parameters.values() if isfunction(function) else []
+    return any(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
 
 
 @contextmanager
@@ -114,5 +123,6 @@ def launch_extra() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("vertexai_mlflow"):
             raise
-        cure = "Install what launching needs: pip install -e '.[launch]'"
-        raise UserError(f"{error.name} is not installed. {cure}") from None
+        raise UserError(
+            f"{error.name} is not installed. Install what launching needs: pip install -e '.[launch]'"
+        ) from None

@@ -1,8 +1,8 @@
-"""Kedro pipeline → groups of nodes; each group runs as one step.
+"""Cut a Kedro pipeline into groups of nodes, each of which runs as one step.
 
 A grouper is any class with a method ``group(pipeline, resources)``. The method gets the Kedro pipeline and a function
-that returns the resources of a node; it returns group name → nodes. A node that is in no group becomes a step of its
-own. The constructor gets ``run_config.grouping.params``.
+that returns the resources of a node; it returns a mapping of group names to nodes. A node that is in no group becomes a
+step of its own. The constructor gets ``run_config.grouping.params``.
 """
 
 from collections import Counter
@@ -71,13 +71,13 @@ class ChainNodeGrouper:
     def group(self, pipeline: Pipeline, resources: ResourcesOf) -> Groups:
         """Put a node into its parent's group, if it has no other parent and the parent has no other child."""
         parents = pipeline.node_dependencies
-        children = Counter(parent for before in parents.values() for parent in before)
+        children = Counter(parent for nodes in parents.values() for parent in nodes)
         chains: dict[Node, list[Node]] = {}  # keys are the last nodes of the chains
         for node in pipeline.nodes:
             (parent,) = parents[node] if len(parents[node]) == 1 else (None,)
             joins = parent in chains and children[parent] == 1 and resources(parent) == resources(node)
             chains[node] = [*chains.pop(parent), node] if joins and parent else [node]
-        return {_name(chain): chain for chain in chains.values()}
+        return {_chain_name(chain): chain for chain in chains.values()}
 
 
 def group_nodes(
@@ -96,9 +96,9 @@ def group_nodes(
     Raises:
         UserError: when there is no such grouper, a node is in two groups, or groups wait for each other.
     """
-    found: Mapping[str, Any] = _grouper(grouping).group(pipeline, resources)
+    result: Mapping[str, Any] = _make_grouper(grouping).group(pipeline, resources)
     group_of: dict[Node, str] = {}
-    for name, nodes in found.items():
+    for name, nodes in result.items():
         for node in nodes:
             if node in group_of:
                 raise UserError(f"run_config.grouping: node '{node.name}' is in both '{group_of[node]}' and '{name}'.")
@@ -109,29 +109,29 @@ def group_nodes(
     groups: Groups = {}
     for node in pipeline.nodes:  # Kedro lists them in an order in which they can run
         groups.setdefault(group_of.setdefault(node, node.name), []).append(node)
-    before = {
+    upstream = {
         name: sorted({group_of[parent] for node in nodes for parent in parents[node]} - {name})
         for name, nodes in groups.items()
     }
     try:
-        in_order = list(TopologicalSorter(before).static_order())
+        names = list(TopologicalSorter(upstream).static_order())
     except CycleError as error:
         cycle = " → ".join(reversed(error.args[1]))
         raise UserError(
             f"run_config.grouping: groups wait for each other: {cycle}. Move a node from one of them to another."
         ) from None
-    return {name: (groups[name], before[name]) for name in in_order}
+    return {name: (groups[name], upstream[name]) for name in names}
 
 
-def _grouper(grouping: GroupingConfig) -> Any:
-    """Make a grouper from its name here, its name in kedro-vertexai, or the path of a class of the user's."""
+def _make_grouper(grouping: GroupingConfig) -> Any:
+    """Make a grouper by its name here, its name in kedro-vertexai, or the path of the user's own class."""
     where = f"run_config.grouping.cls: {grouping.cls}"
     module, _, name = grouping.cls.rpartition(".")
     if module in ("", "kedro_vertexai.grouping"):
-        own = {known: cls for known, cls in globals().items() if known.endswith("NodeGrouper")}
-        if name not in own:
-            raise UserError(f"{where}: there is no such grouper.{did_you_mean(name, own)}")
-        cls = own[name]
+        groupers = {key: value for key, value in globals().items() if key.endswith("NodeGrouper")}
+        if name not in groupers:
+            raise UserError(f"{where}: there is no such grouper.{did_you_mean(name, groupers)}")
+        cls = groupers[name]
     else:
         try:
             cls = getattr(import_module(module), name)
@@ -143,5 +143,5 @@ def _grouper(grouping: GroupingConfig) -> Any:
         raise UserError(f"run_config.grouping.params: {grouping.cls} does not accept them ({error}).") from None
 
 
-def _name(chain: list[Node]) -> str:
+def _chain_name(chain: list[Node]) -> str:
     return chain[0].name if len(chain) == 1 else f"{chain[0].name}-to-{chain[-1].name}"

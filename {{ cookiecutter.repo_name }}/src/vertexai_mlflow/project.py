@@ -40,7 +40,6 @@ class Project:
 
     Attributes:
         conf: the folder with the configuration.
-        warnings: what the user should know about the settings, found while they were read.
     """
 
     def __init__(
@@ -57,7 +56,6 @@ class Project:
         self.package_name = metadata.package_name
         self.env = env
         self.params = params or {}
-        self.warnings: list[str] = []
         self.conf_source = conf_source
         self.conf = conf = (self.path / (conf_source or settings.CONF_SOURCE)).resolve()
         if not conf.is_dir() or not conf.is_relative_to(self.path):
@@ -69,30 +67,42 @@ class Project:
         )
         # A name and never a path: CI's approvals are given to names.
         if env and (not re.fullmatch(r"[\w-]+", env) or not (conf / env).is_dir()):
-            known = [folder.name for folder in conf.iterdir() if folder.is_dir()]
-            given = "KEDRO_ENV" if os.environ.get("KEDRO_ENV") == env else "--env"
-            raise UserError(f"{given} {env}: there is no folder {conf.name}/{env}.{did_you_mean(env, known)}")
+            environments = [folder.name for folder in conf.iterdir() if folder.is_dir()]
+            hint = did_you_mean(env, environments)
+            raise UserError(f"--env, or KEDRO_ENV: {env}: there is no folder {conf.name}/{env}.{hint}")
 
     @property
     def settings_file(self) -> str:
         """Where the settings stand, for a message."""
         return f"conf/base/vertexai.yml with conf/{self.env}" if self.env else "conf/base/vertexai.yml"
 
-    @cached_property
+    @property
     def settings(self) -> Settings:
         """``vertexai.yml``, validated.
 
         Raises:
             UserError: naming every wrong key.
         """
+        return self._settings_and_warnings[0]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know about the settings."""
+        return self._settings_and_warnings[1]
+
+    @cached_property
+    def _settings_and_warnings(self) -> tuple[Settings, tuple[str, ...]]:
         raw = self.config("vertexai")
         if not raw:
             raise UserError(f"{self.settings_file}: not found, or empty. It needs at least run_config.image.")
         raw, warnings = without_meaningless_keys(raw, self.settings_file)
-        self.warnings += warnings
         parsed = parse_settings(raw, self.settings_file)
         root = self._with_scheme(parsed.run_config.root)
-        return parsed.model_copy(update={"run_config": parsed.run_config.model_copy(update={"root": root})})
+        if root and root != parsed.run_config.root:
+            where = f"{self.settings_file}: run_config.root: {parsed.run_config.root}"
+            warnings.append(f"{where} is read as the bucket {root}. Write it with gs:// to be clear.")
+        settings = parsed.model_copy(update={"run_config": parsed.run_config.model_copy(update={"root": root})})
+        return settings, tuple(warnings)
 
     @property
     def catalog_hooks(self) -> list[str]:
@@ -108,8 +118,8 @@ class Project:
             return []
         if not self.configuration.reads_local:
             return [f"{files}: not read with -e {self.env}, as kedro run -e {self.env} does not."]
-        cure = "Move what the steps need to another environment, and name that with -e."
-        return [f"{files}: read on this machine, but not in the image, which has no conf/local. {cure}"]
+        fix = "Move what the steps need to another environment, and name that with -e."
+        return [f"{files}: read on this machine, but not in the image, which has no conf/local. {fix}"]
 
     @property
     def data_file(self) -> Path:
@@ -154,12 +164,9 @@ class Project:
         except Exception as error:
             raise UserError(in_own_code(error, self.source)) from error
         names = name.split(",")
-        for one in names:
-            if one not in registered:
-                raise UserError(
-                    f"--pipeline {one}: pipeline_registry.py registers no such pipeline."
-                    + did_you_mean(one, registered)
-                )
+        for missing in [name for name in names if name not in registered]:
+            hint = did_you_mean(missing, registered)
+            raise UserError(f"--pipeline {missing}: pipeline_registry.py registers no such pipeline.{hint}")
         if type(registered[names[0]]).__name__ == "PipelineML":
             raise UserError(
                 f"Pipeline '{name}' is made by kedro-mlflow's pipeline_ml_factory, which logs its inference pipeline "
@@ -167,7 +174,7 @@ class Project:
                 "Register the training pipeline by itself, and launch that."
             )
         try:
-            whole = sum((registered[one] for one in names), Pipeline([]))
+            whole = sum((registered[part] for part in names), Pipeline([]))
             return whole.filter(**selection) if selection else whole
         except ValueError as error:
             raise UserError(f"There is no such part of pipeline '{name}': {error}") from None
@@ -176,16 +183,16 @@ class Project:
         """What Kedro's config loader has under a name, ``catalog`` say; empty if there is no such file.
 
         Raises:
-            UserError: when a file is not well-formed, or takes what is nowhere.
+            UserError: when a file is invalid, or refers to something that does not exist.
         """
         return self.configuration.read(name, literal(self.params))
 
     @property
     def declared_parameters(self) -> dict[str, Any]:
         """``parameters*.yml`` as it is without runtime parameters, except those that files ask for, nested."""
-        asked = {name.partition(".")[0] for name in self.configuration.runtime_params}
-        given = {name: value for name, value in self.params.items() if name in asked}
-        return self.configuration.read("parameters", literal(given))
+        names = {name.partition(".")[0] for name in self.configuration.runtime_params}
+        params = {name: value for name, value in self.params.items() if name in names}
+        return self.configuration.read("parameters", literal(params))
 
     @property
     def resolved_at_start(self) -> dict[str, Any]:
@@ -237,10 +244,10 @@ class Project:
     def placeholders(self, *names: str) -> list[str]:
         """What these configurations, ``mlflow`` say, use and nobody has filled in yet: ``file: key: <placeholder>``."""
         used = {
-            found
+            placeholder
             for name in names
             for _key, value in leaves(self.config(name))
-            for found in PLACEHOLDER.findall(str(value))
+            for placeholder in PLACEHOLDER.findall(str(value))
         }
         if not used:
             return []
@@ -257,20 +264,19 @@ class Project:
         Raises:
             UserError: naming files, keys and placeholders.
         """
-        if left := self.placeholders(*names):
-            raise UserError(not_filled_in(left))
+        if places := self.placeholders(*names):
+            raise UserError(not_filled_in(places))
 
     def _with_scheme(self, root: str | None) -> str | None:
         """kedro-vertexai's files leave out the scheme of a bucket."""
         if not root or "://" in root or root.startswith(("/", "<")):
             return root
-        where, first = f"{self.settings_file}: run_config.root: {root}", root.partition("/")[0]
+        first = root.partition("/")[0]
         if (self.path / first).exists():
             raise UserError(
-                f"{where}: is this a bucket, or the folder '{first}' of this project? Write gs://{root} for the "
-                f"bucket, or {self.path / root} for the folder."
+                f"{self.settings_file}: run_config.root: {root}: is this a bucket, or the folder '{first}' of this "
+                f"project? Write gs://{root} for the bucket, or {self.path / root} for the folder."
             )
-        self.warnings.append(f"{where} is read as the bucket gs://{root}. Write it with gs:// to be clear.")
         return f"gs://{root}"
 
 

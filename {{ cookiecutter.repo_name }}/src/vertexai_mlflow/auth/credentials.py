@@ -1,4 +1,4 @@
-"""The ambient Google credentials, as google-auth finds them, and advice for when they fail."""
+"""The ambient Google credentials, as google-auth finds them, and advice for failures."""
 
 import logging
 import re
@@ -25,10 +25,10 @@ def default(service_account: str | None = None) -> Any:
     """Find google-auth's application default credentials, with the scope for all of Google Cloud's APIs.
 
     Args:
-        service_account: service account to impersonate with them; None is the ambient identity itself.
+        service_account: service account to impersonate with them; None is for the ambient identity itself.
 
     Raises:
-        GoogleAuthError: when there are none, or they cannot be read.
+        GoogleAuthError: when there are no credentials, or they cannot be read.
     """
     # When the scope is passed to this function, google-auth also looks up the project of a federated identity. That
     # takes a request, and the project is not used here.
@@ -43,7 +43,7 @@ def access_token() -> str:
     """Get an access token of the ambient identity, for Google's APIs and registries.
 
     Raises:
-        AuthorizationError: when Google gives no token; the message has the reason and the cure.
+        AuthorizationError: when Google gives no token; the message has the reason and the fix.
     """
     try:
         credentials = default()
@@ -69,7 +69,7 @@ def whoami(service_account: str | None = None) -> str:
     """Ask who the ambient identity is: its e-mail address, or the type of its credentials if Google knows no address.
 
     Args:
-        service_account: service account to impersonate first, whose address is the answer then.
+        service_account: service account to impersonate first; the answer is then its address.
 
     Raises:
         GoogleAuthError: when there are no credentials, or Google gives no token for them.
@@ -80,22 +80,22 @@ def whoami(service_account: str | None = None) -> str:
     if email:
         return str(email)
     # The token goes into the body, because URLs are logged.
-    answer = requests.post(_TOKEN_INFO, data={"access_token": credentials.token}, timeout=30)
-    return str(answer.json().get("email") or type(credentials).__name__)
+    response = requests.post(_TOKEN_INFO, data={"access_token": credentials.token}, timeout=30)
+    return str(response.json().get("email") or type(credentials).__name__)
 
 
-def is_switched_off(said: str) -> bool:
+def is_switched_off(message: str) -> bool:
     """Whether Google's answer says that the API is not enabled in the project."""
-    return bool(re.search("SERVICE_DISABLED|has not been used|is disabled", said))
+    return bool(re.search("SERVICE_DISABLED|has not been used|is disabled", message))
 
 
 def reason(error: Exception) -> str:
-    """What google-auth says about a failure in its own words.
+    """The type of an error, and google-auth's own message if it has one.
 
-    Further arguments of its exceptions, and those of JSON and the network, quote Google's answer, tokens and all.
+    Its exceptions' other arguments, and errors of JSON and the network, may quote Google's answer with its tokens.
     """
-    said = f": {error.args[0]}" if isinstance(error, GoogleAuthError) and error.args else ""
-    return type(error).__name__ + said
+    message = f": {error.args[0]}" if isinstance(error, GoogleAuthError) and error.args else ""
+    return type(error).__name__ + message
 
 
 def advice_for(error: Exception) -> str:

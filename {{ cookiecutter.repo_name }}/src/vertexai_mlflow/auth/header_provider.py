@@ -1,8 +1,8 @@
-"""Base class of the header providers that ``mlflow.yml`` names: Kedro context and ``init_kwargs`` in, headers out.
+"""Base class of the header providers that ``mlflow.yml`` names. They make MLflow's headers from a Kedro context.
 
-MLflow swallows what a provider raises, and sends the request without its header. kedro-mlflow registers a provider
-again with each Kedro context, and MLflow then joins the headers of all of them. This class prevents both. MLflow also
-sends the headers wherever it sends a request, so a guard looks at each address.
+MLflow swallows what a provider raises, and sends the request without its header. kedro-mlflow registers another
+provider with each Kedro context, and MLflow then joins the headers of all of them. This class prevents both. MLflow
+also sends the headers with each of its requests, to any server, so a guard checks each address.
 """
 
 import functools
@@ -28,6 +28,8 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class RequestHeaderProviderWithKedroContext(RequestHeaderProvider):
     """Override ``in_context()``, whether there are headers to send, and ``request_headers()``, which returns them.
 
+    A subclass's methods are wrapped: only the newest provider sends headers, and an error ends the process.
+
     Args:
         kedro_context: passed by kedro-mlflow when ``pass_context`` is true.
         init_kwargs: ``server.request_header_provider.init_kwargs`` of ``mlflow.yml``. ``self.params`` has them
@@ -37,19 +39,19 @@ class RequestHeaderProviderWithKedroContext(RequestHeaderProvider):
         AuthorizationError: when the two files contradict each other, or a placeholder has not been filled in.
     """
 
-    # Each Kedro context registers one more provider. Only the one of the newest context sends headers, so this is known
-    # to the class and not to an instance.
+    # Each Kedro context registers one more provider. Only that of the newest context sends headers, so the class and
+    # no instance knows which one that is.
     _newest: ClassVar["RequestHeaderProviderWithKedroContext | None"] = None
 
     def __init__(self, kedro_context: KedroContext, **init_kwargs: Any) -> None:
         self.kedro_context = kedro_context
-        self.params = _agreed(init_kwargs, kedro_context)
+        self.params = _join_params(init_kwargs, kedro_context)
         _refuse_placeholders(self.params, kedro_context)
         RequestHeaderProviderWithKedroContext._newest = self
         os.environ.setdefault(MLFLOW_TRACKING_AUTH.name, _GUARD)
 
     def required(self, name: str) -> str:
-        """A parameter that this provider cannot do without.
+        """Get a parameter that this provider cannot do without.
 
         Raises:
             AuthorizationError: when neither file has it.
@@ -62,10 +64,10 @@ class RequestHeaderProviderWithKedroContext(RequestHeaderProvider):
         super().__init_subclass__(**kwargs)
         for name in ("in_context", "request_headers"):
             if name in cls.__dict__:
-                setattr(cls, name, _guarded(cls.__dict__[name]))
+                setattr(cls, name, _guard_method(cls.__dict__[name]))
 
 
-def _guarded(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _guard_method(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Wrap a provider's method: only the newest provider sends headers, and a failure ends the process."""
 
     @functools.wraps(method)
@@ -89,33 +91,33 @@ class _Guard(RequestAuthProvider):
     """Lets requests with the provider's headers go to the tracking server and to nowhere else."""
 
     def get_name(self) -> str:
-        """By this name, the environment variable MLFLOW_TRACKING_AUTH chooses it."""
+        """The name by which the environment variable MLFLOW_TRACKING_AUTH chooses this guard."""
         return _GUARD
 
     def get_auth(self) -> Callable[[Any], Any]:
-        """What ``requests`` calls with each request before it is sent."""
-        return _guard
+        """The function that ``requests`` calls with each request before it is sent."""
+        return _check_request
 
 
 _request_auth_provider_registry.register(_Guard)
 
 
-def _guard(request: Any) -> Any:
-    _refuse_elsewhere(request.url)
-    request.register_hook("response", _look_at_redirect)
+def _check_request(request: Any) -> Any:
+    _refuse_other_server(request.url)
+    request.register_hook("response", _check_redirect)
     return request
 
 
-def _look_at_redirect(answer: Any, **_: Any) -> None:
-    if answer.is_redirect:
-        _refuse_elsewhere(urljoin(answer.url, answer.headers["Location"]))
+def _check_redirect(response: Any, **_: Any) -> None:
+    if response.is_redirect:
+        _refuse_other_server(urljoin(response.url, response.headers["Location"]))
 
 
-def _refuse_elsewhere(url: str) -> None:
+def _refuse_other_server(url: str) -> None:
     provider, server = RequestHeaderProviderWithKedroContext._newest, _origin(mlflow.get_tracking_uri())
     if provider and provider.in_context() and _origin(url) != server:
         raise AuthorizationError(
-            f"The authorization header is for the tracking server at {server}, but a request would take it to "
+            f"The authorization header is for the tracking server at {server}, but a request would send it to "
             f"{_origin(url)}: see mlflow_registry_uri in mlflow.yml, the artifact location of the MLflow experiment, "
             "or where the server redirects to."
         )
@@ -133,31 +135,31 @@ def _refuse_plain_http(provider: RequestHeaderProviderWithKedroContext) -> None:
     host = server.hostname or ""
     if server.scheme == "http" and host not in (*_LOOPBACK, provider.params.get("allow_http")):
         raise AuthorizationError(
-            f"mlflow.yml: server.mlflow_tracking_uri is plain http to {host}, so anybody on the way could read the "
-            f"authorization header. Use https, or allow it by name: init_kwargs.allow_http: {host}"
+            f"mlflow.yml: server.mlflow_tracking_uri is plain http to {host}, so others on the network could "
+            f"read the authorization header. Use https, or allow this host: init_kwargs.allow_http: {host}"
         )
 
 
-def _agreed(init_kwargs: dict[str, Any], context: KedroContext) -> dict[str, Any]:
+def _join_params(init_kwargs: dict[str, Any], context: KedroContext) -> dict[str, Any]:
     """Join the parameters of ``mlflow.yml`` and ``vertexai.yml``, which must not contradict each other."""
     run_config = _config(context, "vertexai").get("run_config") or {}
-    others = (run_config.get("mlflow") or {}).get("request_header_provider_params") or {}
-    for name, value in others.items():
+    vertexai_params = (run_config.get("mlflow") or {}).get("request_header_provider_params") or {}
+    for name, value in vertexai_params.items():
         if init_kwargs.get(name, value) != value:
             raise AuthorizationError(
                 f"'{name}' is '{init_kwargs[name]}' in mlflow.yml (server.request_header_provider.init_kwargs) but "
                 f"'{value}' in vertexai.yml (run_config.mlflow.request_header_provider_params). Remove one of them."
             )
-    return {**others, **init_kwargs}
+    return {**vertexai_params, **init_kwargs}
 
 
 def _refuse_placeholders(params: dict[str, Any], context: KedroContext) -> None:
     server = _config(context, "mlflow").get("server") or {}
     values = {**params, "mlflow_tracking_uri": server.get("mlflow_tracking_uri")}
     file = f"conf/{context.env or 'base'}/globals.yml"
-    left = [f"{file}: {name}: {value}" for name, value in values.items() if PLACEHOLDER.fullmatch(str(value))]
-    if left:
-        raise AuthorizationError(not_filled_in(left))
+    placeholders = [f"{file}: {name}: {value}" for name, value in values.items() if PLACEHOLDER.fullmatch(str(value))]
+    if placeholders:
+        raise AuthorizationError(not_filled_in(placeholders))
 
 
 def _config(context: KedroContext, name: str) -> dict[str, Any]:

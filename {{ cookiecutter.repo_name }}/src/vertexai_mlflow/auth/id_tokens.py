@@ -1,7 +1,7 @@
-"""Google ID tokens for a server behind Identity-Aware Proxy: audience and service account in, a token out.
+"""Google ID tokens for a server behind Identity-Aware Proxy, by audience and service account.
 
 google-auth gets the tokens. This module keeps each token until shortly before it expires, renews it once for all
-threads, and explains a failure: which role to grant, or which key to correct.
+threads, and explains failures: which role to grant, or which key to correct.
 """
 
 import functools
@@ -35,11 +35,11 @@ _STATUS = re.compile(r"['\"]?code['\"]?: (\d{3})|\b([45]\d\d)\b")
 
 
 class IdToken:
-    """An ID token for one audience, which everything in this process shares.
+    """An ID token for one audience, which the whole process shares.
 
     Args:
         make_credentials: makes google-auth credentials whose ``refresh`` gets the token.
-        advice: says what to do about a failure, given the HTTP status of Google's answer (None if Google did not
+        advice: returns what to do about a failure, given the HTTP status of Google's answer (None if Google did not
             answer) and the exception.
     """
 
@@ -53,10 +53,10 @@ class IdToken:
         os.register_at_fork(after_in_child=self._new_lock)
 
     def get(self) -> str:
-        """The token, which is renewed first if it is about to expire.
+        """Get the token. It is renewed first if it is about to expire.
 
         Raises:
-            AuthorizationError: when Google gives no token; the message has the reason and the cure.
+            AuthorizationError: when Google gives no token; the message has the reason and the fix.
         """
         if time.monotonic() < self._renew_at:
             return self._token
@@ -82,7 +82,7 @@ class IdToken:
                 time.sleep(wait * random.uniform(0.8, 1.2))
 
     def _refresh(self) -> None:
-        """Keep a new token for as long as its claims say, because this machine's clock may be wrong."""
+        """Get a new token. Only its lifetime is taken from its claims, because this machine's clock may be wrong."""
         started = time.monotonic()
         try:
             self._credentials.refresh(Request())
@@ -90,7 +90,7 @@ class IdToken:
             claims = jwt.decode(token, verify=False)
             lifetime = claims["exp"] - claims["iat"] - 1  # iat is rounded down, so up to a second has gone by
         except (MalformedError, KeyError, TypeError):  # these quote the token
-            raise GoogleAuthError("the answer has no token that can be read") from None
+            raise GoogleAuthError("the answer has no readable token") from None
         self._token = token
         self._ends_at = started + lifetime
         self._renew_at = self._ends_at - min(_MARGIN, lifetime / 10)
@@ -107,7 +107,7 @@ def impersonated(audience: str, service_account: str) -> IdToken:
     def advice(status: int | None, error: Exception) -> str:
         return _advice_about_minting(status, error, audience, service_account, grant)
 
-    return IdToken(lambda: _minted(audience, service_account), advice)
+    return IdToken(lambda: _minting_credentials(audience, service_account), advice)
 
 
 @functools.cache
@@ -117,22 +117,23 @@ def ambient(audience: str) -> IdToken:
     def advice(status: int | None, error: Exception) -> str:
         if isinstance(error, DefaultCredentialsError):
             return (
-                "This identity gets no ID tokens of its own, because user credentials cannot mint ID tokens. Use the "
-                "provider MLFlowGoogleIAMRequestHeaderProvider and name a service_account to impersonate."
+                "User credentials cannot mint ID tokens. Use the provider MLFlowGoogleIAMRequestHeaderProvider and "
+                "name a service_account to impersonate."
             )
         if status not in (400, 403, 404):
             return advice_for(error)
         me = whoami()
-        grant = f"Grant {me} roles/iam.serviceAccountOpenIdTokenCreator on {me}, which is itself."
+        grant = f"Grant {me} roles/iam.serviceAccountOpenIdTokenCreator on itself."
         return _advice_about_minting(status, error, audience, me, grant)
 
-    return IdToken(lambda: _Own(audience), advice)
+    return IdToken(lambda: _AmbientCredentials(audience), advice)
 
 
-class _Own:
+class _AmbientCredentials:
     """Credentials whose token is an ID token of the ambient identity.
 
-    The metadata server of a container may give access tokens only. The account then asks IAM Credentials for its own.
+    The metadata server of a container may give only access tokens. The account then mints its ID token by the API IAM
+    Credentials.
     """
 
     def __init__(self, audience: str) -> None:
@@ -145,16 +146,16 @@ class _Own:
         try:
             self._credentials.refresh(request)
         except RefreshError as error:
-            by_metadata = isinstance(self._credentials, compute_engine.IDTokenCredentials)
-            if not by_metadata or _is_transient(_status(error), error):
+            is_from_metadata = isinstance(self._credentials, compute_engine.IDTokenCredentials)
+            if not is_from_metadata or _is_transient(_status(error), error):
                 raise
-            self._credentials = _minted(self._audience, whoami())
+            self._credentials = _minting_credentials(self._audience, whoami())
             self._credentials.refresh(request)
         self.token = self._credentials.token
 
 
-def _minted(audience: str, service_account: str) -> Any:
-    """Credentials whose token is an ID token of an account, as IAM Credentials mints it for the ambient identity."""
+def _minting_credentials(audience: str, service_account: str) -> Any:
+    """Credentials whose token is an account's ID token, minted by the API IAM Credentials for the ambient identity."""
     target = default(service_account)
     return impersonated_credentials.IDTokenCredentials(target, target_audience=audience, include_email=True)
 

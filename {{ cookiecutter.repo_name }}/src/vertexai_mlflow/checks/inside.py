@@ -1,4 +1,4 @@
-"""The launcher's half of the checks that run in a step: a spec whose only task is ``doctor``, and what it has found."""
+"""The launcher's part of the checks that run in a step: a job whose only task is ``doctor``, and its report."""
 
 import json
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from ..errors import UserError
 
 
 def doctor_spec(spec: Spec) -> dict[str, Any]:
-    """The spec of a job that looks around where the first task of this one would run, told what that task is told."""
+    """The spec of a job whose only task checks the container of this one's first task, with the same arguments."""
     container = spec["deploymentSpec"]["executors"][f"exec-{START_TASK}"]["container"]
     args = [f"--task={DOCTOR_TASK}" if item == f"--task={START_TASK}" else item for item in container["args"]]
-    made = {
+    outputs = {
         "parameters": {REPORT: {"parameterType": "STRING"}},
         "artifacts": {PROBE: {"artifactType": {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"}}},
     }
@@ -23,33 +23,33 @@ def doctor_spec(spec: Spec) -> dict[str, Any]:
     return {
         **spec,
         "pipelineInfo": {"name": f"{spec['pipelineInfo']['name']}-{DOCTOR_TASK}"},
-        "components": {f"comp-{DOCTOR_TASK}": {"executorLabel": f"exec-{DOCTOR_TASK}", "outputDefinitions": made}},
+        "components": {f"comp-{DOCTOR_TASK}": {"executorLabel": f"exec-{DOCTOR_TASK}", "outputDefinitions": outputs}},
         "deploymentSpec": {"executors": {f"exec-{DOCTOR_TASK}": {"container": {**container, "args": args}}}},
         "root": {"dag": {"tasks": {DOCTOR_TASK: task}}},
     }
 
 
 def findings(job: PipelineJob, head: str) -> Iterator[Check]:
-    """What the job's task has found; that it has not run, if it told nothing.
+    """The checks that the job's task made; if it has reported nothing, one that says why.
 
     Args:
         job: the job of ``doctor_spec``, ended.
         head: the commit that is checked out here; empty if there is none.
     """
     task = job.tasks.get(DOCTOR_TASK)
-    told = ((task and task.outputs) or {}).get("parameters", {}).get(REPORT)
-    if not told:
+    text = ((task and task.outputs) or {}).get("parameters", {}).get(REPORT)
+    if not text:
         error, log = (task.error, task.log) if task and task.error else (job.error, "")
         yield Check("job", False, f"{job.name}: {job.state}. {error} {log and f'Its log: {log}'}".strip())
         return
-    report = json.loads(told)
+    report = json.loads(text)
     yield from (Check(**line) for line in report["checks"])
-    yield check("image", lambda: _of_this_commit(report["revision"], head))
+    yield check("image", lambda: _check_revision(report["revision"], head))
 
 
-def _of_this_commit(revision: str, head: str) -> str:
+def _check_revision(revision: str, head: str) -> str:
     if not revision or not head:
-        raise Doubt("Whether the image is of this commit is not known. Commit, and build it with: make image")
+        raise Doubt("Cannot tell whether the image was built from this commit. Commit, and build it: make image")
     if revision != head:
         raise UserError(
             f"The image was built from commit {revision[:12]}, this is {head[:12]}. Build and push it again: "

@@ -1,4 +1,4 @@
-"""The first part of doctor's checklist: what can be found out before anything is launched, without a network."""
+"""The first part of doctor's checklist: what can be checked before a launch without a network."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -12,10 +12,10 @@ from ..contract.check import Check, Doubt, check
 from ..errors import UserError, did_you_mean, not_filled_in
 from ..project import Project
 from ..seal import problems
-from .data import changed, sources
+from .data import find_changes, find_sources
 from .datasets import Datasets
-from .known import GPU_TYPES, MOST_CPU, MOST_MEMORY, REGIONS
-from .lock import lock, versions
+from .lock import check_lock, check_versions
+from .vertex_limits import GPU_TYPES, MAX_CPUS, MAX_MEMORY, REGIONS
 
 _IMAGE = re.compile(r"[a-z0-9]+([._:/-]+[a-zA-Z0-9_]+)*(@sha256:[0-9a-f]{64})?")
 
@@ -25,107 +25,107 @@ def offline(project: Project, plan: Callable[[], Plan], compile_: Callable[[], A
 
     Args:
         project: the project in its environment.
-        plan: plans the pipeline to be launched.
+        plan: plans the pipeline to launch.
         compile_: compiles it.
     """
-    yield check("platform", lambda: _platform(project))
-    configured = check("configuration", lambda: _configuration(project), needed_to_ask=True)
+    yield check("platform", lambda: _check_platform(project))
+    configured = check("configuration", lambda: _check_configuration(project), needed_to_ask=True)
     yield configured
     if not configured.ok:
         return
-    left = project.placeholders("mlflow", "vertexai")
-    yield from (Check("filled in", False, not_filled_in([place]), needed_to_ask=True) for place in left)
-    if not left:
-        yield Check("filled in", True, "no <placeholder> is left")
-        yield check("region", lambda: _region(project), needed_to_ask=True)
-        yield check("image", lambda: _image(project))
+    placeholders = project.placeholders("mlflow", "vertexai")
+    yield from (Check("placeholders", False, not_filled_in([place]), needed_to_ask=True) for place in placeholders)
+    if not placeholders:
+        yield Check("placeholders", True, "all are filled in")
+        yield check("region", lambda: _check_region(project), needed_to_ask=True)
+        yield check("image", lambda: _check_image(project))
     planned = check("pipeline", lambda: f"'{plan().pipeline}' becomes {len(plan().steps)} steps")
     yield planned
     if not planned.ok:
         return
-    yield check("compiles", lambda: f"to {len(compile_()['deploymentSpec']['executors'])} tasks")
+    yield check("compilation", lambda: f"{len(compile_()['deploymentSpec']['executors'])} tasks")
     if project.settings.run_config.experiment_name:
-        yield check("experiment", lambda: _experiment(project, compile_()["pipelineInfo"]["name"]))
+        yield check("experiment", lambda: _check_experiment(project, compile_()["pipelineInfo"]["name"]))
     datasets = Datasets(project, plan())
     yield check("datasets", datasets.check)
-    yield check("data", lambda: _data(project, plan()))
-    yield check("resources", lambda: _resources(plan()))
-    yield check("schedules", lambda: _schedules(project))
-    yield check("lock", lambda: lock(project, datasets.classes))
-    yield check("versions", lambda: versions(project))
+    yield check("data", lambda: check_data(project, plan()))
+    yield check("resources", lambda: _check_resources(plan()))
+    yield check("schedules", lambda: _check_schedules(project))
+    yield check("lock", lambda: check_lock(project, datasets.classes))
+    yield check("versions", lambda: check_versions(project))
 
 
-def _platform(project: Project) -> str:
+def _check_platform(project: Project) -> str:
     if sentences := problems(project.path):
         raise Doubt(" ".join(sentences))
-    return f"vertexai_mlflow {__version__}, as the template made it"
+    return f"vertexai_mlflow {__version__}, unmodified"
 
 
-def _configuration(project: Project) -> str:
-    _ = project.settings
-    if doubts := [*project.warnings, *project.left_behind]:
-        raise Doubt(" ".join(doubts))
+def _check_configuration(project: Project) -> str:
+    warnings = project.warnings  # reads the settings
     project.refuse_file_store()
+    if doubts := [*warnings, *project.left_behind]:
+        raise Doubt(" ".join(doubts))
     return f"{project.settings_file} can be read"
 
 
-def _region(project: Project) -> str:
+def _check_region(project: Project) -> str:
     settings = project.settings
     if not settings.project_id and not settings.region:
         return "this environment launches nothing on Vertex AI: it has no project_id and no region"
-    to = project.target
-    if to.region not in REGIONS and not settings.api_endpoint:
-        hint = did_you_mean(to.region, REGIONS).partition(" Known:")[0]
-        raise Doubt(f"{project.settings_file}: region: {to.region} is not a region that this project knows.{hint}")
-    return f"{to.region}, project {to.project_id}"
+    target = project.target
+    if target.region not in REGIONS and not settings.api_endpoint:
+        hint = did_you_mean(target.region, REGIONS).partition(" Known:")[0]
+        raise Doubt(f"{project.settings_file}: region: {target.region} is not a region that this project knows.{hint}")
+    return f"{target.region}, project {target.project_id}"
 
 
-def _experiment(project: Project, pipeline: str) -> str:
+def _check_experiment(project: Project, pipeline: str) -> str:
     name = project.settings.run_config.experiment_name
     if name == pipeline:
         raise UserError(
             f"{project.settings_file}: run_config.experiment_name: {name} is also the name of the compiled pipeline, "
             "and Vertex AI keeps both in one place. Choose another name."
         )
-    return f"{name}, apart from pipeline {pipeline}"
+    return f"{name}, distinct from pipeline {pipeline}"
 
 
-def _data(project: Project, plan: Plan) -> str:
-    """Where the steps get the files from that they only read, and whether what they write is kept."""
-    known, doubtful, missing = sources(project, plan)
-    found = "; ".join(known) or "no raw data"
-    if missing:
-        raise UserError(f"{missing} ({found})" if known else missing)
-    said = set(project.warnings)  # by the line about the configuration
-    if doubts := [*(doubt for doubt in plan.warnings if doubt not in said), *doubtful, *changed(project, plan)]:
-        raise Doubt(" ".join(doubts) + f" ({found})" * bool(known))
-    return found
+def check_data(project: Project, plan: Plan) -> str:
+    """Check where the steps get the files from that they only read, and whether what they write is kept."""
+    sources = find_sources(project, plan)
+    available = "; ".join(sources.available)
+    suffix = f" ({available})" if available else ""
+    if sources.problems:
+        raise UserError(" ".join(sources.problems) + suffix)
+    if doubts := [*plan.warnings, *sources.doubtful, *find_changes(project, plan)]:
+        raise Doubt(" ".join(doubts) + suffix)
+    return available or "no raw data"
 
 
-def _resources(plan: Plan) -> str:
-    most_cpu = max((step.resources.cores for step in plan.steps), default=Decimal(0))
-    most_memory = max((step.resources.bytes for step in plan.steps), default=Decimal(0))
+def _check_resources(plan: Plan) -> str:
+    largest_cpu = max((step.resources.cores for step in plan.steps), default=Decimal(0))
+    largest_memory = max((step.resources.bytes for step in plan.steps), default=Decimal(0))
     doubts = []
     for step in plan.steps:
-        asked, where = step.resources, f"run_config.resources: step '{step.name}' asks for"
-        if asked.cores > MOST_CPU or asked.bytes > MOST_MEMORY:
+        resources, where = step.resources, f"run_config.resources: step '{step.name}' asks for"
+        if resources.cores > MAX_CPUS or resources.bytes > MAX_MEMORY:
             doubts.append(
-                f"{where} cpu {asked.cpu}, memory {asked.memory}; the largest machine that this project knows has "
-                f"{MOST_CPU} CPUs and {MOST_MEMORY // 10**9}G."
+                f"{where} cpu {resources.cpu}, memory {resources.memory}; the largest machine that this project knows "
+                f"has {MAX_CPUS} CPUs and {MAX_MEMORY // 10**9}G."
             )
-        if asked.gpu and asked.gpu_type not in GPU_TYPES:
-            hint = did_you_mean(asked.gpu_type or "", GPU_TYPES)
-            if not asked.gpu_type:
-                raise UserError(f"{where} {asked.gpu} GPU and names no gpu_type.{hint}")
-            doubts.append(f"{where} GPU type {asked.gpu_type}, which this project does not know.{hint}")
+        if resources.gpu and resources.gpu_type not in GPU_TYPES:
+            hint = did_you_mean(resources.gpu_type or "", GPU_TYPES)
+            if not resources.gpu_type:
+                raise UserError(f"{where} {resources.gpu} GPU but has no gpu_type.{hint}")
+            doubts.append(f"{where} GPU type {resources.gpu_type}, which this project does not know.{hint}")
     if doubts:
         raise Doubt(" ".join(doubts))
-    if not most_cpu:
+    if not largest_cpu:
         return "Vertex AI's default"
-    return f"at most {most_cpu} CPUs and {most_memory / 10**9:.1f} GB for a step"
+    return f"at most {largest_cpu} CPUs and {largest_memory / 10**9:.1f} GB for a step"
 
 
-def _schedules(project: Project) -> str:
+def _check_schedules(project: Project) -> str:
     entries = project.settings.run_config.schedules
     for name, entry in entries.items():
         schedules.validate(entry, f"{project.settings_file}: run_config.schedules.{name}")
@@ -137,7 +137,7 @@ def _schedules(project: Project) -> str:
     return ", ".join(f"{name}: next run {moment}" for name, moment in runs.items()) or "none"
 
 
-def _image(project: Project) -> str:
+def _check_image(project: Project) -> str:
     image = project.settings.run_config.image
     if not _IMAGE.fullmatch(image):
         raise UserError(f"{project.settings_file}: run_config.image: {image} is not a valid name for an image.")

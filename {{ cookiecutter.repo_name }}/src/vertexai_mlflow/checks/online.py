@@ -1,6 +1,6 @@
-"""The second part of doctor's checklist: what Google and MLflow answer before anything is launched.
+"""The second part of doctor's checklist: what only Google and MLflow can tell before a launch.
 
-The checks create and change nothing. They ask Google by ``testIamPermissions`` what an identity may do.
+The checks create and change nothing. They use ``testIamPermissions`` to ask Google what an identity may do.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,16 +12,16 @@ from ..cloud.client import Vertex
 from ..cloud.rest import call, whoami
 from ..contract.check import Check, Doubt, check
 from ..errors import UserError
-from ..image import PLATFORM, is_googles, other_version
+from ..image.docker import PLATFORM, is_googles, other_version
 from ..project import Project
 from ..tracking.failures import refusal
 
-# Seconds for which a failing call is tried again. They are few, because somebody waits at a terminal.
+# Seconds for which a failing call is retried. They are few, because a person waits at a terminal.
 _PATIENCE = 10.0
 # What an identity may do with the steps' service account → the role that lets it.
 _ACT_AS = ("iam.serviceAccounts.actAs", "roles/iam.serviceAccountUser")
 _MINT = ("iam.serviceAccounts.getOpenIdToken", "roles/iam.serviceAccountOpenIdTokenCreator")
-# Renaming what has been written under a temporary name deletes that name.
+# Steps write under a temporary name and rename, which deletes the temporary one.
 _STORAGE = ["storage.objects.create", "storage.objects.delete", "storage.objects.get", "storage.objects.list"]
 _MANIFESTS = ", ".join(
     f"application/vnd.{kind}+json"
@@ -35,36 +35,37 @@ _MANIFESTS = ", ".join(
 def online(project: Project) -> Iterator[Check]:
     """Run the checks that need a network: of Google, if this environment launches on Vertex AI, and of MLflow."""
     if project.settings.project_id:
-        yield from _google(project)
-    yield check("MLflow", lambda: _mlflow(project))
+        yield from _check_google(project)
+    yield check("MLflow", lambda: _check_mlflow(project))
 
 
-def _google(project: Project) -> Iterator[Check]:
-    me = check("identity", whoami)
-    yield me
-    if not me.ok:
+def _check_google(project: Project) -> Iterator[Check]:
+    identity = check("identity", whoami)
+    yield identity
+    if not identity.ok:
         return
     run_config = project.settings.run_config
     account, root = run_config.service_account, run_config.root
-    yield check("Vertex AI", lambda: _vertex(project))
+    yield check("Vertex AI", lambda: _check_vertex(project))
     if account:
-        yield check("may act as", lambda: _may(account, *_ACT_AS))
-        yield check("ID tokens", lambda: _may(account, *_MINT))
+        yield check("act-as permission", lambda: _check_permission(account, *_ACT_AS))
+        yield check("ID tokens", lambda: _check_permission(account, *_MINT))
     if root:
-        yield check("bucket", lambda: _bucket(root, account))
-    for image in sorted({run_config.image, *(asked.image for asked in run_config.resources.values() if asked.image)}):
-        yield check("image pushed", partial(_image_pushed, image, project.env))
+        yield check("bucket", lambda: _check_bucket(root, account))
+    for image in sorted({run_config.image, *(entry.image for entry in run_config.resources.values() if entry.image)}):
+        yield check("pushed image", partial(check_pushed_image, image, project.env))
 
 
-def _vertex(project: Project) -> str:
-    vertex, experiment = Vertex(project.target, patience=_PATIENCE), project.settings.run_config.experiment_name
+def _check_vertex(project: Project) -> str:
+    vertex = Vertex(project.target, patience=_PATIENCE)
     vertex.jobs({}, limit=1)
-    if experiment:
+    if experiment := project.settings.run_config.experiment_name:
         vertex.has_experiment(experiment)
     return f"{project.target.api_endpoint} answers"
 
 
-def _may(account: str, permission: str, role: str) -> str:
+def _check_permission(account: str, permission: str, role: str) -> str:
+    """Check that this identity has a permission on the steps' service account."""
     url = f"https://iam.googleapis.com/v1/projects/-/serviceAccounts/{account}:testIamPermissions"
     refusals = {404: f"There is no service account {account}. Correct run_config.service_account."}
     answer = call("POST", url, refusals, json={"permissions": [permission]})
@@ -73,88 +74,93 @@ def _may(account: str, permission: str, role: str) -> str:
     return account
 
 
-def _bucket(root: str, account: str | None) -> str:
-    """Check that the steps' service account may read and write the pipeline root, if this identity may ask as it."""
+def _check_bucket(root: str, account: str | None) -> str:
+    """Check that the steps' service account can read and write the pipeline root, if this identity may ask as it."""
     bucket = root.removeprefix("gs://").partition("/")[0]
     url = f"https://storage.googleapis.com/storage/v1/b/{bucket}/iam/testPermissions"
-    why_not = "" if account else "Without run_config.service_account they run as the project's default account."
-    if account and not check("impersonates", lambda: whoami(account)).ok:
-        why_not = f"This identity gets no access tokens of {account}, which launching does not need."
-    if why_not:
+    reason = "" if account else "Without run_config.service_account, that is the project's default account."
+    if account and not check("impersonation", lambda: whoami(account)).ok:
+        reason = f"This identity gets no access tokens of {account}, which launching does not need."
+    if reason:
         raise Doubt(
-            f"Whether the steps may read and write gs://{bucket} was not asked, as only their account can. {why_not} "
-            "doctor --on-vertex asks as that account."
+            f"Could not check whether the steps can read and write gs://{bucket}: only their account can ask. {reason} "
+            "Run doctor --on-vertex to check."
         )
-    cure = f"Grant {account} roles/storage.objectUser on gs://{bucket}: it lacks "
+    fix = f"Grant {account} roles/storage.objectUser on gs://{bucket}: it lacks "
     refusals = {
-        403: f"{cure}{', '.join(_STORAGE)}.",
+        403: f"{fix}{', '.join(_STORAGE)}.",
         404: f"There is no bucket gs://{bucket}. Create it: gcloud storage buckets create gs://{bucket}",
     }
     answer = call("GET", url, refusals, account, params={"permissions": _STORAGE})
-    missing = sorted(set(_STORAGE) - set(answer.json().get("permissions", [])))
-    if missing:
-        raise UserError(f"{cure}{', '.join(missing)}.")
-    return f"{account} may read and write gs://{bucket}"
+    if missing := sorted(set(_STORAGE) - set(answer.json().get("permissions", []))):
+        raise UserError(f"{fix}{', '.join(missing)}.")
+    return f"{account} can read and write gs://{bucket}"
 
 
-def _image_pushed(image: str, env: str | None) -> str:
+def check_pushed_image(image: str, env: str | None) -> str:
+    """Check that a registry has an image, for the platform of Vertex AI and of this version.
+
+    Args:
+        image: its name.
+        env: the configuration environment, for the message.
+    """
     host, _, path = image.partition("/")
     if not is_googles(host):
-        return f"{image} is not in a registry of Google's, so doctor did not look for it"
+        return f"{image} is not in one of Google's registries, so doctor did not look for it"
     tagged, _, digest = path.partition("@")
     name, _, tag = tagged.partition(":")
-    # Those who launch need no right to pull: Vertex AI's service agents do it.
-    unseen = f"Whether {image} is there cannot be seen without roles/artifactregistry.reader on its repository."
+    # Launching does not need the permission to pull, because Vertex AI's service agents pull the image.
+    unreadable = f"Could not check {image} without roles/artifactregistry.reader on its repository."
     push = f"kedro vertexai -e {env} push --image {image}"
-    refusals = {401: unseen, 403: unseen, 404: f"{image} is not in the registry yet. Push it: {push}"}
+    refusals = {401: unreadable, 403: unreadable, 404: f"{image} is not in the registry yet. Push it: {push}"}
     try:
-        found, platforms, labels = _pushed(f"https://{host}/v2/{name}", digest or tag or "latest", refusals)
+        digest, platforms, labels = _look_up(f"https://{host}/v2/{name}", digest or tag or "latest", refusals)
     except UserError as error:
-        raise (Doubt(unseen) if str(error) == unseen else error) from None
+        raise (Doubt(unreadable) if str(error) == unreadable else error) from None
     if not platforms:
-        raise Doubt(f"{image} is there and does not tell which platform it is for. Vertex AI runs only {PLATFORM}.")
+        raise Doubt(f"{image} exists but declares no platform. Vertex AI runs only {PLATFORM}.")
     if PLATFORM not in platforms:
-        others = ", ".join(sorted(platforms))
         raise UserError(
-            f"{image} is for {others}, and Vertex AI runs only {PLATFORM}. Build it again and push it: {push}"
+            f"{image} is for {', '.join(sorted(platforms))}, and Vertex AI runs only {PLATFORM}. "
+            f"Build it again and push it: {push}"
         )
     if reason := other_version(image, labels):
         raise UserError(f"{reason} {push}")
-    return found or image
+    return digest or image
 
 
-def _pushed(repository: str, reference: str, refusals: Mapping[int, str]) -> tuple[str, set[str], dict[str, str]]:
-    """The digest of an image that a registry has, its platforms, such as ``linux/amd64``, and the labels of that one.
+def _look_up(repository: str, reference: str, refusals: Mapping[int, str]) -> tuple[str, set[str], dict[str, str]]:
+    """The digest of an image in a registry, its platforms, and the labels of the one for ``linux/amd64``.
 
     https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pull
     """
-    answer = call("GET", f"{repository}/manifests/{reference}", refusals, headers={"Accept": _MANIFESTS})
-    manifest = answer.json()
-    # An index has the platform of each of its manifests. That of a single manifest is in the image's configuration.
+    headers = {"Accept": _MANIFESTS}
+    answer = call("GET", f"{repository}/manifests/{reference}", refusals, headers=headers)
+    manifest, config = answer.json(), {}
+    # An index names the platform of each of its manifests. That of a single manifest is in the image's configuration.
     if "manifests" in manifest:
-        entries = {_platform(entry.get("platform", {})): entry["digest"] for entry in manifest["manifests"]}
-        # The platform of an attestation, which buildx puts beside an image, is unknown/unknown.
-        platforms, digest = entries.keys() - {"unknown/unknown"}, entries.get(PLATFORM)
-        accept = {"Accept": _MANIFESTS}
-        manifest = digest and call("GET", f"{repository}/manifests/{digest}", refusals, headers=accept).json()
-        config = _config_of(repository, manifest, refusals) if manifest else {}
+        digests = {_platform_of(entry.get("platform", {})): entry["digest"] for entry in manifest["manifests"]}
+        platforms = set(digests)
+        if digest := digests.get(PLATFORM):
+            url = f"{repository}/manifests/{digest}"
+            config = _get_config(repository, call("GET", url, refusals, headers=headers).json(), refusals)
     else:
-        config = _config_of(repository, manifest, refusals)
-        platforms = {_platform(config)} - {"unknown/unknown"}
+        config = _get_config(repository, manifest, refusals)
+        platforms = {_platform_of(config)}
     labels = (config.get("config") or {}).get("Labels") or {}
-    return answer.headers.get("Docker-Content-Digest", ""), set(platforms), labels
+    # The platform of an attestation, which buildx puts beside an image, is unknown/unknown.
+    return answer.headers.get("Docker-Content-Digest", ""), platforms - {"unknown/unknown"}, labels
 
 
-def _config_of(repository: str, manifest: Mapping[str, Any], refusals: Mapping[int, str]) -> dict[str, Any]:
-    config: dict[str, Any] = call("GET", f"{repository}/blobs/{manifest['config']['digest']}", refusals).json()
-    return config
+def _get_config(repository: str, manifest: Mapping[str, Any], refusals: Mapping[int, str]) -> dict[str, Any]:
+    return dict(call("GET", f"{repository}/blobs/{manifest['config']['digest']}", refusals).json())
 
 
-def _platform(entry: Mapping[str, Any]) -> str:
+def _platform_of(entry: Mapping[str, Any]) -> str:
     return f"{entry.get('os', 'unknown')}/{entry.get('architecture', 'unknown')}"
 
 
-def _mlflow(project: Project) -> str:
+def _check_mlflow(project: Project) -> str:
     try:
         with tracking.connected(project.path, project.env):
             return f"{tracking.ask()} answers"

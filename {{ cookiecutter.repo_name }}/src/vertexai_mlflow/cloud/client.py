@@ -25,24 +25,25 @@ from ..auth.credentials import default
 from ..contract.job import PipelineJob, TaskRun
 from ..errors import UserError
 from ..settings.models import Target
-from .answers import job_of
-from .api_errors import brief, explained
+from .api_errors import explain_errors, summarize
+from .parsing import parse_job
 from .request import FINGERPRINT, Request, check_job_id
 
 _TIMEOUT = 60.0  # seconds to wait for one answer
-_PATIENCE = 90.0  # seconds for which a call that fails is tried again
+_PATIENCE = 90.0  # seconds for which a failing call is retried
 _LONG_PATIENCE = 1800.0  # the same while a job is followed: the job goes on, so there is time
-_EXPERIMENT = "system.Experiment"  # the schema of the metadata contexts that experiments are
+_EXPERIMENT = "system.Experiment"  # schema of a metadata context that is an experiment
 # Seconds between two looks at a job: the first pause, and the longest one.
-_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
+_PAUSE = 1.0
+_LONGEST_PAUSE = 10.0
 
 
 class Vertex:
     """Vertex AI in one project and region.
 
     Args:
-        target: project, region and endpoint; an attribute too.
-        patience: seconds for which a request that fails for the moment is tried again, with growing pauses.
+        target: project, region and endpoint; also an attribute.
+        patience: seconds for which a request that fails for the moment is retried, with growing pauses.
 
     Raises:
         UserError: when there are no Google credentials.
@@ -53,7 +54,7 @@ class Vertex:
         self._parent = f"projects/{target.project_id}/locations/{target.region}"
         self._patience = patience
         endpoint = ClientOptions(api_endpoint=target.api_endpoint)
-        with explained(target):
+        with explain_errors(target):
             options: dict[str, Any] = {"transport": "rest", "client_options": endpoint, "credentials": default()}
         self._pipelines = PipelineServiceClient(**options)
         self._schedules = ScheduleServiceClient(**options)
@@ -67,40 +68,41 @@ class Vertex:
             job_id: its id. Asking again with the same id starts no second job.
 
         Returns:
-            The job, and whether it was there before this command.
+            The job, and whether it existed before this command.
 
         Raises:
             UserError: when Vertex AI refuses, or a job with other content has this id already.
         """
-        tries: list[Exception] = []
-        with explained(self.target):
+        failures: list[Exception] = []
+        with explain_errors(self.target):
             try:
                 job = self._pipelines.create_pipeline_job(
                     parent=self._parent,
-                    pipeline_job=_parsed(types.PipelineJob, request),
+                    pipeline_job=_parse_message(types.PipelineJob, request),
                     pipeline_job_id=job_id,
-                    **self._calling(on_error=tries.append),
+                    **self._options(on_error=failures.append),
                 )
-                return job_of(job), False
+                return parse_job(job), False
             except Conflict:
-                there = self.get(job_id)
-        if there.labels.get(FINGERPRINT) != request["labels"][FINGERPRINT]:
-            raise UserError(f"--job-id {job_id}: this id belongs to another job ({there.state}). Choose another id.")
+                existing = self.get(job_id)
+        if existing.labels.get(FINGERPRINT) != request["labels"][FINGERPRINT]:
+            raise UserError(f"--job-id {job_id}: this id belongs to another job ({existing.state}). Choose another id.")
         # If the connection was dropped in an earlier attempt, that attempt may have started this very job.
-        return there, not tries
+        return existing, not failures
 
     def get(self, job_id: str, **retry: Any) -> PipelineJob:
         """Look up a job with its tasks.
 
         Args:
             job_id: the job.
-            retry: arguments of ``google.api_core.retry.Retry`` that differ from this client's.
+            retry: arguments of ``google.api_core.retry.Retry`` that differ from this client's own.
 
         Raises:
             UserError: when there is no job with this id, or Vertex AI refuses.
         """
-        with explained(self.target, f"job {job_id}"):
-            return job_of(self._pipelines.get_pipeline_job(name=self._job_name(job_id), **self._calling(**retry)))
+        with explain_errors(self.target, f"job {job_id}"):
+            job = self._pipelines.get_pipeline_job(name=self._job_name(job_id), **self._options(**retry))
+        return parse_job(job)
 
     def follow(
         self, job_id: str, on_change: Callable[[TaskRun], None], on_trouble: Callable[[str], None]
@@ -121,7 +123,7 @@ class Vertex:
         seen: dict[str, tuple[str, int]] = {}
         pause = _PAUSE
         while True:
-            job = self.get(job_id, timeout=_LONG_PATIENCE, on_error=lambda error: on_trouble(brief(error)))
+            job = self.get(job_id, timeout=_LONG_PATIENCE, on_error=lambda error: on_trouble(summarize(error)))
             for task in job.tasks.values():
                 if seen.get(task.name) != (task.state, task.attempt):
                     seen[task.name] = (task.state, task.attempt)
@@ -141,27 +143,27 @@ class Vertex:
             order_by="create_time desc",
             read_mask=FieldMask(paths=["name", "state", "create_time", "start_time", "end_time", "labels", "error"]),
         )
-        with explained(self.target):
-            found = self._pipelines.list_pipeline_jobs(request, **self._calling())
-            return [job_of(job) for job in islice(found, limit)]
+        with explain_errors(self.target):
+            jobs = self._pipelines.list_pipeline_jobs(request, **self._options())
+            return [parse_job(job) for job in islice(jobs, limit)]
 
     def cancel(self, job_id: str) -> None:
         """Ask Vertex AI to cancel a job, which takes a while."""
-        with explained(self.target, f"job {job_id}"):
-            self._pipelines.cancel_pipeline_job(name=self._job_name(job_id), **self._calling())
+        with explain_errors(self.target, f"job {job_id}"):
+            self._pipelines.cancel_pipeline_job(name=self._job_name(job_id), **self._options())
 
     def delete(self, job_id: str) -> None:
         """Delete a job that has ended."""
-        with explained(self.target, f"job {job_id}"):
-            self._pipelines.delete_pipeline_job(name=self._job_name(job_id), **self._calling()).result(timeout=_TIMEOUT)
+        with explain_errors(self.target, f"job {job_id}"):
+            self._pipelines.delete_pipeline_job(name=self._job_name(job_id), **self._options()).result(timeout=_TIMEOUT)
 
     def join_experiment(self, job_id: str, name: str, description: str | None) -> None:
         """Associate a job with a Vertex AI experiment, as ``aiplatform.PipelineJob.submit(experiment=…)`` does.
 
         Args:
-            job_id: the job. Vertex AI makes a metadata context for it only after a while, and this method waits for
-                that, at most as long as this client's patience.
-            name: the experiment, which is created if there is none of this name.
+            job_id: the job. Vertex AI makes a metadata context for it only after a while. This method waits for it for
+                at most this client's patience.
+            name: the experiment, which is created if it does not exist.
             description: description of the experiment when it is created.
 
         Raises:
@@ -174,9 +176,9 @@ class Vertex:
             if job.has_ended or time.monotonic() > deadline:
                 raise UserError(f"Job {job_id} got no metadata context, so it is not in experiment {name}.")
             time.sleep(_PAUSE)
-        there = self.has_experiment(name)
-        with explained(self.target, f"experiment {name}"):
-            if not there:
+        exists = self.has_experiment(name)
+        with explain_errors(self.target, f"experiment {name}"):
+            if not exists:
                 context = types.Context(
                     display_name=name,
                     schema_title=_EXPERIMENT,
@@ -184,9 +186,9 @@ class Vertex:
                     metadata={"experiment_deleted": False},
                     description=description or "",
                 )
-                with suppress(Conflict):  # another job has made it in the meantime
-                    self._metadata.create_context(parent=store, context=context, context_id=name, **self._calling())
-            self._metadata.add_context_children(context=experiment, child_contexts=[job.run_context], **self._calling())
+                with suppress(Conflict):  # another job has created it in the meantime
+                    self._metadata.create_context(parent=store, context=context, context_id=name, **self._options())
+            self._metadata.add_context_children(context=experiment, child_contexts=[job.run_context], **self._options())
 
     def has_experiment(self, name: str) -> bool:
         """Whether there is a Vertex AI experiment of this name.
@@ -194,15 +196,15 @@ class Vertex:
         Raises:
             UserError: when something else has this name, such as a pipeline.
         """
-        with explained(self.target, f"experiment {name}"):
+        with explain_errors(self.target, f"experiment {name}"):
             try:
-                context = f"{self._parent}/metadataStores/default/contexts/{name}"
-                there = self._metadata.get_context(name=context, **self._calling())
+                path = f"{self._parent}/metadataStores/default/contexts/{name}"
+                context = self._metadata.get_context(name=path, **self._options())
             except NotFound:
                 return False
-        if there.schema_title != _EXPERIMENT:
+        if context.schema_title != _EXPERIMENT:
             raise UserError(
-                f"{name} is a context of type {there.schema_title} and no experiment. Choose another "
+                f"{name} is a context of type {context.schema_title} and no experiment. Choose another "
                 "run_config.experiment_name."
             )
         return True
@@ -212,40 +214,40 @@ class Vertex:
         request = types.ListSchedulesRequest(
             parent=self._parent, filter="create_pipeline_job_request:*", order_by="create_time"
         )
-        with explained(self.target):
-            found = self._schedules.list_schedules(request, **self._calling())
-            return [json_format.MessageToDict(types.Schedule.pb(schedule)) for schedule in found]
+        with explain_errors(self.target):
+            schedules = self._schedules.list_schedules(request, **self._options())
+            return [json_format.MessageToDict(types.Schedule.pb(schedule)) for schedule in schedules]
 
     def create_schedule(self, schedule: Request, paused: bool = False) -> None:
         """Create a schedule. The call is tried only once, because a second attempt could create a second schedule."""
-        with explained(self.target):
-            whole = self._with_parent(schedule)
-            made = self._schedules.create_schedule(parent=self._parent, schedule=whole, timeout=_TIMEOUT, retry=None)
+        with explain_errors(self.target):
+            body = self._make_schedule(schedule)
+            created = self._schedules.create_schedule(parent=self._parent, schedule=body, timeout=_TIMEOUT, retry=None)
             if paused:
-                self._schedules.pause_schedule(name=made.name, **self._calling())
+                self._schedules.pause_schedule(name=created.name, **self._options())
 
     def update_schedule(self, name: str, schedule: Request, fields: list[str]) -> None:
         """Change some fields of a schedule, named in the API's camel case. Jobs that it has launched go on."""
         mask = FieldMask()
         mask.FromJsonString(",".join(fields))
-        with explained(self.target, name):
-            whole = self._with_parent({**schedule, "name": name})
-            self._schedules.update_schedule(schedule=whole, update_mask=mask, **self._calling())
+        with explain_errors(self.target, name):
+            body = self._make_schedule({**schedule, "name": name})
+            self._schedules.update_schedule(schedule=body, update_mask=mask, **self._options())
 
     def delete_schedule(self, name: str) -> None:
         """Delete a schedule. Jobs that it has launched go on."""
-        with explained(self.target, name):
-            self._schedules.delete_schedule(name=name, **self._calling()).result(timeout=_TIMEOUT)
+        with explain_errors(self.target, name):
+            self._schedules.delete_schedule(name=name, **self._options()).result(timeout=_TIMEOUT)
 
-    def _with_parent(self, schedule: Request) -> types.Schedule:
+    def _make_schedule(self, schedule: Request) -> types.Schedule:
         launch = {**schedule["createPipelineJobRequest"], "parent": self._parent}
-        return _parsed(types.Schedule, {**schedule, "createPipelineJobRequest": launch})
+        return _parse_message(types.Schedule, {**schedule, "createPipelineJobRequest": launch})
 
     def _job_name(self, job_id: str) -> str:
         check_job_id(job_id)  # it becomes a part of the address
         return f"{self._parent}/pipelineJobs/{job_id}"
 
-    def _calling(self, **retry: Any) -> dict[str, Any]:
+    def _options(self, **retry: Any) -> dict[str, Any]:
         """Timeout and retry of a call."""
         patience = {"predicate": _is_transient, "maximum": 20.0, "timeout": self._patience, **retry}
         return {"timeout": _TIMEOUT, "retry": Retry(**patience)}
@@ -256,6 +258,6 @@ def _is_transient(error: Exception) -> bool:
     return if_transient_error(error) or isinstance(error, BadGateway | GatewayTimeout | requests.Timeout)
 
 
-def _parsed(type_: Any, content: Mapping[str, Any]) -> Any:
-    """The API's message with this JSON content."""
+def _parse_message(type_: Any, content: Mapping[str, Any]) -> Any:
+    """Turn JSON content into a message of the API."""
     return type_.wrap(json_format.ParseDict(content, type_.pb()()))

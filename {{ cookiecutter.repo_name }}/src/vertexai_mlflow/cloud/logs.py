@@ -1,4 +1,4 @@
-"""Cloud Logging → what the steps of a pipeline job printed."""
+"""Read from Cloud Logging what the steps of a pipeline job printed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,15 +43,15 @@ def read_logs(project_id: str, job: PipelineJob, step: str | None = None) -> Ite
     """
     if step and step not in job.tasks:
         raise UserError(f"--step {step}: job {job.name} has no such task.{did_you_mean(step, job.tasks)}")
-    chosen = [job.tasks[step]] if step else job.tasks.values()
+    tasks = [job.tasks[step]] if step else job.tasks.values()
     # Each attempt of a task is a custom job.
-    tasks = {container.rpartition("/")[2]: task.name for task in chosen for container in task.containers}
-    if not tasks:
+    task_names = {container.rpartition("/")[2]: task.name for task in tasks for container in task.containers}
+    if not task_names:
         return
-    ids = " OR ".join(f'"{number}"' for number in tasks)
-    # Without a start time, Cloud Logging searches the last day only.
+    ids = " OR ".join(f'"{number}"' for number in task_names)
+    # Without a start time, Cloud Logging searches only the last day.
     since = f'timestamp>="{job.created.isoformat()}"' if job.created else ""
-    order: dict[str, Any] = {
+    query: dict[str, Any] = {
         "resourceNames": [f"projects/{project_id}"],
         "filter": f'resource.type="ml_job" resource.labels.job_id=({ids}) {since}',
         "orderBy": "timestamp asc",
@@ -59,13 +59,13 @@ def read_logs(project_id: str, job: PipelineJob, step: str | None = None) -> Ite
     }
     refusals = {403: f"Cloud Logging refuses. Grant this identity roles/logging.viewer in project {project_id}."}
     while True:
-        page = call("POST", _URL, refusals, json=order).json()
+        page = call("POST", _URL, refusals, json=query).json()
         for entry in page.get("entries", []):
             text = entry.get("textPayload") or entry.get("jsonPayload", {}).get("message", "")
-            task = tasks.get(entry["resource"]["labels"]["job_id"], "")
-            if text.startswith(TIMING):  # that is for `run-local --profile`
+            task = task_names.get(entry["resource"]["labels"]["job_id"], "")
+            if text.startswith(TIMING):  # for `run-local --profile` only
                 continue
             yield Line(entry["timestamp"], entry.get("severity", "DEFAULT"), task, text.rstrip("\n"))
         if not page.get("nextPageToken"):
             return
-        order["pageToken"] = page["nextPageToken"]
+        query["pageToken"] = page["nextPageToken"]

@@ -1,6 +1,6 @@
-"""Compiled spec and settings → the request for a pipeline job, in the JSON of Vertex AI's REST API.
+"""Make the request for a pipeline job from compiled spec and settings, in the JSON of Vertex AI's REST API.
 
-What ``run-once --dry-run`` prints is what is sent, but for what looks like a secret.
+``run-once --dry-run`` prints it as it would be sent, except for what looks like a secret.
 https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.pipelineJobs
 """
 
@@ -10,7 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..contract import PARAMS, encode
+from google.cloud.aiplatform_v1 import types
+from google.protobuf import json_format
+
+from ..contract import PARAMS, encode, leaves, merged
 from ..contract.uploaded import Code
 from ..errors import UserError
 from ..settings.models import RunConfig
@@ -18,11 +21,31 @@ from ..settings.models import RunConfig
 Request = dict[str, Any]
 
 # Labels by which jobs and schedules are found again.
-PROJECT, ENV, PIPELINE, ENTRY = "kedro_project", "kedro_env", "kedro_pipeline", "kedro_schedule"
+PROJECT = "kedro_project"
+ENV = "kedro_env"
+PIPELINE = "kedro_pipeline"
+ENTRY = "kedro_schedule"
 FINGERPRINT = "kedro_fingerprint"
 # Labels that say which code runs instead of the image's.
-CODE, COMMIT, DIRTY = "kedro_code", "kedro_commit", "kedro_dirty"
+CODE = "kedro_code"
+COMMIT = "kedro_commit"
+DIRTY = "kedro_dirty"
 
+# The fields of a PipelineJob that `run_config.pipeline_job` may not have, each with what sets it.
+_SET_BY = {
+    "displayName": "run_config.scheduled_run_name",
+    "labels": "run_config.labels",
+    "pipelineSpec": "the compiled pipeline",
+    "runtimeConfig.gcsOutputDirectory": "run_config.root",
+    "runtimeConfig.parameterValues": "--params",
+    "runtimeConfig.failurePolicy": "run_config.failure_policy",
+    "serviceAccount": "run_config.service_account",
+    "network": "run_config.network.vpc",
+    "reservedIpRanges": "run_config.reserved_ip_ranges",
+    "pscInterfaceConfig.networkAttachment": "run_config.psc_interface_config.network_attachment",
+    "preflightValidations": "run_config.preflight_validations",
+    "encryptionSpec.kmsKeyName": "run_config.encryption_spec_key_name",
+}
 _JOB_ID = re.compile(r"[a-z][a-z0-9-]{0,126}")
 
 
@@ -49,7 +72,7 @@ def make_request(
         A ``PipelineJob`` whose label ``kedro_fingerprint`` covers everything but its names and labels.
 
     Raises:
-        UserError: when there is no pipeline root, or it is not in Cloud Storage.
+        UserError: when the pipeline root is not in Cloud Storage, or ``pipeline_job`` has a field that it may not have.
     """
     if not run_config.root or not run_config.root.startswith("gs://"):
         raise UserError(f"{where}: run_config.root must be in Cloud Storage (gs://bucket/path), not {run_config.root}.")
@@ -74,12 +97,27 @@ def make_request(
         request["preflightValidations"] = True
     if run_config.encryption_spec_key_name:
         request["encryptionSpec"] = {"kmsKeyName": run_config.encryption_spec_key_name}
+    request = merged(request, _parse_pipeline_job(run_config.pipeline_job, where))
     fingerprint = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:32]
     return {
         "displayName": name[:128],
         **request,
         "labels": {**run_config.labels, **labels, FINGERPRINT: fingerprint},
     }
+
+
+def _parse_pipeline_job(fields: Mapping[str, Any], where: str) -> Request:
+    """The fields of ``run_config.pipeline_job`` as Google spells them, if none of them is unknown or set elsewhere."""
+    try:
+        message = json_format.ParseDict(fields, types.PipelineJob.pb()())
+    except json_format.ParseError as error:
+        raise UserError(f"{where}: run_config.pipeline_job: {str(error).splitlines()[0]}") from None
+    parsed: Request = json_format.MessageToDict(message)
+    names = [f"{name}." for name, _value in leaves(parsed)]
+    reserved = [field for field in _SET_BY if any(name.startswith(f"{field}.") for name in names)]
+    if conflicts := [f"{field} is set by {_SET_BY[field]}" for field in reserved]:
+        raise UserError(f"{where}: run_config.pipeline_job: {', '.join(conflicts)}. Remove it here.")
+    return parsed
 
 
 def labels_of(project: str, env: str | None, pipeline: str | None = None) -> dict[str, str]:
@@ -96,8 +134,8 @@ def labels_of(project: str, env: str | None, pipeline: str | None = None) -> dic
 
 def labels_of_code(code: Code) -> dict[str, str]:
     """The labels of a job that runs uploaded code. A label has at most 63 letters, so the hash is cut."""
-    commit = {COMMIT: label_value(code.commit), DIRTY: str(code.is_dirty).lower()} if code.commit else {}
-    return {CODE: code.sha256[:32], **commit}
+    commit_labels = {COMMIT: label_value(code.commit), DIRTY: str(code.is_dirty).lower()} if code.commit else {}
+    return {CODE: code.sha256[:32], **commit_labels}
 
 
 def check_job_id(job_id: str) -> None:
@@ -113,7 +151,7 @@ def check_job_id(job_id: str) -> None:
 
 
 def label_value(text: str) -> str:
-    """Turn a text into a valid label value. A changed text gets a hash, so that no two texts become one label."""
+    """Turn a text into a valid label value. If it has to be changed, a hash keeps it apart from other texts."""
     value = re.sub(r"[^a-z0-9_-]", "-", text.lower())[:63]
     if value == text:
         return value

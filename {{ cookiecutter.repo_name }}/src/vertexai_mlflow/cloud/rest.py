@@ -20,7 +20,7 @@ def call(
     Args:
         method: HTTP method.
         url: address of the API.
-        refusals: HTTP status → what to tell the user when Google answers with it.
+        refusals: messages for the user, by the HTTP status of Google's answer.
         account: service account to impersonate; None calls as the ambient identity itself.
         request: further arguments of ``requests.request``.
 

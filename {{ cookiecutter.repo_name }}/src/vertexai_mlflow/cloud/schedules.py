@@ -1,13 +1,13 @@
-"""``run_config.schedules`` and the schedules on Vertex AI → the changes after which the two agree.
+"""Compare ``run_config.schedules`` with the schedules on Vertex AI, and list the changes that make them agree.
 
 These functions only compare; ``client`` makes the changes. Schedules are in the JSON of the REST API. Our own schedules
-are recognised by the labels of the jobs that they launch, or by a mark in their name where no labels are listed, so
+are recognised by the labels of the jobs that they launch, or by a mark in their name if Vertex AI lists no labels, so
 those of another project or environment are never touched.
 https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.schedules
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,32 +15,32 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from cronsim import CronSim, CronSimError
 
-from ..contract import leaves
+from ..contract import leaves, merged
 from ..errors import UserError, did_you_mean
 from ..settings.models import ScheduleConfig
 from .request import ENTRY, ENV, FINGERPRINT, PIPELINE, PROJECT, Request, label_value
 
 DEFAULT_ENTRY = "default_schedule"
 
-# The fields that can be changed in place. The rest is in the job, which is compared by its fingerprint.
-_TIMES = ("cron", "startTime", "endTime", "maxRunCount", "maxConcurrentRunCount", "allowQueueing")
-_FIELDS = ("displayName", *_TIMES)
-_JOB = "createPipelineJobRequest"
-_PATH = f"{_JOB}.pipelineJob"
+_TIMING_FIELDS = ("cron", "startTime", "endTime", "maxRunCount", "maxConcurrentRunCount", "allowQueueing")
+# The fields that are compared. Everything else is in the job, which has a fingerprint.
+_FIELDS = ("displayName", *_TIMING_FIELDS)
+_JOB_REQUEST = "createPipelineJobRequest"
+_JOB_PATH = f"{_JOB_REQUEST}.pipelineJob"
 
 
 @dataclass(frozen=True)
 class Change:
-    """What has to be done with one schedule.
+    """What to do with one schedule.
 
     Args:
-        action: created, updated, replaced, deleted, unchanged, completed or left. A completed one launches nothing any
-            more, and only other times would start it again. A schedule is left if the file has no entry for it any
-            more, but the user did not ask for such schedules to be deleted.
+        action: created, updated, replaced, deleted, unchanged, completed or left. A completed schedule launches nothing
+            more, and only another time or number of runs would start it again. A schedule is left if the file no longer
+            has an entry for it, and the user did not ask to delete such schedules.
         pipeline: label of the pipeline that it launches.
         wanted: the schedule that the file describes, if any.
         there: the schedule on Vertex AI, if any.
-        differences: field → its value on Vertex AI and its value in the file, to show to the user.
+        differences: by field, its value on Vertex AI and its value in the file, to show to the user.
     """
 
     action: str
@@ -51,7 +51,7 @@ class Change:
 
 
 def entry_for(pipeline: str, schedules: Mapping[str, ScheduleConfig], where: str) -> str:
-    """Find the entry of ``run_config.schedules`` for a pipeline: its own, or else ``default_schedule``.
+    """Find the entry of ``run_config.schedules`` for a pipeline: its own, otherwise ``default_schedule``.
 
     Raises:
         UserError: when there is neither.
@@ -67,12 +67,12 @@ def entry_for(pipeline: str, schedules: Mapping[str, ScheduleConfig], where: str
 
 def scheduled_pipelines(schedules: Mapping[str, ScheduleConfig]) -> list[str]:
     """List the pipelines that the file schedules: those it names, and ``__default__`` by ``default_schedule``."""
-    named = [entry for entry in schedules if entry != DEFAULT_ENTRY]
-    return named + (["__default__"] if DEFAULT_ENTRY in schedules and "__default__" not in schedules else [])
+    pipelines = [entry for entry in schedules if entry != DEFAULT_ENTRY]
+    return pipelines + (["__default__"] if DEFAULT_ENTRY in schedules and "__default__" not in schedules else [])
 
 
 def ended(schedules: Mapping[str, ScheduleConfig], where: str) -> dict[str, str]:
-    """The entries whose end_time has passed, so that Vertex AI no longer accepts them → what is to be said about each.
+    """A message for each entry whose end_time has passed, so that Vertex AI no longer accepts it.
 
     Args:
         schedules: ``run_config.schedules``.
@@ -101,8 +101,8 @@ def validate(entry: ScheduleConfig, where: str) -> None:
         ZoneInfo(entry.timezone)
     except (ZoneInfoNotFoundError, ValueError):
         hint = did_you_mean(entry.timezone, available_timezones()) if "/" in entry.timezone else ""
-        cure = hint or " Use a name from the IANA time zone database, such as Europe/Berlin."
-        raise UserError(f"{where}.timezone: {entry.timezone} is not a time zone.{cure}") from None
+        advice = hint or " Use a name from the IANA time zone database, such as Europe/Berlin."
+        raise UserError(f"{where}.timezone: {entry.timezone} is not a time zone.{advice}") from None
     cron = entry.cron_expression
     try:
         if len(cron.split()) != 5 or not re.fullmatch(r"([\d*/,\s-]|[A-Za-z]{3})+", cron):
@@ -129,17 +129,17 @@ def make_schedule(entry: ScheduleConfig, job: Request, where: str) -> Request:
     """
     validate(entry, where)
     schedule: Request = {
-        "displayName": f"{job['displayName'][:60]} [{_mark(job['labels'])}]",
+        "displayName": f"{job['displayName'][:60]} [{_make_mark(job['labels'])}]",
         "cron": f"TZ={entry.timezone} {entry.cron_expression}",
         "maxConcurrentRunCount": str(entry.max_concurrent_run_count),
         "allowQueueing": entry.allow_queueing,
-        _JOB: {"pipelineJob": job},
+        _JOB_REQUEST: {"pipelineJob": job},
     }
-    # From a start time in the past, Vertex AI would make up for all the runs since then.
+    # If the start time is in the past, Vertex AI would catch up on all the runs since then.
     if entry.start_time and entry.start_time > datetime.now(UTC):
-        schedule["startTime"] = _rfc3339(entry.start_time)
+        schedule["startTime"] = _format_time(entry.start_time)
     if entry.end_time:
-        schedule["endTime"] = _rfc3339(entry.end_time)
+        schedule["endTime"] = _format_time(entry.end_time)
     if entry.max_run_count:
         schedule["maxRunCount"] = str(entry.max_run_count)
     return schedule
@@ -153,114 +153,115 @@ def next_run(entry: ScheduleConfig) -> datetime:
 
 
 def changes(
-    wanted: Sequence[Request],
-    there: Iterable[Request],
+    desired: Collection[Request],
+    existing: Iterable[Request],
     labels: Mapping[str, str],
-    entries: Iterable[str],
+    entries: Collection[str],
     prune: bool,
 ) -> list[Change]:
     """Compare the schedules that the file describes with those on Vertex AI.
 
     Args:
-        wanted: the schedules that the file describes.
-        there: all schedules on Vertex AI, oldest first, including those of other projects and people.
+        desired: the schedules that the file describes.
+        existing: all schedules on Vertex AI, oldest first, including those of other projects and people.
         labels: labels of this project and environment, by which our own schedules are recognised.
         entries: labels of the entries that the file has now.
-        prune: whether to delete our schedules whose entries the file has no more.
+        prune: whether to delete our schedules whose entries are no longer in the file.
     """
-    marked = {_mark(_labels(schedule)): _labels(schedule) for schedule in wanted}
-    ours = [_labelled(schedule, marked) for schedule in there]
-    ours = [schedule for schedule in ours if labels.items() <= _labels(schedule).items()]
-    first = {_pipeline(schedule): schedule for schedule in reversed(ours)}  # the oldest one wins
-    found = [_change(schedule, first.get(_pipeline(schedule))) for schedule in wanted]
-    changed, entries = {change.pipeline for change in found}, set(entries)
+    labels_by_mark = {_make_mark(_get_labels(schedule)): _get_labels(schedule) for schedule in desired}
+    restored = [_restore_labels(schedule, labels_by_mark) for schedule in existing]
+    ours = [schedule for schedule in restored if labels.items() <= _get_labels(schedule).items()]
+    oldest = {_get_pipeline(schedule): schedule for schedule in reversed(ours)}
+    result = [_compare(schedule, oldest.get(_get_pipeline(schedule))) for schedule in desired]
+    compared_pipelines = {change.pipeline for change in result}
     for schedule in ours:
-        # If a pipeline has two schedules, two commands have run at the same time. Only the older one is kept.
-        second = _pipeline(schedule) in changed and schedule is not first[_pipeline(schedule)]
-        if second or _labels(schedule).get(ENTRY) not in entries | {None}:
-            found.append(Change("deleted" if prune else "left", _pipeline(schedule), there=schedule))
-    return found
+        pipeline, entry = _get_pipeline(schedule), _get_labels(schedule).get(ENTRY)
+        # Two commands at the same time may have created two schedules of a pipeline. Only the older one is kept.
+        is_duplicate = pipeline in compared_pipelines and schedule is not oldest[pipeline]
+        if is_duplicate or (entry is not None and entry not in entries):
+            result.append(Change("deleted" if prune else "left", pipeline, there=schedule))
+    return result
 
 
-def _change(wanted: Request, there: Request | None) -> Change:
-    pipeline = _pipeline(wanted)
-    if there is None:
-        return Change("created", pipeline, wanted)
+def _compare(desired: Request, existing: Request | None) -> Change:
+    """Decide what to do with a schedule that the file describes. It is updated in place if Vertex AI can do that."""
+    if existing is None:
+        return Change("created", _get_pipeline(desired), desired)
     differences = {
-        field: (there.get(field), wanted.get(field))
+        field: (existing.get(field), desired.get(field))
         for field in _FIELDS
-        # Vertex AI sets the start time itself when none is given.
-        if not _equal(there.get(field), wanted.get(field)) and (field != "startTime" or field in wanted)
+        # Vertex AI sets the start time itself if the file has none.
+        if not _are_equal(existing.get(field), desired.get(field)) and (field != "startTime" or field in desired)
     }
-    if _labels(there) != _labels(wanted):  # one of the labels is the fingerprint of the job
-        differences |= _job_differences(there, wanted)
+    if _get_labels(existing) != _get_labels(desired):  # one of the labels is the fingerprint of the job
+        differences |= _compare_jobs(existing, desired)
+    is_completed = existing.get("state") == "COMPLETED"
+    removes_value = any(after is None for _before, after in differences.values())
     if not differences:
-        return Change("unchanged", pipeline, wanted, there)
-    if there.get("state") == "COMPLETED" and differences.keys().isdisjoint(_TIMES):
-        return Change("completed", pipeline, wanted, there, differences)
-    # Vertex AI can neither remove the value of a field nor change a schedule that is completed.
-    unset = any(after is None for _before, after in differences.values())
-    action = "replaced" if unset or there.get("state") == "COMPLETED" else "updated"
-    return Change(action, pipeline, wanted, there, differences)
+        action = "unchanged"
+    elif is_completed and differences.keys().isdisjoint(_TIMING_FIELDS):
+        action = "completed"
+    elif is_completed or removes_value:  # Vertex AI can neither change a completed schedule nor clear a field
+        action = "replaced"
+    else:
+        action = "updated"
+    return Change(action, _get_pipeline(desired), desired, existing, differences or None)
 
 
-def _job_differences(there: Request, wanted: Request) -> dict[str, tuple[Any, Any]]:
+def _compare_jobs(existing: Request, desired: Request) -> dict[str, tuple[Any, Any]]:
     """Find out which parts of the job differ. A spec is too long to be shown, so it is only named."""
-    before, after = (_parts(schedule) for schedule in (there, wanted))
-    found = {
-        part: (before.get(part), after.get(part))
-        for part in sorted({*before, *after})
-        if before.get(part) != after.get(part)
-    }
-    if f"{_PATH}.pipelineSpec" in found:
-        found[f"{_PATH}.pipelineSpec"] = ("another", "this one")
-    if found or FINGERPRINT not in _labels(there):  # where no labels are listed, the parts alone tell
-        return found
-    return {f"{_PATH}.labels": (_labels(there), _labels(wanted))}
+    before, after = _get_job_parts(existing), _get_job_parts(desired)
+    names = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
+    differences = {name: (before.get(name), after.get(name)) for name in names}
+    if f"{_JOB_PATH}.pipelineSpec" in differences:
+        differences[f"{_JOB_PATH}.pipelineSpec"] = ("another", "this one")
+    # If Vertex AI lists no labels, there is no fingerprint, and only the parts can be compared.
+    if differences or FINGERPRINT not in _get_labels(existing):
+        return differences
+    return {f"{_JOB_PATH}.labels": (_get_labels(existing), _get_labels(desired))}
 
 
-def _parts(schedule: Request) -> dict[str, Any]:
-    """Dotted name → value of each part of a schedule's job, except its name and labels. The spec is one part."""
-    job = schedule[_JOB]["pipelineJob"]
+def _get_job_parts(schedule: Request) -> dict[str, Any]:
+    """The parts of a schedule's job by dotted name, without its own name and labels. The spec is one part."""
+    job = schedule[_JOB_REQUEST]["pipelineJob"]
     rest = {key: value for key, value in job.items() if key not in ("displayName", "labels", "pipelineSpec")}
     # The API leaves out what is empty.
-    parts = {part: value for part, value in leaves(rest, _PATH) if value != {}}
-    return {f"{_PATH}.pipelineSpec": job.get("pipelineSpec"), **parts}
+    parts = {name: value for name, value in leaves(rest, _JOB_PATH) if value != {}}
+    return {f"{_JOB_PATH}.pipelineSpec": job.get("pipelineSpec"), **parts}
 
 
-def _mark(labels: Mapping[str, str]) -> str:
-    """The end of a schedule's name, which says whose it is as its labels do."""
+def _make_mark(labels: Mapping[str, str]) -> str:
+    """The end of a schedule's name, which tells project, environment and pipeline as its labels do."""
     return label_value("/".join(labels.get(name, "") for name in (PROJECT, ENV, PIPELINE)))
 
 
-def _labelled(schedule: Request, marked: Mapping[str, Mapping[str, str]]) -> Request:
-    """A schedule whose labels were not listed, with those that its mark stands for; any other one as it is."""
+def _restore_labels(schedule: Request, labels_by_mark: Mapping[str, Mapping[str, str]]) -> Request:
+    """Give a schedule that was listed without labels those that belong to the mark in its name, if the mark is ours."""
     mark = schedule.get("displayName", "").rpartition(" [")[2].rstrip("]")
-    if _labels(schedule) or mark not in marked:
+    if _get_labels(schedule) or mark not in labels_by_mark:
         return schedule
-    labels = {name: value for name, value in marked[mark].items() if name != FINGERPRINT}
-    job = {**schedule[_JOB]["pipelineJob"], "labels": labels}
-    return {**schedule, _JOB: {**schedule[_JOB], "pipelineJob": job}}
+    labels = {name: value for name, value in labels_by_mark[mark].items() if name != FINGERPRINT}
+    return merged(schedule, {_JOB_REQUEST: {"pipelineJob": {"labels": labels}}})
 
 
-def _pipeline(schedule: Request) -> str:
-    return _labels(schedule).get(PIPELINE, "")
+def _get_pipeline(schedule: Request) -> str:
+    return _get_labels(schedule).get(PIPELINE, "")
 
 
-def _labels(schedule: Request) -> dict[str, str]:
-    labels = schedule.get(_JOB, {}).get("pipelineJob", {}).get("labels", {})
+def _get_labels(schedule: Request) -> dict[str, str]:
+    labels = schedule.get(_JOB_REQUEST, {}).get("pipelineJob", {}).get("labels", {})
     # Vertex AI adds labels of its own.
     return {key: value for key, value in labels.items() if not key.startswith("vertex-ai-")}
 
 
-def _equal(one: Any, other: Any) -> bool:
-    if one == other or {one, other} == {None, False}:  # the API leaves out fields that are false
+def _are_equal(left: Any, right: Any) -> bool:
+    if left == right or {left, right} == {None, False}:  # the API leaves out fields that are false
         return True
     try:
-        return datetime.fromisoformat(one) == datetime.fromisoformat(other)
+        return datetime.fromisoformat(left) == datetime.fromisoformat(right)
     except (TypeError, ValueError):
         return False
 
 
-def _rfc3339(moment: datetime) -> str:
+def _format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""Raw data and code on this machine → the bucket, below a hash, so that what is there already is not sent again."""
+"""Upload raw data and code from this machine to the bucket, below a hash, so that nothing is uploaded twice."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +19,7 @@ from ..contract.uploaded import Code
 from ..errors import UserError
 from ..settings.models import UploadedData
 
-_NEW = timedelta(days=1)
+_MAX_AGE = timedelta(days=1)
 _HEADER = """\
 # The raw data that `kedro vertexai upload-data` has copied to the bucket. Commit this file. The command writes it.
 """
@@ -33,7 +33,7 @@ class LocalData:
 
     @cached_property
     def files(self) -> dict[str, Path]:
-        """Name below the folder that this lies in → file, sorted; empty if there is nothing."""
+        """The files by name, relative to the parent folder, sorted; empty if there is nothing."""
         return {path.relative_to(self.path.parent).as_posix(): path for path in files_at(self.path)}
 
     @property
@@ -47,12 +47,12 @@ class LocalData:
         return sha256_of(self.path)
 
     def is_what(self, uploaded: UploadedData) -> bool:
-        """Whether this is what was uploaded. Only what has the same size is hashed, because that takes time."""
+        """Whether this is what was uploaded. It is hashed only if the size is the same, because hashing takes time."""
         return (self.bytes, len(self.files)) == (uploaded.bytes, uploaded.files) and self.sha256 == uploaded.sha256
 
 
 def require_bucket(root: str | None, where: str) -> str:
-    """The pipeline root, if data can be uploaded to it.
+    """Return the pipeline root if data can be uploaded to it.
 
     Args:
         root: ``run_config.root``.
@@ -75,40 +75,38 @@ def upload(data: LocalData, root: str, advance: Callable[[int], None]) -> tuple[
     Args:
         data: the file or folder.
         root: pipeline root.
-        advance: called with numbers of bytes, which are ``data.bytes`` in the end.
+        advance: called with numbers of bytes, whose sum is ``data.bytes`` in the end.
 
     Returns:
-        What is to be recorded, and how many files were sent.
+        What to record, and how many files were sent.
 
     Raises:
-        UserError: when it is not all there.
+        UserError: when the upload fails.
     """
     base = f"{root.rstrip('/')}/data/{data.sha256}"
-    with _copying(data.path, base):
+    with _explain_errors(data.path, base):
         fs, folder = fsspec.url_to_fs(base)
         sizes = {name: info["size"] for name, info in fs.find(folder, detail=True).items()}
-        wanted = {f"{folder}/{name}": path for name, path in data.files.items()}
-        missing = {name: path for name, path in wanted.items() if sizes.get(name) != path.stat().st_size}
-        advance(data.bytes - sum(path.stat().st_size for path in missing.values()))
-        if missing:
-            fs.put([str(path) for path in missing.values()], list(missing), callback=_Progress(advance))
-    about = UploadedData(
-        uri=f"{base}/{data.path.name}", sha256=data.sha256, bytes=data.bytes, files=len(data.files)
-    )  # fmt: skip
-    return about, len(missing)
+        sources = {f"{folder}/{name}": path for name, path in data.files.items()}
+        unsent = {name: path for name, path in sources.items() if sizes.get(name) != path.stat().st_size}
+        advance(data.bytes - sum(path.stat().st_size for path in unsent.values()))
+        if unsent:
+            fs.put([str(path) for path in unsent.values()], list(unsent), callback=_Progress(advance))
+    uri = f"{base}/{data.path.name}"
+    return UploadedData(uri=uri, sha256=data.sha256, bytes=data.bytes, files=len(data.files)), len(unsent)
 
 
 def upload_code(code: Code) -> bool:
     """Copy code to where the steps fetch it from, unless it is there already; returns whether it was sent.
 
-    What is older than a day is sent again, because the bucket deletes old files, also those that a job still needs.
+    Code that is older than a day is sent again, because the bucket deletes old files, even if a job still needs them.
 
     Raises:
-        UserError: when it is not there.
+        UserError: when the upload fails.
     """
-    with _copying("The code", code.uri):
+    with _explain_errors("The code", code.uri):
         fs, path = fsspec.url_to_fs(code.uri)
-        if fs.exists(path) and fs.size(path) == len(code.archive) and datetime.now(UTC) - fs.modified(path) < _NEW:
+        if fs.exists(path) and fs.size(path) == len(code.archive) and datetime.now(UTC) - fs.modified(path) < _MAX_AGE:
             return False
         with fsspec.open(code.uri, "wb") as file:
             file.write(code.archive)
@@ -116,33 +114,33 @@ def upload_code(code: Code) -> bool:
 
 
 @contextmanager
-def _copying(what: Path | str, place: str) -> Iterator[None]:
+def _explain_errors(source: Path | str, uri: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # the libraries for buckets have no base class for theirs
+    except Exception as error:  # the libraries for buckets have no common base class of errors
         raise UserError(
-            f"{what} cannot be copied to {place} ({type(error).__name__}: {error}). Whoever uploads needs "
+            f"{source} cannot be copied to {uri} ({type(error).__name__}: {error}). To upload, you need "
             "roles/storage.objectUser on the bucket. If the connection was lost, repeat the command: it sends what is "
             "missing."
         ) from None
 
 
 def record(file: Path, uploaded: Mapping[str, UploadedData]) -> None:
-    """Write down what was uploaded, beside what is recorded already; whole or not at all.
+    """Add what was uploaded to the record. The file is written whole or not at all.
 
     Args:
         file: ``conf/<env>/vertexai_data.yml``.
-        uploaded: path, as the catalog has it → what was uploaded.
+        uploaded: what was uploaded, by path as in the catalog.
     """
-    before = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.exists() else {}
-    data = {**before.get("data", {}), **{place: about.model_dump() for place, about in uploaded.items()}}
+    existing = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.exists() else {}
+    data = {**existing.get("data", {}), **{path: item.model_dump() for path, item in uploaded.items()}}
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     partial.write_text(_HEADER + yaml.safe_dump({"data": data}, allow_unicode=True), encoding="utf-8")
     partial.replace(file)
 
 
 class _Progress(Callback):
-    """Counts the bytes of many files that are sent side by side."""
+    """Counts the bytes of many files that are sent in parallel."""
 
     def __init__(self, advance: Callable[[int], None]) -> None:
         super().__init__()
@@ -153,33 +151,33 @@ class _Progress(Callback):
 
 
 class _File(Callback):
-    """Counts the bytes of one file. A file that is sent in one piece says nothing until it is closed."""
+    """Counts the bytes of one file. A file that is sent in one piece reports nothing until it is closed."""
 
     def __init__(self, advance: Callable[[int], None], size: int) -> None:
         super().__init__(size)
-        self._advance, self._bytes, self._told = advance, size, 0
+        self._advance, self._bytes, self._reported = advance, size, 0
 
     def call(self, *_args: Any, **_kwargs: Any) -> None:
-        now = min(self.value, self._bytes)
-        self._advance(now - self._told)
-        self._told = now
+        sent = min(self.value, self._bytes)
+        self._advance(sent - self._reported)
+        self._reported = sent
 
     def close(self) -> None:
         self.absolute_update(self._bytes)
 
 
 def missing(places: Iterable[str]) -> list[str]:
-    """Those of these paths and URIs at which there is nothing.
+    """Return those of these paths and URIs that do not exist.
 
     Raises:
-        UserError: when a file system cannot be asked.
+        UserError: when a file system cannot be reached.
     """
-    found = []
+    nonexistent = []
     for place in places:
         try:
             fs, path = fsspec.url_to_fs(place)
             if not fs.exists(path):
-                found.append(place)
+                nonexistent.append(place)
         except Exception as error:
-            raise UserError(f"{place} cannot be looked at: {type(error).__name__}: {error}") from error
-    return found
+            raise UserError(f"Cannot check whether {place} exists: {type(error).__name__}: {error}") from error
+    return nonexistent

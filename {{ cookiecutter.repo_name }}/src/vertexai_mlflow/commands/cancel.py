@@ -17,9 +17,9 @@ def command(environment: options.Environment, job: str) -> None:
     The command waits until the job has stopped.
     """
     vertex = Vertex(environment.project().target)
-    there = vertex.get(job)
-    if there.has_ended:
-        say(f"Job {job} has already ended: {there.state}")
+    pipeline_job = vertex.get(job)
+    if pipeline_job.has_ended:
+        say(f"Job {job} has already ended: {pipeline_job.state}")
         return
     vertex.cancel(job)
     ended = follow(environment, vertex, job)

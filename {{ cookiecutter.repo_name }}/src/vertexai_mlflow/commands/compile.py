@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ..checks.data import sources
+from ..checks.data import find_sources
 from ..compile.spec import write_spec
 from . import options, say
 
@@ -20,10 +20,11 @@ def command(chosen: options.Chosen, image: str | None, output: Path) -> None:
     """Compile a pipeline to the spec that Vertex AI Pipelines runs. This needs no cloud."""
     spec = chosen.compile(image)
     write_spec(spec, output)
-    known, doubtful, missing = sources(chosen.project, chosen.plan)
+    sources = find_sources(chosen.project, chosen.plan)
+    project, plan = chosen.project, chosen.plan
     chosen.environment.warn(
-        [*chosen.plan.warnings, *chosen.project.left_behind, *doubtful, *([missing] if missing else [])]
+        [*project.warnings, *plan.warnings, *project.left_behind, *sources.doubtful, *sources.problems]
     )
     say(f"{output}: pipeline {spec['pipelineInfo']['name']}, {len(spec['deploymentSpec']['executors'])} tasks")
-    for line in known:
+    for line in sources.available:
         say(line)

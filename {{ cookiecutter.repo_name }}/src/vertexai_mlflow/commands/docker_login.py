@@ -3,7 +3,7 @@
 import click
 
 from ..auth.credentials import access_token
-from ..image import login, registry_of
+from ..image.docker import login, registry_of
 from . import options, say
 
 

@@ -15,9 +15,10 @@ from ..contract import DOCTOR_TASK
 from ..contract.check import Check
 from ..contract.job import PipelineJob, new_job_name
 from ..errors import UserError
-from ..image import head
-from ..local.scheduler import run_spec
+from ..git import head
+from ..local.scheduler import RunOptions, run_spec
 from . import options, say, say_json
+from .follow import show_retry
 from .run_local import containers_of
 
 
@@ -67,7 +68,7 @@ def _in_a_step(chosen: options.Chosen, where: str, keep: bool, image: str | None
         job = _on_vertex(chosen, spec, keep)
     else:
         containers = containers_of(chosen, spec) if where == "docker" else None
-        job = run_spec(spec, folder=project.path / ".vertexai", cwd=project.path, containers=containers)
+        job = run_spec(spec, RunOptions(project.path / ".vertexai", project.path, containers=containers))
     yield from findings(job, head(project.path))
 
 
@@ -79,16 +80,16 @@ def _on_vertex(chosen: options.Chosen, spec: Spec, keep: bool) -> PipelineJob:
     request = make_request(spec, run_config, name=name, params={}, labels=labels, where=where)
     started, _was_there = vertex.submit(request, name)
     say(f"Job {name}, which takes some minutes: {started.url}", err=True)
-    job = vertex.follow(name, lambda task: None, lambda trouble: say(f"Looking again: {trouble}", err=True))
+    job = vertex.follow(name, lambda task: None, show_retry)
     try:
         if not keep:
             vertex.delete(name)
     except UserError as error:
-        say(f"The job is left: {error}", colour="yellow", err=True)
+        say(f"The job was not deleted: {error}", colour="yellow", err=True)
     return job
 
 
 def _show(check: Check) -> None:
     mark, colour = ("!", "yellow") if check.doubtful else ("✓", "green") if check.ok else ("✗", "red")
     say(mark, colour, nl=False)
-    say(f" {check.name:<14} {check.said}")
+    say(f" {check.name:<17} {check.said}")

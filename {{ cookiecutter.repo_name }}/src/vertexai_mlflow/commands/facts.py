@@ -4,7 +4,7 @@ import click
 
 from .. import __version__
 from ..errors import PLACEHOLDER, UserError, not_filled_in
-from ..image import registry_of, repository_of
+from ..image.docker import registry_of, repository_of
 from . import options, say
 
 # What CI needs and anybody may know. The rest of globals.yml, secrets that it resolves for instance, is not printed.

@@ -24,7 +24,7 @@ def follow(environment: Environment, vertex: Vertex, job_id: str) -> PipelineJob
     """
     try:
         with progress() as show:
-            job = vertex.follow(job_id, show, lambda trouble: say(f"Looking again: {trouble}", err=True))
+            job = vertex.follow(job_id, show, show_retry)
     except KeyboardInterrupt:
         say(f"\nThe job goes on. Follow it with: {environment.kedro} status {job_id} --wait-for-completion")
         say(f"Stop it with: {environment.kedro} cancel {job_id}")
@@ -35,10 +35,15 @@ def follow(environment: Environment, vertex: Vertex, job_id: str) -> PipelineJob
     if job.mlflow_run:
         say(f"MLflow: {job.mlflow_run}")
     if not job.succeeded:
-        how = " --code upload" if CODE in job.labels else ""
+        how = " --upload-code" if CODE in job.labels else ""
         say(f"To go on from there: {environment.kedro} resume {job.name}{how}")
     say(f"{job.name}: {job.state}", colour="green" if job.succeeded else "red")
     return job
+
+
+def show_retry(error: str) -> None:
+    """Say that Vertex AI is asked again."""
+    say(f"Vertex AI did not answer, retrying: {error}", err=True)
 
 
 def exit_code(job: PipelineJob | None) -> int:

@@ -18,8 +18,8 @@ def command(environment: options.Environment, pipeline: str | None, limit: int, 
     """List this project's pipeline jobs in this environment, newest first."""
     project = environment.project()
     jobs = Vertex(project.target).jobs(labels_of(project.package_name, environment.env, pipeline), limit)
-    found = mlflow_runs(environment, jobs)
+    runs = mlflow_runs(environment, jobs)
     if style == "json":
-        say_json([tables.job_as_dict(job, found.get(job.name)) for job in jobs])
+        say_json([tables.job_as_dict(job, runs.get(job.name)) for job in jobs])
     else:
-        console().print(tables.jobs_as_table(jobs, found))
+        console().print(tables.jobs_as_table(jobs, runs))

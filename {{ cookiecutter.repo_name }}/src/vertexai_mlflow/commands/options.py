@@ -1,9 +1,8 @@
 """Options and arguments that commands share, and what a command gets for them."""
 
 import functools
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..cloud.upload import missing
 from ..compile.plan import Plan, plan_pipeline
-from ..compile.resume import resume, told
+from ..compile.resume import arguments_of, resume
 from ..compile.spec import Spec, default_params
 from ..contract import START_TASK, merged
 from ..contract.catalog import Catalog
 from ..contract.job import PipelineJob
+from ..contract.launch import Launch
 from ..contract.uploaded import Code
 from ..errors import UserError, launch_extra
 from ..project import Project
@@ -39,12 +39,9 @@ class Environment:
         """How a command in this environment begins."""
         return f"kedro vertexai -e {self.env}" if self.env else "kedro vertexai"
 
-    def project(self, params: dict[str, Any] | None = None, conf_source: str | None = None) -> Project:
+    def project(self, params: Mapping[str, Any] | None = None, conf_source: str | None = None) -> Project:
         """The project, read in that environment with these runtime parameters."""
-        project = Project(self.path, self.env, params, conf_source)
-        if self.env:
-            os.environ["KEDRO_ENV"] = self.env  # the configuration may take it, as run_config.root does
-        return project
+        return Project(self.path, self.env, dict(params or {}), conf_source)
 
     def warn(self, warnings: Iterable[str]) -> None:
         """Print warnings to stderr."""
@@ -54,17 +51,23 @@ class Environment:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is to run: a pipeline of the project, or a part of it, with runtime parameters."""
+    """What is to run.
+
+    Args:
+        environment: the environment.
+        project: the project in it, with the launch's runtime parameters.
+        launch: which pipeline, or which part of it, and what it runs with.
+        allow_unused: whether runtime parameters may be given that nothing seems to use.
+        resumed: the job that this one resumes.
+        rerun: nodes of that job that run again although they have finished.
+    """
 
     environment: Environment
     project: Project
-    pipeline: str
-    selection: Mapping[str, Any]
-    load_versions: Mapping[str, str] = field(default_factory=dict)
-    is_async: bool = False
+    launch: Launch
     allow_unused: bool = False
-    resumes: PipelineJob | None = None
-    again: Sequence[str] = ()
+    resumed: PipelineJob | None = None
+    rerun: Sequence[str] = ()
 
     @functools.cached_property
     def plan(self) -> Plan:
@@ -73,54 +76,57 @@ class Chosen:
         Raises:
             UserError: also when something is gone that the earlier job has made.
         """
-        whole = plan_pipeline(self.project, self.pipeline, self.selection, self.allow_unused)
-        if not self.resumes:
+        launch = self.launch
+        whole = plan_pipeline(self.project, launch.pipeline, launch.selection, self.allow_unused)
+        if not self.resumed:
             return whole
-        plan = resume(whole, self.resumes, self.again, Catalog(self.project.config("catalog"), "catalog.yml").entry)
+        entries = Catalog(self.project.config("catalog"), "catalog.yml")
+        plan = resume(whole, self.resumed, self.rerun, entries.entry)
         if gone := missing(plan.must_exist):
             nodes = ",".join(sorted({plan.must_exist[place] for place in gone}))
-            raise UserError(f"Gone since job {self.resumes.name}: {', '.join(gone)}. Make it again: --from {nodes}")
+            raise UserError(f"Gone since job {self.resumed.name}: {', '.join(gone)}. Make it again: --rerun {nodes}")
         return plan
 
     def compile(self, image: str | None = None, cache_here: bool = False, code: Code | None = None) -> Spec:
-        """Its spec, with another image or other code of the steps if one is given; see ``compile_pipeline``."""
+        """Its spec, with another image or other code of the steps if one is given; see ``compile_plan``."""
         # Not at the top: what needs no spec also runs without the KFP SDK, which an image does not have.
         with launch_extra():
             from ..compile.compiler import compile_pipeline
-        return compile_pipeline(self.project, self.plan, image, self.load_versions, self.is_async, cache_here, code)
+        launch = replace(self.launch, image=image or "", code=code)
+        return compile_pipeline(self.project, self.plan, launch, cache_here)
 
 
-def chosen_again(environment: Environment, job: PipelineJob, params: dict[str, Any], again: Sequence[str]) -> Chosen:
-    """What an earlier job was told to run, to be resumed.
+def choose_rest_of(job: PipelineJob, environment: Environment, params: dict[str, Any], rerun: Sequence[str]) -> Chosen:
+    """Choose what an earlier job was launched with, to be resumed.
 
     Args:
-        environment: the environment.
         job: the job, with its spec.
+        environment: the environment.
         params: runtime parameters that count before those of the job.
-        again: nodes that run again although they have finished.
+        rerun: nodes that run again although they have finished.
 
     Raises:
         UserError: when it was launched in another environment, or by another version of this project.
     """
-    before = told(job).get(START_TASK)
-    if not before or any(not step.fingerprint for step in told(job).values() if step.nodes):
+    arguments = arguments_of(job)
+    start = arguments.get(START_TASK)
+    if not start or any(not step.fingerprint for step in arguments.values() if step.nodes):
         raise UserError(f"Job {job.name} cannot be resumed: its spec does not tell what its steps depend on.")
-    if before.env != (environment.env or ""):
-        cure = f"-e {before.env}" if before.env else "no -e"
-        raise UserError(f"Job {job.name} was launched in another environment. Resume it with {cure}.")
-    given = default_params(job.spec)
-    project = environment.project(merged(given, params), before.conf_source or None)
-    return Chosen(
-        environment,
-        project,
-        before.pipeline,
-        before.selection,
-        before.load_versions,
-        before.is_async,
-        allow_unused=True,
-        resumes=job,
-        again=again,
+    if start.env != (environment.env or ""):
+        fix = f"-e {start.env}" if start.env else "no -e"
+        raise UserError(f"Job {job.name} was launched in another environment. Resume it with {fix}.")
+    project = environment.project(merged(default_params(job.spec), params), start.conf_source or None)
+    launch = Launch(
+        project.package_name,
+        start.pipeline,
+        start.selection,
+        project.params,
+        start.load_versions,
+        start.is_async,
+        start.env,
+        start.conf_source,
     )
+    return Chosen(environment, project, launch, allow_unused=True, resumed=job, rerun=rerun)
 
 
 # Which part of a pipeline: names and meaning are those of `kedro run`, keys those of Kedro's Pipeline.filter.
@@ -133,6 +139,10 @@ _SELECTION = {
     "from_inputs": ("--from-inputs", "What follows from these datasets.", split_string),
     "to_outputs": ("--to-outputs", "What these datasets need.", split_string),
 }
+_NOT_ONLY_MISSING = (
+    "--only-missing-outputs: steps run in containers that start with empty disks, so no output can be there "
+    "before a job runs. To take what an earlier run has made, see run_config.caching."
+)
 
 
 def _parse_params(ctx: click.Context, param: click.Parameter, value: str) -> Any:
@@ -140,38 +150,80 @@ def _parse_params(ctx: click.Context, param: click.Parameter, value: str) -> Any
     try:
         return _split_params(ctx, param, value)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
-        said = " ".join(str(error).split())
-        raise click.BadParameter(f"{value!r} has a value that is not well-formed YAML ({said}).", ctx, param) from None
+        message = " ".join(str(error).split())
+        raise click.BadParameter(
+            f"{value!r} has a value that is not well-formed YAML ({message}).", ctx, param
+        ) from None
 
 
-_NOT_ONLY_MISSING = (
-    "--only-missing-outputs: steps run in containers that start with empty disks, so no output can be there "
-    "before a job runs. To take what an earlier run has made, see run_config.caching."
-)
+def _warn_of_old_spelling(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """An option of version 0.1, which 0.3 will not have any more."""
+    if value:
+        say(f"Warning: {param.opts[0]} is called {_NEW_SPELLINGS[param.opts[0]]} now.", colour="yellow", err=True)
+    return value
+
+
+_NEW_SPELLINGS = {"--from": "--rerun", "--code": "--upload-code"}
 
 image = click.option("-i", "--image", help="Container image of the steps.  [default: run_config.image]")
-code = click.option(
-    "--code",
-    type=click.Choice(["image", "upload"]),
-    default="image",
-    show_default=True,
-    help="Run the code that the image has, or upload this working tree's and run that in the image.",
-)
 params = click.option(
     "--params", default="", callback=_parse_params, help="Runtime parameters as for kedro run: a=1,b.c=x"
-)
-again = click.option(
-    "--from",
-    "again",
-    default="",
-    callback=split_node_names,
-    help="Nodes to run again although they have finished.  a,b",
 )
 job = click.argument("job")
 wait_for_completion = click.option(
     "--wait-for-completion", is_flag=True, help="Follow the job to its end; exit with 1 if it fails."
 )
 style = click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
+_CHOOSING = [
+    click.option(
+        "-p", "--pipeline", "--pipelines", "pipeline", default="__default__", show_default=True, callback=split_string,
+        help="Name of the pipeline, or of several: a,b",
+    ),
+    params,
+    click.option(
+        "--load-versions", default="", callback=_split_load_versions,
+        help="Versions of datasets to load, as for kedro run: a:2026-01-01T00.00.00.000Z",
+    ),
+    click.option("--conf-source", help="Folder of this project with the configuration.  [default: conf]"),
+    click.option("--allow-unused", is_flag=True, help="Take any --params, also those that no node uses."),
+    click.option("--async", "is_async", is_flag=True, help="Load and save a node's datasets side by side."),
+    click.option("--only-missing-outputs", is_flag=True, help="Refused, because steps start with empty disks."),
+    *(
+        click.option(option, name, default="", callback=split, help=f"{purpose}  a,b")
+        for name, (option, purpose, split) in _SELECTION.items()
+    ),
+]  # fmt: skip
+
+
+def rerun(command: Command) -> Command:
+    """The option that names nodes of an earlier job to run again."""
+
+    @functools.wraps(command)
+    def with_rerun(*arguments: Any, rerun: list[str], from_: list[str], **options: Any) -> None:
+        command(*arguments, rerun=rerun or from_, **options)
+
+    text = "Nodes to run again although they have finished.  a,b"
+    new = click.option("--rerun", default="", callback=split_node_names, help=text)
+    old = click.option("--from", "from_", default="", hidden=True, callback=_split_old_spelling)
+    return new(old(with_rerun))
+
+
+def _split_old_spelling(ctx: click.Context, param: click.Parameter, value: str) -> Any:
+    return split_node_names(ctx, param, _warn_of_old_spelling(ctx, param, value))
+
+
+def upload_code(command: Command) -> Command:
+    """The option that lets the steps run the code of this working tree."""
+
+    @functools.wraps(command)
+    def with_upload_code(*arguments: Any, upload_code: bool, code: str | None, **options: Any) -> None:
+        command(*arguments, upload_code=upload_code or code == "upload", **options)
+
+    text = "Upload the code of this working tree, and run that in the image that is there."
+    new = click.option("--upload-code", is_flag=True, help=text)
+    choices = click.Choice(["image", "upload"])
+    old = click.option("--code", type=choices, hidden=True, callback=_warn_of_old_spelling)
+    return new(old(with_upload_code))
 
 
 def pass_environment(command: Command) -> Command:
@@ -204,22 +256,19 @@ def pass_chosen(command: Command) -> Command:
             raise click.UsageError(_NOT_ONLY_MISSING)
         selection = {name: value for name in _SELECTION if (value := options.pop(name))}
         project = environment.project(params, conf_source)
-        chosen = Chosen(environment, project, ",".join(pipeline), selection, load_versions, is_async, allow_unused)
-        command(chosen, **options)
+        launch = Launch(
+            project.package_name,
+            ",".join(pipeline),
+            selection,
+            params,
+            load_versions,
+            is_async,
+            environment.env or "",
+            conf_source or "",
+        )
+        command(Chosen(environment, project, launch, allow_unused), **options)
 
-    collected = pass_environment(with_chosen)
-    for name, (option, help_, split) in reversed(_SELECTION.items()):
-        collected = click.option(option, name, default="", callback=split, help=f"{help_}  a,b")(collected)
-    for decorate in (
-        click.option("--only-missing-outputs", is_flag=True, help="Refused, because steps start with empty disks."),
-        click.option("--async", "is_async", is_flag=True, help="Load and save a node's datasets side by side."),
-        click.option("--allow-unused", is_flag=True, help="Take any --params, also those that no node uses."),
-        click.option("--conf-source", help="Folder of this project with the configuration.  [default: conf]"),
-    ):
-        collected = decorate(collected)
-    help_ = "Versions of datasets to load, as for kedro run: a:2026-01-01T00.00.00.000Z"
-    collected = click.option("--load-versions", default="", callback=_split_load_versions, help=help_)(collected)
-    collected = params(collected)
-    help_ = "Name of the pipeline, or of several: a,b"
-    names = ("-p", "--pipeline", "--pipelines", "pipeline")
-    return click.option(*names, default="__default__", show_default=True, callback=split_string, help=help_)(collected)
+    chosen = pass_environment(with_chosen)
+    for option in reversed(_CHOOSING):
+        chosen = option(chosen)
+    return chosen

@@ -19,4 +19,4 @@ def command(chosen: options.Chosen, style: str) -> None:
         say_json(asdict(chosen.plan))
     else:
         say(tables.as_mermaid(chosen.plan))
-    chosen.environment.warn(chosen.plan.warnings)
+    chosen.environment.warn([*chosen.project.warnings, *chosen.plan.warnings])

@@ -2,7 +2,7 @@
 
 import click
 
-from ..image import build_and_push
+from ..image.docker import build_and_push
 from . import options, say
 
 

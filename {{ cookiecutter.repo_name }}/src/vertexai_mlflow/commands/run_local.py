@@ -9,15 +9,16 @@ from pathlib import Path
 
 import click
 
-from .. import image as images
 from .. import tracking
 from ..compile.spec import Spec, read_spec, tasks, with_params
 from ..contract.job import PipelineJob, State
+from ..git import head
+from ..image.docker import project_mismatch, refuse_other_version, require_image
 from ..local.containers import Containers
 from ..local.jobs import read_job
 from ..local.preloaded import Preloaded
 from ..local.processes import environment
-from ..local.scheduler import run_spec
+from ..local.scheduler import RunOptions, run_spec
 from ..project import tracking_uri
 from ..show import tables
 from ..show.progress import progress
@@ -36,10 +37,10 @@ _EXIT_CODES: dict[str, int] = {State.SUCCEEDED: 0, State.FAILED: 1, State.CANCEL
 )  # fmt: skip
 @click.option("--docker", is_flag=True, help="Run each step in its image, in a container, instead of a process.")
 @click.option("--cold", is_flag=True, help="Start Python anew for each step, as a container does.")
-@click.option("--resume", "job", help="Run what this job has not finished; only --params and --from change what runs.")
-@options.again
+@click.option("--resume", "job", help="Run what this job has not finished; only --params and --rerun change what runs.")
+@options.rerun
 @click.option("--profile", is_flag=True, help="At the end, show where the time of each step went.")
-@options.code
+@options.upload_code
 @options.image
 @options.pass_chosen
 def command(
@@ -49,32 +50,31 @@ def command(
     docker: bool,
     cold: bool,
     job: str | None,
-    again: list[str],
+    rerun: list[str],
     profile: bool,
     image: str | None,
-    code: str,
+    upload_code: bool,
 ) -> None:
     """Run the compiled pipeline on this machine, each step in a process or container of its own."""
-    if file and chosen.selection:
+    if file and chosen.launch.selection:
         raise click.UsageError("--spec runs a spec as it was compiled. Choose the part when you compile it.")
     if image and (file or not docker):
         raise click.UsageError("--image goes with --docker, and not with --spec, which names its images.")
-    uploads = code == "upload"
-    if uploads and (file or not docker):
+    if upload_code and (file or not docker):
         raise click.UsageError(
-            "--code upload goes with --docker, and not with --spec. A process runs this code anyway."
+            "--upload-code goes with --docker, and not with --spec. A process runs this code anyway."
         )
     if file and job:
         raise click.UsageError("--resume compiles what is left of a job, so it does not go with --spec.")
     folder = chosen.project.path / ".vertexai"
     if job:
         earlier = read_job(folder / job)
-        chosen = options.chosen_again(chosen.environment, earlier, chosen.project.params, again)
+        chosen = options.choose_rest_of(earlier, chosen.environment, chosen.project.params, rerun)
     project = chosen.project
     project.refuse_placeholders("mlflow")
     project.refuse_file_store()
     started = time.monotonic()
-    packed = working_tree.packed(project, str(folder)) if uploads else None
+    packed = working_tree.packed(project, str(folder)) if upload_code else None
     if packed:
         working_tree.send(packed)
     with _preloaded(chosen, folder, cold or docker) as preloaded, progress() as show:
@@ -87,22 +87,21 @@ def command(
         own = [task.name for task in tasks(spec) if task.container.get("env")]
         if preloaded and own:
             chosen.environment.warn([f"These start Python anew, with variables of their own: {', '.join(own)}."])
-        done = run_spec(
-            spec,
-            folder=folder,
-            cwd=project.path,
+        run_options = RunOptions(
+            folder,
+            project.path,
             max_workers=max_workers,
-            containers=containers_of(chosen, spec, uploads) if docker else None,
+            containers=containers_of(chosen, spec, upload_code) if docker else None,
             preloaded=preloaded,
             fail_fast=project.settings.run_config.failure_policy == "fail_fast",
-            variables=project.configuration.variables,
-            on_change=show,
+            config_variables=project.configuration.variables,
         )
+        done = run_spec(spec, run_options, on_change=show)
     if profile:
         console().print(tables.profile_as_table(done))
     _tell(done, folder / done.name, time.monotonic() - started)
     if not done.succeeded:
-        how = " --docker --code upload" if docker else ""
+        how = " --docker --upload-code" if docker else ""
         how += f" --image {image}" if image else ""
         say(f"To go on from there: {chosen.environment.kedro} run-local{how} --resume {done.name}")
     say(f"{done.name}: {done.state}", colour="green" if done.succeeded else "red")
@@ -139,9 +138,9 @@ def containers_of(chosen: options.Chosen, spec: Spec, uploads: bool = False) -> 
     project = chosen.project
     executors = spec["deploymentSpec"]["executors"].values()
     for image in sorted({executor["container"]["image"] for executor in executors if "container" in executor}):
-        images.require_image(image)
-        images.refuse_other_version(image)
-        if doubt := images.doubts(project.package_name, image, "" if uploads else images.head(project.path)):
+        require_image(image)
+        refuse_other_version(image)
+        if doubt := project_mismatch(project.package_name, image, "" if uploads else head(project.path)):
             chosen.environment.warn([doubt])
     store = project.shared_mlflow()
     if store.startswith("sqlite:"):

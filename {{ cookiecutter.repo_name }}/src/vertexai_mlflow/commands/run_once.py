@@ -2,6 +2,7 @@
 
 import functools
 import os
+from dataclasses import dataclass, fields
 from typing import Any
 
 import click
@@ -12,15 +13,36 @@ from ..cloud.request import check_job_id, labels_of, labels_of_code, make_reques
 from ..contract.job import new_job_name
 from ..contract.uploaded import Code
 from ..errors import UserError
-from ..image import build_and_push, doubts, head, refuse_other_version, wrong_platform
+from ..git import head
+from ..image.docker import build_and_push, project_mismatch, refuse_other_version, wrong_platform
 from ..project import Project
 from . import options, say, say_json, working_tree
 from .follow import exit_code, follow
 
 
+@dataclass(frozen=True)
+class Launching:
+    """How a job is launched: the options that ``run-once`` and ``resume`` share."""
+
+    image: str | None
+    job_id: str | None
+    dry_run: bool
+    wait_for_completion: bool
+    auto_build: bool
+    yes: bool
+    upload_code: bool
+
+
 def launching(command: options.Command) -> options.Command:
-    """Options of the commands that launch a job."""
-    for decorate in (
+    """Options of the commands that launch a job; the command gets them as ``how``."""
+
+    @functools.wraps(command)
+    def with_launching(*arguments: Any, **values: Any) -> None:
+        how = Launching(**{field.name: values.pop(field.name) for field in fields(Launching)})
+        command(*arguments, how=how, **values)
+
+    decorated = options.upload_code(with_launching)
+    for option in (
         click.option("--yes", is_flag=True, help="With --auto-build: do not ask."),
         click.option(
             "--auto-build", is_flag=True, help="First build the image, push it, and run what was pushed, by digest."
@@ -28,45 +50,35 @@ def launching(command: options.Command) -> options.Command:
         options.wait_for_completion,
         click.option("--dry-run", is_flag=True, help="Print the request, and send nothing."),
         click.option("--job-id", help="Id of the job; asking again with the same one starts no second job."),
-        options.code,
         options.image,
     ):
-        command = decorate(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
 @click.command("run-once")
 @launching
 @options.pass_chosen
-def command(chosen: options.Chosen, **how: Any) -> None:
+def command(chosen: options.Chosen, how: Launching) -> None:
     """Launch a pipeline on Vertex AI, once."""
-    launch(chosen, **how)
+    launch(chosen, how)
 
 
-def launch(
-    chosen: options.Chosen,
-    image: str | None,
-    job_id: str | None,
-    dry_run: bool,
-    wait_for_completion: bool,
-    auto_build: bool,
-    yes: bool,
-    code: str,
-) -> None:
-    """Launch what was chosen; the arguments are the options of ``run-once``."""
-    if job_id:
-        check_job_id(job_id)
+def launch(chosen: options.Chosen, how: Launching) -> None:
+    """Launch what was chosen."""
+    if how.job_id:
+        check_job_id(how.job_id)
     environment, project = chosen.environment, chosen.project
-    packed = _packed(project, auto_build) if code == "upload" else None
-    compile_ = functools.cache(lambda: chosen.compile(image, code=packed))
+    packed = _packed(project, how.auto_build) if how.upload_code else None
+    compile_ = functools.cache(lambda: chosen.compile(how.image, code=packed))
     checks = list(offline(project, lambda: chosen.plan, compile_))
     if wrong := [check for check in checks if not check.ok]:
-        raise UserError("\n".join(["Nothing was launched.", *(f"✗ {check.name:<14} {check.said}" for check in wrong)]))
+        raise UserError("\n".join(["Nothing was launched.", *(f"✗ {check.name:<17} {check.said}" for check in wrong)]))
     environment.warn(check.said for check in checks if check.doubtful)
     target, run_config = project.target, project.settings.run_config
-    name_of_image = image or run_config.image
-    if auto_build and not dry_run:
-        if not yes:
+    name_of_image = how.image or run_config.image
+    if how.auto_build and not how.dry_run:
+        if not how.yes:
             click.confirm(f"Build and push {name_of_image}?", abort=True)
         digest = build_and_push(project.path, name_of_image)
         spec = chosen.compile(digest)
@@ -74,21 +86,21 @@ def launch(
     else:
         refuse_other_version(name_of_image)
         spec = compile_()
-        if doubt := doubts(project.package_name, name_of_image, "" if packed else head(project.path)):
+        if doubt := project_mismatch(project.package_name, name_of_image, "" if packed else head(project.path)):
             environment.warn([doubt])
         if unfit := wrong_platform(name_of_image):
             environment.warn([f"{unfit} If this is what was pushed, push it again: {environment.kedro} push"])
-    name = job_id or new_job_name(spec["pipelineInfo"]["name"])
-    labels = labels_of(project.package_name, project.env, chosen.pipeline)
+    name = how.job_id or new_job_name(spec["pipelineInfo"]["name"])
+    labels = labels_of(project.package_name, project.env, chosen.launch.pipeline)
     if packed:
         labels |= labels_of_code(packed)
-        own = sorted({step.resources.image for step in chosen.plan.steps if step.resources.image})
+        own_images = sorted({step.resources.image for step in chosen.plan.steps if step.resources.image})
         environment.warn(
-            f"{image} is a step's own image. It must be built from today's requirements.lock." for image in own
+            f"{image} is a step's own image. It must be built from today's requirements.lock." for image in own_images
         )
     where = project.settings_file
     request = make_request(spec, run_config, name=name, params=project.params, labels=labels, where=where)
-    if dry_run:
+    if how.dry_run:
         say_json(request)
         return
     vertex = Vertex(target)
@@ -103,14 +115,14 @@ def launch(
             vertex.join_experiment(name, run_config.experiment_name, run_config.experiment_description)
         except UserError as error:  # the job runs by now, so this is a warning and no failure
             say(f"The job is not in experiment {run_config.experiment_name}: {error}", colour="yellow", err=True)
-    if wait_for_completion:
+    if how.wait_for_completion:
         click.get_current_context().exit(exit_code(follow(environment, vertex, name)))
 
 
 def _packed(project: Project, auto_build: bool) -> Code:
     """The code to be uploaded; a pipeline root that is no bucket is refused with the request."""
     if auto_build:
-        raise click.UsageError("--auto-build makes an image of this code, so it does not go with --code upload.")
+        raise click.UsageError("--auto-build makes an image of this code, so it does not go with --upload-code.")
     if os.environ.get("CI", "").lower() not in ("", "0", "false"):
-        raise UserError("--code upload is for your own machine. CI launches an image by its digest: --image")
+        raise UserError("--upload-code is for your own machine. CI launches an image by its digest: --image")
     return working_tree.packed(project, project.settings.run_config.root or "")

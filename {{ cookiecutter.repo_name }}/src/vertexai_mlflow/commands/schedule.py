@@ -7,13 +7,14 @@ import click
 from ..cloud import schedules
 from ..cloud.client import Vertex
 from ..cloud.request import ENTRY, Request, label_value, labels_of, make_request
+from ..contract.launch import Launch
 from ..errors import UserError
 from ..project import Project
 from . import options, say
 
 _COLOURS = {"created": "green", "deleted": "red", "unchanged": None}
 _WORDING = {
-    "left": "left, although the file no longer asks for it (--prune deletes it)",
+    "left": "kept, although it is no longer in the file (--prune deletes it)",
     "completed": "completed, so it launches nothing any more; only another time or number of runs starts it again",
 }
 
@@ -47,28 +48,29 @@ def command(
     environment.warn(ended.values())
     pipelines = [pipeline] if pipeline else schedules.scheduled_pipelines(entries)
     going_on = [name for name in pipelines if schedules.entry_for(name, entries, where) not in ended]
-    wanted = [_wanted(environment, project, name, image) for name in going_on]
+    desired = [_desired(environment, project, name, image) for name in going_on]
     vertex = Vertex(target)
-    found = schedules.changes(
-        wanted,
+    changes = schedules.changes(
+        desired,
         vertex.schedules(),
         labels_of(project.package_name, project.env),
         [label_value(entry) for entry in entries if entry not in ended],
         prune,
     )
-    for change in found:
+    for change in changes:
         _show(change, dry_run)
         if not dry_run:
             _apply(vertex, change)
 
 
-def _wanted(environment: options.Environment, whole: Project, pipeline: str, image: str | None) -> Request:
-    """The schedule that a pipeline is to have; runtime parameters that are given count before those of its entry."""
+def _desired(environment: options.Environment, whole: Project, pipeline: str, image: str | None) -> Request:
+    """The schedule that a pipeline is to have. Runtime parameters of the command count before those of its entry."""
     entries, where = whole.settings.run_config.schedules, whole.settings_file
     entry = schedules.entry_for(pipeline, entries, where)
     project = environment.project({**entries[entry].params, **whole.params})
     run_config = project.settings.run_config
-    spec = options.Chosen(environment, project, pipeline, {}).compile(image)
+    launch = Launch(project.package_name, pipeline, params=project.params, env=project.env or "")
+    spec = options.Chosen(environment, project, launch).compile(image)
     labels = {**labels_of(project.package_name, project.env, pipeline), ENTRY: label_value(entry)}
     name = run_config.scheduled_run_name or spec["pipelineInfo"]["name"]
     job = make_request(spec, run_config, name=name, params=project.params, labels=labels, where=where)

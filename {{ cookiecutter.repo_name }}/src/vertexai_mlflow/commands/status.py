@@ -24,15 +24,15 @@ def command(environment: options.Environment, job: str, wait_for_completion: boo
     vertex = Vertex(environment.project().target)
     if wait_for_completion:
         click.get_current_context().exit(exit_code(follow(environment, vertex, job)))
-    found = vertex.get(job)
+    pipeline_job = vertex.get(job)
     if style == "json":
-        say_json(tables.job_as_dict(found))
+        say_json(tables.job_as_dict(pipeline_job))
     elif style in _PAGES:
-        say(_PAGES[style](found, mlflow_runs(environment, [found]).get(job)))
+        say(_PAGES[style](pipeline_job, mlflow_runs(environment, [pipeline_job]).get(job)))
     else:
-        console().print(tables.job_as_table(found))
-        show_failures(found)
-        say(f"Vertex AI: {found.url}")
-        if found.mlflow_run:
-            say(f"MLflow:    {found.mlflow_run}")
-    settle(environment, found)
+        console().print(tables.job_as_table(pipeline_job))
+        show_failures(pipeline_job)
+        say(f"Vertex AI: {pipeline_job.url}")
+        if pipeline_job.mlflow_run:
+            say(f"MLflow:    {pipeline_job.mlflow_run}")
+    settle(environment, pipeline_job)

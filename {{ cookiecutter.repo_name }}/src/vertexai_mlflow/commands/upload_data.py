@@ -15,7 +15,7 @@ from . import console, options, say
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @options.pass_chosen
 def command(chosen: options.Chosen, names: tuple[str, ...]) -> None:
-    """Copy the raw data of a pipeline from this machine to the bucket, from where its steps fetch it.
+    """Copy the raw data of a pipeline from this machine to the bucket, where its steps read it.
 
     NAME is a dataset that the pipeline only reads, with a path on local disk. Without names, all of them are copied.
     """
@@ -28,7 +28,7 @@ def command(chosen: options.Chosen, names: tuple[str, ...]) -> None:
         for place, data in to_upload(project, chosen.plan, names).items():
             bar = progress.add_task(shown(place), total=data.bytes)
             uploaded[place], sent = upload(data, root, partial(progress.advance, bar))
-            how = f"copied {sent} of {uploaded[place].files} files" if sent else "it was there already"
+            how = f"copied {sent} of {uploaded[place].files} files" if sent else "already uploaded"
             progress.console.print(f"{place}: {how}", soft_wrap=True)
     for place, about in uploaded.items():
         say(f"{place}: {about.uri}")

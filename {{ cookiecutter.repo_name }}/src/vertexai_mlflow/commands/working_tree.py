@@ -1,10 +1,10 @@
-"""``--code upload``: the code of this working tree, as an image of it would have it."""
+"""``--upload-code``: the code of this working tree, as an image of it would have it."""
 
 from ..cloud.upload import upload_code
 from ..contract.uploaded import LEFT_OUT, Code, pack
 from ..errors import UserError
-from ..image import head, is_dirty
-from ..image.context import doubtful_patterns, let_in
+from ..git import head, is_dirty
+from ..image.context import doubtful_patterns, files_in_image
 from ..project import Project
 from . import say
 
@@ -17,14 +17,14 @@ def packed(project: Project, root: str) -> Code:
     """
     path, conf = project.path, project.conf.relative_to(project.path).as_posix()
     if not (path / ".dockerignore").is_file():
-        raise UserError("--code upload: there is no .dockerignore, which says what of this folder may be in an image.")
+        raise UserError("--upload-code: there is no .dockerignore, which says what of this folder may be in an image.")
     if unclear := doubtful_patterns(path):
-        raise UserError(f"--code upload: .dockerignore: {', '.join(unclear)}: name these folders without wildcards.")
-    names = let_in(path, but=[*LEFT_OUT, f"{conf}/local", f"{conf}/**/*credentials*"])
+        raise UserError(f"--upload-code: .dockerignore: {', '.join(unclear)}: name these folders without wildcards.")
+    names = files_in_image(path, leave_out=[*LEFT_OUT, f"{conf}/local", f"{conf}/**/*credentials*"])
     return pack(path, names, root, head(path), is_dirty(path, names))
 
 
 def send(code: Code) -> None:
     """Upload it, and say so."""
-    sent = "sent" if upload_code(code) else "it was there already"
+    sent = "sent" if upload_code(code) else "already uploaded"
     say(f"Code:      {code.uri}, {len(code.archive) / 1000:.0f} kB, {sent}")

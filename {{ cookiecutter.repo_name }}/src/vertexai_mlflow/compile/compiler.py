@@ -16,88 +16,48 @@ from kfp.dsl.container_component_class import ContainerComponent
 
 from .. import contract
 from ..contract.arguments import StepArguments
-from ..contract.uploaded import Code
+from ..contract.launch import Launch
 from ..errors import UserError
 from ..project import Project
 from ..settings.models import RunConfig
 from ..settings.resources import Resources
-from .datasets import Artifact
-from .importers import SCHEMA_VERSION, import_raw, import_reused, told_of
+from .datasets import Artifact, Step
+from .importers import SCHEMA_VERSION, describe, import_raw, import_reused
 from .plan import Plan
 from .raw import RawData
 
 _STATUS_TYPE = "PipelineTaskFinalStatus"
 # Seconds between the first two attempts at a step; the pause doubles each time.
 _RETRY_AFTER = "10s"
-# Bytes that one artifact takes in the executor input, besides its key (which stands there three times) and its own
+# Bytes that one artifact takes in the executor input, besides its key (which is written there three times) and its own
 # metadata: name, type, URI, and what a step finds out. Vertex AI's names and URIs are longer than this machine's.
-_ARTIFACT_SIZE, _REMOTE_ARTIFACT_SIZE = 400, 700
+_ARTIFACT_SIZE = 400
+_REMOTE_ARTIFACT_SIZE = 700
 
 _Types = Mapping[str, str]
 
 
-def compile_pipeline(
-    project: Project,
-    plan: Plan,
-    image: str | None = None,
-    load_versions: Mapping[str, str] | None = None,
-    is_async: bool = False,
-    cache_here: bool = False,
-    code: Code | None = None,
-) -> dict[str, Any]:
-    """Compile a plan of the project; its ``params`` default to the project's runtime parameters.
-
-    Args:
-        project: the project in its environment.
-        plan: see ``plan_pipeline``.
-        image: container image of the steps, if not ``run_config.image``.
-        load_versions: dataset → the version that steps load, as for ``kedro run``.
-        is_async: whether steps load and save their datasets side by side, as for ``kedro run``.
-        cache_here: whether the spec is for this machine, see ``compile_plan``.
-        code: the code that the steps run instead of the image's.
-
-    Raises:
-        UserError: when a step is told more than fits.
-    """
-    run_config = project.settings.run_config
-    if image:
-        run_config = run_config.model_copy(update={"image": image})
-    common = StepArguments(
-        "",
-        plan.pipeline,
-        env=project.env or "",
-        conf_source=project.conf_source or "",
-        load_versions=load_versions or {},
-        is_async=is_async,
-    )
-    return compile_plan(
-        plan, run_config, project.package_name, common, project.params, cache_here, project.resolved_at_start, code
-    )
+def compile_pipeline(project: Project, plan: Plan, launch: Launch, cache_here: bool = False) -> dict[str, Any]:
+    """Compile a plan of the project; see ``compile_plan``."""
+    return compile_plan(plan, launch, project.settings.run_config, project.resolved_at_start, cache_here)
 
 
 def compile_plan(
     plan: Plan,
+    launch: Launch,
     run_config: RunConfig,
-    package: str,
-    common: StepArguments | None = None,
-    params: Mapping[str, Any] | None = None,
-    cache_here: bool = False,
     resolve: Mapping[str, Any] | None = None,
-    code: Code | None = None,
+    cache_here: bool = False,
 ) -> dict[str, Any]:
     """Build the pipeline spec.
 
     Args:
-        plan: what to run.
+        plan: the steps.
+        launch: what they run with. Its ``params`` are the default of the pipeline's.
         run_config: ``run_config`` of ``vertexai.yml``.
-        package: the project's Python package. The pipeline is named after it and, except for ``__default__``, after
-            the Kedro pipeline.
-        common: what all steps are told.
-        params: default of the pipeline's ``params``.
+        resolve: values of the configuration that the first task resolves for all steps.
         cache_here: whether results of earlier runs may be taken although a step's image is not named by digest. Vertex
             AI does not look what a tag stands for today, and would take results of other code.
-        resolve: values of the configuration that the first task resolves for all steps.
-        code: the code that the steps run instead of the image's.
 
     Returns:
         The spec as the KFP SDK serialises it (``schemaVersion`` 2.1.0), its tasks in the order they can run.
@@ -105,91 +65,131 @@ def compile_plan(
     Raises:
         UserError: when the executor input of a step could become too long for an argument.
     """
-    image, aliases = run_config.image, run_config.network.host_aliases
-    addresses = {name: str(alias.ip) for alias in aliases for name in alias.hostnames}
-    common = replace(common or StepArguments("", ""), pipeline=plan.pipeline, host_aliases=addresses)
-    default: dict[str, Any] = contract.encode(params or {})
-    entry = [contract.UPLOADED_MODULE, code.uri] if code else [contract.STEP_MODULE]
-    _refuse_what_does_not_fit(plan, default, run_config.root)
+    default_params: dict[str, Any] = contract.encode(launch.params)
+    _refuse_what_does_not_fit(plan, default_params, run_config.root)
+    components = _Components(plan, launch, run_config, resolve or {})
 
-    def component(
-        name: str, inputs: _Types, outputs: _Types, own_image: str | None = None, **arguments: Any
+    def build(params: dict[str, Any] = default_params) -> None:
+        finish = components.finish()(params=params).set_caching_options(False)
+        with dsl.ExitHandler(finish, name=contract.GRAPHS[0]):
+            started = components.start()(params=params).set_caching_options(False)
+            tasks: dict[str, dsl.PipelineTask] = {}
+            # Key of an artifact → KFP's channel of it.
+            channels: dict[str, Any] = {raw.key: import_raw(raw) for raw in plan.raw if raw.uploaded}
+            channels |= {reused.key: import_reused(reused) for reused in plan.reused}
+            for step in plan.steps:
+                values = {key: started.outputs[key] for key in components.resolved}
+                inputs = {key: channels[key] for key in components.inputs_of(step)}
+                task = components.step(step)(params=params, **values, **inputs)
+                task.after(started, *(tasks[name] for name in step.after))
+                task.set_display_name(contract.shortened(step.nodes[0] if len(step.nodes) == 1 else step.name))
+                named_by_digest = contract.is_digest(step.resources.image or components.image)
+                task.set_caching_options(step.cached and (named_by_digest or cache_here))
+                _ask_for(task, step.resources)
+                tasks[step.name] = task
+                channels |= {key: task.outputs[key] for key in components.outputs_of(step)}
+
+    name = launch.package if plan.pipeline == "__default__" else f"{launch.package}-{plan.pipeline}"
+    naming = {"name": contract.task_name(name), "description": run_config.description}
+    pipeline = dsl.pipeline(**naming, pipeline_root=run_config.root)(build)
+    return _in_run_order(json_format.MessageToDict(pipeline.pipeline_spec), plan)
+
+
+class _Components:
+    """The KFP components of a plan: that of the first task, those of the steps, and that of the last task."""
+
+    def __init__(self, plan: Plan, launch: Launch, run_config: RunConfig, resolve: Mapping[str, Any]) -> None:
+        self._plan, self._launch, self._resolve = plan, launch, resolve
+        self.image = launch.image or run_config.image
+        # The steps take these where there are any. A step without them is found in the cache more often.
+        self.resolved: _Types = {contract.RESOLVED: "Dict"} if resolve else {}
+        self._common = StepArguments(
+            task="",
+            pipeline=plan.pipeline,
+            env=launch.env,
+            conf_source=launch.conf_source,
+            load_versions=launch.load_versions,
+            is_async=launch.is_async,
+            host_aliases={name: str(alias.ip) for alias in run_config.network.host_aliases for name in alias.hostnames},
+        )
+
+    def start(self) -> ContainerComponent:
+        """``mlflow-start-run``"""
+        code = self._launch.code
+        arguments = replace(
+            self._common,
+            task=contract.START_TASK,
+            image=self.image,
+            code={"uri": code.uri, "commit": code.commit, "dirty": code.is_dirty} if code else {},
+            resolve=self._resolve,
+            selection=self._plan.selection,
+            resumed=self._plan.resumed,
+        )
+        outputs = {contract.MLFLOW_RUN: "String", **self.resolved}
+        return self._component(arguments, {contract.PARAMS: "Dict"}, outputs)
+
+    def finish(self) -> ContainerComponent:
+        """``mlflow-finish-run``"""
+        arguments = replace(self._common, task=contract.FINISH_TASK, on_exit=self._plan.on_exit or "")
+        return self._component(arguments, {contract.STATUS: _STATUS_TYPE, contract.PARAMS: "Dict"}, {})
+
+    def step(self, step: Step) -> ContainerComponent:
+        """The component of a step."""
+        plan = self._plan
+        outputs = self._artifacts(step.outputs)
+        artifacts = {**self._artifacts(plan.taken[step.name]), **outputs}
+        at_start = self._resolve.get("catalog", {})
+        arguments = replace(
+            self._common,
+            task=step.name,
+            nodes=step.nodes,
+            artifacts=_keys(artifacts, "pickle"),
+            files=_keys(artifacts, "files"),
+            raw={raw.place: raw.key for raw in self._fetched_by(step)},
+            models=_keys(artifacts, "model"),
+            lineage={name: _lineage(artifact, name in at_start) for name, artifact in outputs.items()},
+            timeout=step.resources.timeout or 0,
+            fingerprint=step.fingerprint,
+            reads=[*plan.reads.get(step.name, ()), *filter(None, [self._launch.conf_source])],
+        )
+        inputs = {contract.PARAMS: "Dict", **self.resolved, **self.inputs_of(step)}
+        return self._component(arguments, inputs, self.outputs_of(step), step.resources.image)
+
+    def inputs_of(self, step: Step) -> _Types:
+        """Key → type of each artifact that a step takes."""
+        return _types([*self._artifacts(self._plan.taken[step.name]).values(), *self._fetched_by(step)])
+
+    def outputs_of(self, step: Step) -> _Types:
+        """Key → type of each artifact that a step makes."""
+        return _types(self._artifacts(step.outputs).values())
+
+    def _artifacts(self, datasets: Iterable[str]) -> dict[str, Artifact]:
+        return {name: self._plan.artifacts[name] for name in datasets if name in self._plan.artifacts}
+
+    def _fetched_by(self, step: Step) -> list[RawData]:
+        return [raw for raw in self._plan.raw if raw.uploaded and step.name in raw.steps]
+
+    def _component(
+        self, arguments: StepArguments, inputs: _Types, outputs: _Types, image: str | None = None
     ) -> ContainerComponent:
-        args = replace(common, task=name, **arguments).argv()
-        for option, _, said in (argument.partition("=") for argument in args if argument.startswith("--")):
-            if "{{$" in said:
-                raise UserError(f"Task '{name}', {option}: KFP replaces '{{{{$' in names and paths. ({said})")
+        args = arguments.argv()
+        for option, _, value in (argument.partition("=") for argument in args if argument.startswith("--")):
+            if "{{$" in value:
+                raise UserError(
+                    f"Task '{arguments.task}', {option}: KFP replaces '{{{{$' in names and paths. ({value})"
+                )
+        code = self._launch.code
+        module = [contract.UPLOADED_MODULE, code.uri] if code else [contract.STEP_MODULE]
         container = structures.ContainerSpecImplementation(
-            image=own_image or image, command=["python", "-m", *entry], args=args
+            image=image or self.image, command=["python", "-m", *module], args=args
         )
         spec = structures.ComponentSpec(
-            name=name,
+            name=arguments.task,
             implementation=structures.Implementation(container=container),
             inputs={key: structures.InputSpec(type_, optional=type_ == _STATUS_TYPE) for key, type_ in inputs.items()},
             outputs={key: structures.OutputSpec(type_) for key, type_ in outputs.items()},
         )
         return ContainerComponent(spec, pipeline_func=None)
-
-    # The steps take it only where there is such a thing. A step without it is found in the cache more often.
-    resolved = {contract.RESOLVED: "Dict"} if resolve else {}
-    at_start = (resolve or {}).get("catalog", {})
-    start = component(
-        contract.START_TASK,
-        {contract.PARAMS: "Dict"},
-        {contract.MLFLOW_RUN: "String", **resolved},
-        image=image,
-        code={"uri": code.uri, "commit": code.commit, "dirty": code.is_dirty} if code else {},
-        resolve=resolve or {},
-        selection=plan.selection,
-        resumed=plan.resumed,
-    )
-    finish = component(
-        contract.FINISH_TASK, {contract.STATUS: _STATUS_TYPE, contract.PARAMS: "Dict"}, {}, on_exit=plan.on_exit or ""
-    )
-
-    def build(params: dict[str, Any] = default) -> None:
-        with dsl.ExitHandler(finish(params=params).set_caching_options(False), name=contract.GRAPHS[0]):
-            started = start(params=params).set_caching_options(False)
-            tasks: dict[str, dsl.PipelineTask] = {}
-            # Key of an artifact → KFP's channel of it.
-            made: dict[str, Any] = {raw.key: import_raw(raw) for raw in plan.raw if raw.uploaded}
-            made |= {reused.key: import_reused(reused) for reused in plan.reused}
-            for step in plan.steps:
-                taken = {name: plan.artifacts[name] for name in plan.taken[step.name]}
-                given = {name: plan.artifacts[name] for name in step.outputs if name in plan.artifacts}
-                fetched = [raw for raw in plan.raw if raw.uploaded and step.name in raw.steps]
-                inputs, outputs = _types([*taken.values(), *fetched]), _types(given.values())
-                task = component(
-                    step.name,
-                    {contract.PARAMS: "Dict", **resolved, **inputs},
-                    outputs,
-                    step.resources.image,
-                    nodes=step.nodes,
-                    artifacts=_keys({**taken, **given}, "pickle"),
-                    files=_keys({**taken, **given}, "files"),
-                    raw={raw.place: raw.key for raw in fetched},
-                    models=_keys({**taken, **given}, "model"),
-                    lineage={name: _lineage(artifact, name in at_start) for name, artifact in given.items()},
-                    timeout=step.resources.timeout or 0,
-                    fingerprint=step.fingerprint,
-                    reads=[*plan.reads.get(step.name, ()), *filter(None, [common.conf_source])],
-                )(
-                    params=params,
-                    **{key: started.outputs[key] for key in resolved},
-                    **{key: made[key] for key in inputs},
-                )
-                task.after(started, *(tasks[name] for name in step.after))
-                task.set_display_name(contract.shortened(step.nodes[0] if len(step.nodes) == 1 else step.name))
-                named_by_digest = contract.is_digest(step.resources.image or image)
-                task.set_caching_options(step.cached and (named_by_digest or cache_here))
-                _ask_for(task, step.resources)
-                tasks[step.name] = task
-                made |= {key: task.outputs[key] for key in outputs}
-
-    name = package if plan.pipeline == "__default__" else f"{package}-{plan.pipeline}"
-    about = {"name": contract.task_name(name), "description": run_config.description}
-    pipeline = dsl.pipeline(**about, pipeline_root=run_config.root)(build)
-    return _in_run_order(json_format.MessageToDict(pipeline.pipeline_spec), plan)
 
 
 def _types(artifacts: Iterable[Artifact | RawData]) -> _Types:
@@ -226,7 +226,7 @@ def _refuse_what_does_not_fit(plan: Plan, params: Any, root: str | None) -> None
             artifacts += size + 3 * len(artifact.key) + min(metadata, contract.MAX_METADATA)
         for raw in plan.raw:
             if raw.uploaded and step.name in raw.steps:
-                artifacts += size + 3 * len(raw.key) + len(json.dumps(told_of(raw)))
+                artifacts += size + 3 * len(raw.key) + len(json.dumps(describe(raw)))
         if artifacts > contract.MAX_ARTIFACTS or artifacts + parameters > contract.MAX_EXECUTOR_INPUT:
             raise UserError(
                 f"Step '{step.name}' takes {len(step.inputs)} datasets and makes {len(step.outputs)}. What it is told "
@@ -253,7 +253,8 @@ def _ask_for(task: dsl.PipelineTask, resources: Resources) -> None:
 def _in_run_order(spec: dict[str, Any], plan: Plan) -> dict[str, Any]:
     """Protobuf maps have no order. People who read the file, and files that must not differ, need one."""
     spec = json.loads(json.dumps(spec, sort_keys=True))
-    importers = sorted(map(contract.importer_name, [*(raw.key for raw in plan.raw), *(one.key for one in plan.reused)]))
+    keys = [*(raw.key for raw in plan.raw), *(reused.key for reused in plan.reused)]
+    importers = sorted(map(contract.importer_name, keys))
     names = [contract.START_TASK, *importers, *(step.name for step in plan.steps)]
     order = {name: number for number, name in enumerate(names)}
 

@@ -32,15 +32,15 @@ def fingerprint(nodes: Sequence[Node], parameters: Mapping[str, Any], entry: Cal
     """
     code = [[node.name, node.inputs, node.outputs, _source(node.func)] for node in nodes]
     inputs = [name for node in nodes for name in node.inputs]
-    taken = {name: _value(parameters, name) for name in sorted(parameters_in(inputs))}
+    values = {name: _value(parameters, name) for name in sorted(parameters_in(inputs))}
     datasets = datasets_in([*inputs, *(name for node in nodes for name in node.outputs)])
-    return "-".join(map(_digest, (code, taken, {name: entry(name) for name in datasets})))
+    return "-".join(map(_digest, (code, values, {name: entry(name) for name in datasets})))
 
 
 def changed_parts(before: str, now: str) -> list[str]:
     """The parts in which two fingerprints differ."""
-    pairs = zip(PARTS, before.split("-"), now.split("-"), strict=True)
-    return [part for part, one, other in pairs if one != other]
+    digests = zip(PARTS, before.split("-"), now.split("-"), strict=True)
+    return [part for part, old, new in digests if old != new]
 
 
 def _source(function: Any) -> Any:

@@ -16,7 +16,7 @@ SCHEMA_VERSION = "@0.0.1"  # of artifact types
 def import_raw(raw: RawData) -> Any:
     """Add an importer of uploaded data; returns the artifact's channel."""
     assert raw.uploaded
-    return _import(raw.key, raw.type, raw.uploaded.uri, told_of(raw))
+    return _import(raw.key, raw.type, raw.uploaded.uri, describe(raw))
 
 
 def import_reused(reused: Reused) -> Any:
@@ -45,6 +45,6 @@ def _import(key: str, type_: str, uri: str, metadata: Mapping[str, Any]) -> Any:
     return ImporterComponent(spec)(uri=uri).outputs["artifact"]
 
 
-def told_of(raw: RawData) -> dict[str, Any]:
+def describe(raw: RawData) -> dict[str, Any]:
     """What lineage is told about uploaded data."""
     return {"path": raw.place, **(raw.uploaded.model_dump(exclude={"uri"}) if raw.uploaded else {})}

@@ -3,7 +3,7 @@
 Nothing is loaded, written or called here, except that the project's pipelines and configuration are read.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..grouping import group_nodes
 from ..project import Project
 from ..settings.models import RunConfig, UploadedData
 from ..settings.per_step import is_cached, resources_of, step_resources
-from .datasets import Artifact, Flow, Lookup, Step, datasets_in, is_made_in
+from .datasets import Artifact, Lookup, Step, datasets_in, is_made_in, trace_data
 from .fingerprint import fingerprint
 from .raw import RawData
 from .refusals import (
@@ -99,15 +99,37 @@ def plan_pipeline(
         consumed = parameters_in(project.pipeline(name).inputs() | on_exit.inputs())
         used = project.configuration.runtime_params | set(run_config.hook_params)
         check_known(project.params, project.declared_parameters, consumed, used, name)
-    at_exit, uploaded = sorted(on_exit.inputs()), project.settings.data
-    marked = project.marked("parameters")
-    entries = Catalog(project.marked("catalog"), "catalog.yml")
-    plan = make_plan(
-        name, pipeline, run_config, catalog.entry, at_exit, uploaded, hooks,
-        lambda nodes: fingerprint(nodes, marked, entries.written),
-    )  # fmt: skip
+    surroundings = Surroundings(tuple(sorted(on_exit.inputs())), project.settings.data, hooks)
+    plan = make_plan(name, pipeline, run_config, catalog.entry, surroundings)
     refuse_missing_parameters(name, pipeline, parameters, hooks)
-    return replace(plan, selection=selection or {}, warnings=(*project.warnings, *plan.warnings))
+    written = Catalog(project.marked("catalog"), "catalog.yml").written
+    plan = with_fingerprints(plan, pipeline, project.marked("parameters"), written)
+    return replace(plan, selection=selection or {})
+
+
+def with_fingerprints(
+    plan: Plan, pipeline: Pipeline, parameters: Mapping[str, Any], written: Callable[[str], Any]
+) -> Plan:
+    """Note for each step what its result depends on; see ``fingerprint``."""
+    nodes = {node.name: node for node in pipeline.nodes}
+    fingerprints = [fingerprint([nodes[name] for name in step.nodes], parameters, written) for step in plan.steps]
+    steps = [replace(step, fingerprint=text) for step, text in zip(plan.steps, fingerprints, strict=True)]
+    return replace(plan, steps=tuple(steps))
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What else a plan depends on, besides the pipeline, the settings and the catalog.
+
+    Args:
+        at_exit: the datasets that ``on_exit_pipeline`` takes.
+        uploaded: path → what was uploaded of it.
+        hooks: the project's own hooks that may add datasets to the catalog.
+    """
+
+    at_exit: tuple[str, ...] = ()
+    uploaded: Mapping[str, UploadedData] = field(default_factory=dict)
+    hooks: Sequence[str] = ()
 
 
 def make_plan(
@@ -115,10 +137,7 @@ def make_plan(
     pipeline: Pipeline,
     run_config: RunConfig,
     lookup: Lookup,
-    at_exit: Iterable[str] = (),
-    uploaded: Mapping[str, UploadedData] | None = None,
-    hooks: Sequence[str] = (),
-    fingerprint_of: Callable[[Sequence[Node]], str] = lambda nodes: "",
+    surroundings: Surroundings | None = None,
 ) -> Plan:
     """Cut a pipeline into steps.
 
@@ -127,62 +146,60 @@ def make_plan(
         pipeline: the Kedro pipeline.
         run_config: ``run_config`` of ``vertexai.yml``.
         lookup: what the catalog says about a dataset.
-        at_exit: the datasets that ``on_exit_pipeline`` takes.
-        uploaded: path → what was uploaded of it.
-        hooks: the project's own hooks that may add datasets to the catalog.
-        fingerprint_of: nodes of a step → its fingerprint.
+        surroundings: what else the plan depends on.
 
     Raises:
         UserError: when two steps would have one task name, steps wait for each other, or a dataset is missing.
     """
-    added = refuse_missing_inputs(name, pipeline, lookup, hooks)
+    surroundings = surroundings or Surroundings()
+    hook_warnings = refuse_missing_inputs(name, pipeline, lookup, surroundings.hooks)
     groups = group_nodes(pipeline, run_config.grouping, lambda node: resources_of(node, run_config))
     nodes_of = {group: nodes for group, (nodes, _before) in groups.items()}
     names = _task_names(nodes_of)
     remote = run_config.root is not None and not is_local(run_config.root.lstrip("<"))  # or a <gs://placeholder>
     steps = []
     for group, (nodes, before) in groups.items():
-        made = datasets_in(dataset for node in nodes for dataset in node.outputs)
-        taken = datasets_in(taken for node in nodes for taken in node.inputs if not is_made_in(taken, made))
+        outputs = datasets_in(dataset for node in nodes for dataset in node.outputs)
+        inputs = datasets_in(dataset for node in nodes for dataset in node.inputs if not is_made_in(dataset, outputs))
         # On one disk, a step that is skipped would leave its files as somebody else may have changed them.
-        kept = any((entry := lookup(name)) and entry.persists and not (remote and entry.places) for name in made)
-        outside = any((entry := lookup(name)) and entry.persists and not entry.places for name in taken)
+        writes = any((entry := lookup(name)) and entry.persists and not (remote and entry.places) for name in outputs)
+        reads = any((entry := lookup(name)) and entry.persists and not entry.places for name in inputs)
         steps.append(
             Step(
                 name=names[group],
                 nodes=tuple(node.name for node in nodes),
-                inputs=taken,
-                outputs=made,
+                inputs=inputs,
+                outputs=outputs,
                 after=tuple(sorted(names[other] for other in before)),
                 resources=step_resources(group, nodes, run_config),
-                cached=is_cached(group, nodes, run_config, reaches_out=kept or outside),
-                fingerprint=fingerprint_of(nodes),
+                cached=is_cached(group, nodes, run_config, reaches_out=writes or reads),
             )
         )
     refuse_confirms(nodes_of, lookup, remote)
-    flow = Flow(steps, lookup, datasets_in(at_exit), uploaded or {})
+    flow = trace_data(steps, lookup, datasets_in(surroundings.at_exit), surroundings.uploaded)
     if remote and flow.problems:
         raise UserError("\n".join(flow.problems))
     by_tag = [step.name for step in steps if step.cached and not is_digest(step.resources.image or run_config.image)]
-    if remote and by_tag:
-        flow.warnings[
-            f"Vertex AI takes results of earlier runs for {', '.join(by_tag)} only if the image is named by digest, "
-            "because a tag may stand for other code tomorrow. Launch with --auto-build, or with -i …@sha256:…"
-        ] = None
+    warnings = list(flow.warnings)
+    if by_tag:
+        warnings.append(
+            f"{', '.join(by_tag)}: results are cached only when the image is named by digest, because a tag can point "
+            "to different code later. Launch with --auto-build, or with -i …@sha256:…"
+        )
     return Plan(
         pipeline=name,
         steps=tuple(steps),
         artifacts=flow.artifacts,
-        taken=flow.taken,
+        taken=flow.inputs,
         on_exit=run_config.on_exit_pipeline,
         raw=flow.raw if remote else (),
         reads={step.name: tuple(raw.place for raw in flow.raw if step.name in raw.steps) for step in steps},
-        warnings=(*added, *(flow.warnings if remote else ())),
+        warnings=(*hook_warnings, *(warnings if remote else ())),
     )
 
 
 def _task_names(groups: Mapping[str, list[Node]]) -> dict[str, str]:
-    taken: dict[str, str] = {}
+    group_of: dict[str, str] = {}
     for group, nodes in groups.items():
         task = task_name(group)
         shown = f"Node '{group}'" if [node.name for node in nodes] == [group] else f"Group '{group}'"
@@ -190,9 +207,9 @@ def _task_names(groups: Mapping[str, list[Node]]) -> dict[str, str]:
             raise UserError(f"{shown} would become the task '{task}', which is reserved for MLflow. Rename it.")
         if task.startswith(IMPORT_PREFIX):
             raise UserError(f"{shown} would become the task '{task}', a name that only importers have. Rename it.")
-        if task in taken:
-            first, second = sorted((taken[task], group))
+        if task in group_of:
+            first, second = sorted((group_of[task], group))
             kind = "Nodes" if all(len(nodes) == 1 for nodes in groups.values()) else "Groups"
             raise UserError(f"{kind} '{first}' and '{second}' would both become the task '{task}'. Rename one of them.")
-        taken[task] = group
-    return {group: task for task, group in taken.items()}
+        group_of[task] = group
+    return {group: task for task, group in group_of.items()}

@@ -6,6 +6,7 @@ from ..settings.models import UploadedData
 
 # Where the user of the image may write. The home folder is /tmp there.
 _WRITABLE = ("data/", "/tmp/", "/gcs/", "~/")
+ONLY_BELOW_DATA = "a step can write only below data/ and /tmp. Give it a path below data/."
 
 
 @dataclass(frozen=True)

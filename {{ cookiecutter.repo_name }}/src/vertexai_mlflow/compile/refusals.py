@@ -31,34 +31,40 @@ def refuse_missing_inputs(name: str, pipeline: Pipeline, lookup: Lookup, hooks: 
     Raises:
         UserError: naming every such dataset and a node that takes it.
     """
-    found, added = [], []
+    problems, warnings = [], []
     for dataset in datasets_in(sorted(pipeline.inputs())):
         entry = lookup(dataset)
         if entry is None or not entry.persists:
             takers = sorted(node.name for node in pipeline.nodes if dataset in node.inputs)
-            said = f"Dataset '{dataset}' (input of node '{takers[0]}' of pipeline '{name}') is made by no node and is "
+            sentence = (
+                f"Dataset '{dataset}' (input of node '{takers[0]}' of pipeline '{name}') is made by no node and is "
+            )
             if hooks:
-                added.append(f"{said}not in the catalog, so a hook must add it in every step: {', '.join(hooks)}.")
+                warnings.append(
+                    f"{sentence}not in the catalog, so a hook must add it in every step: {', '.join(hooks)}."
+                )
             else:
-                found.append(f"{said}not in the catalog. Add it to conf/base/catalog.yml, or correct the node's input.")
-    made = {base_name(dataset): dataset for node in pipeline.nodes for dataset in node.outputs}
+                problems.append(
+                    f"{sentence}not in the catalog. Add it to conf/base/catalog.yml, or correct the node's input."
+                )
+    makers = {base_name(dataset): dataset for node in pipeline.nodes for dataset in node.outputs}
     for dataset in datasets_in(name for node in pipeline.nodes for name in node.inputs):
-        maker = made.get(base_name(dataset), dataset)
+        maker = makers.get(base_name(dataset), dataset)
         for version in (maker, dataset) if maker != dataset else ():
             if not (entry := lookup(version)) or not entry.persists:
-                found.append(
+                problems.append(
                     f"Dataset '{version}' of pipeline '{name}' is transcoded, so it must be kept where another "
                     f"dataset can read it: add it to conf/base/catalog.yml with the filepath of '{base_name(version)}'."
                 )
-    if found:
-        raise UserError("\n".join(dict.fromkeys(found)))
-    return added
+    if problems:
+        raise UserError("\n".join(dict.fromkeys(problems)))
+    return warnings
 
 
 def refuse_missing_parameters(
     name: str, pipeline: Pipeline, parameters: Mapping[str, Any], hooks: Sequence[str] = ()
 ) -> None:
-    """Refuse a pipeline that takes parameters which nobody has set.
+    """Refuse a pipeline that takes parameters which are not set.
 
     Args:
         name: its name, for the message.
@@ -69,19 +75,19 @@ def refuse_missing_parameters(
     Raises:
         UserError: naming every such parameter, a node that takes it, and the nearest one that there is.
     """
-    stated, taken = names_in(parameters) | {EXIT_PARAMETER}, parameters_in(pipeline.inputs())
-    found = []
-    for parameter in sorted(taken - stated - {""}):
+    stated, consumed = names_in(parameters) | {EXIT_PARAMETER}, parameters_in(pipeline.inputs())
+    problems = []
+    for parameter in sorted(consumed - stated - {""}):
         # A node that takes the dictionary may make it an object by its type, which may have more fields.
-        around = {*_with_those_around(parameter)} - {parameter}
-        if not hooks and not around & taken:
+        dictionaries = {*_with_parents(parameter)} - {parameter}
+        if not hooks and not dictionaries & consumed:
             node = min(node.name for node in pipeline.nodes if f"params:{parameter}" in node.inputs)
-            found.append(
+            problems.append(
                 f"Parameter '{parameter}' (input of node '{node}' of pipeline '{name}') is in no parameters file."
                 + did_you_mean(parameter, stated - {EXIT_PARAMETER})
             )
-    if found:
-        raise UserError("\n".join(found))
+    if problems:
+        raise UserError("\n".join(problems))
 
 
 def parameters_in(inputs: Iterable[str]) -> set[str]:
@@ -92,10 +98,10 @@ def parameters_in(inputs: Iterable[str]) -> set[str]:
 
 def names_in(parameters: Mapping[str, Any]) -> set[str]:
     """The names that nodes may take parameters by: ``{"a": {"b": 1}}`` → ``a`` and ``a.b``"""
-    return {name for leaf, _ in leaves(parameters) for name in _with_those_around(leaf)}
+    return {name for leaf, _ in leaves(parameters) for name in _with_parents(leaf)}
 
 
-def _with_those_around(name: str) -> Iterable[str]:
+def _with_parents(name: str) -> Iterable[str]:
     """``a.b.c`` → ``a``, ``a.b``, ``a.b.c``"""
     return accumulate(name.split("."), "{}.{}".format)
 
@@ -111,16 +117,16 @@ def refuse_confirms(nodes: Mapping[str, Sequence[Node]], lookup: Lookup, remote:
     Raises:
         UserError: naming node and dataset.
     """
-    for group, own in nodes.items():
-        for node in own:
+    for group, group_nodes in nodes.items():
+        for node in group_nodes:
             for dataset in node.confirms:
-                others = [
-                    other.name for name, theirs in nodes.items() if name != group for other in theirs
+                readers = [
+                    other.name for name, others in nodes.items() if name != group for other in others
                     if dataset in other.inputs
                 ]  # fmt: skip
-                if others:
+                if readers:
                     raise UserError(
-                        f"Node '{node.name}' confirms dataset '{dataset}', which node '{others[0]}' reads in another "
+                        f"Node '{node.name}' confirms dataset '{dataset}', which node '{readers[0]}' reads in another "
                         "step. Let the node that reads it confirm it, or group both nodes (run_config.grouping)."
                     )
                 if remote and (entry := lookup(dataset)) and entry.on_local_disk:
@@ -149,19 +155,21 @@ def check_known(
     """
     stated = names_in(declared)
     reachable = {name for name in stated if _reaches(name, consumed)} | consumed - {""} | used
-    found = []
+    problems = []
     for name, value in leaves(params):
         parent, dot, key = name.rpartition(".")
         siblings = [other.rpartition(".")[2] for other in stated if other.rpartition(".")[0] == parent]
         typo = get_close_matches(key, siblings, n=1, cutoff=_TYPO) if name not in reachable else []
         if typo or not _reaches(name, consumed | used):
-            meant = f" Did you mean '{parent}{dot}{typo[0]}'?" if typo else did_you_mean(name, reachable)
-            found.append(f"--params {name}={value}: no node of pipeline '{pipeline}' uses parameter '{name}'.{meant}")
-    if found:
-        cure = "A parameter that only hooks read is named in run_config.hook_params. --allow-unused takes any."
-        raise UserError("\n".join([*found, cure]))
+            hint = f" Did you mean '{parent}{dot}{typo[0]}'?" if typo else did_you_mean(name, reachable)
+            problems.append(f"--params {name}={value}: no node of pipeline '{pipeline}' uses parameter '{name}'.{hint}")
+    if problems:
+        fix = "A parameter that only hooks read is named in run_config.hook_params. --allow-unused takes any."
+        raise UserError("\n".join([*problems, fix]))
 
 
-def _reaches(name: str, taken: set[str]) -> bool:
-    """Whether somebody takes the parameter, a part of it, or something it is a part of."""
-    return any(one in ("", name) or name.startswith(f"{one}.") or one.startswith(f"{name}.") for one in taken)
+def _reaches(name: str, consumed: set[str]) -> bool:
+    """Whether a node takes the parameter, a part of it, or something it is a part of."""
+    return any(
+        other in ("", name) or name.startswith(f"{other}.") or other.startswith(f"{name}.") for other in consumed
+    )

@@ -1,10 +1,12 @@
 """A plan and an earlier job → the plan of a job that runs what the earlier one has not finished, and takes the rest."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from ..contract import START_TASK, importer_name
 from ..contract.arguments import StepArguments
+from ..contract.catalog import Entry
 from ..contract.job import PipelineJob, State
 from ..errors import UserError, did_you_mean
 from .datasets import Lookup, Step
@@ -15,18 +17,18 @@ from .spec import tasks
 _FINISHED = (State.SUCCEEDED, State.SKIPPED)
 
 
-def told(job: PipelineJob) -> dict[str, StepArguments]:
-    """Task of a job → what its spec tells it."""
+def arguments_of(job: PipelineJob) -> dict[str, StepArguments]:
+    """Task of a job → the arguments that its spec has for it."""
     return {task.name: StepArguments.of(task.container.get("args", [])) for task in tasks(job.spec) if task.container}
 
 
-def resume(plan: Plan, job: PipelineJob, again: Sequence[str], lookup: Lookup) -> Plan:
+def resume(plan: Plan, job: PipelineJob, rerun: Sequence[str], lookup: Lookup) -> Plan:
     """Plan a job that goes on where an earlier one has ended.
 
     Args:
         plan: the plan of the whole, with today's code.
         job: the earlier job, with its spec and its tasks.
-        again: nodes whose steps run again although they have finished, and so all that follows them.
+        rerun: nodes whose steps run again although they have finished, and so all that follows them.
         lookup: what the catalog says about a dataset.
 
     Returns:
@@ -37,99 +39,103 @@ def resume(plan: Plan, job: PipelineJob, again: Sequence[str], lookup: Lookup) -
     """
     if not job.has_ended:
         raise UserError(f"Job {job.name} is {job.state}. Wait for its end, or cancel it.")
-    known = {node for step in plan.steps for node in step.nodes}
-    for node in again:
-        if node not in known:
-            raise UserError(f"--from {node}: there is no such node.{did_you_mean(node, known)}")
-    found = _Found(plan, job, lookup)
+    nodes = {node for step in plan.steps for node in step.nodes}
+    for node in rerun:
+        if node not in nodes:
+            raise UserError(f"--rerun {node}: there is no such node.{did_you_mean(node, nodes)}")
+    earlier = _EarlierJob(job)
     running: dict[str, Step] = {}
     for step in plan.steps:
-        if not found.has_finished(step) or set(again) & set(step.nodes) or running.keys() & set(step.after):
+        if not earlier.has_finished(step) or set(rerun) & set(step.nodes) or running.keys() & set(step.after):
             running[step.name] = replace(step, after=tuple(name for name in step.after if name in running))
     if not running:
-        raise UserError(f"Job {job.name} has finished all steps. To run some again, name the first: --from NODE")
-    kept = [step for step in plan.steps if step.name not in running]
-    for step in kept:
-        found.compare(step)
+        raise UserError(f"Job {job.name} has finished all steps. To run some again, name the first: --rerun NODE")
+    finished = [step for step in plan.steps if step.name not in running]
+    makers = {dataset: step for step in finished for dataset in step.outputs}
+    problems = [(step, change) for step in finished if (change := earlier.change_since(step))]
+    reused: dict[str, Reused] = {}
+    must_exist: dict[str, str] = {}
     for step in running.values():
-        found.take(step, kept)
-    if found.problems:
-        raise UserError("\n".join(found.problems))
+        for dataset in plan.taken[step.name]:
+            if dataset not in makers or not plan.artifacts[dataset].travels:
+                continue
+            maker, artifact = makers[dataset], plan.artifacts[dataset]
+            if (output := earlier.artifact_of(dataset, maker)) is None:
+                problems.append((maker, f"dataset '{dataset}' was not handed on"))
+                continue
+            reused[dataset] = Reused(artifact.key, artifact.type, output["uri"], output.get("metadata") or {})
+            if artifact.travels != "model":
+                must_exist[output["uri"]] = maker.nodes[0]
+        for dataset, entry in _read_from_the_catalog(step, plan, lookup).items():
+            if dataset not in makers:
+                continue
+            if entry.path:
+                must_exist[entry.path] = makers[dataset].nodes[0]
+            else:
+                problems.append((makers[dataset], f"dataset '{dataset}' may be another one by now"))
+    if problems:
+        raise UserError("\n".join(dict.fromkeys(earlier.refusal(step, why) for step, why in problems)))
     return replace(
         plan,
         steps=tuple(running.values()),
         raw=tuple(raw for raw in plan.raw if running.keys() & set(raw.steps)),
-        reused=tuple(found.reused.values()),
-        must_exist=found.must_exist,
+        reused=tuple(reused.values()),
+        must_exist=must_exist,
         resumed={
             "job": job.name,
             "resource_name": job.resource_name,
-            "nodes": [node for step in kept for node in step.nodes],
-            "fingerprints": {step.name: step.fingerprint for step in kept},
-            "keys": {dataset: reused.key for dataset, reused in found.reused.items()},
+            "nodes": [node for step in finished for node in step.nodes],
+            "fingerprints": {step.name: step.fingerprint for step in finished},
+            "keys": {dataset: artifact.key for dataset, artifact in reused.items()},
         },
     )
 
 
-class _Found:
-    """What is taken of an earlier job, and what keeps it from being taken."""
+def _read_from_the_catalog(step: Step, plan: Plan, lookup: Lookup) -> dict[str, Entry]:
+    """The datasets that a step reads where the catalog keeps them, and not as artifacts or from MLflow."""
+    entries = {dataset: lookup(dataset) for dataset in step.inputs}
+    travelling = {dataset for dataset, artifact in plan.artifacts.items() if artifact.travels}
+    return {
+        dataset: entry
+        for dataset, entry in entries.items()
+        if entry and dataset not in travelling and not entry.in_mlflow
+    }
 
-    def __init__(self, plan: Plan, job: PipelineJob, lookup: Lookup) -> None:
-        self._plan, self._job, self._lookup = plan, job, lookup
-        self._told = told(job)
-        # The job may itself have taken results of another one.
-        self._taken = self._told[START_TASK].resumed
-        self.reused: dict[str, Reused] = {}
-        self.must_exist: dict[str, str] = {}
-        self.problems: dict[str, None] = {}
+
+class _EarlierJob:
+    """A job that has ended: what it has finished, itself or by taking results of a job before it."""
+
+    def __init__(self, job: PipelineJob) -> None:
+        self._job = job
+        self._arguments = arguments_of(job)
+        # What this job has taken of another one.
+        self._resumed = self._arguments[START_TASK].resumed
 
     def has_finished(self, step: Step) -> bool:
-        """Whether the job has a result of the step, be it from another job."""
-        run = self._job.tasks.get(step.name)
-        return run.state in _FINISHED if run else step.name in self._taken.get("fingerprints", {})
+        """Whether the job has a result of the step."""
+        task = self._job.tasks.get(step.name)
+        return task.state in _FINISHED if task else step.name in self._resumed.get("fingerprints", {})
 
-    def compare(self, step: Step) -> None:
-        """Look whether a finished step is still what it was."""
-        before = self._told.get(step.name)
-        fingerprint = before.fingerprint if before else self._taken["fingerprints"][step.name]
-        changed = changed_parts(fingerprint, step.fingerprint)
-        if before and tuple(before.nodes) != step.nodes:
-            changed = ["nodes"]
-        if changed:
-            self._problem(step, f"its {' and '.join(changed)} changed since")
+    def change_since(self, step: Step) -> str:
+        """What has changed about a step since it has finished, in words; empty if nothing has."""
+        arguments = self._arguments.get(step.name)
+        fingerprint = arguments.fingerprint if arguments else self._resumed["fingerprints"][step.name]
+        parts = changed_parts(fingerprint, step.fingerprint)
+        if arguments and tuple(arguments.nodes) != step.nodes:
+            parts = ["nodes"]
+        return f"its {' and '.join(parts)} changed since" if parts else ""
 
-    def take(self, step: Step, kept: Iterable[Step]) -> None:
-        """Take what a step needs of the steps that do not run again."""
-        makers = {dataset: maker for maker in kept for dataset in maker.outputs}
-        for dataset in self._plan.taken[step.name]:
-            if dataset in makers and self._plan.artifacts[dataset].travels:
-                self._take(dataset, makers[dataset])
-        for dataset in step.inputs:
-            entry = self._lookup(dataset)
-            artifact = self._plan.artifacts.get(dataset)
-            if dataset not in makers or (artifact and artifact.travels) or entry is None or entry.in_mlflow:
-                continue
-            if entry.path:
-                self.must_exist[entry.path] = makers[dataset].nodes[0]
-            else:
-                self._problem(makers[dataset], f"dataset '{dataset}' may be another one by now")
-
-    def _take(self, dataset: str, maker: Step) -> None:
-        artifact, before = self._plan.artifacts[dataset], self._told.get(maker.name)
-        if before:
-            task, key = maker.name, {**before.artifacts, **before.files, **before.models}.get(dataset, "")
+    def artifact_of(self, dataset: str, maker: Step) -> dict[str, Any] | None:
+        """The artifact by which a finished step has handed a dataset on; None if it has not."""
+        if arguments := self._arguments.get(maker.name):
+            task, key = maker.name, {**arguments.artifacts, **arguments.files, **arguments.models}.get(dataset, "")
         else:
-            task, key = importer_name(self._taken["keys"].get(dataset, "")), "artifact"
+            task, key = importer_name(self._resumed["keys"].get(dataset, "")), "artifact"
         run = self._job.tasks.get(task)
-        made = ((run and run.outputs) or {}).get("artifacts", {}).get(key)
-        if made is None:
-            self._problem(maker, f"dataset '{dataset}' was not handed on")
-            return
-        self.reused[dataset] = Reused(artifact.key, artifact.type, made["uri"], made.get("metadata") or {})
-        if artifact.travels != "model":
-            self.must_exist[made["uri"]] = maker.nodes[0]
+        artifacts: dict[str, Any] = ((run and run.outputs) or {}).get("artifacts", {})
+        return artifacts.get(key)
 
-    def _problem(self, step: Step, why: str) -> None:
-        self.problems[
-            f"Step '{step.name}' has finished in job {self._job.name}, but {why}. Run it again: --from {step.nodes[0]}"
-        ] = None
+    def refusal(self, step: Step, why: str) -> str:
+        """The sentence about a step whose result cannot be taken."""
+        fix = f"Run it again: --rerun {step.nodes[0]}"
+        return f"Step '{step.name}' has finished in job {self._job.name}, but {why}. {fix}"

@@ -69,18 +69,18 @@ def read_spec(path: Path) -> Spec:
     Raises:
         UserError: when the file cannot be read, or is not a pipeline spec.
     """
-    cure = "Make one with: kedro vertexai compile"
+    fix = "Make one with: kedro vertexai compile"
     try:
         text = path.read_text(encoding="utf-8")
         spec = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
         _ = spec["pipelineInfo"]["name"], spec["deploymentSpec"]["executors"], spec["components"]
         _ = spec["root"]["dag"]["tasks"]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--spec {path} cannot be read ({error}). {cure}") from None
+        raise UserError(f"--spec {path} cannot be read ({error}). {fix}") from None
     except (ValueError, yaml.YAMLError) as error:
-        raise UserError(f"--spec {path} is neither JSON nor YAML ({str(error).splitlines()[0]}). {cure}") from None
+        raise UserError(f"--spec {path} is neither JSON nor YAML ({str(error).splitlines()[0]}). {fix}") from None
     except (KeyError, TypeError):
-        raise UserError(f"--spec {path} is not a compiled pipeline spec. {cure}") from None
+        raise UserError(f"--spec {path} is not a compiled pipeline spec. {fix}") from None
     return spec
 
 
@@ -98,8 +98,8 @@ def write_spec(spec: Mapping[str, Any], path: Path) -> None:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        cure = "Name a file in a folder that exists and can be written."
-        raise UserError(f"--output {path}: {error.strerror}. {cure}") from None
+        fix = "Name a file in a folder that exists and can be written."
+        raise UserError(f"--output {path}: {error.strerror}. {fix}") from None
 
 
 def with_params(spec: Spec, params: Mapping[str, Any]) -> Spec:
@@ -115,10 +115,10 @@ def with_params(spec: Spec, params: Mapping[str, Any]) -> Spec:
     if not params:
         return spec
     changed = json.loads(json.dumps(spec))
-    known = definitions(changed["root"], "input", "parameters")
-    if PARAMS not in known:
+    parameters = definitions(changed["root"], "input", "parameters")
+    if PARAMS not in parameters:
         raise UserError(f"--params: the pipeline of this spec has no parameter '{PARAMS}'. Leave out --params.")
-    known[PARAMS]["defaultValue"] = encode(params)
+    parameters[PARAMS]["defaultValue"] = encode(params)
     return changed
 
 
@@ -143,11 +143,11 @@ def pipeline_parameters(spec: Spec) -> dict[str, Any]:
     Raises:
         UserError: when a parameter has no value.
     """
-    known = definitions(spec["root"], "input", "parameters")
-    for name, definition in known.items():
+    parameters = definitions(spec["root"], "input", "parameters")
+    for name, definition in parameters.items():
         if "defaultValue" not in definition and not definition.get("isOptional"):
             raise UserError(f"The pipeline's parameter '{name}' has no value.")
-    return {name: definition["defaultValue"] for name, definition in known.items() if "defaultValue" in definition}
+    return {name: definition["defaultValue"] for name, definition in parameters.items() if "defaultValue" in definition}
 
 
 class _Graphs:
@@ -173,19 +173,19 @@ class _Graphs:
             _refuse_unsupported(key, task)
             component = self._components[task["componentRef"]["name"]]
             inputs = task.get("inputs", {})
-            given = {
+            parameter_sources = {
                 name: Source(constant=definition["defaultValue"])
                 for name, definition in definitions(component, "input", "parameters").items()
                 if "defaultValue" in definition
             }
             for name, source in inputs.get("parameters", {}).items():
-                given[name] = _source(key, source, parameters, leaves)
-            taken = {
+                parameter_sources[name] = _source(key, source, parameters, leaves)
+            artifact_sources = {
                 name: _source(key, source, artifacts, leaves) for name, source in inputs.get("artifacts", {}).items()
             }
-            before = upstream.union(*(leaves[name] for name in task.get("dependentTasks", [])))
+            earlier = upstream.union(*(leaves[name] for name in task.get("dependentTasks", [])))
             if "dag" in component:
-                yield from self.tasks(component["dag"], given, taken, before, f"{prefix}{key}.")
+                yield from self.tasks(component["dag"], parameter_sources, artifact_sources, earlier, f"{prefix}{key}.")
                 continue
             executor = self._executors[component["executorLabel"]]
             if executor.keys().isdisjoint(("container", "importer")):
@@ -198,9 +198,9 @@ class _Graphs:
                 display=task.get("taskInfo", {}).get("name", key),
                 component=component,
                 container=executor.get("container", {}),
-                parameters=given,
-                artifacts=taken,
-                upstream=before,
+                parameters=parameter_sources,
+                artifacts=artifact_sources,
+                upstream=earlier,
                 always=task.get("triggerPolicy", {}).get("strategy") == "ALL_UPSTREAM_TASKS_COMPLETED",
                 pauses=_pauses(task.get("retryPolicy", {})),
                 cached=task.get("cachingOptions", {}).get("enableCache", False) and "container" in executor,

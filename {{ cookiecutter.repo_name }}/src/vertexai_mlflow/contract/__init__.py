@@ -16,24 +16,40 @@ from typing import Any
 STEP_MODULE = "vertexai_mlflow.step"
 # The one that runs instead where code was uploaded: it unpacks the code and becomes the step.
 UPLOADED_MODULE = "vertexai_mlflow.contract.uploaded"
-START_TASK, FINISH_TASK = "mlflow-start-run", "mlflow-finish-run"
-# The only task of the job by which doctor looks around in the image, and what that task makes.
-DOCTOR_TASK, REPORT, PROBE = "doctor", "report", "probe"
+START_TASK = "mlflow-start-run"
+FINISH_TASK = "mlflow-finish-run"
+# The only task of the job by which doctor looks around in the image, and the output and the artifact of that task.
+DOCTOR_TASK = "doctor"
+REPORT = "report"
+PROBE = "probe"
 # The graph of all tasks but the last one: the name that people see, and its key in the spec, which KFP chooses.
 GRAPHS = ("kedro-pipeline", "exit-handler-1")
 # Begins the names of importers: tasks that hand uploaded data to the steps and run no container.
 IMPORT_PREFIX = "vertexai-import-"
 
-# Inputs and outputs of tasks. Artifact keys begin with DATA_PREFIX.
-PARAMS, STATUS, MLFLOW_RUN, RESOLVED, DATA_PREFIX = "params", "status", "mlflow_run", "resolved", "data_"
+# Inputs and outputs of tasks: the runtime parameters, KFP's final status, the address of the MLflow run, and the values
+# that the first task has resolved for all.
+PARAMS = "params"
+STATUS = "status"
+MLFLOW_RUN = "mlflow_run"
+RESOLVED = "resolved"
+# Begins the keys of artifacts.
+DATA_PREFIX = "data_"
 # The parameter that the nodes of `on_exit_pipeline` may take.
 EXIT_PARAMETER = "vertexai_job"
 
 # Tags of the job's MLflow run; docs/reference/tags.md explains them.
-JOB_NAME_TAG, JOB_ID_TAG, JOB_URL_TAG = "vertexai_job_name", "vertexai_run_id", "vertexai_job_url"
-IMAGE_TAG, LATEST_NODE_TAG, FAILED_NODE_TAG, ERROR_TAG = "vertexai_image", "latest_node", "failed_node", "error"
-CODE_TAG, DIRTY_TAG = "vertexai_code", "vertexai_code_dirty"
-RESUMED_TAG, RESUMED_RUN_TAG = "resumed_from", "resumed_from_run"
+JOB_NAME_TAG = "vertexai_job_name"
+JOB_ID_TAG = "vertexai_run_id"
+JOB_URL_TAG = "vertexai_job_url"
+IMAGE_TAG = "vertexai_image"
+LATEST_NODE_TAG = "latest_node"
+FAILED_NODE_TAG = "failed_node"
+ERROR_TAG = "error"
+CODE_TAG = "vertexai_code"
+DIRTY_TAG = "vertexai_code_dirty"
+RESUMED_TAG = "resumed_from"
+RESUMED_RUN_TAG = "resumed_from_run"
 REUSED_TAG = "reused."  # and the name of a step; the job that its result comes from
 RUNNING_NODE_TAG = "running_node."  # and the task's name; only while the task runs
 
@@ -44,14 +60,16 @@ TIMING = "step timing: "
 SHARED_DISK_VARIABLE = "VERTEXAI_SHARED_DISK"
 
 # Set in the process of a step to the names of its task and its job, for hooks to look at.
-STEP_VARIABLE, JOB_VARIABLE = "VERTEXAI_STEP", "VERTEXAI_JOB"
+STEP_VARIABLE = "VERTEXAI_STEP"
+JOB_VARIABLE = "VERTEXAI_JOB"
 
 # Set in the image to the commit that it was built from.
 REVISION_VARIABLE = "IMAGE_REVISION"
 
-# Letters in the name of a task or a pipeline, and in the key of an artifact: names of folders and of MLflow's tags are
-# made of them, and a key stands three times in the executor input.
-MAX_NAME, MAX_KEY = 128, 100
+# Letters in the name of a task or a pipeline: names of folders and of MLflow's tags are made of it.
+MAX_NAME = 128
+# Letters in the key of an artifact, which is written three times in the executor input.
+MAX_KEY = 100
 
 # Sizes in bytes. An artifact's metadata comes back in the executor input of the next task, which is one argument of a
 # command, and Linux allows an argument 128 KiB. Metadata is cut at the first limit; a step whose artifacts could exceed
@@ -63,7 +81,10 @@ MAX_EXECUTOR_INPUT = 127 * 1024
 _REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:/")
 # An interpolation of OmegaConf, and the backslashes before it, of which two stand for one.
 _INTERPOLATION = re.compile(r"(\\*)\$\{")
-_EXACT, _PAIRS, _DATE = "$json", "$pairs", "$date"
+# Keys of a dictionary that is written in the place of a value which a protobuf Struct would change.
+_EXACT = "$json"
+_PAIRS = "$pairs"
+_DATE = "$date"
 _EXACT_INTEGERS = 2**53  # https://protobuf.dev/reference/protobuf/google.protobuf/#value
 
 

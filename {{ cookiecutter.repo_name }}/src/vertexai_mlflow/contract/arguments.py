@@ -78,22 +78,22 @@ class StepArguments:
 
     def argv(self) -> list[str]:
         """The arguments of the container's command, with placeholders that the platform fills in."""
-        said = {item.name: getattr(self, item.name) for item in fields(self)}
-        told = {name: value if isinstance(value, str) else json.dumps(value) for name, value in said.items() if value}
+        values = {item.name: value for item in fields(self) if (value := getattr(self, item.name))}
+        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
         # With `=`, a name that begins with a hyphen is still a value.
-        own = [f"{_option(name)}={value}" for name, value in told.items()]
+        options = [f"{_option(name)}={text}" for name, text in texts.items()]
         placeholders = {"executor_input": _EXECUTOR_INPUT_PLACEHOLDER, **_JOB_PLACEHOLDERS}
-        return own + [item for name, value in placeholders.items() for item in (_option(name), value)]
+        return options + [item for name, value in placeholders.items() for item in (_option(name), value)]
 
     @classmethod
     def of(cls, argv: Sequence[str]) -> "StepArguments":
         """Read in a spec what ``argv`` wrote, and leave the placeholders alone."""
-        said = dict(item.split("=", 1) for item in argv if item.startswith("--") and "=" in item)
-        codings = {_option(item.name): (item.name, str if item.type is str else json.loads) for item in fields(cls)}
-        told: dict[str, Any] = {
-            name: coding(said[option]) for option, (name, coding) in codings.items() if option in said
-        }
-        return cls(told.pop("task", ""), told.pop("pipeline", ""), **told)
+        texts = dict(item.split("=", 1) for item in argv if item.startswith("--") and "=" in item)
+        values: dict[str, Any] = {"task": "", "pipeline": ""}
+        for item in fields(cls):
+            if (text := texts.get(_option(item.name))) is not None:
+                values[item.name] = text if item.type is str else json.loads(text)
+        return cls(**values)
 
 
 def parse_step_arguments(argv: Sequence[str] | None = None) -> tuple[StepArguments, Mapping[str, Any], Namespace]:
@@ -111,8 +111,8 @@ def parse_step_arguments(argv: Sequence[str] | None = None) -> tuple[StepArgumen
     for name in _JOB_PLACEHOLDERS:
         parser.add_argument(_option(name), required=True)
     read = parser.parse_args(argv)
-    told = {item.name: value for item in fields(StepArguments) if (value := getattr(read, item.name)) is not None}
-    return StepArguments(**told), read.executor_input, read
+    values = {item.name: value for item in fields(StepArguments) if (value := getattr(read, item.name)) is not None}
+    return StepArguments(**values), read.executor_input, read
 
 
 def _option(name: str) -> str:

@@ -56,8 +56,8 @@ class Entry:
     @property
     def places(self) -> tuple[str, ...]:
         """Its files and folders on local disk, normalised, so that two spellings of one place are equal."""
-        found = [*([self.path] if self.path and self.on_local_disk else []), *self.paths]
-        return tuple(os.path.normpath(place.removeprefix("file://")) for place in found)
+        paths = [*([self.path] if self.path and self.on_local_disk else []), *self.paths]
+        return tuple(os.path.normpath(path.removeprefix("file://")) for path in paths)
 
     @property
     def may_be_empty(self) -> bool:
@@ -83,7 +83,7 @@ class Catalog:
         where: its file, for messages.
 
     Raises:
-        UserError: when an entry is not one, or a dataset factory takes what its name has not.
+        UserError: when an entry is invalid, or a factory uses a placeholder that its name does not have.
     """
 
     def __init__(self, config: dict[str, Any], where: str) -> None:
@@ -107,17 +107,16 @@ class Catalog:
 
     def written(self, dataset: str) -> tuple[str, dict[str, Any]] | None:
         """The entry of the file that is about a dataset, its own or a dataset factory: its name, and what it says."""
-        own = dataset if dataset in self._resolver.config else None
-        factory = self._resolver.match_dataset_pattern(dataset) or self._resolver.match_user_catch_all_pattern(dataset)
-        name = own or factory
+        name = dataset if dataset in self._resolver.config else self._resolver.match_dataset_pattern(dataset)
+        name = name or self._resolver.match_user_catch_all_pattern(dataset)
         return (name, self._resolver.resolve_pattern(dataset)) if name else None
 
     def _entry(self, dataset: str, config: Mapping[str, Any]) -> Entry:
         type_ = str(config.get("type", ""))
         inner = config.get("dataset")  # of a CachedDataset, a PartitionedDataset, an MlflowArtifactDataset
-        around = self._entry(dataset, inner if isinstance(inner, Mapping) else {"type": inner}) if inner else None
-        path = config.get("filepath") or config.get("path") or (around.path if around else None)
-        artifact_type, metadata, paths = self._said(dataset, config.get("metadata"))
+        wrapped = self._entry(dataset, inner if isinstance(inner, Mapping) else {"type": inner}) if inner else None
+        path = config.get("filepath") or config.get("path") or (wrapped.path if wrapped else None)
+        artifact_type, metadata, paths = self._metadata_of(dataset, config.get("metadata"))
         if "MetricDataset" in type_ or "Metrics" in type_:
             artifact_type = artifact_type or "system.Metrics"
         elif "Model" in type_:
@@ -126,29 +125,29 @@ class Catalog:
             type=type_,
             path=str(path) if path else None,
             paths=paths,
-            database=_database(config) or (around.database if around else None),
+            database=_database(config) or (wrapped.database if wrapped else None),
             in_database="SQL" in type_ and config.get("credentials") == {},
-            persists=(around.persists or path is not None) if around else type_.rpartition(".")[2] not in _IN_MEMORY,
+            persists=(wrapped.persists or path is not None) if wrapped else type_.rpartition(".")[2] not in _IN_MEMORY,
             artifact_type=artifact_type,
             metadata=metadata,
         )
 
-    def _said(self, dataset: str, metadata: Any) -> tuple[str | None, Mapping[str, Any], tuple[str, ...]]:
+    def _metadata_of(self, dataset: str, metadata: Any) -> tuple[str | None, Mapping[str, Any], tuple[str, ...]]:
         """``metadata.vertexai`` of an entry: ``{type: Model, metadata: {…}, paths: […]}``"""
-        said = metadata.get("vertexai") if isinstance(metadata, Mapping) else None
-        if said is None:
+        about = metadata.get("vertexai") if isinstance(metadata, Mapping) else None
+        if about is None:
             return None, {}, ()
         where = f"{self._where}: {dataset}.metadata.vertexai"
-        if not isinstance(said, Mapping):
-            raise UserError(f"{where}: takes 'type', 'metadata' and 'paths', got {said!r}.")
-        for key in said:
+        if not isinstance(about, Mapping):
+            raise UserError(f"{where}: takes 'type', 'metadata' and 'paths', got {about!r}.")
+        for key in about:
             if key not in _IN_METADATA:
                 raise UserError(f"{where}: unknown key '{key}'.{did_you_mean(str(key), _IN_METADATA)}")
-        name = str(said.get("type", "Artifact")).removeprefix("system.")
+        name = str(about.get("type", "Artifact")).removeprefix("system.")
         if name not in ARTIFACT_TYPES:
             raise UserError(f"{where}.type: there is no artifact type '{name}'.{did_you_mean(name, ARTIFACT_TYPES)}")
-        artifact_type = f"system.{name}" if "type" in said or "metadata" in said else None
-        return artifact_type, said.get("metadata") or {}, tuple(map(str, said.get("paths") or ()))
+        artifact_type = f"system.{name}" if "type" in about or "metadata" in about else None
+        return artifact_type, about.get("metadata") or {}, tuple(map(str, about.get("paths") or ()))
 
 
 def _database(config: Mapping[str, Any]) -> str | None:

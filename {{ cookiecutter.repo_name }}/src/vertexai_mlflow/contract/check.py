@@ -1,4 +1,4 @@
-"""A line of doctor's checklist: a function that says what it found, or raises what is wrong with the cure."""
+"""A line of doctor's checklist: a function returns what it has seen, or raises what is wrong and how to fix it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Check:
     Args:
         name: what was looked at.
         ok: whether the launch can go on.
-        said: what was found, with the cure if it is not well.
+        said: what was found, and how to fix it if something is wrong.
         doubtful: whether it is a warning.
         needed_to_ask: whether Google and MLflow cannot be asked while it fails.
     """
@@ -30,7 +30,7 @@ class Check:
 
 
 def check(name: str, look: Callable[[], str], needed_to_ask: bool = False) -> Check:
-    """Run a check. What nobody has foreseen is a line of its own, and the checks after it still run."""
+    """Run a check. An unexpected error is a line of its own, and the checks after it still run."""
     try:
         return Check(name, True, look(), needed_to_ask=needed_to_ask)
     except Doubt as doubt:

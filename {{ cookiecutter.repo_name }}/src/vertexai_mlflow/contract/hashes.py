@@ -7,8 +7,8 @@ from pathlib import Path
 
 def files_at(place: Path) -> list[Path]:
     """The file, or all files of the folder, sorted; empty if there is nothing."""
-    found = sorted(place.rglob("*")) if place.is_dir() else [place]
-    return [path for path in found if path.is_file()]
+    paths = sorted(place.rglob("*")) if place.is_dir() else [place]
+    return [path for path in paths if path.is_file()]
 
 
 def sha256_of(place: Path) -> str:
@@ -27,10 +27,12 @@ def sha256_of_all(places: Iterable[str]) -> str:
     return hashes[0] if len(hashes) == 1 else _of_lines(hashes)
 
 
-def difference(what: str, found: str, known: str | None) -> str:
-    """What is to be said about something whose hash is another one than that in its artifact's metadata."""
-    cure = "Somebody may have replaced it. If an older version of this project made it, run its step again, not cached."
-    return f"{what} is not what was made: its SHA-256 is {found}, its metadata has {known or 'none'}. {cure}"
+def mismatch(what: str, actual: str, recorded: str | None) -> str:
+    """The message about something whose hash is not the one in its artifact's metadata."""
+    return (
+        f"{what} does not match its recorded SHA-256 (expected {recorded or 'none'}, found {actual}). It may have been "
+        "replaced. If an older version of this project wrote it, run its step again without caching."
+    )
 
 
 def _of_lines(lines: Iterable[str]) -> str:

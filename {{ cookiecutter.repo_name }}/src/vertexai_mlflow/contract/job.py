@@ -54,8 +54,9 @@ class JobIdentity:
 
     def may_be_at(self, url: str) -> bool:
         """Whether a URL, as ``url`` makes it, can be this job's. A project's number and its id cannot be compared."""
-        (place, _, project), (mine, _, own) = url.partition("?project="), self.url.partition("?project=")
-        return not self.url or (place == mine and (project == own or project.isdigit() != own.isdigit()))
+        (page, _, project), (own_page, _, own_project) = url.partition("?project="), self.url.partition("?project=")
+        is_comparable = project.isdigit() == own_project.isdigit()
+        return not self.url or (page == own_page and (project == own_project or not is_comparable))
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class TaskRun:
         seconds: how long it took; only the last attempt, where the platform tells.
         error: why it failed.
         outputs: its output parameters and artifacts.
-        origin: the job whose result was taken instead of running the task; empty if it ran, or nobody tells.
+        origin: the job whose result was taken instead of running the task; empty if it ran, or that is not known.
         containers: what ran it, one for each attempt: ``projects/…/customJobs/…`` on Vertex AI.
     """
 
@@ -93,8 +94,8 @@ class TaskRun:
         """Part of a step → its seconds, as its log on this machine tells; empty if it does not."""
         log = Path(self.log)
         text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-        told = [line for line in text.splitlines() if line.startswith(TIMING)]
-        return json.loads(told[-1].removeprefix(TIMING)) if told else {}
+        lines = [line for line in text.splitlines() if line.startswith(TIMING)]
+        return json.loads(lines[-1].removeprefix(TIMING)) if lines else {}
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class PipelineJob:
 
     @property
     def mlflow_run(self) -> str:
-        """Where a person looks at its MLflow run; empty until the first task has told."""
+        """Where a person looks at its MLflow run; empty until the first task has reported it."""
         started = self.tasks.get(START_TASK)
         return ((started and started.outputs) or {}).get("parameters", {}).get(MLFLOW_RUN, "")
 

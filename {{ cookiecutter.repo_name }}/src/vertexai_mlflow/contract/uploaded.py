@@ -71,18 +71,18 @@ def pack(project: Path, names: Iterable[str], root: str, commit: str, is_dirty: 
     names = sorted(name for name in names if name != _LOCK)
     if not any(name.startswith("src/") for name in names):
         raise UserError(
-            "--code upload: .dockerignore lets no file of src into an image, so there is no code to upload."
+            "--upload-code: .dockerignore lets no file of src into an image, so there is no code to upload."
         )
     if links := [name for name in names if (project / name).is_symlink()]:
         raise UserError(
-            f"--code upload takes no symbolic links: {', '.join(links)}. Replace each by a copy of its target, or "
+            f"--upload-code takes no symbolic links: {', '.join(links)}. Replace each by a copy of its target, or "
             "build an image."
         )
     sizes = sorted(((project / name).stat().st_size, name) for name in names)
     if (size := sum(size for size, _name in sizes)) > _MOST:
         largest = ", ".join(f"{name} ({size / 2**20:.1f} MiB)" for size, name in reversed(sizes[-3:]))
         raise UserError(
-            f"--code upload takes {_MOST // 2**20} MiB of code, and this is {size / 2**20:.0f} MiB. The largest files: "
+            f"--upload-code takes {_MOST // 2**20} MiB of code, and this is {size / 2**20:.0f} MiB. The largest files: "
             f"{largest}. Move what is no code below data/, which is the image's, or build an image."
         )
     content = BytesIO()
@@ -141,8 +141,8 @@ def unpack(archive: bytes, folder: Path, uri: str) -> None:
                 if not member.isreg() or member.issparse() or name.is_absolute() or ".." in name.parts:
                     raise ValueError(f"{member.name!r} is not a plain file below the project")
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                with (folder / name).open("xb") as made, tar.extractfile(member) as source:  # type: ignore[union-attr]
-                    made.write(source.read())
+                with (folder / name).open("xb") as target, tar.extractfile(member) as source:  # type: ignore[union-attr]
+                    target.write(source.read())
                 (folder / name).chmod(0o755 if member.mode & 0o100 else 0o644)
     except (ValueError, OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise SystemExit(f"{uri} is not an archive of code that can be unpacked: {error}") from None

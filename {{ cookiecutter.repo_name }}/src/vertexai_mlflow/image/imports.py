@@ -1,4 +1,4 @@
-"""What modules import of other packages. It is read from their text, and nothing is imported."""
+"""Which other packages a project's modules import, by their text. Nothing is imported."""
 
 import ast
 import re
@@ -19,13 +19,13 @@ def own_modules(source: Path) -> Iterator[Path]:
 
 
 def imports_of(file: Path, in_functions: bool = False) -> set[str]:
-    """What a module cannot do without. It can do without what it only tries to import, or imports for type checkers.
+    """The modules that a module needs. Imports that may fail, and those for type checkers only, do not count.
 
     Args:
         file: the module.
         in_functions: whether imports inside functions count as well.
     """
-    with suppress(SyntaxError, UnicodeDecodeError):  # importing the module will say so
+    with suppress(SyntaxError, UnicodeDecodeError):  # importing the module will report it
         return set(_imported(ast.parse(file.read_text(encoding="utf-8")), in_functions))
     return set()
 
@@ -42,8 +42,8 @@ def _imported(node: ast.AST, in_functions: bool) -> Iterator[str]:
 
 def _is_optional(node: ast.AST) -> bool:
     if isinstance(node, ast.Try):
-        caught = {name for handler in node.handlers for name in _words(handler.type or ast.Name("Exception"))}
-        return not caught.isdisjoint({"ImportError", "ModuleNotFoundError", "Exception"})
+        errors = {name for handler in node.handlers for name in _words(handler.type or ast.Name("Exception"))}
+        return not errors.isdisjoint({"ImportError", "ModuleNotFoundError", "Exception"})
     return isinstance(node, ast.If) and not _words(node.test).isdisjoint({"TYPE_CHECKING", "version_info"})
 
 

@@ -17,19 +17,19 @@ from urllib.parse import urlsplit
 
 from ..errors import UserError
 from . import compare, facts, gcloud
-from .git_host import host_of
-from .wanted import APIS, LIFECYCLE_FILE, Cloud, Grant, grants, lifecycle, things
+from .git_host import find_host
+from .wanted import APIS, LIFECYCLE_FILE, Cloud, Grant, Target, list_grants, list_resources, make_lifecycle
 
 
 def main(project: Path, argv: Sequence[str] | None = None) -> None:
-    """Do what a command line says.
+    """Run the command.
 
     Args:
         project: the project's folder.
-        argv: the arguments; None are those of this process.
+        argv: the arguments; None for those of this process.
 
     Raises:
-        UserError: when that is not possible.
+        UserError: when what the user asks for is not possible.
     """
     parser = argparse.ArgumentParser(prog="bootstrap", description=__doc__)
     parser.add_argument("-e", "--env", default="cloud", help="environment: a folder below conf  [default: cloud]")
@@ -39,7 +39,7 @@ def main(project: Path, argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--owner-id", type=int, help="the number of its owner  [default: the host is asked]")
     parser.add_argument("--branch", default="main", help="the only branch whose CI may launch  [default: main]")
     parser.add_argument("--mlflow", default="", help="behind IAP: cloud-run:NAME, backend-services:NAME, app-engine")
-    parser.add_argument("--adopt", action="store_true", help="take over what globals.yml names and nobody has marked")
+    parser.add_argument("--adopt", action="store_true", help="take over what globals.yml names and has no owner")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
     arguments = parser.parse_args(argv)
     bootstrap(project, arguments)
@@ -50,95 +50,101 @@ def bootstrap(project: Path, arguments: argparse.Namespace) -> None:
 
     Args:
         project: the project's folder.
-        arguments: what was asked for on the command line.
+        arguments: the options of the command line.
     """
-    path = project / "conf" / arguments.env / "globals.yml"
-    if not re.fullmatch(r"[\w-]+", arguments.env) or not path.is_file():
-        raise UserError(f"--env {arguments.env}: there is no file {path.relative_to(project)}.")
-    cloud = _cloud(project, arguments, path)
-    dry = arguments.dry_run
+    globals_file = project / "conf" / arguments.env / "globals.yml"
+    if not re.fullmatch(r"[\w-]+", arguments.env) or not globals_file.is_file():
+        raise UserError(f"--env {arguments.env}: there is no file {globals_file.relative_to(project)}.")
+    cloud = _read_cloud(project, arguments, globals_file)
+    dry_run = arguments.dry_run
     _write_lifecycle(project, cloud)
-    marked = "This is a dry run: what has a + would be created." if dry else "What has a + is created now."
-    print(f"Project {cloud.project} ({cloud.number}), region {cloud.region}. {marked}")
-    _enable_apis(cloud, dry)
-    named = {name for name, value in facts.read(path).items() if value}
-    for thing, commands in compare.commands_for(things(cloud), named, arguments.adopt):
-        _say(not commands, thing.name, thing.reason)
+    meaning = "This is a dry run: what has a + would be created." if dry_run else "What has a + is created now."
+    print(f"Project {cloud.project} ({cloud.number}), region {cloud.region}. {meaning}")
+    _enable_apis(cloud, dry_run)
+    filled_in = {name for name, value in facts.read(globals_file).items() if value}
+    for resource, commands in compare.plan_commands(list_resources(cloud), filled_in, arguments.adopt):
+        _print_item(not commands, resource.name, resource.reason)
         for command in commands:
-            _change(command, dry)
-    wanted = list(grants(cloud))
-    for grant in wanted:
-        _grant(grant, dry)
-    _name_other_grants(cloud, wanted)
-    _fill_in(path, cloud, dry)
+            _change(command, dry_run)
+    grants = list(list_grants(cloud))
+    for grant in grants:
+        _grant(grant, dry_run)
+    _print_other_grants(cloud, grants)
+    _fill_in(globals_file, cloud, dry_run)
     if not cloud.mlflow:
         print("To let the pipeline through to an MLflow behind Identity-Aware Proxy, add: --mlflow cloud-run:SERVICE")
 
 
 def _write_lifecycle(project: Path, cloud: Cloud) -> None:
-    """Write the bucket's rule where the command that creates the bucket reads it, also if that is only printed."""
+    """Write the bucket's rule where gcloud reads it. A dry run writes it too, for the command that it prints."""
     file = project / LIFECYCLE_FILE
     file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(lifecycle(cloud), indent=2) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(make_lifecycle(cloud), indent=2) + "\n", encoding="utf-8")
 
 
-def _artifacts_folder(file: Path, bucket: str) -> str:
-    """The folder of the bucket that ``run_config.root`` names, up to what depends on the environment."""
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+def _find_artifacts_folder(settings_file: Path, bucket: str) -> str:
+    """The folder of the bucket that ``run_config.root`` names, up to the first part that depends on the environment."""
+    text = settings_file.read_text(encoding="utf-8") if settings_file.is_file() else ""
     root = re.search(r"^\s+root:\s*[\"']?([^\s\"'#]+)", text, re.MULTILINE)
-    place, depends, _ = root[1].replace("${globals:bucket}", bucket).partition("${") if root else ("", "", "")
-    folder = (place.rpartition("/")[0] if depends else place.rstrip("/")).removeprefix("gs://").partition("/")[2]
-    return f"{folder}/" if folder and place.startswith("gs://") else ""
+    uri, interpolation, _ = root[1].replace("${globals:bucket}", bucket).partition("${") if root else ("", "", "")
+    folder_uri = uri.rpartition("/")[0] if interpolation else uri.rstrip("/")
+    folder = folder_uri.removeprefix("gs://").partition("/")[2]
+    return f"{folder}/" if folder and uri.startswith("gs://") else ""
 
 
-def _cloud(folder: Path, arguments: argparse.Namespace, path: Path) -> Cloud:
-    """The facts that are filled in, and for each of the others a name that is made from the project's name."""
-    known, where = facts.read(path), path.relative_to(folder)
-    if missing := [name for name in ("project_id", "region") if not known.get(name)]:
+def _read_cloud(folder: Path, arguments: argparse.Namespace, globals_file: Path) -> Cloud:
+    """The facts that are filled in, and for each of the others a name made from the project's name."""
+    values, where = facts.read(globals_file), globals_file.relative_to(folder)
+    if missing := [name for name in ("project_id", "region") if not values.get(name)]:
         raise UserError(f"{where}: fill in {' and '.join(missing)} first. All other names can be made from them.")
-    project, region = known["project_id"], known["region"]
-    described = gcloud.read("projects", "describe", project)
-    if described is None:
+    project, region = values["project_id"], values["region"]
+    description = gcloud.read("projects", "describe", project)
+    if description is None:
         raise UserError(f"{where}: project_id: there is no project {project}, or your gcloud account may not see it.")
-    number = str(described["projectNumber"])
-    host = host_of(folder, arguments)
+    number = str(description["projectNumber"])
+    host = find_host(folder, arguments)
     package = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["tool"]["kedro"]["package_name"]
     # Each environment has names of its own, because several environments may share one Google Cloud project.
     slug = package.replace("_", "-").strip("-") + ("" if arguments.env == "cloud" else f"-{arguments.env}")
     repository = f", repository {host.repository_id} on {urlsplit(host.issuer).hostname}" if host else ""
-    bucket = known.get("bucket") or f"gs://{project}-{_short(slug, 30)}"
-    pools = f"projects/{number}/locations/global/workloadIdentityPools"
+    bucket = values.get("bucket") or f"gs://{project}-{_shorten(slug, 30)}"
+    pools, accounts = f"projects/{number}/locations/global/workloadIdentityPools", f"{project}.iam.gserviceaccount.com"
     cloud = Cloud(
-        project=project, number=number, region=region, host=host, mlflow=_iap_resource(arguments.mlflow, region),
-        bucket="/".join(bucket.split("/")[:3]), artifacts=_artifacts_folder(path.with_name("vertexai.yml"), bucket),
-        registry=known.get("artifact_registry") or f"{region}-docker.pkg.dev/{project}/{slug}",
-        pipeline=known.get("service_account") or f"{_short(slug, 20)}-pipeline@{project}.iam.gserviceaccount.com",
-        launcher=known.get("ci_service_account") or f"{_short(slug, 20)}-launcher@{project}.iam.gserviceaccount.com",
-        role=f"{_short(slug, 50)}-launcher".replace("-", "_"),
-        provider=known.get("workload_identity_provider")
-        or f"{pools}/{_short(slug, 29)}-ci/providers/{host.name if host else 'ci'}",
+        project=project,
+        number=number,
+        region=region,
+        bucket="/".join(bucket.split("/")[:3]),
+        artifacts=_find_artifacts_folder(globals_file.with_name("vertexai.yml"), bucket),
+        registry=values.get("artifact_registry") or f"{region}-docker.pkg.dev/{project}/{slug}",
+        pipeline=values.get("service_account") or f"{_shorten(slug, 20)}-pipeline@{accounts}",
+        launcher=values.get("ci_service_account") or f"{_shorten(slug, 20)}-launcher@{accounts}",
+        role=f"{_shorten(slug, 50)}-launcher".replace("-", "_"),
+        provider=values.get("workload_identity_provider")
+        or f"{pools}/{_shorten(slug, 29)}-ci/providers/{host.name if host else 'ci'}",
+        host=host,
+        mlflow=_parse_iap_resource(arguments.mlflow, region),
         owner=f"{package}, environment {arguments.env}{repository}",
-    )  # fmt: skip
-    facts_of = {"service_account": cloud.pipeline, "ci_service_account": cloud.launcher}
-    strange = [name for name, email in facts_of.items() if not email.endswith(f"@{project}.iam.gserviceaccount.com")]
+    )
+    emails = {"service_account": cloud.pipeline, "ci_service_account": cloud.launcher}
+    foreign = [name for name, email in emails.items() if not email.endswith(f"@{accounts}")]
     if not cloud.provider.startswith(f"{pools}/"):
-        strange.append("workload_identity_provider")
-    if strange:
+        foreign.append("workload_identity_provider")
+    if foreign:
         raise UserError(
-            f"{where}: {', '.join(strange)}: not in project {project} ({number}). To have a new one created, put a "
+            f"{where}: {', '.join(foreign)}: not in project {project} ({number}). To have a new one created, put a "
             "<placeholder> in its place. To keep it, set it up by hand in the project that it belongs to."
         )
     return cloud
 
 
-def _short(slug: str, length: int) -> str:
-    """A name that is at most so long. Where letters are cut off, a hash tells apart what they would have told apart."""
+def _shorten(slug: str, length: int) -> str:
+    """Cut a name that is too long. A hash keeps two names apart that differ only in what was cut off."""
     if len(slug) <= length:
         return slug
     return f"{slug[: length - 7].rstrip('-')}-{hashlib.sha256(slug.encode()).hexdigest()[:6]}"
 
 
-def _iap_resource(text: str, region: str) -> tuple[str, ...]:
+def _parse_iap_resource(text: str, region: str) -> tuple[str, ...]:
     if not re.fullmatch("|app-engine|(cloud-run|backend-services):.+", text):
         raise UserError(f"--mlflow {text}: this must be cloud-run:SERVICE, backend-services:SERVICE or app-engine.")
     kind, _, service = text.partition(":")
@@ -146,75 +152,71 @@ def _iap_resource(text: str, region: str) -> tuple[str, ...]:
     return tuple(f"--{name}={value}" for name, value in options.items() if value)
 
 
-def _enable_apis(cloud: Cloud, dry: bool) -> None:
+def _enable_apis(cloud: Cloud, dry_run: bool) -> None:
     project = f"--project={cloud.project}"
     enabled = {item["config"]["name"] for item in gcloud.read("services", "list", "--enabled", project) or []}
     for api, reason in APIS.items():
-        _say(api in enabled, f"API {api}", reason)
+        _print_item(api in enabled, f"API {api}", reason)
     if missing := [api for api in APIS if api not in enabled]:
-        _change(("services", "enable", *missing, project), dry)
+        _change(("services", "enable", *missing, project), dry_run)
 
 
-@functools.cache  # gcloud takes a second to answer, and several grants are on one thing
-def _policy(group: tuple[str, ...], target: tuple[str, ...]) -> frozenset[tuple[str, str]]:
-    """Who has which role there without a condition. Nobody has one on something that does not exist yet.
-
-    Args:
-        group: gcloud's command group for this kind of resource.
-        target: the arguments that name the resource in that group.
-    """
-    policy = gcloud.read(*group, "get-iam-policy", *target) or {}
+@functools.cache  # gcloud takes a second to answer, and several grants are on the same resource
+def _read_roles(resource: Target) -> frozenset[tuple[str, str]]:
+    """Members with their roles on a resource, without those that have a condition; none if it does not exist yet."""
+    policy = gcloud.read(*resource.command_group, "get-iam-policy", *resource.identifier) or {}
     unconditional = [item for item in policy.get("bindings", []) if "condition" not in item]
     return frozenset((member, item["role"]) for item in unconditional for member in item["members"])
 
 
-def _grant(grant: Grant, dry: bool) -> None:
-    there = (grant.member, grant.role) in _policy(grant.group, grant.target)
-    name = f"{grant.role} on {grant.on} for {grant.member}"
-    unconditional = ("--condition=None",) if grant.group == ("projects",) else ()
-    binding = (f"--member={grant.member}", f"--role={grant.role}", *unconditional)
-    command = (*grant.group, "add-iam-policy-binding", *grant.target, *binding)
-    if grant.appears and not there and (dry or not gcloud.change_if_known(*command)):
-        print(f"later {name}\n      {grant.reason}; {grant.appears} makes this account. Then run:")
-        return _change(command, dry=True)
-    _say(there, name, grant.reason)
-    if not there and not grant.appears:
-        if grant.made_by:
-            _change(grant.made_by, dry)
-        _change(command, dry)
+def _grant(grant: Grant, dry_run: bool) -> None:
+    resource = grant.resource
+    exists = (grant.member, grant.role) in _read_roles(resource)
+    name = f"{grant.role} on {resource.name} for {grant.member}"
+    no_condition = ("--condition=None",) if resource.command_group == ("projects",) else ()
+    binding = (f"--member={grant.member}", f"--role={grant.role}", *no_condition)
+    command = (*resource.command_group, "add-iam-policy-binding", *resource.identifier, *binding)
+    if grant.member_origin and not exists and (dry_run or not gcloud.change_if_account_exists(*command)):
+        print(f"later {name}\n      {grant.reason}; {grant.member_origin} creates this account. Then run:")
+        return _change(command, dry_run=True)
+    _print_item(exists, name, grant.reason)
+    if not exists and not grant.member_origin:
+        if grant.create_member:
+            _change(grant.create_member, dry_run)
+        _change(command, dry_run)
 
 
-def _name_other_grants(cloud: Cloud, wanted: list[Grant]) -> None:
-    """Name roles that others have on the two accounts, and further roles of these. Nobody may have meant them."""
+def _print_other_grants(cloud: Cloud, grants: list[Grant]) -> None:
+    """Print roles that others have on the two accounts, and further roles of these two. They may be a mistake."""
     accounts = {f"serviceAccount:{cloud.pipeline}", f"serviceAccount:{cloud.launcher}"}
-    needed = {(grant.member, grant.role, grant.target) for grant in wanted}
-    for group, on, target in dict.fromkeys((grant.group, grant.on, grant.target) for grant in wanted):
-        for member, role in sorted(_policy(group, target)):
-            ours = member in accounts or group == ("iam", "service-accounts")
-            if ours and (member, role, target) not in needed:
-                binding = (f"--member={member}", f"--role={role}")
-                command = shlex.join((*group, "remove-iam-policy-binding", *target, *binding))
-                print(f"Not granted by this command: {role} on {on} for {member}. To remove it: gcloud {command}")
+    needed = {(grant.member, grant.role, grant.resource) for grant in grants}
+    for resource in dict.fromkeys(grant.resource for grant in grants):
+        for member, role in sorted(_read_roles(resource)):
+            is_ours = member in accounts or resource.command_group == ("iam", "service-accounts")
+            if is_ours and (member, role, resource) not in needed:
+                options = (*resource.identifier, f"--member={member}", f"--role={role}")
+                command = shlex.join(("gcloud", *resource.command_group, "remove-iam-policy-binding", *options))
+                print(f"Not granted by this command: {role} on {resource.name} for {member}. To remove it: {command}")
 
 
-def _fill_in(path: Path, cloud: Cloud, dry: bool) -> None:
+def _fill_in(globals_file: Path, cloud: Cloud, dry_run: bool) -> None:
     """Fill in the facts that are still missing, and name those that only the user knows."""
-    made = {"bucket": cloud.bucket, "artifact_registry": cloud.registry, "service_account": cloud.pipeline}
+    values = {"bucket": cloud.bucket, "artifact_registry": cloud.registry, "service_account": cloud.pipeline}
     if cloud.host:
-        made |= {"ci_service_account": cloud.launcher, "workload_identity_provider": cloud.provider}
-    where, known = path.relative_to(path.parents[2]), facts.read(path)
-    for name in facts.missing(path, made) if dry else facts.fill_in(path, made):
-        print(f"{'would fill in' if dry else 'filled in'} {where}: {name}: {made[name]}")
-    if left := [name for name, value in known.items() if not value and name not in made]:
-        print(f"Not filled in yet: {where}: {', '.join(left)}")
+        values |= {"ci_service_account": cloud.launcher, "workload_identity_provider": cloud.provider}
+    where, existing = globals_file.relative_to(globals_file.parents[2]), facts.read(globals_file)
+    for name in facts.find_missing(globals_file, values) if dry_run else facts.fill_in(globals_file, values):
+        print(f"{'would fill in' if dry_run else 'filled in'} {where}: {name}: {values[name]}")
+    if unknown := [name for name, value in existing.items() if not value and name not in values]:
+        print(f"Not filled in yet: {where}: {', '.join(unknown)}")
 
 
-def _say(there: bool, name: str, reason: str) -> None:
-    print(f"{'there' if there else '+':<6}{name}\n      {reason}", flush=True)
+def _print_item(exists: bool, name: str, reason: str) -> None:
+    print(f"{'there' if exists else '+':<6}{name}\n      {reason}", flush=True)
 
 
-def _change(command: tuple[str, ...], dry: bool) -> None:
-    if dry:
+def _change(command: tuple[str, ...], dry_run: bool) -> None:
+    if dry_run:
         print(f"      gcloud {shlex.join(command)}")
     else:
         gcloud.change(*command)

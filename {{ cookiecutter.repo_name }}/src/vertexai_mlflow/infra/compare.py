@@ -7,77 +7,79 @@ from typing import Any
 
 from ..errors import UserError
 from . import gcloud
-from .wanted import OWNER, Thing
+from .wanted import OWNER_PREFIX, Resource
 
 Commands = tuple[tuple[str, ...], ...]
 
 
-def commands_for(things: Iterable[Thing], named: set[str], adopt: bool) -> list[tuple[Thing, Commands]]:
-    """Each thing with the commands that make it as it should be; there are none for one that is.
+def plan_commands(resources: Iterable[Resource], filled_in: set[str], adopt: bool) -> list[tuple[Resource, Commands]]:
+    """Each resource with the commands that make it as it should be; no commands for one that is already.
 
     Args:
-        things: what the project needs.
-        named: the keys of ``globals.yml`` that have a value.
-        adopt: whether to take over what those name and what does not say whose it is.
+        resources: what the project needs.
+        filled_in: the keys of ``globals.yml`` that have a value.
+        adopt: whether to take over resources that those keys name and that do not name their owner.
 
     Raises:
         UserError: with everything that exists and is not as it should be. It may belong to somebody else.
     """
-    compared: list[tuple[Thing, Commands]] = []
-    refused = []
-    for thing in things:
-        found = gcloud.read(*thing.command("describe"))
-        if found is None:
-            compared.append((thing, (thing.command("create"), *thing.then)))
+    planned: list[tuple[Resource, Commands]] = []
+    refusals = []
+    for resource in resources:
+        existing = gcloud.read(*resource.command("describe"))
+        if existing is None:
+            planned.append((resource, (resource.command("create"), *resource.after_create)))
             continue
-        # What was deleted is still shown for a while, as it was.
-        was_deleted = found.get("state") == "DELETED" or found.get("deleted")
-        wrong = {"deleted": "it was deleted"} if was_deleted else _differences(found, thing)
-        for item in (gcloud.read(*thing.contents) if thing.contents else None) or []:
-            if (other := item["name"].rpartition("/")[2]) != thing.only:
-                wrong[other] = f"{other} is in it as well, and may let in anybody"
-        marked = OWNER in found.get("description", "")
-        unmarked = list(wrong) == ["description"] and not marked and thing.fact in named
-        if wrong and not (unmarked and adopt):
-            refused.append(_refusal(thing, wrong, unmarked))
-        compared.append((thing, (thing.command("update"),) if wrong else ()))
-    if refused:
-        raise UserError("\n".join(refused))
-    return compared
+        # For a while, Google still shows a deleted resource as it was.
+        is_deleted = existing.get("state") == "DELETED" or existing.get("deleted")
+        problems = {"deleted": "it was deleted"} if is_deleted else _find_problems(resource, existing)
+        children = gcloud.read(*resource.list_children) if resource.list_children else None
+        for child in (item["name"].rpartition("/")[2] for item in children or []):
+            if child != resource.only_child:
+                problems[child] = f"{child} is in it as well, and may let in anybody"
+        names_owner = OWNER_PREFIX in existing.get("description", "")
+        can_adopt = list(problems) == ["description"] and not names_owner and resource.globals_key in filled_in
+        if problems and not (can_adopt and adopt):
+            refusals.append(_explain_refusal(resource, problems, can_adopt))
+        planned.append((resource, (resource.command("update"),) if problems else ()))
+    if refusals:
+        raise UserError("\n".join(refusals))
+    return planned
 
 
-def _differences(found: dict[str, Any], thing: Thing) -> dict[str, str]:
-    """Field → what it is and must be, for each that is not as it must be."""
-    wrong = {}
-    for name, wanted in thing.settings.items():
-        value: Any = found
-        for key in name.split("."):
+def _find_problems(resource: Resource, existing: dict[str, Any]) -> dict[str, str]:
+    """Each field that is not as it must be, with a message that says what it is and must be."""
+    problems = {}
+    for field, expected in resource.expected_fields.items():
+        value: Any = existing
+        for key in field.split("."):
             value = (value or {}).get(key)
         value = sorted(value) if isinstance(value, list) else value
-        # An API leaves a field out that is false or empty.
-        if (value or None) != wanted:
-            wrong[name] = f"{name} is {_shown(value)} and must be {_shown(wanted)}"
-    return wrong
+        # An API leaves out a field that is false or empty.
+        if (value or None) != expected:
+            problems[field] = f"{field} is {_format(value)} and must be {_format(expected)}"
+    return problems
 
 
-def _shown(value: object) -> str:
+def _format(value: object) -> str:
     return json.dumps(value) if value else "unset"
 
 
-def _refusal(thing: Thing, wrong: dict[str, str], unmarked: bool) -> str:
-    if "deleted" in wrong:
+def _explain_refusal(resource: Resource, problems: dict[str, str], can_adopt: bool) -> str:
+    name, key = resource.name, resource.globals_key
+    if "deleted" in problems:
         return (
-            f"{thing.name} was deleted, and its name cannot be used again for 30 days. Bring it back with: "
-            f"gcloud {shlex.join(thing.command('undelete'))}"
+            f"{name} was deleted, and its name cannot be used again for 30 days. Bring it back with: "
+            f"gcloud {shlex.join(resource.command('undelete'))}"
         )
-    if unmarked:
+    if can_adopt:
         return (
-            f"{thing.name} exists, is named in globals.yml ({thing.fact}), and does not say whose it is. If nobody "
-            "else uses it, take it over with --adopt, which replaces its description."
+            f"{name} exists, is named in globals.yml ({key}), and does not say whose it is. If nobody else uses it, "
+            "take it over with --adopt, which replaces its description."
         )
-    cure = f"To have another one, change {thing.fact} in globals.yml. " if thing.fact else ""
+    advice = f"To have another one, change {key} in globals.yml. " if key else ""
     return (
-        f"{thing.name} exists, but it is not one that {thing.reason}: {'; '.join(wrong.values())}. It may belong to "
-        f"somebody else, so it was not changed. {cure}If it belongs to this environment alone, correct it with: "
-        f"gcloud {shlex.join(thing.command('update'))}"
+        f"{name} exists, but it is not one that {resource.reason}: {'; '.join(problems.values())}. It may belong to "
+        f"somebody else, so it was not changed. {advice}If it belongs to this environment alone, correct it with: "
+        f"gcloud {shlex.join(resource.command('update'))}"
     )

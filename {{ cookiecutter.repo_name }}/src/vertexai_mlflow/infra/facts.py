@@ -9,15 +9,15 @@ _PLACEHOLDER = re.compile(r"<[^<>]*>")
 
 
 def read(path: Path) -> dict[str, str]:
-    """Name → value. A placeholder counts as no value, so it becomes an empty string."""
-    found = {name: value for name, _, value, _ in _LINE.findall(path.read_text(encoding="utf-8"))}
-    return {name: "" if _PLACEHOLDER.search(value) else value for name, value in found.items()}
+    """The facts by name. A placeholder counts as no value, so it becomes an empty string."""
+    values = {name: value for name, _, value, _ in _LINE.findall(path.read_text(encoding="utf-8"))}
+    return {name: "" if _PLACEHOLDER.search(value) else value for name, value in values.items()}
 
 
-def missing(path: Path, facts: Mapping[str, str]) -> dict[str, str]:
+def find_missing(path: Path, facts: Mapping[str, str]) -> dict[str, str]:
     """The facts for which the file has no value."""
-    known = read(path)
-    return {name: fact for name, fact in facts.items() if not known.get(name)}
+    existing = read(path)
+    return {name: fact for name, fact in facts.items() if not existing.get(name)}
 
 
 def fill_in(path: Path, facts: Mapping[str, str]) -> list[str]:
@@ -28,15 +28,15 @@ def fill_in(path: Path, facts: Mapping[str, str]) -> list[str]:
     Returns:
         The names of the facts that were filled in.
     """
-    known, new = read(path), missing(path, facts)
+    existing, missing = read(path), find_missing(path, facts)
 
-    def line(match: re.Match[str]) -> str:
-        name, _, _, comment = match.groups()
-        return f'{name}: "{new[name]}"{comment or ""}' if name in new else match[0]
+    def replace(line: re.Match[str]) -> str:
+        name, _, _, comment = line.groups()
+        return f'{name}: "{missing[name]}"{comment or ""}' if name in missing else line[0]
 
-    text = _LINE.sub(line, path.read_text(encoding="utf-8"))
-    text += "".join(f'{name}: "{fact}"\n' for name, fact in new.items() if name not in known)
+    text = _LINE.sub(replace, path.read_text(encoding="utf-8"))
+    text += "".join(f'{name}: "{fact}"\n' for name, fact in missing.items() if name not in existing)
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
-    return list(new)
+    return list(missing)

@@ -1,4 +1,4 @@
-"""The git host whose CI launches the pipeline, and which of its jobs are let in."""
+"""The git host whose CI launches the pipeline, and which of its jobs may launch."""
 
 import argparse
 import json
@@ -31,7 +31,7 @@ class Host:
         repository_id: the host's number for the repository, which no other repository ever gets.
         owner_id: the host's number for the owner, or on GitLab for the namespace.
         branch: the only branch whose jobs may launch.
-        environment: the environment on the git host, with its approvals, that the job which launches goes through.
+        environment: the git host's environment, with its approvals, of the job that launches.
     """
 
     name: str
@@ -56,9 +56,9 @@ class Host:
 
     @property
     def mapping(self) -> dict[str, str]:
-        """Google's attribute → what of a job's token gives its value.
+        """Google's attributes, each with the expression that makes it from a job's token.
 
-        The token's own subject is not used, because a repository's owner may change what it consists of.
+        The token's own subject is not used, because a repository's owner can change what it consists of.
         """
         number = "repository_id" if self.name == "github" else "project_id"
         return {"google.subject": f"'repository:' + assertion.{number} + ':environment:' + assertion.environment"}
@@ -67,7 +67,7 @@ class Host:
     def condition(self) -> str:
         """Which jobs are let in: those that launch from the repository's branch, in the environment.
 
-        The repository and its owner are told by number. A name can be given up, and then belongs to somebody else.
+        The repository and its owner are identified by number. A name can be given up and registered by somebody else.
         Jobs of a fork and of a pull or merge request are not let in. On GitHub, jobs of other workflows are not let in
         either, because strangers may be able to start those (``pull_request_target``).
         """
@@ -75,24 +75,26 @@ class Host:
         workflow = f"{self.repository}/.github/workflows/ci.yml@{ref}"
         if self.name == "github":
             claims = {"repository_id": self.repository_id, "repository_owner_id": self.owner_id, "ref": ref}
-            claims, started = claims | {"workflow_ref": workflow}, "event_name in ['push', 'workflow_dispatch']"
+            claims |= {"workflow_ref": workflow}
+            trigger = "event_name in ['push', 'workflow_dispatch']"
         else:
             claims = {"project_id": self.repository_id, "namespace_id": self.owner_id, "ref": self.branch}
             claims |= {"ref_type": "branch", "ref_protected": "true"}
-            started = "pipeline_source in ['push', 'web']"
+            trigger = "pipeline_source in ['push', 'web']"
         claims["environment"] = self.environment
-        return " && ".join(f"assertion.{claim}" for claim in [*(f"{k} == '{v}'" for k, v in claims.items()), started])
+        tests = [*(f"{claim} == '{value}'" for claim, value in claims.items()), trigger]
+        return " && ".join(f"assertion.{test}" for test in tests)
 
 
-def host_of(project: Path, arguments: argparse.Namespace) -> Host | None:
-    """The git host as git's remote names it; None if the project has no file of a CI system.
+def find_host(project: Path, arguments: argparse.Namespace) -> Host | None:
+    """The git host that git's remote names; None if the project has no configuration of a CI system.
 
     Args:
         project: the project's folder.
         arguments: the options ``server``, ``repository``, ``repository_id``, ``owner_id``, ``branch`` and ``env``.
 
     Raises:
-        UserError: when it cannot be told who is to be let in.
+        UserError: when it is not clear which repository, branch or host is meant.
     """
     name = "github" if (project / ".github").is_dir() else "gitlab" if (project / ".gitlab-ci.yml").is_file() else ""
     if not name:
@@ -111,7 +113,7 @@ def host_of(project: Path, arguments: argparse.Namespace) -> Host | None:
             "letters, digits, '.', '_', '-' and '/'."
         )
     server = arguments.server or (remote["web"] or remote["ssh"] if remote else f"{name}.com")
-    # The hosts that ssh uses when it goes through port 443.
+    # The hosts for ssh through port 443.
     server = {"ssh.github.com": "github.com", "altssh.gitlab.com": "gitlab.com"}.get(server, server)
     if not re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d+)?", server):
         raise UserError(f"--server: '{server}' is not a host name. Name the host whose CI may launch, e.g. {name}.com.")
@@ -123,14 +125,14 @@ def host_of(project: Path, arguments: argparse.Namespace) -> Host | None:
     issuer = f"https://{server}"
     if name == "github":
         issuer = _GITHUB_ISSUER if server == "github.com" else f"{issuer}/_services/token"
-    number, owner = arguments.repository_id, arguments.owner_id
-    if not (number and owner):
-        number, owner = _numbers(name, server, repository)
-    return Host(name, issuer, repository, number, owner, arguments.branch, arguments.env)
+    repository_id, owner_id = arguments.repository_id, arguments.owner_id
+    if not (repository_id and owner_id):
+        repository_id, owner_id = _fetch_ids(name, server, repository)
+    return Host(name, issuer, repository, repository_id, owner_id, arguments.branch, arguments.env)
 
 
-def _numbers(name: str, server: str, repository: str) -> tuple[int, int]:
-    """The host's numbers for a repository and its owner. The host tells everybody those of a public repository."""
+def _fetch_ids(name: str, server: str, repository: str) -> tuple[int, int]:
+    """The host's numbers for a repository and its owner, which anybody may read if the repository is public."""
     if name == "github":
         api = "https://api.github.com" if server == "github.com" else f"https://{server}/api/v3"
         url, owner, tool = f"{api}/repos/{repository}", "owner", f"gh api repos/{repository}"
@@ -138,11 +140,11 @@ def _numbers(name: str, server: str, repository: str) -> tuple[int, int]:
         path = f"projects/{quote(repository, safe='')}"
         url, owner, tool = f"https://{server}/api/v4/{path}", "namespace", f"glab api {path}"
     try:
-        with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
-            found = json.load(answer)
-        return int(found["id"]), int(found[owner]["id"])
+        with urllib.request.urlopen(url, timeout=_SECONDS) as response:
+            repository_facts = json.load(response)
+        return int(repository_facts["id"]), int(repository_facts[owner]["id"])
     except (OSError, ValueError, LookupError) as error:
         raise UserError(
-            f"{url} does not tell the numbers of {repository} and its owner ({error}), as is usual for a private "
-            f"repository. Look for id and {owner}.id in what '{tool}' prints, and add: --repository-id N --owner-id N"
+            f"{url} does not return the numbers of {repository} and its owner ({error}), as is usual for a private "
+            f"repository. Take id and {owner}.id from the output of '{tool}', and add: --repository-id N --owner-id N"
         ) from None

@@ -4,7 +4,7 @@ This file changes nothing itself: ``__main__`` compares it with what exists and 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .git_host import Host
 
@@ -20,24 +20,26 @@ APIS = {
     "sts.googleapis.com": "exchanges the CI job's identity for a Google identity",
 }
 
-# Where `make bootstrap` writes the rule for gcloud, in the project's folder. Git leaves the folder out.
+# Where `make bootstrap` writes the rule for gcloud, in the project's folder. Git ignores the folder.
 LIFECYCLE_FILE = ".vertexai/lifecycle.json"
-# Days that the artifacts of a run are kept in a bucket that is created here.
-KEPT_DAYS = 90
-# How a description begins that says whose something is.
-OWNER = "Owner: "
+# For how many days a bucket that is created here keeps the artifacts of a run.
+ARTIFACT_DAYS = 90
+# How a description that names the owner begins.
+OWNER_PREFIX = "Owner: "
 # What launching needs of Vertex AI. With roles/aiplatform.user, CI could also start custom jobs, and such a job runs as
 # Vertex AI's own account if it names none. https://cloud.google.com/vertex-ai/docs/general/iam-permissions
-LAUNCHING = (
+LAUNCHER_PERMISSIONS = (
     *(f"aiplatform.contexts.{verb}" for verb in ("addContextChildren", "create", "get")),
     *(f"aiplatform.pipelineJobs.{verb}" for verb in ("cancel", "create", "get", "list")),
     *(f"aiplatform.schedules.{verb}" for verb in ("create", "delete", "get", "list", "update")),
 )
-# By these, whoever may edit or view anything in the Google Cloud project may do so in each new bucket.
-_LEGACY_ROLES = [
-    (f"project{who}", f"roles/storage.legacy{kind}{may}")
-    for who, may in (("Editor", "Owner"), ("Viewer", "Reader")) for kind in ("Bucket", "Object")
-]  # fmt: skip
+# Google grants these on each new bucket to everybody who may edit or view anything in the Google Cloud project.
+_LEGACY_ROLES = (
+    ("projectEditor", "roles/storage.legacyBucketOwner"),
+    ("projectEditor", "roles/storage.legacyObjectOwner"),
+    ("projectViewer", "roles/storage.legacyBucketReader"),
+    ("projectViewer", "roles/storage.legacyObjectReader"),
+)
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,15 @@ class Cloud:
         number: its number.
         region: where the bucket and the registry are.
         bucket: ``gs://…``, without a path.
-        artifacts: the folder of the bucket below which all environments keep their artifacts; empty if it is not known.
+        artifacts: the folder of the bucket below which all environments keep their artifacts; empty if unknown.
         registry: ``region-docker.pkg.dev/project/repository``
         pipeline: e-mail of the account that the steps run as.
         launcher: e-mail of the account that CI launches as.
-        role: id of the role by which it launches.
+        role: id of the role that lets it launch.
         provider: resource name of the federation's provider.
         host: the git host whose CI launches; None without CI.
-        mlflow: the arguments by which ``gcloud iap web`` names the IAP resource in front of MLflow; empty if unknown.
-        owner: whose all this is: package, environment and repository.
+        mlflow: the arguments that name the IAP resource in front of MLflow in ``gcloud iap web``; empty if unknown.
+        owner: who owns all this: package, environment and repository.
     """
 
     project: str
@@ -80,195 +82,230 @@ class Cloud:
         return self.provider.partition("/providers/")[0]
 
 
-@dataclass(frozen=True)
-class Thing:
-    """Something in Google Cloud that the project needs.
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What a gcloud command is about.
 
     Args:
-        name: its name as it is printed.
-        reason: why the project needs it.
-        fact: the key of ``globals.yml`` that names it; empty if there is none.
-        group: gcloud's command group for this kind of resource.
-        target: the arguments that name it in that group.
-        settings: dotted fields that gcloud must show, with their values; None for a field that must not be set.
-        options: the arguments that give it these settings.
-        look: further arguments for showing it.
-        new: further arguments for creating it.
-        kind: what gcloud adds to the words "create" and "update" in that group.
-        contents: the gcloud command that lists what is in it.
-        only: the one thing that may be in it.
-        then: the commands that follow when it has been created.
+        name: its name, as it is printed.
+        command_group: gcloud's command group for this kind of resource.
+        identifier: the arguments that name it in that group.
     """
 
     name: str
+    command_group: tuple[str, ...]
+    identifier: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource(Target):
+    """Something in Google Cloud that the project needs.
+
+    Args:
+        reason: why the project needs it.
+        globals_key: the key of ``globals.yml`` that names it; empty if there is none.
+        expected_fields: dotted fields that gcloud must show, with their values; None for a field that must not be set.
+        options: the arguments of the commands "create" and "update" that set these fields.
+        create_options: further arguments of the command "create".
+        describe_options: further arguments of the command "describe".
+        command_suffix: what gcloud adds to the words "create" and "update" in that group.
+        list_children: the gcloud command that lists what is in it.
+        only_child: the one thing that may be in it.
+        after_create: the gcloud commands that follow when it has been created.
+    """
+
     reason: str
-    fact: str
-    group: tuple[str, ...]
-    target: tuple[str, ...]
-    settings: Mapping[str, object]
+    globals_key: str = ""
+    expected_fields: Mapping[str, object] = field(hash=False)
     options: tuple[str, ...]
-    look: tuple[str, ...] = ()
-    new: tuple[str, ...] = ()
-    kind: str = ""
-    contents: tuple[str, ...] = ()
-    only: str = ""
-    then: tuple[tuple[str, ...], ...] = ()
+    create_options: tuple[str, ...] = ()
+    describe_options: tuple[str, ...] = ()
+    command_suffix: str = ""
+    list_children: tuple[str, ...] = ()
+    only_child: str = ""
+    after_create: tuple[tuple[str, ...], ...] = ()
 
     def command(self, verb: str) -> tuple[str, ...]:
         """The gcloud command that shows it (``describe``), or that does something else to it."""
-        name, *where = self.target
+        name, *location = self.identifier
         if verb == "create":
             # A service account is created by the part in front of the @.
-            return (*self.group, verb + self.kind, name.partition("@")[0], *where, *self.options, *self.new)
+            name = name.partition("@")[0]
+            options = (*self.options, *self.create_options)
+            return (*self.command_group, verb + self.command_suffix, name, *location, *options)
         if verb == "update":
-            return (*self.group, verb + self.kind, *self.target, *self.options)
-        return (*self.group, verb, *self.target, *self.look)
+            return (*self.command_group, verb + self.command_suffix, *self.identifier, *self.options)
+        return (*self.command_group, verb, *self.identifier, *self.describe_options)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Grant:
     """A role that a member gets on a resource.
 
     Args:
         member: who gets the role, as IAM names members.
         role: the role.
-        on: the resource, as it is printed.
+        resource: what the role is granted on.
         reason: why the member needs the role.
-        group: gcloud's command group for this kind of resource.
-        target: the arguments that name the resource in that group.
-        made_by: arguments of the gcloud command that makes the member, if it may not exist yet.
-        appears: when the member appears, if no command makes it.
+        create_member: the gcloud command that creates the member, if it may not exist yet.
+        member_origin: what creates the member, if no command does.
     """
 
     member: str
     role: str
-    on: str
+    resource: Target
     reason: str
-    group: tuple[str, ...]
-    target: tuple[str, ...]
-    made_by: tuple[str, ...] = ()
-    appears: str = ""
+    create_member: tuple[str, ...] = ()
+    member_origin: str = ""
 
 
-def lifecycle(cloud: Cloud) -> dict[str, list[object]]:
+def make_lifecycle(cloud: Cloud) -> dict[str, list[object]]:
     """The rule that deletes the artifacts of old runs. https://cloud.google.com/storage/docs/lifecycle
 
-    There is none where the folder of the artifacts is not known, because it would delete everything in the bucket.
+    There is none if the folder of the artifacts is unknown, because it would delete everything in the bucket.
     """
-    condition = {"age": KEPT_DAYS, "matchesPrefix": [cloud.artifacts]}
+    condition = {"age": ARTIFACT_DAYS, "matchesPrefix": [cloud.artifacts]}
     return {"rule": [{"action": {"type": "Delete"}, "condition": condition}] if cloud.artifacts else []}
 
 
-def things(cloud: Cloud) -> Iterator[Thing]:
+def list_resources(cloud: Cloud) -> Iterator[Resource]:
     """Everything that the project needs, in the order in which it can be created."""
-    project, mark = f"--project={cloud.project}", OWNER + cloud.owner
-    marked = f"--description={mark}"
-    less = ("storage", "buckets", "remove-iam-policy-binding", cloud.bucket)
-    yield Thing(
-        f"bucket {cloud.bucket}",
-        f"keeps the artifacts between steps; {LIFECYCLE_FILE} says when those of old runs are deleted",
-        "bucket", ("storage", "buckets"), (cloud.bucket,),
-        {
-            # A bucket's name is easily guessed, and belongs to whoever has created it first.
+    project = f"--project={cloud.project}"
+    description = OWNER_PREFIX + cloud.owner
+    set_description = f"--description={description}"
+    remove_role = ("storage", "buckets", "remove-iam-policy-binding", cloud.bucket)
+    yield Resource(
+        name=f"bucket {cloud.bucket}",
+        reason=f"keeps the artifacts between steps; {LIFECYCLE_FILE} says when those of old runs are deleted",
+        globals_key="bucket",
+        command_group=("storage", "buckets"),
+        identifier=(cloud.bucket,),
+        expected_fields={
+            # A bucket's name is easily guessed, and belongs to whoever created it first.
             "projectNumber": cloud.number,
             "iamConfiguration.uniformBucketLevelAccess.enabled": True,
             "iamConfiguration.publicAccessPrevention": "enforced",
         },
-        ("--uniform-bucket-level-access", "--public-access-prevention"),
-        look=("--raw",),
-        new=(project, f"--location={cloud.region}", f"--lifecycle-file={LIFECYCLE_FILE}"),
-        then=tuple((*less, f"--member={who}:{cloud.project}", f"--role={role}") for who, role in _LEGACY_ROLES),
-    )  # fmt: skip
-    yield Thing(
-        f"registry {cloud.registry}", "keeps the images of the steps",
-        "artifact_registry", ("artifacts", "repositories"), _repository(cloud),
-        {"format": "DOCKER", "description": mark}, (marked,), new=("--repository-format=docker",),
-    )  # fmt: skip
+        options=("--uniform-bucket-level-access", "--public-access-prevention"),
+        create_options=(project, f"--location={cloud.region}", f"--lifecycle-file={LIFECYCLE_FILE}"),
+        describe_options=("--raw",),
+        after_create=tuple(
+            (*remove_role, f"--member={group}:{cloud.project}", f"--role={role}") for group, role in _LEGACY_ROLES
+        ),
+    )
+    registry_host, registry_project, repository = cloud.registry.split("/")
+    registry_location = registry_host.removesuffix("-docker.pkg.dev")
+    yield Resource(
+        name=f"registry {cloud.registry}",
+        reason="keeps the images of the steps",
+        globals_key="artifact_registry",
+        command_group=("artifacts", "repositories"),
+        identifier=(repository, f"--location={registry_location}", f"--project={registry_project}"),
+        expected_fields={"format": "DOCKER", "description": description},
+        options=(set_description,),
+        create_options=("--repository-format=docker",),
+    )
     accounts = [("service_account", cloud.pipeline, "the steps run as this account")]
     if cloud.host:
         accounts.append(("ci_service_account", cloud.launcher, "CI launches as this account, without a key"))
-    for fact, email, reason in accounts:
-        group, settings = ("iam", "service-accounts"), {"description": mark}
-        yield Thing(f"service account {email}", reason, fact, group, (email, project), settings, (marked,))
+    for globals_key, email, reason in accounts:
+        yield Resource(
+            name=f"service account {email}",
+            reason=reason,
+            globals_key=globals_key,
+            command_group=("iam", "service-accounts"),
+            identifier=(email, project),
+            expected_fields={"description": description},
+            options=(set_description,),
+        )
     if (host := cloud.host) is None:
         return
-    yield Thing(
-        f"role {cloud.role}", "allows what launching needs of Vertex AI, and nothing else",
-        "", ("iam", "roles"), (cloud.role, project),
-        {"includedPermissions": list(LAUNCHING), "description": mark},
-        (f"--permissions={','.join(LAUNCHING)}", marked),
-    )  # fmt: skip
+    yield Resource(
+        name=f"role {cloud.role}",
+        reason="allows what launching needs of Vertex AI, and nothing else",
+        command_group=("iam", "roles"),
+        identifier=(cloud.role, project),
+        expected_fields={"includedPermissions": list(LAUNCHER_PERMISSIONS), "description": description},
+        options=(f"--permissions={','.join(LAUNCHER_PERMISSIONS)}", set_description),
+    )
     pool, provider = cloud.pool.rpartition("/")[2], cloud.provider.rpartition("/")[2]
-    pools, at = ("iam", "workload-identity-pools"), ("--location=global", project)
-    yield Thing(
-        f"federation pool {pool}", f"holds the identities of CI jobs, signed by {host.issuer}",
-        "workload_identity_provider", pools, (pool, *at),
-        {"disabled": None, "description": mark}, ("--no-disabled", marked),
-        contents=(*pools, "providers", "list", f"--workload-identity-pool={pool}", *at), only=provider,
-    )  # fmt: skip
+    pools, location = ("iam", "workload-identity-pools"), ("--location=global", project)
+    yield Resource(
+        name=f"federation pool {pool}",
+        reason=f"holds the identities of CI jobs, signed by {host.issuer}",
+        globals_key="workload_identity_provider",
+        command_group=pools,
+        identifier=(pool, *location),
+        expected_fields={"disabled": None, "description": description},
+        options=("--no-disabled", set_description),
+        list_children=(*pools, "providers", "list", f"--workload-identity-pool={pool}", *location),
+        only_child=provider,
+    )
     audiences = [host.audience] if host.audience else []
-    yield Thing(
-        f"federation provider {provider}",
-        f"lets in jobs of {host.repository}, branch {host.branch}, environment {host.environment}, and no others",
-        "workload_identity_provider", (*pools, "providers"), (provider, f"--workload-identity-pool={pool}", *at),
-        {
-            "attributeCondition": host.condition, "attributeMapping": host.mapping, "oidc.issuerUri": host.issuer,
-            "oidc.allowedAudiences": audiences or None, "description": mark, "disabled": None,
-            # Whoever has put keys of their own here can sign tokens of any job.
-            "oidc.jwksJson": None,
+    jobs = f"jobs of {host.repository}, branch {host.branch}, environment {host.environment}"
+    yield Resource(
+        name=f"federation provider {provider}",
+        reason=f"lets in {jobs}, and no others",
+        globals_key="workload_identity_provider",
+        command_group=(*pools, "providers"),
+        identifier=(provider, f"--workload-identity-pool={pool}", *location),
+        expected_fields={
+            "attributeCondition": host.condition,
+            "attributeMapping": host.mapping,
+            "oidc.issuerUri": host.issuer,
+            "oidc.allowedAudiences": audiences or None,
+            "oidc.jwksJson": None,  # Anybody whose keys are here can sign tokens of any job.
+            "description": description,
+            "disabled": None,
         },
-        (
+        options=(
             f"--issuer-uri={host.issuer}",
-            f"--attribute-mapping={','.join(f'{to}={source}' for to, source in host.mapping.items())}",
+            f"--attribute-mapping={','.join(f'{name}={source}' for name, source in host.mapping.items())}",
             f"--attribute-condition={host.condition}",
             *(f"--allowed-audiences={audience}" for audience in audiences),
-            "--no-disabled", marked,
+            "--no-disabled",
+            set_description,
         ),
-        kind="-oidc",
-    )  # fmt: skip
-
-
-def grants(cloud: Cloud) -> Iterator[Grant]:
-    """All roles that are granted, with the reason for each."""
-    pipeline, launcher = f"serviceAccount:{cloud.pipeline}", f"serviceAccount:{cloud.launcher}"
-    project = (f"project {cloud.project}", ("projects",), (cloud.project,))
-    bucket = (f"bucket {cloud.bucket}", ("storage", "buckets"), (cloud.bucket,))
-    registry = (f"registry {cloud.registry}", ("artifacts", "repositories"), _repository(cloud))
-
-    as_pipeline, as_launcher = (
-        (email, ("iam", "service-accounts"), (email, f"--project={cloud.project}"))
-        for email in (cloud.pipeline, cloud.launcher)
+        command_suffix="-oidc",
     )
-    mint = "roles/iam.serviceAccountOpenIdTokenCreator"
-    wanted = [
+
+
+def list_grants(cloud: Cloud) -> Iterator[Grant]:
+    """All roles that are granted, with the reason for each."""
+    project_option = f"--project={cloud.project}"
+    project = Target(name=f"project {cloud.project}", command_group=("projects",), identifier=(cloud.project,))
+    resources = {resource.globals_key: resource for resource in list_resources(cloud)}
+    bucket, registry = resources["bucket"], resources["artifact_registry"]
+    pipeline_account = resources["service_account"]
+    pipeline, launcher = f"serviceAccount:{cloud.pipeline}", f"serviceAccount:{cloud.launcher}"
+    mint_id_tokens = "roles/iam.serviceAccountOpenIdTokenCreator"
+    roles = [  # who gets which role, on what, and why
         (pipeline, "roles/aiplatform.user", project, "runs the pipeline's tasks"),
         (pipeline, "roles/storage.objectUser", bucket, "reads and writes artifacts between steps"),
-        (pipeline, mint, as_pipeline, "mints its own ID tokens for Identity-Aware Proxy"),
+        (pipeline, mint_id_tokens, pipeline_account, "mints its own ID tokens for Identity-Aware Proxy"),
     ]
     if cloud.host:
-        jobs = f"principal://iam.googleapis.com/{cloud.pool}/subject/{cloud.host.subject}"
-        launch = f"projects/{cloud.project}/roles/{cloud.role}"
-        act_as = "roles/iam.serviceAccountUser"
-        wanted += [
-            (jobs, "roles/iam.workloadIdentityUser", as_launcher, "lets CI jobs act as the launcher, without a key"),
+        ci_jobs = f"principal://iam.googleapis.com/{cloud.pool}/subject/{cloud.host.subject}"
+        launch, act_as = f"projects/{cloud.project}/roles/{cloud.role}", "roles/iam.serviceAccountUser"
+        become = "roles/iam.workloadIdentityUser"
+        roles += [
+            (ci_jobs, become, resources["ci_service_account"], "lets CI jobs act as the launcher, without a key"),
             (launcher, "roles/artifactregistry.writer", registry, "pushes the image"),
             (launcher, launch, project, "launches jobs, follows them, applies schedules"),
-            (launcher, act_as, as_pipeline, "launches jobs that run as the pipeline's account"),
-            (launcher, mint, as_pipeline, "reads the job's MLflow run through Identity-Aware Proxy"),
+            (launcher, act_as, pipeline_account, "launches jobs that run as the pipeline's account"),
+            (launcher, mint_id_tokens, pipeline_account, "reads the job's MLflow run through Identity-Aware Proxy"),
         ]
-    for who, role, (on, group, target), reason in wanted:
-        yield Grant(who, role, on, reason, group, target)
+    for member, role, resource, reason in roles:
+        yield Grant(member=member, role=role, resource=resource, reason=reason)
     agents = f"serviceAccount:service-{cloud.number}@gcp-sa-aiplatform"
-    reads = ("roles/artifactregistry.reader", registry[0], "pulls the image of the steps for Vertex AI", *registry[1:])
-    create = ("beta", "services", "identity", "create", "--service=aiplatform.googleapis.com")
-    yield Grant(f"{agents}.iam.gserviceaccount.com", *reads, made_by=(*create, f"--project={cloud.project}"))
-    yield Grant(f"{agents}-cc.iam.gserviceaccount.com", *reads, appears="the first job of the project")
+    pull, reason = "roles/artifactregistry.reader", "pulls the image of the steps for Vertex AI"
+    create_agent = ("beta", "services", "identity", "create", "--service=aiplatform.googleapis.com", project_option)
+    agent, code_agent = f"{agents}.iam.gserviceaccount.com", f"{agents}-cc.iam.gserviceaccount.com"
+    yield Grant(member=agent, role=pull, resource=registry, reason=reason, create_member=create_agent)
+    origin = "the first job of the project"
+    yield Grant(member=code_agent, role=pull, resource=registry, reason=reason, member_origin=origin)
     if cloud.mlflow:
+        iap, identifier = ("iap", "web"), (*cloud.mlflow, project_option)
+        proxy = Target(name="MLflow's IAP resource", command_group=iap, identifier=identifier)
         role, reason = "roles/iap.httpsResourceAccessor", "passes Identity-Aware Proxy"
-        target = (*cloud.mlflow, f"--project={cloud.project}")
-        yield Grant(pipeline, role, "MLflow's IAP resource", reason, ("iap", "web"), target)
-
-
-def _repository(cloud: Cloud) -> tuple[str, ...]:
-    host, project, name = cloud.registry.split("/")
-    return name, f"--location={host.removesuffix('-docker.pkg.dev')}", f"--project={project}"
+        yield Grant(member=pipeline, role=role, resource=proxy, reason=reason)

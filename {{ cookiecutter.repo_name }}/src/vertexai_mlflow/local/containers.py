@@ -1,4 +1,4 @@
-"""A task's command → the docker command that runs it in the task's image on this machine."""
+"""Runs a task's command in the task's image on this machine, by a docker command."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..image import docker, inspect
+from ..image.docker import docker, inspect
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Containers:
     """How tasks run in containers.
 
     Args:
-        mount: folder that containers see under its own path, for artifacts and an embedded MLflow store.
+        mount: folder that containers see under the same path, for artifacts and an embedded MLflow store.
         environment: environment variables of all containers.
     """
 
@@ -23,12 +23,12 @@ class Containers:
     environment: Mapping[str, str]
 
     def argv(self, name: str, container: Mapping[str, Any], command: Sequence[str]) -> list[str]:
-        """The docker command.
+        """Make the docker command.
 
         Args:
             name: name of the container.
             container: the task's ``PipelineContainerSpec``: image, environment and resources.
-            command: the task's command, placeholders replaced.
+            command: the task's command, with its placeholders replaced.
         """
         environment = {**self.environment, **{item["name"]: item.get("value", "") for item in container.get("env", [])}}
         resources = container.get("resources", {})
@@ -36,7 +36,7 @@ class Containers:
         if "cpuLimit" in resources:
             limits += ["--cpus", f"{min(resources['cpuLimit'], os.cpu_count() or 1):g}"]
         if "memoryLimit" in resources:
-            # In gigabytes. There is no swap beyond it, because the limit would then be twice as high.
+            # The limit is in gigabytes. With swap on top of it, a container could use twice as much memory.
             memory = str(int(resources["memoryLimit"] * 1e9))
             limits += ["--memory", memory, "--memory-swap", memory]
         return [

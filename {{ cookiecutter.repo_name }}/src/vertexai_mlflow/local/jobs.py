@@ -1,4 +1,4 @@
-"""How a local job and its graphs have ended, and what a job leaves in its folder for one that resumes it."""
+"""How a local job and its graphs ended, and the files in its folder from which a later job can resume it."""
 
 import json
 import os
@@ -11,28 +11,29 @@ from ..compile.spec import Spec
 from ..contract.job import PipelineJob, State, TaskRun
 from ..errors import UserError, did_you_mean
 
-_FILE, _SPEC = "job.json", "pipeline.json"
+_JOB = "job.json"
+_SPEC = "pipeline.json"
 
 
 def state_of(runs: Iterable[TaskRun]) -> str:
-    """The state of what consists of these tasks, when they have ended."""
+    """The state of a job or graph of these tasks, when they have ended."""
     states = {run.state for run in runs}
     return next((state for state in (State.CANCELLED, State.FAILED) if state in states), State.SUCCEEDED)
 
 
-def final_status(name: str, job: str, runs: Sequence[TaskRun], shown: Mapping[str, str]) -> dict[str, Any]:
-    """KFP's PipelineTaskFinalStatus of a task or graph, its error worded as Vertex AI does.
+def final_status(name: str, job: str, runs: Sequence[TaskRun], display: Mapping[str, str]) -> dict[str, Any]:
+    """KFP's PipelineTaskFinalStatus of a task or graph, its error worded as by Vertex AI.
 
     Args:
         name: name of the task or graph.
         job: resource name of the job.
         runs: its tasks.
-        shown: task → the name that people see.
+        display: task → the name that people see.
     """
     state, error = state_of(runs), {}
     failed = [run for run in runs if run.state == State.FAILED]
     if state == State.FAILED:
-        names = ", ".join(shown[run.name] for run in failed)
+        names = ", ".join(display[run.name] for run in failed)
         message = f"The DAG failed because some tasks failed. The failed tasks are: [{names}]."
         reasons = "; ".join(f"{run.name}: {run.error}" for run in failed)
         error = {"code": 9, "message": f"{message}; {reasons}"}
@@ -40,33 +41,33 @@ def final_status(name: str, job: str, runs: Sequence[TaskRun], shown: Mapping[st
 
 
 def write_spec_of_job(spec: Spec, folder: Path) -> None:
-    """Write down what a job runs, once, because a spec may be large."""
+    """Write the spec of a job to its folder; once, because a spec may be large."""
     write_json(spec, folder / _SPEC)
 
 
 def write_job(job: PipelineJob, folder: Path) -> None:
-    """Write down how far a job has come."""
-    write_json({"state": job.state, "tasks": {name: asdict(run) for name, run in job.tasks.items()}}, folder / _FILE)
+    """Write the progress of a job to its folder."""
+    write_json({"state": job.state, "tasks": {name: asdict(run) for name, run in job.tasks.items()}}, folder / _JOB)
 
 
 def read_job(folder: Path) -> PipelineJob:
-    """Read what was written down. A job that was killed before its end has failed.
+    """Read a job from its folder. A job that was killed before its end has failed.
 
     Raises:
         UserError: when there is no such job.
     """
     try:
-        content, spec = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (_FILE, _SPEC))
+        content, spec = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (_JOB, _SPEC))
     except (OSError, ValueError):
-        known = [path.parent.name for path in folder.parent.glob(f"*/{_FILE}")]
-        raise UserError(f"There is no job {folder.name} on this machine.{did_you_mean(folder.name, known)}") from None
+        names = [path.parent.name for path in folder.parent.glob(f"*/{_JOB}")]
+        raise UserError(f"There is no job {folder.name} on this machine.{did_you_mean(folder.name, names)}") from None
     state = State.FAILED if content["state"] == State.RUNNING else content["state"]
     tasks = {name: TaskRun(**run) for name, run in content["tasks"].items()}
     return PipelineJob(folder.name, folder.as_uri(), state, tasks, spec=spec)
 
 
 def write_json(content: Mapping[str, Any], file: Path) -> None:
-    """Write JSON, whole or not at all. The file's folder is made if it is missing."""
+    """Write JSON, completely or not at all. The file's folder is created if it is missing."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     partial.write_text(json.dumps(content), encoding="utf-8")

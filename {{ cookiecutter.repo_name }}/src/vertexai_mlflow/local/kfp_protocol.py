@@ -1,7 +1,8 @@
-"""KFP's protocol between platform and container: a task → its executor input, its command line, its executor output.
+"""KFP's protocol between platform and container: a task's executor input, command line and executor output.
 
-In one JSON message the platform tells a task what it gets and where to leave what it makes. It replaces placeholders
-in the command by parts of that message, and reads afterwards what the task has written.
+The executor input is one JSON message with the values and artifacts that a task gets, and the places where its outputs
+belong. The platform replaces placeholders in the task's command by parts of that message. When the task has ended, the
+platform reads the executor output that the task has written.
 """
 
 import json
@@ -16,38 +17,38 @@ from ..compile.spec import Task, definitions
 from ..errors import UserError
 
 _PLACEHOLDER = re.compile(r"\{\{\$(.*?)\}\}")
-# What may be the name of a file or folder of a job. KFP's own rules are stricter.
+# Names that a file or folder of a job may have. KFP's own rules are stricter.
 _NAME = re.compile(r"\w[\w.-]*")
 _KEYED = re.compile(r"\.(inputs|outputs)\.(parameters|artifacts)\['(.+?)'\](?:\.(\w+))?(?:\['(.+?)'\])?")
 
 
 def refuse_paths(pipeline: str, tasks: Sequence[Task]) -> None:
-    """Refuse a spec whose names lead out of the job's folder.
+    """Refuse a spec with names that could lead out of the job's folder.
 
     Args:
         pipeline: the pipeline's name.
-        tasks: its tasks; they and their outputs are files and folders.
+        tasks: its tasks. They and their outputs get files and folders of their names.
 
     Raises:
-        UserError: naming all such names.
+        UserError: with all such names.
     """
     kinds = "parameters", "artifacts"
     outputs = (definitions(task.component, "output", kind) for task in tasks for kind in kinds)
     names = [pipeline, *(task.name for task in tasks), *chain(*outputs)]
     if wrong := [repr(name) for name in names if not _NAME.fullmatch(name)]:
-        raise UserError(f"The spec has names that cannot be those of files: {', '.join(wrong)}. Use [A-Za-z0-9_.-].")
+        raise UserError(f"These names in the spec cannot be file names: {', '.join(wrong)}. Use only [A-Za-z0-9_.-].")
 
 
-def executor_input(
+def make_executor_input(
     task: Task, parameters: Mapping[str, Any], artifacts: Mapping[str, Any], folder: str
 ) -> dict[str, Any]:
-    """KFP's ExecutorInput, as the platform would hand it to the container.
+    """Make KFP's ExecutorInput, as the platform passes it to the container.
 
     Args:
         task: the task.
         parameters: its input parameters' values.
         artifacts: its input artifacts, each a RuntimeArtifact.
-        folder: path or URI below which its outputs are kept.
+        folder: path or URI below which its outputs go.
     """
     outputs = {
         key: {"name": key, "type": definition["artifactType"], "uri": f"{folder}/{key}", "metadata": {}}
@@ -69,15 +70,15 @@ def executor_input(
 
 
 def command_line(task: Task, executor_input: Mapping[str, Any], constants: Mapping[str, str]) -> list[str]:
-    """The container's command and arguments, placeholders replaced, each by one pass: a value is never read again.
+    """The container's command and arguments. Placeholders are replaced once, and never inside the values put in.
 
     Args:
         task: the task.
-        executor_input: see ``executor_input``.
-        constants: what the platform says of job and task: ``pipeline_job_name`` → its value.
+        executor_input: see ``make_executor_input``.
+        constants: what the platform says about job and task: ``pipeline_job_name`` → its value.
 
     Raises:
-        UserError: naming a placeholder that is not known.
+        UserError: with the name of a placeholder that has no value.
     """
     return [
         _PLACEHOLDER.sub(lambda match: _placeholder(task, match.group(1), executor_input, constants), argument)
@@ -85,46 +86,45 @@ def command_line(task: Task, executor_input: Mapping[str, Any], constants: Mappi
     ]
 
 
-def executor_output(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a task left behind, by the executor input it was given.
+def read_executor_output(executor_input: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what a task has written, at the places that its executor input names.
 
     Returns:
         ``parameters``, from their files and from KFP's ExecutorOutput, and ``artifacts``, with their metadata.
     """
-    outputs = given["outputs"]
-    written: dict[str, Any] = {}
+    outputs = executor_input["outputs"]
+    message: dict[str, Any] = {}
     with suppress(FileNotFoundError):
         text = Path(outputs["outputFile"]).read_text(encoding="utf-8")
-        written = json.loads(text, parse_constant=_refuse_constant)
-    parameters = dict(written.get("parameterValues", {}))
+        message = json.loads(text, parse_constant=_refuse_constant)
+    parameters = dict(message.get("parameterValues", {}))
     for name, parameter in outputs["parameters"].items():
         with suppress(FileNotFoundError):
             parameters[name] = Path(parameter["outputFile"]).read_text(encoding="utf-8")
     artifacts = {}
     for key, value in outputs["artifacts"].items():
         (artifact,) = value["artifacts"]
-        (update,) = written.get("artifacts", {}).get(key, {"artifacts": [{}]})["artifacts"]
+        (update,) = message.get("artifacts", {}).get(key, {"artifacts": [{}]})["artifacts"]
         artifacts[key] = {**artifact, **{name: item for name, item in update.items() if item}}
     return {"parameters": parameters, "artifacts": artifacts}
 
 
 def _refuse_constant(name: str) -> None:
-    """JSON has no NaN and no infinity, although Python writes and reads them."""
+    """Refuse NaN and infinity, which JSON does not have, although Python writes and reads them."""
     raise ValueError(f"{name} is not JSON")
 
 
-def imported(task: Task, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def importer_outputs(task: Task, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The outputs of an importer: an artifact that exists already, by its URI.
 
     Args:
         task: the importer.
         parameters: its input parameters' values.
     """
-    said = task.importer["artifactUri"]
-    uri = parameters[said["runtimeParameter"]] if "runtimeParameter" in said else said["constant"]
-    about = {"uri": uri, "metadata": task.importer.get("metadata", {})}
+    source, metadata = task.importer["artifactUri"], task.importer.get("metadata", {})
+    uri = parameters[source["runtimeParameter"]] if "runtimeParameter" in source else source["constant"]
     artifacts = {
-        key: {"name": key, "type": definition["artifactType"], **about}
+        key: {"name": key, "type": definition["artifactType"], "uri": uri, "metadata": metadata}
         for key, definition in definitions(task.component, "output", "artifacts").items()
     }
     return {"parameters": {}, "artifacts": artifacts}
@@ -132,7 +132,7 @@ def imported(task: Task, parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def _placeholder(task: Task, text: str, executor_input: Mapping[str, Any], constants: Mapping[str, str]) -> str:
     if text == "":
-        # Not escaped: an argument has at most 128 KiB, and an escaped letter takes six bytes.
+        # Not escaped, because an argument has at most 128 KiB, and an escaped letter takes six bytes.
         return json.dumps(executor_input, ensure_ascii=False)
     if text.removeprefix(".") in constants:
         return constants[text.removeprefix(".")]

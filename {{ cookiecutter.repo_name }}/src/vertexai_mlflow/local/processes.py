@@ -1,4 +1,4 @@
-"""Processes of tasks on this machine: starting and interrupting them, and what their exit codes mean."""
+"""Starts and interrupts the processes of tasks on this machine, and explains their exit codes."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ Process = subprocess.Popen[bytes] | Fork
 def environment() -> dict[str, str]:
     """The environment variables of tasks that run as processes of this machine.
 
-    A container finds its own Python; here it is the one that runs this. And here all tasks share one disk.
+    A container has its own Python; here, tasks run the Python of this process. Here, too, all tasks share one disk.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return {**os.environ, "PATH": path, SHARED_DISK_VARIABLE: "1"}
@@ -27,9 +27,9 @@ def environment() -> dict[str, str]:
 def start(
     argv: Sequence[str], cwd: Path, variables: Mapping[str, str], log: int, preloaded: Preloaded | None
 ) -> Process:
-    """Start a task's process, warm if that can be done.
+    """Start a task's process, as a fork if possible.
 
-    It has a session of its own: Ctrl-C reaches this process, which then decides what to do about the task.
+    It gets its own session, so that Ctrl-C reaches only this process, which then decides what happens to the task.
 
     Args:
         argv: the command.
@@ -41,8 +41,8 @@ def start(
     Raises:
         OSError: when it cannot be started.
     """
-    if preloaded and list(argv[:2]) == ["python", "-m"]:  # a fork can become Python with a module, and nothing else
-        with suppress(OSError):  # the interpreter was killed, and a task can do without it
+    if preloaded and list(argv[:2]) == ["python", "-m"]:  # a fork can only run a module of Python
+        with suppress(OSError):  # if the interpreter was killed, the task starts without it
             return preloaded.start(argv, cwd, variables, log)
     return subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=cwd, env=variables,
@@ -52,24 +52,24 @@ def start(
 
 @contextmanager
 def interrupts(handle: Callable[[], None]) -> Iterator[None]:
-    """Call ``handle``, in a thread of its own, on Ctrl-C and on SIGTERM, and let the scheduler go on."""
+    """Call ``handle``, in a thread of its own, on Ctrl-C and on SIGTERM, and let the scheduler continue."""
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: threading.Thread(target=handle).start()) for number in numbers]
+    old_handlers = [signal.signal(number, lambda *_: threading.Thread(target=handle).start()) for number in numbers]
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in zip(numbers, old_handlers, strict=True):
             signal.signal(number, handler)
 
 
 def signal_group(process: Process, number: signal.Signals) -> None:
-    """Send a signal to a process and all that it has started."""
+    """Send a signal to a process and to all processes that it has started."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 
 
 def meaning(code: int) -> str:
-    """An exit code in words."""
+    """Explain an exit code in words."""
     if code >= 0:
         return f"exit code {code}"
     hint = ", perhaps for lack of memory" if code == -signal.SIGKILL else ""

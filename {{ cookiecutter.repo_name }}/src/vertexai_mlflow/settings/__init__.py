@@ -1,4 +1,4 @@
-"""``vertexai.yml`` as typed settings: ``models`` has its keys, ``resources`` what a step asks of its machine.
+"""``vertexai.yml`` as typed settings: ``models`` has its keys, ``resources`` those of a step's machine.
 
-``unreadable`` says what is wrong in configuration that cannot be read.
+``configuration`` reads it, as well as the other files, and ``load_errors`` explains why a file cannot be read.
 """

@@ -1,4 +1,4 @@
-"""The configuration of one environment: what Kedro's loader reads, from which files, and what they take from where."""
+"""The configuration of one environment: what Kedro's loader reads, from which files, and what those refer to."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -10,14 +10,16 @@ from kedro.config import MissingConfigException
 from omegaconf import OmegaConf
 
 from ..errors import UserError
-from .unreadable import unreadable
+from .load_errors import explain
 
-# What Kedro takes for configuration.
+# The files that Kedro reads as configuration.
 _SUFFIXES = (".yml", ".yaml", ".json")
 _RUNTIME_PARAM = re.compile(r"\$\{runtime_params:\s*([^\s,}]+)")
 _VARIABLE = re.compile(r"\$\{oc\.env:\s*([^\s,}]+)")
-# Begins the names of resolvers whose values are secrets.
+# Resolvers whose names begin with this return secrets.
 _SECRET = "gcp."
+# What a stub returns in place of the resolver ``now``: ⟦now⟧
+_MARKER = re.compile("⟦(.+?)⟧")
 
 
 class Configuration:
@@ -40,95 +42,98 @@ class Configuration:
         self._loader = partial(loader_class, conf_source=str(conf), env=env)
         self._args = dict(loader_args)
         self._resolvers: dict[str, Any] = self._args.get("custom_resolvers") or {}
+        # The custom resolvers that may look at the clock.
+        self._clocks = {name for name in self._resolvers if not name.startswith((_SECRET, "oc."))}
         self._default = self._args.get("default_run_env") or ""
         self._base = conf / (self._args.get("base_env") or "")
 
     def read(self, name: str, params: dict[str, Any], resolvers: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """What Kedro's loader has under a name, ``catalog`` say; empty if there is no such file.
+        """Read what Kedro's loader has under a name, such as ``catalog``; empty if there is no such file.
 
         Args:
             name: its name.
             params: runtime parameters, nested, escaped by ``contract.literal``.
-            resolvers: custom resolvers instead of the project's own.
+            resolvers: custom resolvers to use instead of the project's own.
 
         Raises:
-            UserError: when a file is not well-formed, or takes what is nowhere.
+            UserError: when a file is invalid, or refers to something that does not exist.
         """
-        if name in ("catalog", "parameters"):
-            # What Google gives is for the steps only. It must not get into a spec.
-            hidden = {name: partial(_always, "***") for name in self._resolvers if name.startswith(_SECRET)}
-            resolvers = resolvers or {**self._resolvers, **hidden}
+        if resolvers is None:
+            # Secrets are for the steps only. They must not get into a spec.
+            secrets = [key for key in self._resolvers if key.startswith(_SECRET)]
+            hidden = secrets if name in ("catalog", "parameters") else []
+            resolvers = {**self._resolvers, **dict.fromkeys(hidden, _stub("***"))}
         self._forget_resolvers()
         try:
-            args = {**self._args, "custom_resolvers": resolvers or self._resolvers}
-            loader = self._loader(runtime_params=params, **args)
-            getattr(loader, "config_patterns", {}).setdefault(name, _patterns(name))
+            loader = self._loader(runtime_params=params, **{**self._args, "custom_resolvers": resolvers})
+            getattr(loader, "config_patterns", {}).setdefault(name, _default_patterns(name))
             return loader[name] or {}
         except MissingConfigException:
             return {}
         except Exception as error:
-            raise UserError(unreadable(error, self.files(name, "globals"), self._root)) from error
+            raise UserError(explain(error, self.files(name, "globals"), self._root)) from error
         finally:
             self._forget_resolvers()
 
     def resolved_at_start(self, params: dict[str, Any]) -> dict[str, Any]:
-        """The values of parameters and catalog that custom resolvers make, as ``StepArguments.resolve`` has them.
+        """Find the keys of parameters and catalog whose values custom resolvers make, for ``StepArguments.resolve``.
 
-        A resolver may look at the clock, so its value must be the same in all steps. What is found by ``gcp.…``, or by
-        it among others, is a secret, and stays out. No resolver is called to find that out.
+        Such a value must be the same in all steps, because a resolver may look at the clock. No resolver is called:
+        every resolver is replaced by a stub that returns a marker, and a value that contains a marker is made by a
+        resolver. A value that ``gcp.…`` has a part in is a secret, and left out.
         """
-        if not self._moments:
+        if not self._clocks:
             return {}
-        found = {name: self.marked(name, params) for name in ("parameters", "catalog")}
-        marks = [_mark(name) for name in self._moments]
-        return _where(found, lambda text: any(mark in text for mark in marks) and _mark(_SECRET) not in text) or {}
+        config = {name: self.marked(name, params) for name in ("parameters", "catalog")}
+        return dict(self._keys_made_by_resolvers(config))
 
     def marked(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
-        """What Kedro's loader has under a name, with marks in the place of what custom resolvers would make."""
-        if not self._moments:
-            return self.read(name, params)
-        kinds = {name: _SECRET if name.startswith(_SECRET) else name for name in self._resolvers}
-        return self.read(name, params, {name: partial(_always, _mark(kind)) for name, kind in kinds.items()})
+        """Read what Kedro's loader has under a name, with a marker in place of each value that a resolver makes."""
+        stubs = {key: _stub(f"⟦{_SECRET if key.startswith(_SECRET) else key}⟧") for key in self._resolvers}
+        return self.read(name, params, stubs if self._clocks else None)
 
-    @property
-    def _moments(self) -> list[str]:
-        """The custom resolvers that may look at the clock."""
-        return [name for name in self._resolvers if not name.startswith((_SECRET, "oc."))]
+    def _keys_made_by_resolvers(self, marked: Any) -> Any:
+        """The keys of the values that resolvers make, nested, each True; empty if there are none. A list is a value."""
+        if isinstance(marked, Mapping):
+            return {key: keys for key, value in marked.items() if (keys := self._keys_made_by_resolvers(value))}
+        resolvers = set(_MARKER.findall(str(marked)))
+        return not self._clocks.isdisjoint(resolvers) and _SECRET not in resolvers
 
     def files(self, *names: str) -> list[Path]:
-        """The files of these configurations, ``catalog`` say; those of the environment first."""
+        """The files of these configurations, such as ``catalog``; those of the environment first."""
         folders = dict.fromkeys((self._conf / (self._env or self._default), self._base))
-        own = self._args.get("config_patterns") or {}
-        patterns = [pattern for name in names for pattern in own.get(name, _patterns(name))]
+        configured = self._args.get("config_patterns") or {}
+        patterns = [pattern for name in names for pattern in configured.get(name, _default_patterns(name))]
+        # For Kedro, `**` at the end of a pattern matches files too.
+        globs = [re.sub(r"\*\*$", "**/*", pattern) for pattern in patterns]
         return [
             file
             for folder in folders
-            # For Kedro, `**` at the end of a pattern stands for files too.
-            for file in sorted({found for one in patterns for found in folder.glob(re.sub(r"\*\*$", "**/*", one))})
+            for file in sorted({path for pattern in globs for path in folder.glob(pattern)})
             if file.suffix in _SUFFIXES
         ]
 
     @property
     def runtime_params(self) -> set[str]:
-        """The runtime parameters that files take by ``${runtime_params:…}``, whatever their environment."""
-        return self._all(_RUNTIME_PARAM)
+        """The runtime parameters that files of any environment refer to by ``${runtime_params:…}``."""
+        return self._find_in_files(_RUNTIME_PARAM)
 
     @property
     def variables(self) -> set[str]:
-        """The environment variables that files take by ``${oc.env:…}``, likewise."""
-        return self._all(_VARIABLE)
+        """The environment variables that files of any environment refer to by ``${oc.env:…}``."""
+        return self._find_in_files(_VARIABLE)
 
     @property
     def local_files(self) -> list[Path]:
-        """The files of ``conf/local`` in which something stands. No image contains that folder.
+        """The files of ``conf/local`` that are not empty. No image contains that folder.
 
-        Credentials are not listed, because they are there to stay on a machine.
+        Credentials are not listed, because they are meant to stay on this machine.
         """
         local = self._conf / self._default
         if local in (self._conf, self._base):
             return []
-        found = [path for path in sorted(local.rglob("*")) if path.suffix in _SUFFIXES]
-        return [path for path in found if not path.name.startswith("credentials") and path.stat().st_size]
+        files = [path for path in sorted(local.rglob("*")) if path.suffix in _SUFFIXES]
+        return [path for path in files if not path.name.startswith("credentials") and path.stat().st_size]
 
     @property
     def reads_local(self) -> bool:
@@ -136,31 +141,20 @@ class Configuration:
         return self._env in (None, self._default)
 
     def _forget_resolvers(self) -> None:
-        """OmegaConf has one list of resolvers for the process, and Kedro does not replace one that is there."""
+        """OmegaConf has one list of resolvers for the process, and Kedro does not replace one that it has already."""
         for name in self._resolvers:
             OmegaConf.clear_resolver(name)
 
-    def _all(self, what: re.Pattern[str]) -> set[str]:
+    def _find_in_files(self, pattern: re.Pattern[str]) -> set[str]:
         files = [path for path in self._conf.rglob("*") if path.suffix in _SUFFIXES]
-        return {name for path in files for name in what.findall(path.read_text(encoding="utf-8", errors="replace"))}
+        return {name for path in files for name in pattern.findall(path.read_text(encoding="utf-8", errors="replace"))}
 
 
-def _patterns(name: str) -> list[str]:
-    """Where a configuration is looked for that ``settings.py`` says nothing about."""
+def _default_patterns(name: str) -> list[str]:
+    """Where to look for a configuration that ``settings.py`` has no patterns for."""
     return [f"{name}*", f"{name}*/**", f"**/{name}*"]
 
 
-def _mark(resolver: str) -> str:
-    return f"\0{resolver}\0"
-
-
-def _always(value: Any, *_args: Any) -> Any:
-    """A resolver that gives this value."""
-    return value
-
-
-def _where(nested: Any, chosen: Callable[[str], bool]) -> Any:
-    """The keys of the values whose text is chosen, nested, each True; None if there are none. A list is one value."""
-    if not isinstance(nested, Mapping):
-        return True if chosen(str(nested)) else None
-    return {key: found for key, value in nested.items() if (found := _where(value, chosen))} or None
+def _stub(value: str) -> Callable[..., str]:
+    """A resolver that returns this value, whatever its arguments."""
+    return lambda *_args: value

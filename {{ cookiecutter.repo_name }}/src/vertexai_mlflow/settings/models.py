@@ -1,4 +1,4 @@
-"""``vertexai.yml`` as Kedro merged it → typed settings. An unknown key is an error that names the nearest valid one."""
+"""The keys of ``vertexai.yml``, as models. An unknown key is an error that names the nearest valid one."""
 
 import re
 from collections.abc import Mapping
@@ -17,19 +17,19 @@ _LABEL_KEY = r"^[a-z][a-z0-9_-]{0,62}$"
 _LABEL_VALUE = r"^[a-z0-9_-]{0,63}$"
 # Ids of Vertex AI's metadata contexts, which experiments are.
 _EXPERIMENT = r"^[a-z0-9][a-z0-9-]{0,127}$"
-# https://cloud.google.com/vpc/docs/about-network-attachments: a name, or where it stands.
+# https://cloud.google.com/vpc/docs/about-network-attachments: a name, or a full path.
 _NAME = r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?$"
 _ATTACHMENT = rf"^(projects/[^/]+/regions/[^/]+/networkAttachments/)?{_NAME}"
 _REGION = re.compile(r"[a-z]+-[a-z]+\d+")
 
 
-def _none(value: Any) -> Any:
-    """kedro-vertexai's files write ``none`` for what is not set."""
+def _none_if_unset(value: Any) -> Any:
+    """Read ``none``, which kedro-vertexai's files write for what is not set."""
     return None if isinstance(value, str) and value.lower() == "none" else value
 
 
-Moment = Annotated[AwareDatetime | None, BeforeValidator(_none)]
-Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_none)]
+Moment = Annotated[AwareDatetime | None, BeforeValidator(_none_if_unset)]
+Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_none_if_unset)]
 Labels = dict[Annotated[str, Field(pattern=_LABEL_KEY)], Annotated[str, Field(pattern=_LABEL_VALUE)]]
 
 
@@ -117,6 +117,9 @@ class RunConfig(Strict):
     encryption_spec_key_name: str | None = Field(
         None, description="customer-managed key: projects/…/locations/…/keyRings/…/cryptoKeys/…"
     )
+    pipeline_job: dict[str, Any] = Field(
+        {}, description="fields of Google's PipelineJob that have no key here, in the REST API's spelling"
+    )
     labels: Labels = Field({}, description="your own labels of the jobs")
     schedules: dict[str, ScheduleConfig] = Field({}, description="by pipeline name, or default_schedule")
     mlflow: MlflowConfig = Field(MlflowConfig(), description="arguments for the header provider of mlflow.yml")
@@ -186,7 +189,7 @@ class Settings(Strict):
             where: their file, for the message.
 
         Raises:
-            UserError: when they name no project or region, or an address that tokens must not be sent to.
+            UserError: when they have no project or region, or an address that tokens must not be sent to.
         """
         missing = [name for name in ("project_id", "region") if not getattr(self, name)]
         if not self.project_id or not self.region:
@@ -218,18 +221,19 @@ def parse_settings(raw: Mapping[str, Any], where: str) -> Settings:
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:
-        lines = [_sentence(problem) for problem in error.errors(include_url=False)]
+        lines = [_explain(problem) for problem in error.errors(include_url=False)]
         raise UserError(f"{where}: " + " ".join(lines)) from None
 
 
-def _sentence(problem: Any) -> str:
+def _explain(problem: Any) -> str:
+    """One of pydantic's errors as a sentence."""
     *parents, last = path = [str(part) for part in problem["loc"]]
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
         if parents == ["run_config"] and last in REPLACED:
-            return f"key '{key}' of kedro-vertexai has no meaning here. Instead, {REPLACED[last]}."
+            return f"key '{key}' of kedro-vertexai has no effect here. Instead, {REPLACED[last]}."
         return f"unknown key '{key}'.{did_you_mean(last, _known_keys(parents))}"
-    if problem["type"] == "value_error" and isinstance(problem["input"], Mapping):  # about several keys of it
+    if problem["type"] == "value_error" and isinstance(problem["input"], Mapping):  # it is about several of its keys
         return f"{key}: {problem['ctx']['error']}"
     if problem["type"] == "missing":
         return f"key '{key}' is missing."
@@ -237,7 +241,7 @@ def _sentence(problem: Any) -> str:
 
 
 def _known_keys(parents: list[str]) -> list[str]:
-    """The keys allowed below ``parents``, found by walking the annotations of the models."""
+    """The valid keys below ``parents``, by the annotations of the models."""
     model: Any = Settings
     for part in parents:
         if isinstance(model, type) and issubclass(model, BaseModel):

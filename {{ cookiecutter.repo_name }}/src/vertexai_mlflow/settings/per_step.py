@@ -1,17 +1,16 @@
-"""``run_config``'s resources, node selectors and caching → what each step asks of the machine it runs on.
+"""What each step asks of its machine, and whether it is cached: ``run_config``'s resources, node selectors, caching.
 
-For each field, the most specific entry that says something counts: the group, the node, a tag of it, ``__default__``.
+For each field, the most specific entry that has it counts: of the group, the node, one of its tags, ``__default__``.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from operator import attrgetter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kedro.pipeline.node import Node
 
 from ..errors import UserError
 from .models import RunConfig
-from .resources import Resources, Shared
+from .resources import SHARING, Resources
 
 DEFAULT = "__default__"
 
@@ -22,22 +21,22 @@ def resources_of(node: Node, run_config: RunConfig, group: str | None = None) ->
     Args:
         node: the node.
         run_config: ``run_config`` of ``vertexai.yml``.
-        group: the group it runs in, whose entry counts before the node's own.
+        group: the group it runs in, whose entry takes precedence over the node's own.
 
     Raises:
-        UserError: when two of its tags say different things.
+        UserError: when two of its tags disagree.
     """
     names = [group, node.name] if group else [node.name]
-    found = {
-        field: _most_specific(names, node, run_config.resources, f"resources…{field}", attrgetter(field))
-        for field in Resources.model_fields
-    }
-    if not found["gpu_type"]:
-        selectors = run_config.node_selectors
-        found["gpu_type"] = _most_specific(names, node, selectors, "node_selectors", attrgetter("accelerator"))
-    if found["gpu"] is None and found["gpu_type"]:  # who names a type wants one of it
-        found["gpu"] = 1
-    return Resources.model_construct(**found)
+    fields: dict[str, Any] = {}
+    for field in SHARING:
+        values = {name: getattr(entry, field) for name, entry in run_config.resources.items()}
+        fields[field] = _most_specific(names, node, values, f"resources.*.{field}")
+    if not fields["gpu_type"]:
+        gpu_types = {name: entry.accelerator for name, entry in run_config.node_selectors.items()}
+        fields["gpu_type"] = _most_specific(names, node, gpu_types, "node_selectors")
+    if fields["gpu"] is None and fields["gpu_type"]:  # a GPU type without a number means one GPU
+        fields["gpu"] = 1
+    return Resources.model_construct(**fields)
 
 
 def step_resources(name: str, nodes: Iterable[Node], run_config: RunConfig) -> Resources:
@@ -46,15 +45,21 @@ def step_resources(name: str, nodes: Iterable[Node], run_config: RunConfig) -> R
     Raises:
         UserError: when its nodes cannot share a machine.
     """
-    asked = [resources_of(node, run_config, name) for node in nodes]
-    own = run_config.resources.get(name, Resources())
-    with_gpu = [one for one in asked if one.gpu]
-    found = {}
-    for field, info in Resources.model_fields.items():
-        values = [getattr(one, field) for one in (with_gpu if field == "gpu_type" else asked)]
-        (rule,) = (item for item in info.metadata if isinstance(item, Shared))
-        found[field] = _shared(name, field, rule, values, getattr(own, field))
-    return Resources.model_construct(**found)
+    requests = [resources_of(node, run_config, name) for node in nodes]
+    fields: dict[str, Any] = {}
+    for field, share in SHARING.items():
+        # A node without a GPU can run on a machine with any.
+        values = [getattr(request, field) for request in requests if request.gpu or field != "gpu_type"]
+        try:
+            fields[field] = share(values)
+        except ValueError as error:
+            raise UserError(
+                f"run_config.resources: nodes of step '{name}' ask for different values of '{field}' ({error}). "
+                f"Group them differently, or add an entry '{name}'."
+            ) from None
+    if name in run_config.resources:  # its timeout is for all nodes together
+        fields["timeout"] = run_config.resources[name].timeout or fields["timeout"]
+    return Resources.model_construct(**fields)
 
 
 def is_cached(name: str, nodes: Iterable[Node], run_config: RunConfig, reaches_out: bool) -> bool:
@@ -64,48 +69,30 @@ def is_cached(name: str, nodes: Iterable[Node], run_config: RunConfig, reaches_o
         name: name of the group.
         nodes: its nodes.
         run_config: ``run_config`` of ``vertexai.yml``.
-        reaches_out: whether it writes datasets of the catalog, which skipping the step would leave unwritten, or reads
-            what may change without anybody noticing: remote files, tables, MLflow. Such a step is cached only when its
-            own name or all of its nodes' names ask for it.
+        reaches_out: whether it writes datasets of the catalog, which would not be written if the step was skipped, or
+            reads what may change unnoticed: remote files, tables, MLflow. Such a step is cached only when its own name
+            or all of its nodes' names ask for it.
     """
     entries = run_config.caching if isinstance(run_config.caching, Mapping) else {DEFAULT: run_config.caching}
     if name in entries:
         return entries[name]
-    answers = [_most_specific([node.name], node, entries, "caching", lambda entry: entry) for node in nodes]
+    answers = [_most_specific([node.name], node, entries, "caching") for node in nodes]
     if reaches_out and not all(entries.get(node.name) for node in nodes):
         return False
     return all(answers)
 
 
-def _shared(group: str, field: str, rule: Shared, values: list[Any], own: Any) -> Any:
-    """One resource of a group of nodes, by the rule that its model states."""
-    said = [value for value in values if value is not None]
-    if rule.how == "same":
-        if len(different := set(values)) > 1:
-            raise UserError(
-                f"run_config.resources: nodes of step '{group}' ask for different values of '{field}' "
-                f"({', '.join(sorted(map(str, different)))}). Group them differently, or add an entry '{group}'."
-            )
-        return values[0] if values else None
-    if rule.how == "sum":
-        return own or (sum(said) if said and len(said) == len(values) else None)
-    return max(said, key=rule.key, default=None)
-
-
-def _most_specific(
-    names: list[str], node: Node, entries: Mapping[str, Any], what: str, get: Callable[[Any], Any]
-) -> Any:
-    """The value of the most specific entry that has one."""
+def _most_specific(names: list[str], node: Node, values: Mapping[str, Any], key: str) -> Any:
+    """The value of the most specific entry that has one: of these names, the node's tags, or the default."""
+    entries = {name: value for name, value in values.items() if value is not None}
     for name in names:
-        if name in entries and (value := get(entries[name])) is not None:
-            return value
-    by_tag = {tag: value for tag in sorted(node.tags) if tag in entries and (value := get(entries[tag])) is not None}
+        if name in entries:
+            return entries[name]
+    by_tag = {tag: entries[tag] for tag in sorted(node.tags) if tag in entries}
     if len(set(by_tag.values())) > 1:
-        said = ", ".join(f"{tag}: {value}" for tag, value in by_tag.items())
+        listed = ", ".join(f"{tag}: {value}" for tag, value in by_tag.items())
         raise UserError(
-            f"run_config.{what}: tags of node '{node.name}' say different things ({said}). "
-            f"Add an entry '{node.name}', which counts before its tags."
+            f"run_config.{key}: the tags of node '{node.name}' disagree ({listed}). "
+            f"Add an entry '{node.name}', which takes precedence over its tags."
         )
-    if by_tag:
-        return next(iter(by_tag.values()))
-    return get(entries[DEFAULT]) if DEFAULT in entries else None
+    return next(iter(by_tag.values()), entries.get(DEFAULT))

@@ -1,11 +1,11 @@
-"""What a step asks of its machine: the one place that says a resource's key, its values, and how a group shares it."""
+"""What a step asks of its machine. Everything about a resource is here: its key, its values, how nodes share it."""
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from math import ceil
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -43,47 +43,25 @@ def _seconds(duration: Any) -> Any:
     return int(match[1]) * _SECONDS[match[2]]
 
 
-@dataclass(frozen=True)
-class Shared:
-    """How the nodes of a group share a resource.
-
-    Args:
-        how: ``most``: the group gets what the node asks for that asks for most. ``sum``: what all its nodes ask for,
-            if every one of them does. ``same``: its nodes have to agree.
-        key: compares two values, for ``most``.
-    """
-
-    how: Literal["most", "sum", "same"]
-    key: Callable[[Any], Any] | None = None
-
-
 class Resources(Strict):
     """What a step asks of its machine; what is left out comes from a less specific entry.
 
-    Everything about a resource is said here: its key, its values, and how the nodes of a group share it.
+    A new field also needs an entry in ``SHARING``.
     """
 
-    cpu: Annotated[str | None, Shared("most", vcpus)] = Field(
+    cpu: str | None = Field(
         default=None, pattern=_CPU, coerce_numbers_to_str=True, description="vCPUs, as Kubernetes writes them: 2, 500m"
     )
-    memory: Annotated[str | None, Shared("most", bytes_)] = Field(
+    memory: str | None = Field(
         default=None, pattern=_MEMORY, coerce_numbers_to_str=True, description="as Kubernetes writes it: 4Gi, 512M"
     )
-    gpu: Annotated[int | None, Shared("most")] = Field(
-        default=None, ge=0, description="how many GPUs; 1 if only their type is given"
-    )
-    gpu_type: Annotated[str | None, Shared("same")] = Field(
-        default=None, description="Vertex AI's name for them: NVIDIA_L4"
-    )
-    retries: Annotated[int | None, Shared("most")] = Field(
-        default=None, ge=0, le=10, description="how often a failed step is tried again"
-    )
-    timeout: Annotated[int | None, BeforeValidator(_seconds), Shared("sum")] = Field(
+    gpu: int | None = Field(default=None, ge=0, description="how many GPUs; 1 if only their type is given")
+    gpu_type: str | None = Field(default=None, description="Vertex AI's name for them: NVIDIA_L4")
+    retries: int | None = Field(default=None, ge=0, le=10, description="how often a failed step is tried again")
+    timeout: Annotated[int | None, BeforeValidator(_seconds)] = Field(
         default=None, description="when a step is stopped: 90s, 30m, 2h"
     )
-    image: Annotated[str | None, Shared("same")] = Field(
-        default=None, description="another container image for these steps"
-    )
+    image: str | None = Field(default=None, description="another container image for these steps")
 
     @property
     def cores(self) -> Decimal:
@@ -100,3 +78,36 @@ class Resources(Strict):
     def bytes(self) -> Decimal:
         """Memory in bytes; 0 if nothing is asked for."""
         return bytes_(self.memory or "0")
+
+
+def _largest(values: list[Any], measure: Callable[[Any], Any] | None = None) -> Any:
+    """The largest value that a node asks for; None if none asks for anything."""
+    return max((value for value in values if value is not None), key=measure, default=None)
+
+
+def _total(values: list[Any]) -> Any:
+    """The sum, if every node asks for something."""
+    return sum(values) if values and None not in values else None
+
+
+def _same(values: list[Any]) -> Any:
+    """The value on which all nodes have to agree.
+
+    Raises:
+        ValueError: with the different values.
+    """
+    if len(different := set(values)) > 1:
+        raise ValueError(", ".join(sorted(map(str, different))))
+    return values[0] if values else None
+
+
+# Field → how the nodes of one step share it: what the step gets, by what each of its nodes asks for.
+SHARING: dict[str, Callable[[list[Any]], Any]] = {
+    "cpu": partial(_largest, measure=vcpus),
+    "memory": partial(_largest, measure=bytes_),
+    "gpu": _largest,
+    "gpu_type": _same,
+    "retries": _largest,
+    "timeout": _total,
+    "image": _same,
+}

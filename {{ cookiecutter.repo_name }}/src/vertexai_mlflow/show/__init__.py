@@ -1,1 +1,1 @@
-"""Shows plans, jobs and progress to people: as tables, graphs and summaries for CI."""
+"""Show plans, jobs and progress: as tables, graphs, and summaries for CI."""

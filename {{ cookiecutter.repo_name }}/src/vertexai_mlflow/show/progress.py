@@ -1,4 +1,4 @@
-"""Changes of tasks' states → lines on the terminal as they come, and what runs at the moment."""
+"""Show on the terminal how each task ends, and which tasks run at the moment."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ _COLOURS = {
 
 
 class _Running:
-    """The tasks that run, each with the seconds since it was started; asked anew whenever the terminal is refreshed."""
+    """The tasks that run, each with the seconds since it started, rendered whenever the terminal is refreshed."""
 
     def __init__(self) -> None:
         self.since: dict[str, float] = {}
@@ -32,21 +32,21 @@ def progress() -> Iterator[Callable[[TaskRun], None]]:
     """Yield a callback that prints a line for each task that ends and, on a terminal, shows those that run."""
     terminal, running = console(), _Running()
 
-    def line(word: str, colour: str, text: str) -> None:
-        terminal.print(Text.assemble((f"{word:<13} ", colour), shown(text.rstrip())), soft_wrap=True)
+    def print_line(state: str, colour: str, text: str) -> None:
+        terminal.print(Text.assemble((f"{state:<13} ", colour), shown(text.rstrip())), soft_wrap=True)
 
     def show(run: TaskRun) -> None:
         if not run.is_shown:
             return
         if run.state == State.RUNNING:
             if run.attempt > 1:
-                line("RETRY", "yellow", f"{run.name:<40} attempt {run.attempt}: {run.error}")
+                print_line("RETRY", "yellow", f"{run.name:<40} attempt {run.attempt}: {run.error}")
             running.since[run.name] = time.monotonic()
         elif run.state in _COLOURS:
             running.since.pop(run.name, None)
             seconds = f"{run.seconds:6.1f} s" if run.attempt else ""
-            error = f"taken from {run.origin or 'an earlier run'}" if run.state == State.SKIPPED else run.error
-            line(run.state, _COLOURS[run.state], f"{run.name:<40} {seconds} {error}")
+            note = f"taken from {run.origin or 'an earlier run'}" if run.state == State.SKIPPED else run.error
+            print_line(run.state, _COLOURS[run.state], f"{run.name:<40} {seconds} {note}")
 
     with terminal.status(running):
         yield show

@@ -1,4 +1,4 @@
-"""Plans and jobs → tables, a Mermaid graph, summaries for CI, and JSON."""
+"""Show plans and jobs as tables, Mermaid graphs, summaries for CI, and JSON."""
 
 import json
 import re
@@ -18,12 +18,12 @@ from ..contract.job import MlflowRun, PipelineJob
 from ..errors import masked, shown
 
 _NO_RUN = MlflowRun("", "")
-# Characters of an error on a page of CI; the log has all of it.
-_LONGEST = 1000
+# The most characters of an error on a page of CI; the log has all of it.
+_LIMIT = 1000
 
 
 def as_table(plan: Plan) -> Table:
-    """One row for each step. Datasets that travel as artifacts are marked; the catalog keeps the others."""
+    """One row for each step. Arrows mark the datasets that travel between steps; the catalog keeps the others."""
     title = f"Pipeline {plan.pipeline}: {len(plan.steps)} steps"
     table = _table(title, "Step", "Nodes", "Inputs", "Outputs", "Resources")
     for step in plan.steps:
@@ -44,17 +44,17 @@ def as_mermaid(plan: Plan) -> str:
     number = {step.name: f"s{index}" for index, step in enumerate(plan.steps)}
     maker = {dataset: step.name for step in plan.steps for dataset in step.outputs}
     lines = ["flowchart TD", f"    start([{START_TASK}])"]
-    lines += [f'    {number[step.name]}["{_escaped(", ".join(step.nodes))}"]' for step in plan.steps]
+    lines += [f'    {number[step.name]}["{_as_label(", ".join(step.nodes))}"]' for step in plan.steps]
     lines.append(f"    finish([{FINISH_TASK}])")
     for step in plan.steps:
         if not step.after:
             lines.append(f"    start --> {number[step.name]}")
         for before in step.after:
-            flowing = ", ".join(dataset for dataset in step.inputs if maker.get(dataset) == before)
-            label = f'|"{_escaped(flowing)}"|' if flowing else ""
+            datasets = ", ".join(dataset for dataset in step.inputs if maker.get(dataset) == before)
+            label = f'|"{_as_label(datasets)}"|' if datasets else ""
             lines.append(f"    {number[before]} -->{label} {number[step.name]}")
-    followed = {name for step in plan.steps for name in step.after}
-    ends = [number[step.name] for step in plan.steps if step.name not in followed] or ["start"]
+    with_successors = {name for step in plan.steps for name in step.after}
+    ends = [number[step.name] for step in plan.steps if step.name not in with_successors] or ["start"]
     lines += [f"    {end} -.-> finish" for end in ends]
     return "\n".join(lines)
 
@@ -64,8 +64,8 @@ def job_as_table(job: PipelineJob) -> Table:
     table = _table(f"Job {job.name}: {job.state}", "Step", "State", "Attempt", "Seconds", "Error")
     for task in filter(lambda task: task.is_shown, job.tasks.values()):
         seconds = f"{task.seconds:.0f}" if task.seconds else ""
-        said = f"taken from {task.origin}" if task.origin else task.error
-        table.add_row(task.name, task.state, str(task.attempt or ""), seconds, said)
+        note = f"taken from {task.origin}" if task.origin else task.error
+        table.add_row(task.name, task.state, str(task.attempt or ""), seconds, note)
     return table
 
 
@@ -76,9 +76,9 @@ def profile_as_table(job: PipelineJob) -> Table:
         table.add_column(column, justify="left" if column == "Step" else "right")
     for task in filter(lambda task: task.is_shown, job.tasks.values()):
         parts = task.parts()
-        spent = [parts.get(part, 0.0) for part in ("session", "data", "nodes", "mlflow")]
-        start = max(0.0, task.seconds - sum(spent)) if parts else 0.0
-        table.add_row(task.name, *(f"{seconds:.1f}" for seconds in (start, *spent, task.seconds)))
+        times = [parts.get(part, 0.0) for part in ("session", "data", "nodes", "mlflow")]
+        start = max(0.0, task.seconds - sum(times)) if parts else 0.0
+        table.add_row(task.name, *(f"{seconds:.1f}" for seconds in (start, *times, task.seconds)))
     return table
 
 
@@ -94,7 +94,7 @@ def jobs_as_table(jobs: Iterable[PipelineJob], runs: Mapping[str, MlflowRun]) ->
     for job in jobs:
         started = f"{job.started.astimezone():%Y-%m-%d %H:%M}" if job.started else ""
         run = runs.get(job.name, _NO_RUN)
-        status = Text(shown(run.status), style=f"link {_link(run.url)}" if run.url.startswith("http") else "")
+        status = Text(shown(run.status), style=f"link {_as_url(run.url)}" if run.url.startswith("http") else "")
         table.add_row(job.name, job.pipeline, job.state, started, _duration(job), status)
     return table
 
@@ -104,30 +104,28 @@ def job_as_dict(job: PipelineJob, run: MlflowRun | None = None) -> dict[str, Any
 
     Args:
         job: the job.
-        run: its MLflow run, if it has been asked for.
+        run: its MLflow run, if the caller has looked it up.
     """
-    found: dict[str, Any] = {
-        name: value.isoformat() if isinstance(value, datetime) else value for name, value in vars(job).items()
-    }
-    del found["spec"]  # it is long, and `compile` writes it to a file
-    found["tasks"] = [asdict(task) for task in job.tasks.values()]
-    found["mlflow_status"] = run.status if run else None
-    found["mlflow_run"] = run.url if run else job.mlflow_run or None
-    return {**found, "url": job.url}
+    fields = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in vars(job).items()}
+    del fields["spec"]  # it is long, and `compile` writes it to a file
+    fields["tasks"] = [asdict(task) for task in job.tasks.values()]
+    fields["mlflow_status"] = run.status if run else None
+    fields["mlflow_run"] = run.url if run else job.mlflow_run or None
+    return {**fields, "url": job.url}
 
 
 def job_as_markdown(job: PipelineJob, run: MlflowRun | None) -> str:
-    """A job as a Markdown table for a CI page: how it ended, and where to look further."""
-    rows = [("job", _linked(job.name, job.url)), ("state", _cell(job.state)), ("duration", _duration(job))]
+    """A job as a Markdown table for a page of CI: how it ended, and where to find out more."""
+    rows = [("job", _as_link(job.name, job.url)), ("state", _as_cell(job.state)), ("duration", _duration(job))]
     if run:
-        rows += [("MLflow run", _linked(run.status, run.url))]
-        rows += [(name, _cell(said)) for name, said in (("failed_node", run.failed_node), ("error", run.error)) if said]
+        tags = (("failed_node", run.failed_node), ("error", run.error))
+        rows += [("MLflow run", _as_link(run.status, run.url)), *((name, _as_cell(tag)) for name, tag in tags if tag)]
     if job.error and not job.failed_tasks:
-        rows.append(("error", _cell(job.error)))
+        rows.append(("error", _as_cell(job.error)))
     for task in job.failed_tasks:
-        log = f", {_linked('log', task.log)}" if task.log else ""
-        rows.append((f"step {_cell(task.name)}", f"FAILED: {_cell(task.error)}{log}"))
-    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {said} |" for name, said in rows)])
+        log = f", {_as_link('log', task.log)}" if task.log else ""
+        rows.append((f"step {_as_cell(task.name)}", f"FAILED: {_as_cell(task.error)}{log}"))
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {cell} |" for name, cell in rows)])
 
 
 def job_as_annotations(job: PipelineJob, run: MlflowRun | None) -> str:
@@ -136,37 +134,35 @@ def job_as_annotations(job: PipelineJob, run: MlflowRun | None) -> str:
     if run:
         links.append((f"MLflow run: {run.status}", run.url))
     links += [(f"Log of {task.name}: {task.error}", task.log) for task in job.failed_tasks]
-    listed = [
-        {"external_link": {"label": _line(label), "url": _link(url)}} for label, url in links if url.startswith("http")
-    ]
-    return json.dumps({"Pipeline": listed}, indent=2)
+    entries = [{"label": _as_line(label), "url": _as_url(url)} for label, url in links if url.startswith("http")]
+    return json.dumps({"Pipeline": [{"external_link": entry} for entry in entries]}, indent=2)
 
 
 def _table(title: str, *columns: str) -> Table:
-    """An empty table. Long cells are folded, except the name of a job, which people copy."""
+    """An empty table. Long cells are folded, except the names of jobs, because people copy them."""
     table = Table(title=title, title_justify="left")
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column == "Job")
     return table
 
 
-def _line(text: str) -> str:
-    """A text on one line, for a page of CI. A page has a limit, and beyond it GitHub shows none of it."""
+def _as_line(text: str) -> str:
+    """A text on one line, for a page of CI. GitHub shows nothing of a page that is too long."""
     line = " ".join(shown(text).split())
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} … (and {len(line) - _LONGEST} characters more)"
+    return line if len(line) <= _LIMIT else f"{line[:_LIMIT]} … (and {len(line) - _LIMIT} characters more)"
 
 
-def _cell(text: str) -> str:
-    """A text in a cell of a Markdown table, where none of it is Markdown, HTML or a formula."""
-    return re.sub(r"[\\`*\[\]<>|~$&!]|(?<!\w)_|_(?!\w)", r"\\\g<0>", _line(text))
+def _as_cell(text: str) -> str:
+    """A text for a cell of a Markdown table, where none of it is Markdown, HTML or a formula."""
+    return re.sub(r"[\\`*\[\]<>|~$&!]|(?<!\w)_|_(?!\w)", r"\\\g<0>", _as_line(text))
 
 
-def _linked(text: str, url: str) -> str:
-    return f"[{_cell(text)}]({_link(url)})" if url.startswith("http") else _cell(text)
+def _as_link(text: str, url: str) -> str:
+    return f"[{_as_cell(text)}]({_as_url(url)})" if url.startswith("http") else _as_cell(text)
 
 
-def _link(url: str) -> str:
-    """A URL without what would end it in Markdown or in a terminal."""
+def _as_url(url: str) -> str:
+    """A URL without characters that would end it in Markdown or in a terminal."""
     return quote(masked(url), safe=":/?#@!$&'*+,;=%~", errors="replace")
 
 
@@ -179,15 +175,15 @@ def _duration(job: PipelineJob) -> str:
 
 def _datasets(plan: Plan, names: tuple[str, ...]) -> str:
     arrows = {"pickle": "→ ", "files": "⇢ ", "model": "⇢ ", "": ""}
-    ways = {name: arrows[artifact.travels] for name, artifact in plan.artifacts.items()}
-    return "\n".join(f"{ways.get(name, '')}{name}" for name in names)
+    marks = {name: arrows[artifact.travels] for name, artifact in plan.artifacts.items()}
+    return "\n".join(f"{marks.get(name, '')}{name}" for name in names)
 
 
 def _resources(step: Step) -> str:
-    asked = [f"{name.replace('_', ' ')} {value}" for name, value in step.resources.model_dump().items() if value]
-    return ", ".join([*asked, *(["cached"] if step.cached else [])])
+    resources = [f"{name.replace('_', ' ')} {value}" for name, value in step.resources.model_dump().items() if value]
+    return ", ".join([*resources, *(["cached"] if step.cached else [])])
 
 
-def _escaped(text: str) -> str:
-    """A text inside of a Mermaid label, by its entity codes."""
+def _as_label(text: str) -> str:
+    """A text for a label of a Mermaid graph, escaped by its entity codes."""
     return re.sub(r"[^\w .,:@/-]", lambda match: f"#{ord(match[0])};", shown(text))

@@ -1,1 +1,1 @@
-"""What runs in the container: it reads the arguments, runs the nodes in a Kedro session, and reports what they made."""
+"""What runs in the container: it reads its arguments, runs its nodes in a Kedro session, and reports what they made."""

@@ -1,4 +1,4 @@
-"""A container's entry point: arguments and executor input in, one task of the pipeline job done, executor output out.
+"""A container's entry point: it reads its arguments, runs one task of the pipeline job, and writes the executor output.
 
 ``python -m vertexai_mlflow.step --task=clean --nodes='["clean"]' … --executor-input '{{$}}'`` runs a step's nodes in
 a Kedro session. The first and the last task of a job, which start and end its MLflow run, have no nodes.
@@ -6,13 +6,13 @@ a Kedro session. The first and the last task of a job, which start and end its M
 
 import json
 import os
-import re
-from collections.abc import Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
-import fsspec
+from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines
 from kedro.framework.startup import bootstrap_project
 
@@ -24,10 +24,11 @@ from ..seal import refuse_the_copy_of_another_project
 from . import doctor
 from .artifact import ArtifactDataset
 from .carry import Carrier
+from .io import StepIO
 from .lineage import Lineage
 from .process import alias, deadline
 from .run_tags import attached
-from .runner import StepRunner, StepSession, job_version, resolved
+from .runner import StepRunner, StepSession, job_version, resolve
 from .timing import Timing
 
 
@@ -35,123 +36,99 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run one task; an exception is the task's failure."""
     timing = Timing()
     args, executor_input, platform = parse_step_arguments(argv)
+    io = StepIO(executor_input)
     if args.host_aliases:
         alias(args.host_aliases)
-    given = executor_input.get("inputs", {}).get("parameterValues", {})
-    params = contract.decode(given.get(contract.PARAMS, {}))
     refuse_the_copy_of_another_project(bootstrap_project(Path.cwd()).source_dir)
-    # Where a hook learns that it runs in a step, and which environment it is in, on this machine as in a container.
+    # A hook reads here that it runs in a step, and in which environment; on this machine as in a container.
     os.environ |= {contract.STEP_VARIABLE: args.task, contract.JOB_VARIABLE: platform.job_name, "KEDRO_ENV": args.env}
     if not args.env:
         del os.environ["KEDRO_ENV"]
     if args.task == contract.DOCTOR_TASK:
-        report = json.dumps(doctor.look_around(args, executor_input, platform))
-        return _write(executor_input["outputs"]["outputFile"], {"parameterValues": {contract.REPORT: report}})
+        report = json.dumps(doctor.run_checks(args, io, platform))
+        return io.write({"parameterValues": {contract.REPORT: report}})
     job = JobIdentity(platform.job_name, platform.job_id, platform.job_resource_name)
-    StepSession.resolved = contract.decode(given.get(contract.RESOLVED, {}))
-    StepSession.version = job_version(platform.job_created, platform.job_id)
-    with (
-        deadline(args.timeout),
-        _session(args, params) as session,
-    ):
+    with deadline(args.timeout), _session(args, io, platform) as session:
         # Here kedro-mlflow configures MLflow: tracking URI, header provider, experiment.
         context = session.load_context()
-        tracked = tracking.is_enabled(context, args.pipeline)
         output: dict[str, Any] = {}
         if args.task == contract.START_TASK:
-            with timing.of("mlflow"):
-                run = _start(args, job) if tracked else "tracking is switched off"
+            with timing.measure("mlflow"):
+                run = _start(args, job) if tracking.is_enabled(context, args.pipeline) else "tracking is switched off"
             output = {"parameterValues": {contract.MLFLOW_RUN: run}}
             if args.resolve:
-                output["parameterValues"][contract.RESOLVED] = resolved(context.config_loader, args.resolve)
+                output["parameterValues"][contract.RESOLVED] = resolve(context.config_loader, args.resolve)
         elif args.task == contract.FINISH_TASK:
-            _finish(args, job, given[contract.STATUS], params, tracked)
+            _finish(args, job, io, platform, tracking.is_enabled(context, args.pipeline))
         else:
-            catalog = Catalog(context.config_loader["catalog"] if args.files else {}, "catalog.yml")
-            output = {"artifacts": _run_nodes(args, job, session, executor_input, catalog, tracked, timing)}
-    _write(executor_input["outputs"]["outputFile"], output)
-    timing.tell()
+            output = {"artifacts": _run_nodes(args, job, io, session, context, timing)}
+    io.write(output)
+    timing.print()
 
 
-def _session(args: StepArguments, params: dict[str, Any]) -> StepSession:
-    return StepSession.create(
+def _session(args: StepArguments, io: StepIO, platform: Namespace, **params: Any) -> StepSession:
+    """Create a session with the job's runtime parameters, and with these besides."""
+    session = StepSession.create(
         Path.cwd(),
         env=args.env or None,
-        runtime_params=contract.literal(params),
+        runtime_params=contract.literal({**io.params, **params}),
         conf_source=args.conf_source or None,
     )
+    session.version = job_version(platform.job_created, platform.job_id)
+    session.resolved = io.resolved
+    return session
 
 
 def _start(args: StepArguments, job: JobIdentity) -> str:
-    """Start the job's MLflow run, with what the finished steps of the job that it resumes have logged."""
+    """Start the job's MLflow run. If the job resumes another, the run gets what that one's finished steps logged."""
     if not args.resumed:
         return tracking.start(job, args.image, args.code)
     nodes = [node for name in args.pipeline.split(",") for node in pipelines[name].nodes]
-    kept = {name for node in nodes if node.name in args.resumed["nodes"] for name in node.inputs}
-    params = [name.removeprefix("params:") for name in kept if name.startswith("params:")]
+    inputs = {name for node in nodes if node.name in args.resumed["nodes"] for name in node.inputs}
+    params = [name.removeprefix("params:") for name in inputs if name.startswith("params:")]
     earlier = JobIdentity(args.resumed["job"], resource_name=args.resumed["resource_name"])
     return tracking.start(job, args.image, args.code, earlier, params)
 
 
-def _write(place: str, output: Mapping[str, Any]) -> None:
-    """Write KFP's ExecutorOutput, from which the platform learns what the task has made.
-
-    Vertex AI names a place in the bucket by its mount, ``/gcs/…``, which the image's user may not be able to write to.
-    """
-    with fsspec.open(re.sub("^/gcs/", "gs://", place), "w", encoding="utf-8") as file:
-        json.dump(output, file, allow_nan=False)
-
-
 def _run_nodes(
-    args: StepArguments,
-    job: JobIdentity,
-    session: StepSession,
-    executor_input: Mapping[str, Any],
-    catalog: Catalog,
-    tracked: bool,
-    timing: Timing,
+    args: StepArguments, job: JobIdentity, io: StepIO, session: StepSession, context: KedroContext, timing: Timing
 ) -> dict[str, Any]:
     """Run a step's nodes.
 
     Returns:
         Its output artifacts, as KFP's ExecutorOutput has them.
     """
-    inputs, outputs = (executor_input.get(side, {}).get("artifacts", {}) for side in ("inputs", "outputs"))
-    known = {key: value["artifacts"][0] for key, value in {**inputs, **outputs}.items()}
-    # Only what this step makes may be read without a hash.
-    hashes = {key: None if key in outputs else known[key].get("metadata", {}).get("sha256", "") for key in known}
-    artifacts = {name: ArtifactDataset(known[key]["uri"], hashes[key]) for name, key in args.artifacts.items()}
-    models = {name: known[key].get("metadata", {}).get("model_uri", "") for name, key in args.models.items()}
-    carrier = Carrier(args, catalog, inputs, outputs)
-    lineage = Lineage(args.lineage, artifacts, {"job": job.name, "step": args.task})
     nodes = list(args.nodes)
-    about = [artifact.get("metadata", {}) for artifact in known.values()]
-    reused = {one["step"]: one["job"] for one in about if one.get("job", job.name) != job.name}
+    artifacts = {name: ArtifactDataset(io.uri(key), io.sha256(key)) for name, key in args.artifacts.items()}
+    models = {name: io.model_uri(key) for name, key in args.models.items()}
+    carrier = Carrier(args, Catalog(context.config_loader["catalog"] if args.files else {}, "catalog.yml"), io)
+    lineage = Lineage(args.lineage, artifacts, {"job": job.name, "step": args.task})
+    hooks: list[object] = [lineage, timing]
     with ExitStack() as stack:
-        with timing.of("mlflow"):
-            tags = [stack.enter_context(attached(job, args.task, nodes, reused))] if tracked else []
-        with timing.of("data"):
+        with timing.measure("mlflow"):
+            if tracking.is_enabled(context, args.pipeline):
+                hooks.append(stack.enter_context(attached(job, args.task, nodes, io.steps_of_other_jobs(job.name))))
+        with timing.measure("data"):
             carrier.fetch()
-        runner = StepRunner(artifacts, models, [lineage, timing, *tags], args.is_async)
+        runner = StepRunner(artifacts, models, hooks, args.is_async)
         versions = dict(args.load_versions) or None
         session.run(pipeline_names=args.pipeline.split(","), node_names=nodes, runner=runner, load_versions=versions)
-        with timing.of("data"):
-            carried = carrier.put()
+        with timing.measure("data"):
+            updates = carrier.put()
     for name, uri in runner.model_uris.items():
-        carried[args.models[name]] = {"uri": uri, "metadata": {"model_uri": uri}}
-    return lineage.executor_output(outputs, carried)
+        updates[args.models[name]] = {"uri": uri, "metadata": {"model_uri": uri}}
+    return lineage.executor_output(io.outputs, updates)
 
 
-def _finish(
-    args: StepArguments, job: JobIdentity, status: Mapping[str, Any], params: dict[str, Any], tracked: bool
-) -> None:
-    """Run the pipeline that ``on_exit_pipeline`` names; then, whatever came of it, end the MLflow run."""
+def _finish(args: StepArguments, job: JobIdentity, io: StepIO, platform: Namespace, is_tracked: bool) -> None:
+    """Run the pipeline that ``on_exit_pipeline`` names. Then end the MLflow run, even if that pipeline has failed."""
+    status = io.parameters[contract.STATUS]
     try:
         if args.on_exit:
-            params = {**params, contract.EXIT_PARAMETER: tracking.how_it_ended(job, status, tracked)}
+            outcome = {contract.EXIT_PARAMETER: tracking.how_it_ended(job, status, is_tracked)}
             with (
-                _session(args, params) as session,
-                tracking.active(job) if tracked else nullcontext(),
+                _session(args, io, platform, **outcome) as session,
+                tracking.active(job) if is_tracked else nullcontext(),
             ):
                 session.run(pipeline_names=[args.on_exit], runner=StepRunner())
     except BaseException as error:
@@ -159,7 +136,7 @@ def _finish(
         status = {"state": "FAILED", "error": {"message": message}}
         raise
     finally:
-        if tracked:
+        if is_tracked:
             tracking.finish(job, status)
 
 

@@ -1,8 +1,8 @@
-"""A dataset that lives at the URI of a step's artifact: any object, on any file system that fsspec knows.
+"""A dataset at the URI of a step's artifact: any object, on any file system that fsspec knows.
 
-It is a pickle. On its way to another machine it is compressed by zstd, which is several times faster than a network.
-The file itself says how it was written, so it can be read wherever it has been copied to. Reading a pickle runs what is
-in it, so a step reads only the file that was made: its SHA-256 comes with the artifact's metadata.
+The object is pickled. On its way to another machine it is compressed by zstd, which is several times faster than a
+network. The file itself says how it was written, so it can be read wherever it has been copied to. Reading a pickle
+runs the code in it, so a step reads only the file that an earlier step wrote: the artifact's metadata has its SHA-256.
 """
 
 import contextlib
@@ -17,52 +17,53 @@ import fsspec
 from kedro.io import AbstractDataset, DatasetError
 
 from ..contract import is_local
-from ..contract.hashes import difference
+from ..contract.hashes import mismatch
 
 # Large buffers (NumPy, Arrow) are written without a copy: https://peps.python.org/pep-0574/
 _PROTOCOL = 5
 _CODEC = "zstd"
-# What a zstd frame begins with; a pickle never does. https://www.rfc-editor.org/rfc/rfc8878#name-zstandard-frames
+# A zstd frame begins with these bytes; a pickle never does. https://www.rfc-editor.org/rfc/rfc8878#name-zstandard-frames
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 class ArtifactDataset(AbstractDataset[Any, Any]):
-    """Carries what one step made to the steps that take it.
+    """Carries an object from the step that makes it to the steps that read it.
 
     Args:
-        uri: where, as the platform gave it: ``gs://…``, ``file://…``, ``memory://…`` or a path.
-        sha256: the hash of the file in hexadecimal, before anything is read; None if this step makes the file.
+        uri: where the file is, as the platform says: ``gs://…``, ``file://…``, ``memory://…`` or a path.
+        sha256: the expected hash of the file in hexadecimal; None if this step makes the file.
 
     Attributes:
-        made: SHA-256 and number of bytes of what was written; empty until then.
-        refused: type of an object that could not be serialised; None if there was none.
+        file_metadata: SHA-256 and number of bytes of the file that was saved; empty until then.
+        unserialisable_type: type of an object that could not be serialised; None if there was none.
     """
 
     def __init__(self, uri: str, sha256: str | None = None) -> None:
         self._uri = uri
         self._sha256 = sha256
         self._fs, self._path = fsspec.url_to_fs(uri)
-        self.made: dict[str, Any] = {}
-        self.refused: str | None = None
+        self.file_metadata: dict[str, Any] = {}
+        self.unserialisable_type: str | None = None
 
     def load(self) -> Any:
         """Read the object back.
 
         Raises:
-            DatasetError: when it is not there, is not what was made, or cannot be read (Kedro wraps what went wrong).
+            DatasetError: when the file does not exist, does not match its SHA-256, or cannot be read (Kedro wraps the
+                error).
         """
         with self._fs.open(self._path, "rb") as source, TemporaryFile() as copy:
             file = source if is_local(self._uri) else copy
-            if file is copy:  # the bucket's file may change between the look at it and the reading
+            if file is copy:  # the file in the bucket may be replaced after its hash was computed
                 shutil.copyfileobj(source, copy, 2**20)
                 copy.seek(0)
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-            if self._sha256 not in (None, found):
-                raise DatasetError(difference(self._uri, found, self._sha256))
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            if self._sha256 not in (None, sha256):
+                raise DatasetError(mismatch(self._uri, sha256, self._sha256))
             file.seek(0)
-            begins = file.read(len(_ZSTD))
+            magic_number = file.read(len(_ZSTD))
             file.seek(0)
-            if begins != _ZSTD:
+            if magic_number != _ZSTD:
                 return pickle.load(file)
             from pyarrow import CompressedInputStream
 
@@ -73,16 +74,16 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
         """Write the object, whole or not at all: a killed step leaves nothing under the artifact's name.
 
         Raises:
-            DatasetError: when it cannot be serialised or written (Kedro wraps what went wrong).
+            DatasetError: when the object cannot be serialised or written (Kedro wraps the error).
         """
         partial = f"{self._path}.partial"
         self._fs.makedirs(self._fs._parent(self._path), exist_ok=True)
         try:
             with self._fs.open(partial, "wb") as file:
-                hashed = _Hashed(file)
-                self._write(data, hashed)
-            self._sha256 = hashed.sha256.hexdigest()
-            self.made = {"sha256": self._sha256, "bytes": self._fs.size(partial)}
+                hashing_file = _HashingFile(file)
+                self._write(data, hashing_file)
+            self._sha256 = hashing_file.sha256.hexdigest()
+            self.file_metadata = {"sha256": self._sha256, "bytes": self._fs.size(partial)}
             self._fs.mv(partial, self._path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -100,8 +101,8 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
                 cloudpickle.dump(data, stream, protocol=_PROTOCOL)
         except OSError:
             raise
-        except Exception:  # a library may raise anything about an object that cannot be written
-            self.refused = type(data).__name__
+        except Exception:  # a library may raise anything when it cannot pickle an object
+            self.unserialisable_type = type(data).__name__
             raise
 
     def _exists(self) -> bool:
@@ -111,8 +112,8 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
         return {"uri": self._uri}
 
 
-class _Hashed:
-    """A file that is open for writing, and the hash of what is written."""
+class _HashingFile:
+    """A file that is open for writing, and the hash of what is written to it."""
 
     def __init__(self, file: Any) -> None:
         self._file = file

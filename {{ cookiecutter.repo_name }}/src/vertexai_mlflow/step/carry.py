@@ -1,14 +1,12 @@
-"""Carries the files of catalog datasets between the disks of containers: fetched before a step, put after it.
+"""Carries the files of catalog datasets between the disks of containers: fetched before a step, copied away after it.
 
-The datasets themselves know nothing of it: each is the object that Kedro makes from the catalog, and reads and writes
-its own path.
+The datasets know nothing of it: each is the object that Kedro makes from the catalog, and uses its own path.
 """
 
 import logging
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,69 +16,66 @@ from kedro.io import DatasetError
 from ..contract import SHARED_DISK_VARIABLE, is_local
 from ..contract.arguments import StepArguments
 from ..contract.catalog import Catalog, Entry
-from ..contract.hashes import difference, files_at, sha256_of_all
+from ..contract.hashes import files_at, mismatch, sha256_of_all
+from .io import StepIO
 
 _LOG = logging.getLogger(__name__)
 
 
 class Carrier:
-    """The files that a step takes and makes.
+    """The files that a step reads and writes.
 
     Args:
-        args: what the step is told: its ``files`` and ``raw`` are carried.
+        args: the step's arguments; their ``files`` and ``raw`` are carried.
         catalog: what the configuration that the step runs with says about the datasets.
-        taken: the step's input artifacts by key, as the executor input has them.
-        made: its output artifacts by key, likewise.
+        io: the artifacts that the files are fetched from and copied to.
     """
 
-    def __init__(
-        self, args: StepArguments, catalog: Catalog, taken: Mapping[str, Any], made: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, args: StepArguments, catalog: Catalog, io: StepIO) -> None:
         files = [(name, key, catalog.entry(name) or Entry("MemoryDataset")) for name, key in args.files.items()]
         # An outer folder first: fetching it clears it.
-        self._taken = [
-            (f"The uploaded {place}", [(place, _uri(taken[key]))], taken[key])
-            for place, key in sorted(args.raw.items())
+        self._inputs = [
+            (f"The uploaded {place}", [(place, io.uri(key))], io.sha256(key)) for place, key in sorted(args.raw.items())
         ]
-        self._taken += [
-            (f"Dataset '{name}'", _places(entry, _uri(taken[key])), taken[key])
+        self._inputs += [
+            (f"Dataset '{name}'", _places(entry, io.uri(key)), io.sha256(key))
             for name, key, entry in files
-            if key in taken
+            if key in io.inputs
         ]
-        self._made = [(name, key, entry, _uri(made[key])) for name, key, entry in files if key in made]
-        # On one disk, what a step has written is there, and a copy would only get in the way of those who read it.
-        self._shared = bool(os.environ.get(SHARED_DISK_VARIABLE))
+        self._outputs = [(name, key, entry, io.uri(key)) for name, key, entry in files if key in io.outputs]
+        # On a shared disk, the next steps find the files where this step wrote them. A copy would be in their way.
+        self._is_shared = bool(os.environ.get(SHARED_DISK_VARIABLE))
 
     def fetch(self) -> None:
-        """Bring what the step takes to the paths where its datasets look for it.
+        """Copy the step's inputs to the paths where its datasets look for them.
 
         Raises:
-            DatasetError: when an artifact is not there, or is not what was made.
+            DatasetError: when an artifact does not exist, or does not match its recorded SHA-256.
         """
-        if self._shared:
+        if self._is_shared:
             return
-        for what, places, given in self._taken:
-            for place, source in places:
-                _fetch(what, source, place)
-            found = sha256_of_all(place for place, _source in places)
-            if found != (known := given["artifacts"][0].get("metadata", {}).get("sha256")):
-                raise DatasetError(difference(f"{what}, fetched from {places[0][1]},", found, known))
+        for subject, places, recorded_sha256 in self._inputs:
+            for place, uri in places:
+                _fetch(subject, uri, place)
+            sha256 = sha256_of_all(place for place, _uri in places)
+            if sha256 != recorded_sha256:
+                raise DatasetError(mismatch(f"{subject}, fetched from {places[0][1]},", sha256, recorded_sha256))
 
     def put(self) -> dict[str, dict[str, Any]]:
-        """Bring what the step has made to the artifacts' URIs; each attempt to a folder of its own.
+        """Copy the step's outputs to the artifacts' URIs; each attempt to a folder of its own.
 
         Returns:
             Artifact key → its ``uri`` and ``metadata``.
 
         Raises:
-            DatasetError: when the step has left nothing where a dataset should be.
+            DatasetError: when there is nothing at the path of a dataset.
         """
         attempt = uuid.uuid4().hex[:8]
         updates = {}
-        for dataset, key, entry, uri in self._made:
+        for dataset, key, entry, uri in self._outputs:
             first, total, count = entry.places[0], 0, 0
             home = f"{uri.rstrip('/')}/{attempt}"
-            if self._shared:
+            if self._is_shared:
                 home = Path(first).expanduser().resolve().as_uri()
             elif len(entry.places) == 1:
                 home += f"/{Path(first).name}"
@@ -88,23 +83,19 @@ class Carrier:
                 paths = files_at(Path(place).expanduser())
                 if not paths and not entry.may_be_empty:
                     raise DatasetError(
-                        f"Dataset '{dataset}' ({entry.type}) was made, but there is nothing at {place}. If a hook or "
+                        f"Dataset '{dataset}' ({entry.type}) was saved, but there is nothing at {place}. If a hook or "
                         "its class writes elsewhere, name the files and folders to carry in its catalog entry: "
                         "metadata.vertexai.paths."
                     )
                 total, count = total + sum(path.stat().st_size for path in paths), count + len(paths)
-                if not self._shared:
+                if not self._is_shared:
                     _put(paths, Path(place).expanduser(), target)
                     _LOG.info("Carried %s (%d files, %s) to %s", place, len(paths), _readable(total), target)
-            # On a shared disk, nothing is fetched by this hash, and hashing takes time.
-            known = {} if self._shared else {"sha256": sha256_of_all(entry.places)}
-            about = {"path": first, "class": entry.type, "bytes": total, "files": count}
-            updates[key] = {"uri": home, "metadata": {**known, **about}}
+            metadata = {"path": first, "class": entry.type, "bytes": total, "files": count}
+            # On a shared disk, nothing is fetched by the hash, and hashing takes time.
+            hashes = {} if self._is_shared else {"sha256": sha256_of_all(entry.places)}
+            updates[key] = {"uri": home, "metadata": {**hashes, **metadata}}
         return updates
-
-
-def _uri(given: Mapping[str, Any]) -> str:
-    return str(given["artifacts"][0]["uri"])
 
 
 def _places(entry: Entry, home: str) -> list[tuple[str, str]]:
@@ -114,25 +105,25 @@ def _places(entry: Entry, home: str) -> list[tuple[str, str]]:
     return [(place, f"{home}/{number}/{Path(place).name}") for number, place in enumerate(entry.places)]
 
 
-def _fetch(what: str, source: str, place: str) -> None:
+def _fetch(subject: str, uri: str, place: str) -> None:
     """Copy a file or folder from a URI to a place, which is cleared first."""
-    fs, root = fsspec.url_to_fs(source)
-    found = fs.find(root, detail=True)
+    fs, root = fsspec.url_to_fs(uri)
+    files = fs.find(root, detail=True)
     top = Path(place).expanduser()
     if top.is_dir():
         shutil.rmtree(top)
     top.unlink(missing_ok=True)
-    if not found:
-        raise DatasetError(f"{what} cannot be fetched: there is nothing at {source}.")
-    if strange := [name for name in found if ".." in Path(name).parts]:
-        raise DatasetError(f"{what} has a file that would be fetched to another folder: {strange[0]}")
-    targets = [top if name == root else top / Path(name).relative_to(root) for name in found]
+    if not files:
+        raise DatasetError(f"{subject} cannot be fetched: there is nothing at {uri}.")
+    if intruders := [name for name in files if ".." in Path(name).parts]:
+        raise DatasetError(f"{subject} has a file that would be fetched to another folder: {intruders[0]}")
+    targets = [top if name == root else top / Path(name).relative_to(root) for name in files]
     for folder in {target.parent for target in targets}:
         folder.mkdir(parents=True, exist_ok=True)
-    # Lists of files: faster than one by one, and free of the rule that tells "into a folder" from "as a folder".
-    fs.get(list(found), [str(target) for target in targets])
-    size = sum(int(info["size"]) for info in found.values())
-    _LOG.info("Fetched %s (%d files, %s) from %s", place, len(found), _readable(size), source)
+    # Lists of files are faster than one file at a time, and leave no doubt whether a target is a file or a folder.
+    fs.get(list(files), [str(target) for target in targets])
+    size = sum(int(info["size"]) for info in files.values())
+    _LOG.info("Fetched %s (%d files, %s) from %s", place, len(files), _readable(size), uri)
 
 
 def _put(paths: list[Path], place: Path, target: str) -> None:

@@ -1,4 +1,4 @@
-"""What a step made → what Vertex AI's lineage and KFP's executor output are told about it."""
+"""The metadata of a step's outputs, for Vertex AI's lineage and KFP's executor output."""
 
 import json
 import logging
@@ -14,12 +14,12 @@ _LOG = logging.getLogger(__name__)
 
 
 class Lineage:
-    """Kedro hook that looks at the datasets as they are saved.
+    """Kedro hook that describes the datasets as they are saved.
 
     Args:
-        outputs: dataset → ``key`` of its artifact, ``uri`` if the catalog keeps it, ``metadata`` that is known before,
-            and whether its ``numbers`` are metrics.
-        artifacts: dataset → where it is kept, if it travels between steps.
+        outputs: dataset → ``key`` of its artifact, ``uri`` if the catalog keeps it, ``metadata`` that is known before
+            the step runs, and whether its ``numbers`` are metrics.
+        artifacts: dataset → the dataset by which it travels between steps, if it does.
         maker: the ``job`` and the ``step`` that make the datasets.
     """
 
@@ -32,40 +32,40 @@ class Lineage:
         self._outputs = outputs
         self._artifacts = artifacts
         self._maker = maker or {}
-        self._found: dict[str, dict[str, Any]] = {}
+        self._descriptions: dict[str, dict[str, Any]] = {}
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Describe a dataset that has been saved; the last part, if a node saves it in chunks."""
+        """Describe a dataset that has been saved; only its last chunk, if a node saves it in chunks."""
         if output := self._outputs.get(dataset_name):
-            self._found[dataset_name] = numbers_of(data) if output["numbers"] else shape_of(data)
+            self._descriptions[dataset_name] = numbers_of(data) if output["numbers"] else shape_of(data)
 
     def executor_output(
-        self, given: Mapping[str, Any], carried: Mapping[str, Mapping[str, Any]] | None = None
+        self, artifacts: Mapping[str, Mapping[str, Any]], updates: Mapping[str, Mapping[str, Any]] | None = None
     ) -> dict[str, Any]:
-        """The ``artifacts`` of KFP's ExecutorOutput.
+        """Make the ``artifacts`` of KFP's ExecutorOutput.
 
         Args:
-            given: the output artifacts of the step's executor input, by key.
-            carried: artifact key → ``uri`` and ``metadata`` of what went another way than as a pickle.
+            artifacts: the step's output artifacts by key, from its executor input.
+            updates: artifact key → ``uri`` and ``metadata``, where the data did not travel as a pickle.
         """
-        artifacts = {}
+        result = {}
         for dataset, output in self._outputs.items():
-            (artifact,) = given[output["key"]]["artifacts"]
-            metadata = {**output["metadata"], **self._found.get(dataset, {})}
-            other = (carried or {}).get(output["key"], {})
-            made = self._artifacts[dataset].made if dataset in self._artifacts else {}
-            needed = {**other.get("metadata", {}), **made, **self._maker}
-            # What the next step needs comes first, as metadata is cut at its limit; a metric cannot replace it.
-            metadata = {**needed, **metadata, **needed}
-            uri = other.get("uri") or output["uri"] or artifact["uri"]
-            update = {"name": artifact["name"], "uri": uri, "metadata": within_limit(metadata)}
-            artifacts[output["key"]] = {"artifacts": [update]}
-        return artifacts
+            key, artifact = output["key"], artifacts[output["key"]]
+            update = (updates or {}).get(key, {})
+            file_metadata = self._artifacts[dataset].file_metadata if dataset in self._artifacts else {}
+            # The next step needs these. They come first, as metadata is cut at its limit, and nothing may replace them.
+            needed = {**update.get("metadata", {}), **file_metadata, **self._maker}
+            description = {**output["metadata"], **self._descriptions.get(dataset, {})}
+            optional = {name: value for name, value in description.items() if name not in needed}
+            uri = update.get("uri") or output["uri"] or artifact["uri"]
+            metadata = within_limit({**needed, **optional})
+            result[key] = {"artifacts": [{"name": artifact["name"], "uri": uri, "metadata": metadata}]}
+        return result
 
 
 def shape_of(data: Any) -> dict[str, int]:
-    """Rows and columns of what has a shape, a DataFrame or an array; nothing of anything else."""
+    """Rows and columns of a DataFrame or an array; empty for anything else."""
     shape = getattr(data, "shape", None)
     if isinstance(shape, tuple) and all(isinstance(length, int) for length in shape):
         return dict(zip(("rows", "columns"), shape, strict=False))
@@ -80,11 +80,11 @@ def numbers_of(metrics: Any) -> dict[str, float]:
 
 
 def within_limit(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The first items of an artifact's metadata, as far as they fit, because the next task gets it as an argument.
+    """The first items of an artifact's metadata that fit, because the next task gets the metadata as an argument.
 
-    JSON has neither NaN nor infinity: such numbers are left out, and the log says so.
+    JSON has neither NaN nor infinity. Such numbers are left out, and the log says so.
     """
-    kept: dict[str, Any] = {}
+    items: dict[str, Any] = {}
     size = 0
     for name, value in metadata.items():
         try:
@@ -94,12 +94,12 @@ def within_limit(metadata: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if size > MAX_METADATA:
             break
-        kept[name] = value
-    return kept
+        items[name] = value
+    return items
 
 
 def _last_value(metric: Any) -> float | None:
-    """A metric's number; also as kedro-mlflow takes it: ``{"value": 0.9, "step": 1}``, or a list of them."""
+    """A metric's number. kedro-mlflow also accepts ``{"value": 0.9, "step": 1}``, or a list of such dictionaries."""
     if isinstance(metric, list) and metric:
         return _last_value(metric[-1])
     if isinstance(metric, Mapping):

@@ -1,4 +1,4 @@
-"""What the process of a step keeps to itself: its timeout, as pipeline specs have none, and its host aliases."""
+"""Settings of a step's process that a pipeline spec cannot express: its timeout and its host aliases."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-# Seconds that are left to say what happened.
+# Seconds that a step has left to report its timeout.
 _GRACE = 30.0
 
 
@@ -18,10 +18,10 @@ class StepTimeout(Exception):
 
 @contextmanager
 def deadline(seconds: int) -> Iterator[None]:
-    """Let the code inside run for so many seconds; 0 is for any time.
+    """Limit the time that the code inside may take, in seconds; 0 is no limit.
 
     Raises:
-        StepTimeout: when the time is up. If the code never comes back to Python, the process ends instead.
+        StepTimeout: when the time is up. If the code does not return to Python, the process is ended instead.
     """
     if not seconds:
         yield
@@ -30,23 +30,23 @@ def deadline(seconds: int) -> Iterator[None]:
     def stop(*_: object) -> None:
         raise StepTimeout(f"the step ran longer than its timeout of {seconds} s")
 
-    insist = threading.Timer(seconds + _GRACE, os._exit, [1])
-    insist.daemon = True
-    insist.start()
+    killer = threading.Timer(seconds + _GRACE, os._exit, [1])
+    killer.daemon = True
+    killer.start()
     signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        insist.cancel()
+        killer.cancel()
 
 
 def alias(addresses: Mapping[str, str]) -> None:
-    """Make Python find hosts at these addresses from now on, which no name server knows (``network.host_aliases``).
+    """Make Python resolve these host names, which no name server knows (``network.host_aliases``).
 
-    Only root may write /etc/hosts, and a container's user is not root. Whatever looks up names without Python, gRPC
-    and child processes, does not see the aliases.
+    Only root may write /etc/hosts, and a container's user is not root. gRPC and child processes look up names without
+    Python, so they do not see the aliases.
 
     Args:
         addresses: host name → IP address.

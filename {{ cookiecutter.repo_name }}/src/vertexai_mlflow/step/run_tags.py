@@ -1,4 +1,4 @@
-"""While a step runs: the job's MLflow run is the active one, and its tags say which node runs or has failed."""
+"""The job's MLflow run while a step runs: it is the active run, and its tags name the node that runs or has failed."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ def attached(
         job: the pipeline job.
         task: the step's task name.
         nodes: the step's nodes, in the order they run.
-        reused: step that did not run, because its result was there → the job that this comes from.
+        reused: step that did not run, because its result was reused → the job that the result comes from.
 
     Raises:
         RuntimeError: when the job has no run.
@@ -31,19 +31,19 @@ def attached(
     with active(job) as run:
         if run.data.tags.get(contract.FAILED_NODE_TAG) in nodes:  # this is a retry
             delete_tags(run, contract.FAILED_NODE_TAG, contract.ERROR_TAG)
-        mlflow.set_tags({contract.REUSED_TAG + step: origin for step, origin in (reused or {}).items()})
+        mlflow.set_tags({contract.REUSED_TAG + step: job_name for step, job_name in (reused or {}).items()})
         tags = NodeTags(task, nodes[0])
         try:
             yield tags
         except Exception as error:
-            said = error_text(f"{type(error).__name__}: {error}")
-            mlflow.set_tags({contract.FAILED_NODE_TAG: tags.node, contract.ERROR_TAG: said})
+            message = error_text(f"{type(error).__name__}: {error}")
+            mlflow.set_tags({contract.FAILED_NODE_TAG: tags.node, contract.ERROR_TAG: message})
             raise
         delete_tags(run, contract.RUNNING_NODE_TAG + task)
 
 
 class NodeTags:
-    """Kedro hooks that say in the run's tags which node runs. A step that is killed leaves its tag behind."""
+    """Kedro hooks that name the running node in the run's tags. A step that is killed leaves its tag behind."""
 
     def __init__(self, task: str, node: str) -> None:
         self._task = task

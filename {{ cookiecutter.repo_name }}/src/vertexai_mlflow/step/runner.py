@@ -1,4 +1,4 @@
-"""Kedro's session and runner as a step needs them: the job's version, what travels between steps, the step's hooks."""
+"""Kedro's session and runner for a step, with the job's version, the artifacts between steps, and the step's hooks."""
 
 import json
 import re
@@ -13,14 +13,19 @@ from kedro.runner import SequentialRunner
 from .. import contract
 from .artifact import ArtifactDataset
 
-# What the catalog may have for a dataset that it does not keep.
+# The catalog's dataset is one of these if nothing keeps the data.
 _IN_MEMORY = (MemoryDataset, SharedMemoryDataset, CachedDataset)
 
 
 class StepSession(KedroSession):
-    """A session whose versioned datasets have the version of the job, and that takes what the first task resolved."""
+    """A session whose versioned datasets have the job's version, with the values that the first task resolved.
 
-    version = ""
+    Attributes:
+        version: version under which datasets are saved; empty for Kedro's own.
+        resolved: configuration → values that replace those of the same keys.
+    """
+
+    version: str = ""
     resolved: Mapping[str, Any] = {}
 
     @property
@@ -35,22 +40,22 @@ class StepSession(KedroSession):
         return loader
 
 
-def resolved(loader: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """What the configuration has at the chosen keys, encoded for its way to the steps.
+def resolve(loader: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the values at some keys of the configuration, encoded for their way to the steps.
 
     Args:
         loader: configuration → its content.
-        chosen: ``StepArguments.resolve``.
+        keys: ``StepArguments.resolve``.
     """
-    return {name: _chosen(loader[name], keys) for name, keys in chosen.items()}
+    return {name: _values_at(loader[name], nested) for name, nested in keys.items()}
 
 
-def _chosen(config: Any, keys: Any) -> Any:
+def _values_at(config: Any, keys: Any) -> Any:
     if keys is True:
         return contract.encode(config)
-    found = {key: _chosen(config[key], below) for key, below in keys.items() if key in config}
-    # An object of Python, such as a type of polars, each step makes by itself.
-    return {key: value for key, value in found.items() if _is_json(value)}
+    values = {key: _values_at(config[key], nested) for key, nested in keys.items() if key in config}
+    # Python objects, such as a type of polars, cannot travel. Each step resolves them by itself.
+    return {key: value for key, value in values.items() if _is_json(value)}
 
 
 def _is_json(value: Any) -> bool:
@@ -66,7 +71,7 @@ def job_version(created: str, job_id: str) -> str:
 
     Args:
         created: when the job was created, RFC 3339, UTC.
-        job_id: the platform's number for the job, which tells apart two jobs of one second.
+        job_id: the platform's number for the job, which tells apart two jobs of the same second.
     """
     year, month, day, hour, minute, second = re.findall(r"\d+", created)[:6]
     return f"{year}-{month}-{day}T{hour}.{minute}.{second}.000Z-{job_id}"
@@ -76,13 +81,13 @@ class StepRunner(SequentialRunner):
     """Runs the nodes of a step.
 
     Args:
-        artifacts: dataset → where it is kept between steps.
-        models: dataset that is a model of the MLflow run → the model's address; empty if this step makes it.
+        artifacts: dataset → the dataset by which it travels between steps.
+        models: dataset that is a model of the MLflow run → the model's URI; empty if this step makes the model.
         hooks: objects with Kedro hook methods, for this run only.
-        is_async: whether a node's datasets are loaded and saved side by side.
+        is_async: whether a node's datasets are loaded and saved concurrently.
 
     Attributes:
-        model_uris: dataset → the address of the model that this step has made.
+        model_uris: dataset → the URI of the model that this step has made.
     """
 
     def __init__(
@@ -105,11 +110,11 @@ class StepRunner(SequentialRunner):
         """Run the pipeline as ``SequentialRunner`` does.
 
         Raises:
-            DatasetError: also when what a node made cannot be written, naming node and dataset.
+            DatasetError: also when an output cannot be pickled; the message names the node and the dataset.
         """
         makers = {dataset: node.name for node in pipeline.nodes for dataset in node.outputs}
         for name, dataset in self._artifacts.items():
-            _refuse_what_a_hook_keeps(catalog, name)
+            _refuse_dataset_of_a_hook(catalog, name)
             _replace(catalog, name, dataset)
         for name, uri in self._models.items():
             if uri:
@@ -119,33 +124,33 @@ class StepRunner(SequentialRunner):
         for hook in self._hooks:
             hook_manager.register(hook)
         try:
-            done = super().run(pipeline, catalog, hook_manager, **kwargs)
+            result = super().run(pipeline, catalog, hook_manager, **kwargs)
             self.model_uris = {name: str(catalog[name].model_uri) for name, uri in self._models.items() if not uri}
-            return done
+            return result
         except DatasetError as error:
             for name, dataset in self._artifacts.items():
-                if dataset.refused is not None and name in makers:
+                if dataset.unserialisable_type is not None and name in makers:
                     raise DatasetError(
-                        f"Node '{makers[name]}' made dataset '{name}', a {dataset.refused}, which cannot be written as "
-                        "an artifact. Let the node return something that can be pickled, or give the dataset a place "
-                        f"in the catalog. ({error.__cause__ or error})"
+                        f"Node '{makers[name]}' made dataset '{name}', a {dataset.unserialisable_type}, which cannot "
+                        "be written as an artifact. Let the node return something that can be pickled, or add the "
+                        f"dataset to the catalog. ({error.__cause__ or error})"
                     ) from error
             raise
 
 
 def _replace(catalog: Any, name: str, dataset: AbstractDataset) -> None:
-    """Put a dataset in place of what the catalog has, and keep the validator of that, which Kedro would drop."""
-    _ = catalog.get(name)  # an entry of a factory gets its validator here
+    """Replace a dataset of the catalog, and keep its validator, which Kedro would drop."""
+    _ = catalog.get(name)  # gives an entry of a dataset factory its validator
     validator = getattr(catalog, "validator_specs", {}).get(name)
     catalog[name] = dataset
     if validator:
         catalog._validator_specs[name] = validator
 
 
-def _refuse_what_a_hook_keeps(catalog: Any, name: str) -> None:
-    there = catalog.get(name)
-    if there is not None and not isinstance(there, _IN_MEMORY):
+def _refuse_dataset_of_a_hook(catalog: Any, name: str) -> None:
+    dataset = catalog.get(name)
+    if dataset is not None and not isinstance(dataset, _IN_MEMORY):
         raise DatasetError(
-            f"Dataset '{name}' has a place that only a hook has given it ({type(there).__name__}), so the job does not "
-            "know of it, and hands the data to other steps as an artifact. Add it to catalog.yml."
+            f"Dataset '{name}' was registered only by a hook ({type(dataset).__name__}). The compiled job cannot see "
+            "that and would pass the data as an artifact instead. Add the dataset to catalog.yml."
         )

@@ -1,4 +1,4 @@
-"""Where the time of a step goes, in seconds: the last line of its log tells ``run-local --profile``."""
+"""How many seconds each part of a step takes. ``run-local --profile`` reads them from the last line of its log."""
 
 import json
 import time
@@ -20,16 +20,16 @@ class Timing:
         self._since = 0.0
 
     @contextmanager
-    def of(self, part: str) -> Iterator[None]:
-        """Count the time inside to a part."""
+    def measure(self, part: str) -> Iterator[None]:
+        """Add the time of the code inside to a part."""
         since = time.monotonic()
         try:
             yield
         finally:
             self._parts[part] += time.monotonic() - since
 
-    def tell(self) -> None:
-        """Print the line; what no part has counted is Kedro's session."""
+    def print(self) -> None:
+        """Print the line; the time outside of all parts is that of Kedro's session."""
         total = time.monotonic() - self._started
         parts = {**self._parts, "session": total - sum(self._parts.values())}
         print(contract.TIMING + json.dumps({name: round(seconds, 2) for name, seconds in parts.items()}), flush=True)

@@ -1,7 +1,7 @@
 """One MLflow run per pipeline job: started by the first task, found by every step, ended by the exit task.
 
 ``mlflow-start-run`` creates the run and tags it with the job's name, or finds it if the task is retried. A step finds
-the run by that tag, makes it the active one, so that kedro-mlflow logs into it, and lets go of it without touching its
+the run by that tag, makes it the active one, so that kedro-mlflow logs into it, and leaves it without changing its
 status. ``mlflow-finish-run`` ends it, once. The run's id never passes through the pipeline spec, because no step would
 then be cached.
 """
@@ -24,30 +24,31 @@ from ..contract.job import JobIdentity, MlflowRun, PipelineJob
 from ..errors import AuthorizationError, UserError, masked
 from .failures import failure_tags
 
-# The job's end, as KFP's PipelineTaskFinalStatus names it → MLflow's run status.
+# The final state of a job, as KFP's PipelineTaskFinalStatus names it → MLflow's run status.
 _RUN_STATUS = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
-# How many metrics one request may log.
-_AT_ONCE = 1000
-# What kedro-mlflow writes at the start of each step.
-_TAGS_OF_KEDRO_MLFLOW = (
+# How many of them one request may log.
+_MAX_METRICS = 1000
+_MAX_PARAMS = 100
+# The tags that kedro-mlflow writes at the start of each step.
+_KEDRO_MLFLOW_TAGS = (
     "kedro_command", "kedro_version", "node_names", "pipeline_names", "project_path", "run_id", "runner",
 )  # fmt: skip
 
 
 @contextmanager
 def connected(project: Path, env: str | None) -> Iterator[None]:
-    """Configure MLflow on a laptop or in CI as the steps have it: tracking URI, header provider, experiment.
+    """Configure MLflow on a laptop or in CI as in the steps: tracking URI, header provider, experiment.
 
     Args:
         project: root of the Kedro project.
         env: its configuration environment.
 
     Raises:
-        UserError: when MLflow does not answer, to this or to what is asked inside.
+        UserError: when MLflow does not answer, also to requests in the body of the ``with`` statement.
     """
-    # Somebody waits for this at a terminal, and MLflow's own patience is minutes.
+    # A person waits for this at a terminal, and by default MLflow retries for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    # What MLflow prints about a run that it ends would stand in the middle of what the command prints.
+    # Otherwise MLflow prints a line about each run that it ends, in the middle of the command's output.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     try:
         with KedroSession.create(project, env=env) as session:
@@ -77,10 +78,10 @@ def start(
         image: container image of the steps. It becomes a tag if it is named by digest.
         code: of ``StepArguments``.
         resumed: the job that this one resumes. Its run's metrics are copied.
-        params: names of the MLflow params of that run that are copied too; so is what is below them.
+        params: names of the MLflow params of that run to copy too, together with those below them.
 
     Returns:
-        Where a person looks at the run.
+        Where to look at the run.
     """
     run = _find(job)
     if run is None:
@@ -93,7 +94,7 @@ def start(
         if commit := code["commit"] if code else os.environ.get(contract.REVISION_VARIABLE):
             tags[MLFLOW_GIT_COMMIT] = commit
         # Steps that start at the same moment would each insert such a tag first, and the database would refuse one.
-        tags |= dict.fromkeys((*_TAGS_OF_KEDRO_MLFLOW, contract.LATEST_NODE_TAG), "")
+        tags |= dict.fromkeys((*_KEDRO_MLFLOW_TAGS, contract.LATEST_NODE_TAG), "")
         earlier = _find(resumed) if resumed else None
         if resumed and earlier:
             tags |= {contract.RESUMED_TAG: resumed.name, contract.RESUMED_RUN_TAG: earlier.info.run_id}
@@ -106,7 +107,7 @@ def start(
 
 @contextmanager
 def active(job: JobIdentity) -> Iterator[Run]:
-    """Make the job's run the active one, and leave its status alone.
+    """Make the job's run the active one, without changing its status.
 
     Raises:
         RuntimeError: when the job has no run.
@@ -122,7 +123,7 @@ def active(job: JobIdentity) -> Iterator[Run]:
 
 
 def finish(job: JobIdentity, status: Mapping[str, Any], failed: Iterable[str] = ()) -> str | None:
-    """End the job's run as the job has ended.
+    """End the job's run with the status of the job.
 
     Args:
         job: the pipeline job.
@@ -153,12 +154,12 @@ def settle(job: JobIdentity, state: str, error: str, failed: Iterable[str] = ())
 
     Args:
         job: the pipeline job.
-        state: how it ended: SUCCEEDED, FAILED or CANCELLED.
+        state: its final state: SUCCEEDED, FAILED or CANCELLED.
         error: why, in the platform's words.
         failed: names of the tasks that failed.
 
     Returns:
-        The MLflow run status that it has now, or None if the job has no run, or one that had ended.
+        The MLflow run status that it has now, or None if the job has no run, or one that had ended already.
     """
     run = _find(job)
     status = {"state": state, "error": {"message": error}}
@@ -166,7 +167,7 @@ def settle(job: JobIdentity, state: str, error: str, failed: Iterable[str] = ())
 
 
 def how_it_ended(job: JobIdentity, status: Mapping[str, Any], tracked: bool) -> dict[str, str]:
-    """The end of a job for the pipeline that runs then: name, url, state, failed_node, error, mlflow_run_id.
+    """How a job ended, for the pipeline that runs at its end: name, url, state, failed_node, error, mlflow_run_id.
 
     Args:
         job: the pipeline job.
@@ -175,38 +176,37 @@ def how_it_ended(job: JobIdentity, status: Mapping[str, Any], tracked: bool) -> 
     """
     run = _find(job) if tracked else None
     tags = run.data.tags if run else {}
-    known = {name: tags.get(name, "") for name in (contract.FAILED_NODE_TAG, contract.ERROR_TAG)}
+    failure = {name: tags.get(name, "") for name in (contract.FAILED_NODE_TAG, contract.ERROR_TAG)}
     if status["state"] not in ("SUCCEEDED", "CANCELLED"):
-        known |= failure_tags(tags, _message(status))
+        failure |= failure_tags(tags, _message(status))
     return {
-        "name": job.name, "url": job.url, "state": status["state"], **known,
+        "name": job.name, "url": job.url, "state": status["state"], **failure,
         "mlflow_run_id": run.info.run_id if run else "",
     }  # fmt: skip
 
 
 def runs_of(jobs: Iterable[PipelineJob]) -> dict[str, MlflowRun]:
-    """Job name → its run; without the jobs that have none."""
-    found = {}
+    """Find the runs of jobs, by job name. A job without a run is left out."""
+    runs = {}
     for job in jobs:
         if run := _find(job.identity):
-            tags = run.data.tags
-            said = (tags.get(contract.FAILED_NODE_TAG, ""), tags.get(contract.ERROR_TAG, ""))
-            found[job.name] = MlflowRun(run.info.status, _run_url(run), *said)
-    return found
+            failed_node, error = (run.data.tags.get(tag, "") for tag in (contract.FAILED_NODE_TAG, contract.ERROR_TAG))
+            runs[job.name] = MlflowRun(run.info.status, _run_url(run), failed_node, error)
+    return runs
 
 
 def ask() -> str:
-    """Ask the tracking server for something that all its users may ask for.
+    """Send the tracking server a request that all its users are allowed to send.
 
     Returns:
-        The tracking URI that has answered.
+        The tracking URI that answered.
     """
     mlflow.search_experiments(max_results=1)
     return mlflow.get_tracking_uri()
 
 
 def delete_tags(run: Run, *names: str) -> None:
-    """Delete tags of a run, where it has them."""
+    """Delete those of these tags that a run has."""
     present = mlflow.get_run(run.info.run_id).data.tags
     for name in names:
         if name in present:
@@ -214,15 +214,15 @@ def delete_tags(run: Run, *names: str) -> None:
 
 
 def _copy(earlier: Run, run: Run, params: tuple[str, ...]) -> None:
-    """Copy the metrics of a run with their history, and these params of it."""
+    """Copy the metrics of a run with their history, and those of its params that are, or are below, these ones."""
     client = mlflow.MlflowClient()
     metrics = [point for name in earlier.data.metrics for point in client.get_metric_history(earlier.info.run_id, name)]
-    found = earlier.data.params.items()
-    kept = [Param(name, value) for name, value in found if any(f"{name}.".startswith(f"{one}.") for one in params)]
-    for first in range(0, len(metrics), _AT_ONCE):
-        client.log_batch(run.info.run_id, metrics=metrics[first : first + _AT_ONCE])
-    for first in range(0, len(kept), 100):
-        client.log_batch(run.info.run_id, params=kept[first : first + 100])
+    prefixes = tuple(f"{name}." for name in params)
+    copies = [Param(name, value) for name, value in earlier.data.params.items() if f"{name}.".startswith(prefixes)]
+    for first in range(0, len(metrics), _MAX_METRICS):
+        client.log_batch(run.info.run_id, metrics=metrics[first : first + _MAX_METRICS])
+    for first in range(0, len(copies), _MAX_PARAMS):
+        client.log_batch(run.info.run_id, params=copies[first : first + _MAX_PARAMS])
 
 
 def _message(status: Mapping[str, Any]) -> str:
@@ -230,19 +230,19 @@ def _message(status: Mapping[str, Any]) -> str:
 
 
 def _find(job: JobIdentity) -> Run | None:
-    """The run of a job, by its name, which other projects and regions may have as well, and all else that is known."""
-    known = {contract.JOB_NAME_TAG: job.name, contract.JOB_ID_TAG: job.id}
-    for value in known.values():
+    """The run of a job, by its name and number. A job of another project or region may have the same name."""
+    identifiers = {contract.JOB_NAME_TAG: job.name, contract.JOB_ID_TAG: job.id}
+    for value in identifiers.values():
         if not re.fullmatch(r"[\w.-]*", value):
             raise UserError(f"{value!r} cannot be the name or number of a pipeline job.")
-    filter_ = " AND ".join(f"tags.{tag} = '{value}'" for tag, value in known.items() if value)
+    filter_ = " AND ".join(f"tags.{tag} = '{value}'" for tag, value in identifiers.items() if value)
     # kedro-mlflow has set the experiment, and search_runs looks in that one.
     runs = mlflow.search_runs(filter_string=filter_, output_format="list")
     return next((run for run in runs if job.may_be_at(run.data.tags.get(contract.JOB_URL_TAG, ""))), None)
 
 
 def _run_url(run: Run) -> str:
-    """Where a person looks at a run: its page if the store is a server, otherwise the store and the run's id."""
+    """Where to look at a run: its page if the store is a server, otherwise the store and the run's id."""
     uri = masked(mlflow.get_tracking_uri())
     if uri.startswith("http"):
         return f"{uri.rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
@@ -250,6 +250,6 @@ def _run_url(run: Run) -> str:
 
 
 def _detach() -> None:
-    """Let go of the active run. It may be on the stack more than once, and MLflow would end it at exit."""
+    """Leave the active run. It may be on the stack more than once, and MLflow would end it at exit."""
     while mlflow.active_run():
         mlflow.end_run("RUNNING")

@@ -1,4 +1,4 @@
-"""What the steps and the platform say about a failure → the tags of the run; what MLflow says → what to do."""
+"""Failures: the tags by which a run names its failed nodes, and what to do when MLflow refuses a request."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -13,49 +13,51 @@ _FAILED_TASKS = re.compile(r"failed tasks are: \[([^\]]*)\]")
 
 
 def failure_tags(tags: Mapping[str, str], message: str, failed: Iterable[str] = ()) -> dict[str, str]:
-    """Which nodes failed and why, by what the steps have said about themselves and the platform about its tasks.
+    """The tags that say which nodes failed and why.
+
+    Failed are the nodes of the failed tasks, and the node whose step has written its own error. If neither is known,
+    they are all nodes that never ended. The error is the step's own, or else the platform's message.
 
     Args:
         tags: the run's tags when the job has ended.
         message: error message of the job's final status.
-        failed: names of the tasks that failed, if they are known; else those that the message names.
+        failed: names of the tasks that failed, if they are known; otherwise those that the message names.
     """
     prefix = contract.RUNNING_NODE_TAG
-    running = {name.removeprefix(prefix): tags[name] for name in tags if name.startswith(prefix)}
+    node_of = {name.removeprefix(prefix): tags[name] for name in tags if name.startswith(prefix)}  # by task
     if not failed and (match := _FAILED_TASKS.search(message)):
         failed = match[1].split(", ")
     # The platform names a task as people see it, which is its node's name, and may name the graph that it is in.
-    nodes = {running.get(task, task) for task in failed if task not in contract.GRAPHS}
-    own = tags.get(contract.FAILED_NODE_TAG, "")
-    # A step that raised an exception has left it there, and still counts as running unless a retry has succeeded.
-    has_said_why = contract.ERROR_TAG in tags and own in running.values()
-    nodes |= {own} if has_said_why else set()
-    nodes = nodes or set(running.values())
-    found = {contract.FAILED_NODE_TAG: ", ".join(sorted(nodes))} if nodes else {}
-    if not has_said_why:
-        found[contract.ERROR_TAG] = error_text(message or "The job failed without a message.")
-    return found
+    nodes_of_failed_tasks = {node_of.get(task, task) for task in failed if task not in contract.GRAPHS}
+    unended_nodes = set(node_of.values())
+    # A step that raised an exception still counts as running, unless a retry of it has succeeded.
+    nodes_with_error = {tags.get(contract.FAILED_NODE_TAG, "")} & unended_nodes if contract.ERROR_TAG in tags else set()
+    nodes = nodes_of_failed_tasks | nodes_with_error or unended_nodes
+    failure = {contract.FAILED_NODE_TAG: ", ".join(sorted(nodes))} if nodes else {}
+    if not nodes_with_error:
+        failure[contract.ERROR_TAG] = error_text(message or "The job failed without a message.")
+    return failure
 
 
 def error_text(text: str) -> str:
-    """An error as a tag may have it: whoever may look at the run sees it."""
+    """Make the text of an error fit for a tag, which everybody who may see the run can read."""
     return shown(text)[:MAX_TAG_VAL_LENGTH]
 
 
-def refusal(said: str, cause: BaseException | None) -> str:
-    """What to do when MLflow does not answer. Only the text of an error tells who has refused, and why.
+def refusal(message: str, cause: BaseException | None) -> str:
+    """What to do when MLflow does not answer. Only the text of an error tells who refused the request, and why.
 
     Args:
-        said: what there is to say about it.
+        message: what to say if the error is none of those that are known here.
         cause: the error.
     """
     if "Invalid Host header" in str(cause):
-        cure = "MLflow refuses the host name in its address. Start it with: mlflow server --allowed-hosts …"
+        fix = "MLflow refuses the host name in its address. Start it with: mlflow server --allowed-hosts …"
     elif re.search("IAP|code 40[13]", str(cause)):
-        cure = (
+        fix = (
             "Identity-Aware Proxy refuses the token: client_id must be that of the IAP resource, and the service "
             "account needs roles/iap.httpsResourceAccessor on it."
         )
     else:
-        return said
-    return f"{cure} ({said})"
+        return message
+    return f"{fix} ({message})"

@@ -1,4 +1,4 @@
-"""Google's words for a right that somebody lacks → who has to be granted which role, and on what."""
+"""Find out from Google's message about a missing permission whom to grant which role, and on what."""
 
 import re
 
@@ -11,7 +11,7 @@ _PULL = re.compile(f"Service Agent {_ACCOUNT} does not have permission to access
 _LACKS = re.compile(rf"[Aa]ccount {_ACCOUNT} does not have `?\[?(\w+)\.[^`]*` .*? the bucket \W*([\w.-]+\w)")
 _DENIED = re.compile(r"Permission '(\w+)\.\S+' denied on resource '(?://[\w.]+/)?(\S+?)'")
 _REPOSITORY = re.compile(r"([\w-]+)-docker\.pkg\.dev/([^/]+)/([^/]+)/")
-# The first part of a permission → the role that has it.
+# The role that has a permission, by the permission's first part.
 _ROLES = {
     "aiplatform": "roles/aiplatform.user", "storage": "roles/storage.objectUser",
     "artifactregistry": "roles/artifactregistry.reader", "iam": "roles/iam.serviceAccountUser",
@@ -19,32 +19,32 @@ _ROLES = {
 }  # fmt: skip
 
 
-def cure_for(said: str, image: str = "") -> str:
-    """What to grant; empty if this is not about a right, or nobody knows which.
+def suggest_fix(message: str, image: str = "") -> str:
+    """What to grant; empty if the message is not about a permission, or the role is unknown.
 
     Args:
-        said: what Google says.
+        message: Google's message.
         image: the image of the steps, whose repository a service agent may have to read.
     """
-    if match := _ACT_AS.search(said):
+    if match := _ACT_AS.search(message):
         return f"Grant this identity roles/iam.serviceAccountUser on {match[1]}."
-    if match := _PULL.search(said):
-        return may_pull(match[1], image)
-    if match := _LACKS.search(said):
-        who, service, bucket = match.groups()
-        return f"Grant {who} {_ROLES.get(service, 'a role with it')} on gs://{bucket}."
-    if (match := _DENIED.search(said)) and match[1] in _ROLES:
+    if match := _PULL.search(message):
+        return _explain_pull_grant(match[1], image)
+    if match := _LACKS.search(message):
+        account, service, bucket = match.groups()
+        return f"Grant {account} {_ROLES.get(service, 'a role with it')} on gs://{bucket}."
+    if (match := _DENIED.search(message)) and match[1] in _ROLES:
         project = re.fullmatch("projects/([^/]+)(?:/locations/[^/]+)?", match[2])
         return f"Grant this identity {_ROLES[match[1]]} on {f'project {project[1]}' if project else match[2]}."
     return ""
 
 
-def may_pull(agent: str, image: str) -> str:
-    """How a service agent of Vertex AI is allowed to pull an image."""
+def _explain_pull_grant(agent: str, image: str) -> str:
+    """How to let a service agent of Vertex AI pull an image."""
     role = "roles/artifactregistry.reader"
-    if not (found := _REPOSITORY.match(image)):
+    if not (match := _REPOSITORY.match(image)):
         return f"Grant {agent} {role} on the repository of the image."
-    location, project, repository = found.groups()
+    location, project, repository = match.groups()
     return (
         f"Allow it: gcloud artifacts repositories add-iam-policy-binding {repository} --location={location} "
         f"--project={project} --member=serviceAccount:{agent} --role={role}"

@@ -1,4 +1,4 @@
-"""What Vertex AI had when this was written. Google adds to it all the time, so what is missing here is a warning."""
+"""Vertex AI's regions, GPUs and largest machine. Google adds to them all the time, so others are only a warning."""
 
 # google.cloud.aiplatform.constants.base.SUPPORTED_REGIONS of google-cloud-aiplatform 2.7; a test of the template
 # compares them. The package itself takes seconds to import.
@@ -11,7 +11,7 @@ REGIONS = {
     "southamerica-east1", "southamerica-west1", "us-central1", "us-east1", "us-east4", "us-east5", "us-east7",
     "us-south1", "us-west1", "us-west2", "us-west3", "us-west4", "us-west8",
 }  # fmt: skip
-# google.cloud.aiplatform_v1.AcceleratorType, likewise.
+# google.cloud.aiplatform_v1.AcceleratorType of the same version.
 GPU_TYPES = {
     "NVIDIA_TESLA_K80", "NVIDIA_TESLA_P100", "NVIDIA_TESLA_V100", "NVIDIA_TESLA_P4", "NVIDIA_TESLA_T4",
     "NVIDIA_TESLA_A100", "NVIDIA_A100_80GB", "NVIDIA_L4", "NVIDIA_H100_80GB", "NVIDIA_H100_MEGA_80GB",
@@ -19,4 +19,5 @@ GPU_TYPES = {
     "TPU_V2", "TPU_V3", "TPU_V4_POD", "TPU_V5_LITEPOD",
 }  # fmt: skip
 # The largest machine of a step: https://cloud.google.com/vertex-ai/docs/pipelines/machine-types
-MOST_CPU, MOST_MEMORY = 96, 624 * 10**9
+MAX_CPUS = 96
+MAX_MEMORY = 624 * 10**9  # bytes

@@ -1,0 +1,114 @@
+"""Merge pyproject.toml: the project's and the template's go in, one comes out. Comments and order stay."""
+
+import tomllib
+from collections.abc import Mapping
+from fnmatch import fnmatch
+from itertools import chain
+from typing import Any
+
+import tomlkit
+from packaging.specifiers import SpecifierSet
+from tomlkit.container import OutOfOrderTableProxy
+
+from ..errors import UserError
+from .changes import Change, find_line
+from .linters import add_to_list
+from .requirements import RequirementMerger
+
+
+def merge_pyproject(theirs: str, ours: str, lock: str, requirements: Mapping[str, str]) -> Change:
+    """Merge both files.
+
+    Args:
+        theirs: the project's pyproject.toml.
+        ours: the one that the template generates for this project.
+        lock: the template's requirements-launch.lock.
+        requirements: the project's requirement files, by path.
+    """
+    document, template = tomlkit.parse(_add_extras_table(theirs)), tomlkit.parse(ours).unwrap()
+    change = Change(theirs)
+    for name in ("build-system", "project"):
+        if name not in document:
+            document[name] = template[name] if name == "build-system" else _create_project_table(template[name])
+            change.additions.append(f"[{name}]")
+    if "setuptools" not in document["tool"] and "setuptools" in str(document["build-system"]["build-backend"]):
+        document["tool"]["setuptools"] = {"packages": template["tool"]["setuptools"]["packages"]}
+        change.additions.append("[tool.setuptools.packages.find]")
+    _set_versions(document, template, change)
+    project = document["project"]
+    if "dependencies" in (dynamic := project.get("dynamic", [])):
+        dynamic.remove("dependencies")
+        document["tool"]["setuptools"]["dynamic"].remove("dependencies")
+        change.replacements.append((find_line(theirs, "dynamic"), "dynamic dependencies → dependencies"))
+    groups = {"dependencies": template["project"]["dependencies"], **template["project"]["optional-dependencies"]}
+    merger = RequirementMerger(project, theirs, change, lock, list(chain(*groups.values())))
+    for path, text in requirements.items():
+        merger.add_file(path, text)
+    for group, needed in groups.items():
+        merger.add_needed(group, needed)
+    change.text = tomlkit.dumps(document)
+    _verify(change.text, document.unwrap())
+    if "setuptools" in str(document["build-system"].get("build-backend")):
+        data = template["tool"]["setuptools"]["package-data"]["vertexai_mlflow"]
+        add_to_list(change, "tool.setuptools.package-data", "vertexai_mlflow", data)
+        _package_the_platform(change)
+    return change
+
+
+def _add_extras_table(text: str) -> str:
+    """Add a table for extras where tomlkit would lose one: where parts of ``project`` are apart from each other."""
+    project = tomlkit.parse(text).get("project", {})
+    is_apart = isinstance(project, OutOfOrderTableProxy) and "optional-dependencies" not in project
+    return f"{text.rstrip()}\n\n[project.optional-dependencies]\n" if is_apart else text
+
+
+def _verify(text: str, intended: dict[str, Any]) -> None:
+    """Compare the text with the intended document, by another parser.
+
+    Raises:
+        UserError: when requirements were lost.
+    """
+    project: dict[str, Any] = tomllib.loads(text).get("project", {})
+    tables = ("dependencies", "optional-dependencies")
+    if missing := [name for name in tables if project.get(name) != intended["project"].get(name)]:
+        raise UserError(
+            f"pyproject.toml: {' and '.join(missing)} cannot be added to [project] as it is written. Write [project] "
+            "as one table, followed by [project.optional-dependencies], and run this again."
+        )
+
+
+def _package_the_platform(change: Change) -> None:
+    """Let setuptools find the platform's package, even if the project lists its packages."""
+    setuptools = tomllib.loads(change.text)["tool"]["setuptools"]
+    packages = setuptools.get("packages", {})
+    if isinstance(packages, list):
+        change.todos.append(
+            (0, "[tool.setuptools] packages: use packages.find with where = ['src'], to find all of them.")
+        )
+        return
+    patterns = packages.get("find", {}).get("include", ["*"])
+    if not any(fnmatch("vertexai_mlflow", pattern) for pattern in patterns):
+        add_to_list(change, "tool.setuptools.packages.find", "include", ["vertexai_mlflow*"])
+
+
+def _create_project_table(template: dict[str, Any]) -> dict[str, Any]:
+    return {name: template[name] for name in ("name", "description", "requires-python")} | {"version": "0.1.0"}
+
+
+def _set_versions(document: Any, template: dict[str, Any], change: Change) -> None:
+    """Set the versions: Kedro refuses another major version, and the template's code needs the template's Python."""
+    kedro, version = document["tool"]["kedro"], template["tool"]["kedro"]["kedro_init_version"]
+    old = "kedro_init_version" if "kedro_init_version" in kedro else "project_version"
+    if old == "project_version" or not str(kedro[old]).startswith("1."):
+        message = f"{old} {kedro[old]} → kedro_init_version {version}"
+        change.replacements.append((find_line(change.text, old), message))
+        kedro.remove(old)
+        kedro["kedro_init_version"] = version
+    python = template["project"]["requires-python"]
+    theirs = document["project"].get("requires-python")
+    if theirs is None:
+        document["project"]["requires-python"] = python
+        change.additions.append("requires-python")
+    elif any(SpecifierSet(theirs).contains(f"3.{minor}") for minor in range(int(python.rpartition(".")[2]))):
+        change.replacements.append((find_line(change.text, "requires-python"), f"requires-python {theirs} → {python}"))
+        document["project"]["requires-python"] = python

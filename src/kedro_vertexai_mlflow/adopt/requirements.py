@@ -1,0 +1,171 @@
+"""Merge requirements: those of the project, its requirement files and the template become arrays of pyproject.toml."""
+
+import re
+from typing import Any
+
+import tomlkit
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from tomlkit.items import Array
+
+from .changes import Change, find_line
+from .kedro1 import RENAMED_TYPES
+
+# Projects keep these among their dependencies, although the image does not need them: package → its extra.
+NOT_FOR_STEPS = {
+    **dict.fromkeys(("ipykernel", "ipython", "jupyter", "jupyterlab", "jupyterlab-server", "notebook"), "notebook"),
+    "kedro-viz": "viz",
+    **dict.fromkeys(
+        ("black", "flake8", "isort", "mypy", "nbstripout", "pre-commit", "pylint", "pytest", "pytest-cov",
+         "pytest-mock", "ruff", "sphinx"), "dev",
+    ),
+}  # fmt: skip
+# The plugin needs Kedro 0, and its command has the name of the project's own.
+REPLACED_PLUGIN = "kedro-vertexai"
+# The other extras of Kedro 0 were datasets.
+KEDRO_EXTRAS = {"all", "benchmark", "docs", "jupyter", "pydantic", "server", "test"}
+# Extras of kedro-datasets are named after datasets, and are renamed with them.
+_RENAMED_EXTRAS = {
+    old.lower().replace(".", "-"): new.lower().replace(".", "-")
+    for old, new in RENAMED_TYPES.items()
+    if "." in old and not old.startswith("kedro") and old.lower() != new.lower()
+}
+
+
+class RequirementMerger:
+    """Merges requirements into the arrays of a pyproject.toml.
+
+    Args:
+        project: the table ``project`` of the user's pyproject.toml, which changes.
+        text: the text of that file, in which lines are counted.
+        change: gets the words for the plan.
+        lock: the template's requirements-launch.lock. A requirement of the user's that allows its version stays.
+        needed: the template's requirements.
+    """
+
+    def __init__(self, project: Any, text: str, change: Change, lock: str, needed: list[str]) -> None:
+        self._project = project
+        self._change = change
+        self._pins: dict[str, str] = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", lock, re.MULTILINE))
+        self._needed = set(map(_read_name, needed))
+        self._dataset_extras: set[str] = set()
+        # The user's requirement → its line, and its place in the words of the plan.
+        self._places: dict[str, tuple[int, str]] = {}
+        for group in ["dependencies", *project.get("optional-dependencies", {})]:
+            for requirement in map(str, list(self._get_array(group))):
+                self._places[requirement] = (find_line(text, f'"{requirement}"'), requirement)
+                self._modernize(group, requirement)
+
+    def add_file(self, path: str, text: str) -> None:
+        """Add the lines of a requirements file."""
+        has_new_lines = False
+        for number, line in enumerate(text.splitlines(), 1):
+            if not (requirement := re.sub(r"(^|\s)#.*", "", line).strip()):
+                continue
+            place = f"{path}:{number}: {requirement}"
+            try:
+                name = _read_name(requirement)
+            except InvalidRequirement:
+                advice = "add it to pyproject.toml as a requirement, if it is still needed."
+                self._change.todos.append((0, f"{place}: {advice}"))
+                continue
+            group = NOT_FOR_STEPS.get(name, "dependencies")
+            array = self._get_array(group)
+            if name not in map(_read_name, array):
+                self._places[requirement] = (0, place)
+                array.append(requirement)
+                self._modernize(group, requirement)
+                has_new_lines = True
+        if has_new_lines:
+            self._change.additions.append(f"what {path} requires")
+
+    def add_needed(self, group: str, needed: list[str]) -> None:
+        """Add what the template needs and the project does not have, or not in that version."""
+        array = self._get_array(group)
+        existing = {_read_name(requirement): str(requirement) for requirement in array}
+        additions = []
+        for requirement in needed:
+            name = _read_name(requirement)
+            if name == "kedro-datasets":
+                requirement = _add_extras(requirement, self._dataset_extras)
+            if name not in existing:
+                array.append(requirement)
+                additions.append(requirement)
+            # The user's own tools stay as they are: their code was written for these versions.
+            elif group != "dev" and (merged := self._merge(existing[name], requirement)) != existing[name]:
+                self._replace(array, existing[name], merged)
+        if additions:
+            self._change.additions.append(f"{group}: {', '.join(additions)}")
+
+    def _merge(self, theirs: str, ours: str) -> str:
+        """Return the user's requirement if it allows the version in the lock, and otherwise the template's."""
+        requirement = Requirement(theirs)
+        pin = self._pins.get(_read_name(ours))
+        if pin and not requirement.specifier.contains(pin, prereleases=True):
+            return _add_extras(ours, requirement.extras)
+        return _add_extras(theirs, Requirement(ours).extras)
+
+    def _modernize(self, group: str, text: str) -> None:
+        """Replace what does not work with Kedro 1, and move what no step needs: see ``NOT_FOR_STEPS``."""
+        requirement, array = Requirement(text), self._get_array(group)
+        name = _read_name(text)
+        line, place = self._places[text]
+        if group == "dependencies" and name in NOT_FOR_STEPS:
+            extra = NOT_FOR_STEPS[name]
+            array.remove(text)
+            if name not in map(_read_name, self._get_array(extra)):
+                self._get_array(extra).append(text)
+            self._change.replacements.append((line, f"{place} → the extra `{extra}`, because no step needs it"))
+        elif name == REPLACED_PLUGIN:
+            array.remove(text)
+            message = f"{place} → removed; `kedro vertexai` is the project's own command now"
+            self._change.replacements.append((line, message))
+        elif name == "kedro" and (datasets := requirement.extras - KEDRO_EXTRAS):
+            self._dataset_extras |= datasets
+            requirement.extras -= datasets
+            self._replace(array, text, str(requirement))
+        elif name == "kedro" and "jupyter" in requirement.extras:
+            requirement.extras.discard("jupyter")
+            self._replace(array, text, str(requirement))
+        elif name == "kedro-datasets" and (extras := _rename_extras(requirement.extras)) != requirement.extras:
+            requirement.extras = extras
+            self._replace(array, text, str(requirement))
+        elif name.startswith("kedro-") and name not in self._needed and not requirement.specifier.contains("9999"):
+            requirement.specifier = SpecifierSet()
+            self._replace(array, text, str(requirement))
+
+    def _replace(self, array: Array, old: str, new: str) -> None:
+        line, place = self._places.pop(old)
+        array[list(map(str, array)).index(old)] = new
+        self._places[new] = (line, place)
+        # What is replaced twice is listed once.
+        replacements = self._change.replacements
+        replacements[:] = [entry for entry in replacements if not entry[1].startswith(f"{place} → ")]
+        replacements.append((line, f"{place} → {new}"))
+
+    def _get_array(self, group: str) -> Array:
+        table = self._project if group == "dependencies" else self._project.setdefault("optional-dependencies", {})
+        if group not in table:
+            table[group] = tomlkit.array().multiline(True)
+        array: Array = table[group]
+        return array
+
+
+def _rename_extras(extras: set[str]) -> set[str]:
+    """Return the extras of kedro-datasets by their current names."""
+    return {_RENAMED_EXTRAS.get(re.sub(r"[._]", "-", extra).lower(), extra) for extra in extras}
+
+
+def _read_name(requirement: str) -> str:
+    return canonicalize_name(Requirement(requirement).name)
+
+
+def _add_extras(text: str, extras: set[str]) -> str:
+    """Add extras to a requirement; its text stays if it has them all. ``pandas.CSVDataSet`` is an old spelling."""
+    requirement = Requirement(text)
+    desired: set[str] = {canonicalize_name(extra) for extra in requirement.extras | extras}
+    if desired == {canonicalize_name(extra) for extra in requirement.extras}:
+        return text
+    requirement.extras = desired
+    return str(requirement)

@@ -1,0 +1,69 @@
+"""KFP's protocol as a step sees it: the executor input that it gets, and the executor output that it writes."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import fsspec
+
+from .. import contract
+
+
+class StepIO:
+    """What a task reads and writes. It never changes.
+
+    Args:
+        executor_input: KFP's ExecutorInput.
+
+    Attributes:
+        parameters: the values of the input parameters.
+        params: the job's runtime parameters, decoded.
+        resolved: the values of the configuration that the first task has resolved, decoded.
+        inputs: the input artifacts by key.
+        outputs: the output artifacts by key.
+        output_file: where the executor output belongs.
+    """
+
+    def __init__(self, executor_input: Mapping[str, Any]) -> None:
+        inputs, outputs = executor_input.get("inputs", {}), executor_input.get("outputs", {})
+        self.parameters = inputs.get("parameterValues", {})
+        self.params = contract.decode(self.parameters.get(contract.PARAMS, {}))
+        self.resolved = contract.decode(self.parameters.get(contract.RESOLVED, {}))
+        self.inputs = _artifacts(inputs)
+        self.outputs = _artifacts(outputs)
+        self._artifacts = {**self.inputs, **self.outputs}
+        self.output_file: str = outputs.get("outputFile", "")
+
+    def uri(self, key: str) -> str:
+        """The URI of an artifact."""
+        return str(self._artifacts[key]["uri"])
+
+    def sha256(self, key: str) -> str | None:
+        """The recorded hash of an input artifact, empty if it has none; None for an artifact that this step makes."""
+        return None if key in self.outputs else self._metadata(key).get("sha256", "")
+
+    def model_uri(self, key: str) -> str:
+        """The MLflow address of the model behind an artifact; empty if this step makes it."""
+        return self._metadata(key).get("model_uri", "")
+
+    def steps_of_other_jobs(self, job: str) -> dict[str, str]:
+        """The steps whose results come from another job → the name of that job."""
+        metadata = [artifact.get("metadata", {}) for artifact in self._artifacts.values()]
+        return {item["step"]: item["job"] for item in metadata if item.get("job", job) != job}
+
+    def write(self, output: Mapping[str, Any]) -> None:
+        """Write KFP's ExecutorOutput, from which the platform learns what the task has made.
+
+        Vertex AI names a file in the bucket by its path below the mount, ``/gcs/…``, where the image's user may not be
+        allowed to write.
+        """
+        with fsspec.open(re.sub("^/gcs/", "gs://", self.output_file), "w", encoding="utf-8") as file:
+            json.dump(output, file, allow_nan=False)
+
+    def _metadata(self, key: str) -> Mapping[str, Any]:
+        return self._artifacts[key].get("metadata", {})
+
+
+def _artifacts(side: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {key: value["artifacts"][0] for key, value in side.get("artifacts", {}).items()}
