@@ -142,6 +142,7 @@ def dependencies(theirs: str, **requirements: str) -> dict[str, str]:
         ("kedro>=1.2", "kedro>=1.2"),
         ("kedro==1.2.0", "kedro>=1.7,<2"),
         ("kedro[jupyter]~=1.0", "kedro~=1.0"),
+        ("kedro[jupyter,pandas.CSVDataSet]>=1.2", "kedro>=1.2"),
         ("kedro-mlflow<2", "kedro-mlflow>=2.0.3,<3"),
         ("kedro-datasets[pandas.CSVDataSet]>=3", "kedro-datasets[pandas.CSVDataSet]>=3"),
         ("kedro-datasets[matplotlib-matplotlibwriter]>=3", "kedro-datasets[matplotlib-matplotlibdataset]>=3"),

@@ -196,7 +196,7 @@ def _keep(project: Project, plan: Plan, path: str, content: bytes) -> None:
 
 def _plan_configuration(project: Project, plan: Plan, template_files: dict[str, bytes], providers: str) -> None:
     """Edit the YAML files of all environments."""
-    modules = {path.name for path in (project.folder / "src").iterdir()}
+    modules = {path.stem for path in (project.folder / "src").iterdir()}
     edits: dict[str, Callable[[str], Change]] = {
         "catalog*": lambda text: edit_catalog(text, modules),
         "vertexai*": edit_vertexai,

@@ -121,12 +121,9 @@ class RequirementMerger:
             array.remove(text)
             message = f"{place} → removed; `kedro vertexai` is the project's own command now"
             self._change.replacements.append((line, message))
-        elif name == "kedro" and (datasets := requirement.extras - KEDRO_EXTRAS):
-            self._dataset_extras |= datasets
-            requirement.extras -= datasets
-            self._replace(array, text, str(requirement))
-        elif name == "kedro" and "jupyter" in requirement.extras:
-            requirement.extras.discard("jupyter")
+        elif name == "kedro" and (removed := requirement.extras - KEDRO_EXTRAS | requirement.extras & {"jupyter"}):
+            self._dataset_extras |= removed - {"jupyter"}
+            requirement.extras -= removed
             self._replace(array, text, str(requirement))
         elif name == "kedro-datasets" and (extras := _rename_extras(requirement.extras)) != requirement.extras:
             requirement.extras = extras
