@@ -235,7 +235,7 @@ def test_a_denied_push_names_the_role_and_launches_nothing(docker, built, google
     assert done.returncode == 1
     assert "denied: Permission" in done.stderr
     assert "docker push failed with exit code 1, see above. If docker is not logged in: kedro vertexai" in done.stderr
-    assert f"whoever pushes needs roles/artifactregistry.writer on {address}/x" in done.stderr
+    assert f"your account needs roles/artifactregistry.writer on {address}/x" in done.stderr
     assert vertex.jobs == {}
 
 

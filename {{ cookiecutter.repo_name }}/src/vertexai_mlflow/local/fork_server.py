@@ -32,8 +32,9 @@ def main() -> None:
     """Import, say how that went, and serve; in a fork, run the task's module as ``python -m`` does."""
     control = Connection(int(sys.argv[1]))
     sys.path[0] = str(Path.cwd())  # as `python -m` has it; so far it is the folder of this file
-    told = control.recv()
-    reason = next((reason for name in told["modules"] if (reason := _preload(name, told["own"]))), "")
+    setup = control.recv()
+    reasons = (_preload(name, setup["own"]) for name in setup["modules"])
+    reason = next(filter(None, reasons), "")
     if threads := threading.active_count() - 1:
         reason = reason or f"the imports have started {threads} threads, which a fork would not have"
     with contextlib.suppress(OSError):
@@ -42,21 +43,25 @@ def main() -> None:
         return
     inspect.stack()  # Kedro's settings ask for it, and the first answer looks up the file of every module
     gc.freeze()  # what is there now stays shared with the forks
-    before = set(sys.modules)
+    preloaded = set(sys.modules)
     order, report = _serve(control)
     os.chdir(order["cwd"])
-    paths = len(_python_path())
+    # The working directory comes first, and then PYTHONPATH: those of the task in the place of this interpreter's.
+    old_length = 1 + len(_python_path())
     os.environ.clear()
     os.environ.update(order["environment"])
-    sys.argv, sys.path[: 1 + paths] = order["argv"], [order["cwd"], *_python_path()]
+    sys.argv = order["argv"]
+    sys.path[:old_length] = [order["cwd"], *_python_path()]
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()  # all forks would draw the same numbers; Python's own generator takes care of that itself
     try:
         runpy.run_module(order["argv"][0], run_name="__main__", alter_sys=True)
     finally:
         with contextlib.suppress(Exception):  # whatever happens here must not change how the task has ended
-            learned = [name for name in list(sys.modules) if name not in before and _is_installed(name, told["own"])]
-            report.send({"modules": learned})
+            imports = [
+                name for name in list(sys.modules) if name not in preloaded and _is_installed(name, setup["own"])
+            ]
+            report.send({"modules": imports})
 
 
 def _python_path() -> list[str]:
@@ -96,18 +101,18 @@ def _serve(control: Connection) -> tuple[dict[str, Any], Connection]:
     Returns:
         In a fork: its order, and the connection for its report.
     """
-    woken, wake = os.pipe()
-    os.set_blocking(wake, False)
+    wake_up, wake_up_writer = os.pipe()
+    os.set_blocking(wake_up_writer, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.set_wakeup_fd(wake_up_writer, warn_on_full_buffer=False)
     reports: dict[int, Connection] = {}
     selector = selectors.DefaultSelector()
     selector.register(control, selectors.EVENT_READ)
-    selector.register(woken, selectors.EVENT_READ)
+    selector.register(wake_up, selectors.EVENT_READ)
     while True:
         ready = [key.fileobj for key, _events in selector.select()]
-        if woken in ready:
-            os.read(woken, 4096)
+        if wake_up in ready:
+            os.read(wake_up, 4096)
             _reap(reports)
         if control not in ready:
             continue
@@ -120,7 +125,9 @@ def _serve(control: Connection) -> tuple[dict[str, Any], Connection]:
             reports[pid] = report
             continue
         os.setsid()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # nobody else would hear how it ends
+        ctypes.CDLL(None).prctl(
+            _PR_SET_PDEATHSIG, signal.SIGKILL
+        )  # without the server, nothing can collect its exit code
         report.send({"pid": os.getpid()})
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -129,7 +136,7 @@ def _serve(control: Connection) -> tuple[dict[str, Any], Connection]:
             other.close()
         for number in (1, 2):
             os.dup2(log, number)
-        for descriptor in (woken, wake, log):
+        for descriptor in (wake_up, wake_up_writer, log):
             os.close(descriptor)
         return order, report
 

@@ -74,12 +74,12 @@ class Preloaded:
             OSError: when the interpreter has ended.
         """
         self._has_run = True
-        ours, theirs = Pipe()
+        connection, theirs = Pipe()
         with theirs, self._lock:
             for descriptor in (theirs.fileno(), log):
                 send_handle(self._control, descriptor, self._process.pid)
             self._control.send({"argv": list(argv[2:]), "cwd": str(cwd), "environment": dict(environment)})
-        return Fork(ours, lambda modules: self._modules.update(dict.fromkeys(modules)))
+        return Fork(connection, lambda modules: self._modules.update(dict.fromkeys(modules)))
 
     def close(self) -> None:
         """End the interpreter, and remember what the tasks have imported."""
@@ -141,7 +141,7 @@ class Fork:
         try:
             message = self._report.recv()
         except (EOFError, OSError):
-            # The interpreter was killed, and the process with it. Here goes what that has started.
+            # The interpreter was killed, and the process with it. Kill what that has started.
             if self.pid:
                 with suppress(ProcessLookupError):
                     os.killpg(self.pid, signal.SIGKILL)
