@@ -110,8 +110,9 @@ def make_plan(project: Project, template: Path, ci: str) -> Plan:
             plan.change(path, exclude_platform(path, text), text)
     _plan_configuration(project, plan, template_files, f"{project.package}.{providers}")
     for path in project.list_modules():
-        if project.read(path).encode() != template_files.get(path):
-            places = find_outdated_code(project.read(path), project.package)
+        text = project.read(path)
+        if text.encode() != template_files.get(path):
+            places = find_outdated_code(text, project.package)
             plan.todos += [f"{path}:{line}: {words}" for line, words in places]
     _remove_requirement_files(project, plan, requirements)
     _add_remarks(project, plan)
@@ -148,7 +149,7 @@ def _list_merges(
 ) -> dict[str, Callable[[str, str], Change]]:
     """Return the files that are merged, each with the function that merges the user's text with the template's."""
     lock = template_files["requirements-launch.lock"].decode()
-    modules = {path.stem for path in (project.folder / "src").iterdir()} | {"vertexai_mlflow"}
+    modules = project.list_top_modules() | {"vertexai_mlflow"}
 
     def merge_tables(theirs: str, ours: str) -> Change:
         change = merge_pyproject(theirs, ours, lock, requirements)
@@ -196,7 +197,7 @@ def _keep(project: Project, plan: Plan, path: str, content: bytes) -> None:
 
 def _plan_configuration(project: Project, plan: Plan, template_files: dict[str, bytes], providers: str) -> None:
     """Edit the YAML files of all environments."""
-    modules = {path.stem for path in (project.folder / "src").iterdir()}
+    modules = project.list_top_modules()
     edits: dict[str, Callable[[str], Change]] = {
         "catalog*": lambda text: edit_catalog(text, modules),
         "vertexai*": edit_vertexai,
@@ -206,7 +207,8 @@ def _plan_configuration(project: Project, plan: Plan, template_files: dict[str, 
     for pattern, edit in edits.items():
         for path in project.list_configuration(pattern):
             if pattern != "vertexai*" or path not in template_files:
-                plan.change(path, edit(project.read(path)), project.read(path))
+                text = project.read(path)
+                plan.change(path, edit(text), text)
 
 
 def _remove_requirement_files(project: Project, plan: Plan, requirements: dict[str, str]) -> None:

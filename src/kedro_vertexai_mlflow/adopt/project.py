@@ -43,6 +43,10 @@ class Project:
         paths = (self.folder / "conf").rglob(pattern)
         return sorted(path.relative_to(self.folder).as_posix() for path in paths if path.suffix in (".yml", ".yaml"))
 
+    def list_top_modules(self) -> set[str]:
+        """Return the names by which the project's code is imported: the packages and modules directly below ``src``."""
+        return {path.stem for path in (self.folder / "src").iterdir()}
+
     def list_modules(self) -> list[str]:
         """Return the modules of the project's own code."""
         paths = [path for folder in ("src", "tests") for path in (self.folder / folder).rglob("*.py")]

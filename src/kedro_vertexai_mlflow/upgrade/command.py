@@ -247,7 +247,7 @@ def _print_report(project: Path, template: Path, commits: dict[str, str], report
 
 def _print_move(project: Path, move: from_0_1.Move) -> None:
     """Print what happened to a project of version 0.1."""
-    package = json.loads((project / RECORD).read_text())["context"]["cookiecutter"]["python_package"]
+    package = move.package
     click.echo(
         f"\nsrc/{package}/vertexai, src/{package}/errors.py, infra, and the tokens in src/{package}/auth have moved to "
         f"{PLATFORM}. That folder is the template's: its README says what you may rely on."

@@ -18,12 +18,14 @@ class Move:
     """What happened to a project that was moved.
 
     Args:
+        package: the project's package.
         edits: file of the old platform that the user had changed → ``changed`` or ``new``.
         patch: the file that keeps these changes.
         rewritten_files: the user's files in which names of modules were replaced.
         kept_files: settings.py and cli.py, if the user has changed them. They still work.
     """
 
+    package: str
     edits: dict[str, str]
     patch: str
     rewritten_files: list[str]
@@ -66,7 +68,7 @@ def move(project: Path, old: Path, new: Path, package: str) -> Move:
             for version in (old, new):
                 (version / path).unlink()
     git(project, "add", "--all", "--", ".")
-    return Move(edits, patch, rewritten_files, kept_files)
+    return Move(package, edits, patch, rewritten_files, kept_files)
 
 
 def find_mentions(project: Path, package: str) -> list[str]:

@@ -8,7 +8,7 @@ import click
 from kedro.framework.cli.utils import LazyGroup
 
 from .errors import AuthorizationError, UserError, launch_extra, shown
-from .seal import refuse_the_copy_of_another_project
+from .guard import refuse_the_copy_of_another_project
 
 # Command → its line in the listing. The command itself is ``command`` in the module of its name below ``commands``.
 COMMANDS = {

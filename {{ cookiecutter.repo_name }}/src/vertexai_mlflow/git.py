@@ -22,6 +22,12 @@ def is_dirty(project: Path, names: Iterable[str]) -> bool:
     return bool(changes) or not set(tracked_files).issuperset(names)
 
 
+def list_ignored(project: Path, folder: str) -> list[str]:
+    """The files of a folder that git leaves out, because a line of some .gitignore says so."""
+    listing = _git(project, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", folder)
+    return listing.split("\0")
+
+
 def _git(project: Path, *arguments: str) -> str:
     """What git prints; empty if it prints nothing, or is not installed."""
     try:

@@ -6,15 +6,13 @@ file can change the manifest as well: ``vertexai-upgrade --verify`` compares the
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Collection
 from pathlib import Path
 
 from . import __version__
-from .errors import UserError
+from .git import list_ignored
+from .guard import FOLDER, MANIFEST
 
-FOLDER = Path(__file__).resolve().parent
-MANIFEST = "MANIFEST.json"
 # Says where a project comes from; `owned` has the files of this folder that the project has taken over.
 RECORD = ".cruft.json"
 WAYS_OUT = (
@@ -61,7 +59,7 @@ def differences(folder: Path, owned: Collection[str] = ()) -> dict[str, str]:
     Returns:
         File, relative to the folder → ``changed``, ``missing`` or ``new``.
     """
-    sealed: dict[str, str] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    sealed = _sealed_files(folder)
     present = hashes(folder)
     states = {name: "missing" for name in sealed if name not in present}
     states |= {name: "new" for name in present if name not in sealed}
@@ -82,16 +80,18 @@ def problems(project: Path) -> list[str]:
     if not manifest.is_file():
         return [f"{place}/{MANIFEST} is missing, so nobody can tell whether the folder was changed. {WAYS_OUT}"]
     sentences = []
-    if record.get("manifest", sha256(manifest.read_bytes())) != sha256(manifest.read_bytes()):
+    manifest_hash = sha256(manifest.read_bytes())
+    if record.get("manifest", manifest_hash) != manifest_hash:
         sentences.append(f"{place}/{MANIFEST} is not the one that the template wrote, by the hash in {RECORD}.")
     if states := differences(FOLDER, owned_in(record, place)):
         files = ", ".join(f"{place}/{name} ({state})" for name, state in states.items())
         sentences.append(f"Not as the template made it: {files}.")
     if sentences:
         sentences.append(WAYS_OUT)
-    if ignored := _ignored(project, place):
+    ignored_files = set(list_ignored(project, place))
+    if lacking := [path for name in _sealed_files(FOLDER) if (path := f"{place}/{name}") in ignored_files]:
         sentences.append(
-            f"Git ignores {', '.join(ignored)}, so another clone will lack it. Add to .gitignore: !/{place}/**"
+            f"Git ignores {', '.join(lacking)}, so another clone will lack it. Add to .gitignore: !/{place}/**"
         )
     return sentences
 
@@ -111,35 +111,10 @@ def owned_in(record: dict[str, object], place: str) -> set[str]:
     return {str(path).removeprefix(f"{place}/") for path in owned} if isinstance(owned, list) else set()
 
 
-def refuse_the_copy_of_another_project(source: Path) -> None:
-    """Refuse to work on a project with the platform's code of another one, which may be of another version.
-
-    Args:
-        source: the project's folder ``src``.
-
-    Raises:
-        UserError: when the project has a copy of its own, and that is another one than what was imported.
-    """
-    copy = source / FOLDER.name
-    if not copy.is_dir() or copy.resolve() == FOLDER:
-        return
-    manifests = [path.read_bytes() if path.is_file() else b"" for path in (copy / MANIFEST, FOLDER / MANIFEST)]
-    if manifests[0] != manifests[1]:
-        raise UserError(
-            f"{FOLDER.name} was imported from {FOLDER}, and not from this project's {copy}. Two projects are installed "
-            "in one environment. Give each an environment of its own, and install this project there: pip install -e ."
-        )
-
-
-def _ignored(project: Path, place: str) -> list[str]:
-    """The files of the folder that Git leaves out, because a line of some .gitignore says so."""
-    command = ["git", "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", place]
-    try:
-        listing = subprocess.run(command, cwd=project, capture_output=True, text=True).stdout
-    except FileNotFoundError:
-        return []
-    sealed = json.loads((FOLDER / MANIFEST).read_text(encoding="utf-8"))["files"]
-    return [path for path in listing.split("\0") if path.removeprefix(f"{place}/") in sealed]
+def _sealed_files(folder: Path) -> dict[str, str]:
+    """Each file that the manifest names → its SHA-256."""
+    files: dict[str, str] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    return files
 
 
 if __name__ == "__main__":

@@ -117,14 +117,14 @@ def choose_rest_of(job: PipelineJob, environment: Environment, params: dict[str,
         raise UserError(f"Job {job.name} was launched in another environment. Resume it with {fix}.")
     project = environment.project(merged(default_params(job.spec), params), start.conf_source or None)
     launch = Launch(
-        project.package_name,
-        start.pipeline,
-        start.selection,
-        project.params,
-        start.load_versions,
-        start.is_async,
-        start.env,
-        start.conf_source,
+        package=project.package_name,
+        pipeline=start.pipeline,
+        selection=start.selection,
+        params=project.params,
+        load_versions=start.load_versions,
+        is_async=start.is_async,
+        env=start.env,
+        conf_source=start.conf_source,
     )
     return Chosen(environment, project, launch, allow_unused=True, resumed=job, rerun=rerun)
 
@@ -257,14 +257,14 @@ def pass_chosen(command: Command) -> Command:
         selection = {name: value for name in _SELECTION if (value := options.pop(name))}
         project = environment.project(params, conf_source)
         launch = Launch(
-            project.package_name,
-            ",".join(pipeline),
-            selection,
-            params,
-            load_versions,
-            is_async,
-            environment.env or "",
-            conf_source or "",
+            package=project.package_name,
+            pipeline=",".join(pipeline),
+            selection=selection,
+            params=params,
+            load_versions=load_versions,
+            is_async=is_async,
+            env=environment.env or "",
+            conf_source=conf_source or "",
         )
         command(Chosen(environment, project, launch, allow_unused), **options)
 

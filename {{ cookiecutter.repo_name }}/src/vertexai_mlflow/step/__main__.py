@@ -20,7 +20,7 @@ from .. import contract, tracking
 from ..contract.arguments import StepArguments, parse_step_arguments
 from ..contract.catalog import Catalog
 from ..contract.job import JobIdentity
-from ..seal import refuse_the_copy_of_another_project
+from ..guard import refuse_the_copy_of_another_project
 from . import doctor
 from .artifact import ArtifactDataset
 from .carry import Carrier
