@@ -10,7 +10,7 @@ from vertexai_mlflow.compile.compiler import compile_plan
 from vertexai_mlflow.compile.plan import make_plan
 from vertexai_mlflow.compile.spec import read_spec, tasks, write_spec
 from vertexai_mlflow.contract import FINISH_TASK, RUNNING_NODE_TAG, START_TASK
-from vertexai_mlflow.contract.arguments import StepArguments, parse_step_arguments
+from vertexai_mlflow.contract.arguments import StepArguments, parse_arguments
 from vertexai_mlflow.contract.catalog import Entry
 from vertexai_mlflow.contract.launch import Launch
 from vertexai_mlflow.errors import UserError
@@ -36,7 +36,7 @@ def told(spec: dict, task: str) -> StepArguments:
         {"{{$}}": "{}"}.get(item, item)
         for item in spec["deploymentSpec"]["executors"][f"exec-{task}"]["container"]["args"]
     ]
-    return parse_step_arguments(args)[0]
+    return parse_arguments(args)[0]
 
 
 NODES = (

@@ -19,7 +19,7 @@ from vertexai_mlflow.cloud.upload import LocalData, record, require_bucket, uplo
 from vertexai_mlflow.compile.compiler import compile_plan
 from vertexai_mlflow.compile.plan import Plan, Surroundings, make_plan
 from vertexai_mlflow.compile.spec import tasks
-from vertexai_mlflow.contract.arguments import StepArguments, parse_step_arguments
+from vertexai_mlflow.contract.arguments import StepArguments, parse_arguments
 from vertexai_mlflow.contract.catalog import Catalog
 from vertexai_mlflow.contract.check import check
 from vertexai_mlflow.contract.job import PipelineJob, State, TaskRun
@@ -203,7 +203,7 @@ def test_each_step_that_reads_uploaded_data_gets_it_from_one_importer():
         assert name in found[step].upstream
         assert found[step].artifacts["data_data_table_csv"].task == name
         args = [{"{{$}}": "{}"}.get(item, item) for item in found[step].container["args"]]
-        assert parse_step_arguments(args)[0].raw == {"data/table.csv": "data_data_table_csv"}
+        assert parse_arguments(args)[0].raw == {"data/table.csv": "data_data_table_csv"}
     # Without the record nothing is imported.
     assert name not in {task.name for task in tasks(compile_plan(planned(), Launch("my_project"), RUN_CONFIG))}
 

@@ -24,7 +24,7 @@ from vertexai_mlflow.commands.working_tree import packed
 from vertexai_mlflow.compile.compiler import compile_plan
 from vertexai_mlflow.compile.plan import make_plan
 from vertexai_mlflow.compile.spec import tasks
-from vertexai_mlflow.contract.arguments import StepArguments
+from vertexai_mlflow.contract.arguments import JobArguments
 from vertexai_mlflow.contract.launch import Launch
 from vertexai_mlflow.contract.uploaded import Code, pack, unpack
 from vertexai_mlflow.errors import UserError
@@ -220,7 +220,7 @@ def test_every_task_names_the_code_and_only_the_first_one_the_commit():
     one, other = compiled.values()
     entry = ["python", "-m", "vertexai_mlflow.contract.uploaded", "gs://b/code/abc.tar.gz"]
     assert [task.container["command"] for task in one.values()] == [entry] * 3
-    told = {name: StepArguments.of(task.container["args"]).code for name, task in one.items() if name != "one"}
+    told = {name: JobArguments.of(task.container["args"]).code for name, task in one.items() if name != "one"}
     about = {"uri": "gs://b/code/abc.tar.gz", "commit": "1" * 40, "dirty": True}
     assert told == {"mlflow-start-run": about, "mlflow-finish-run": {}}
     # The step is the same whatever the commit, so its result can be taken from the cache.

@@ -6,7 +6,7 @@ step of its own. The constructor gets ``run_config.grouping.params``.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from typing import Any
@@ -81,7 +81,10 @@ class ChainNodeGrouper:
 
 
 def group_nodes(
-    pipeline: Pipeline, grouping: GroupingConfig, resources: ResourcesOf
+    pipeline: Pipeline,
+    grouping: GroupingConfig,
+    resources: ResourcesOf,
+    order: Mapping[Node, Collection[Node]] | None = None,
 ) -> dict[str, tuple[list[Node], list[str]]]:
     """Cut a pipeline into groups, in an order in which they can run.
 
@@ -89,6 +92,7 @@ def group_nodes(
         pipeline: the Kedro pipeline.
         grouping: ``run_config.grouping``.
         resources: returns the resources that a node asks for.
+        order: node → nodes that must run before it although it takes nothing that they make.
 
     Returns:
         Group name → its nodes, and the groups that must run before it.
@@ -103,7 +107,7 @@ def group_nodes(
             if node in group_of:
                 raise UserError(f"run_config.grouping: node '{node.name}' is in both '{group_of[node]}' and '{name}'.")
             group_of[node] = name
-    parents = pipeline.node_dependencies
+    parents = {node: {*nodes, *(order or {}).get(node, ())} for node, nodes in pipeline.node_dependencies.items()}
     if strangers := sorted(node.name for node in group_of if node not in parents):
         raise UserError(f"run_config.grouping: '{strangers[0]}' is in a group, but is not a node of the pipeline.")
     groups: Groups = {}

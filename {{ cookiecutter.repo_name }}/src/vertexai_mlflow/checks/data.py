@@ -7,8 +7,9 @@ from pathlib import Path
 from ..cloud.upload import LocalData
 from ..compile.plan import Plan
 from ..compile.raw import ONLY_BELOW_DATA
+from ..contract.places import base_of, files_at
 from ..errors import UserError, did_you_mean
-from ..image.context import files_in_image
+from ..image.context import files_in_image, links_out_of_image
 from ..project import Project
 
 
@@ -43,9 +44,14 @@ def find_sources(project: Project, plan: Plan) -> Sources:
             sources.doubtful.append(
                 f"{raw.place} is outside this folder. Upload it ({upload}), or put it into the base image."
             )
-        elif not (project.path / raw.place).exists():
+        elif not (files := files_at(project.path / raw.place)):
             missing.append(raw.place)
-        elif files_in_image(project.path, raw.place):
+        elif links := links_out_of_image(project.path, files):
+            sources.problems.append(
+                f"{raw.place}: {', '.join(links)} is a link, and the image gets the link without what it leads to. "
+                f"Upload it: {upload}"
+            )
+        elif _is_in_image(project.path, raw.place, files):
             sources.available.append(f"{raw.place}: in the image")
         else:
             sources.doubtful.append(
@@ -109,6 +115,13 @@ def to_upload(project: Project, plan: Plan, names: Iterable[str]) -> dict[str, L
     if problems:
         raise UserError("\n".join(problems))
     return chosen
+
+
+def _is_in_image(project: Path, place: str, files: Iterable[Path]) -> bool:
+    """Whether any of a place's files is in the image, as such or below a link that is."""
+    in_image = files_in_image(project, base_of(place).as_posix())
+    names = [path.relative_to(project) for path in files]
+    return any(path.as_posix() in in_image for name in names for path in (name, *name.parents))
 
 
 def _local_data(project: Project, place: str) -> LocalData:

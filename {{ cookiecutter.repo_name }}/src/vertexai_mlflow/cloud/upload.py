@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import yaml
 from fsspec.callbacks import Callback
 
 from ..contract import is_local
-from ..contract.hashes import files_at, sha256_of
+from ..contract.places import base_of, files_at, sha256_of
 from ..contract.uploaded import Code
 from ..errors import UserError
 from ..settings.models import UploadedData
@@ -27,14 +28,19 @@ _HEADER = """\
 
 @dataclass(frozen=True)
 class LocalData:
-    """A file or folder on this machine."""
+    """A file or folder on this machine, or all files that match a pattern."""
 
     path: Path
 
     @cached_property
     def files(self) -> dict[str, Path]:
         """The files by name, relative to the parent folder, sorted; empty if there is nothing."""
-        return {path.relative_to(self.path.parent).as_posix(): path for path in files_at(self.path)}
+        return {path.relative_to(self.base.parent).as_posix(): path for path in files_at(self.path)}
+
+    @property
+    def base(self) -> Path:
+        """The file or folder; of a pattern, the folder that all its files are in."""
+        return base_of(self.path)
 
     @property
     def bytes(self) -> int:
@@ -92,7 +98,7 @@ def upload(data: LocalData, root: str, advance: Callable[[int], None]) -> tuple[
         advance(data.bytes - sum(path.stat().st_size for path in unsent.values()))
         if unsent:
             fs.put([str(path) for path in unsent.values()], list(unsent), callback=_Progress(advance))
-    uri = f"{base}/{data.path.name}"
+    uri = f"{base}/{data.base.name}"
     return UploadedData(uri=uri, sha256=data.sha256, bytes=data.bytes, files=len(data.files)), len(unsent)
 
 
@@ -176,7 +182,7 @@ def missing(places: Iterable[str]) -> list[str]:
     for place in places:
         try:
             fs, path = fsspec.url_to_fs(place)
-            if not fs.exists(path):
+            if not (fs.exists(path) or (has_magic(path) and fs.glob(path))):
                 nonexistent.append(place)
         except Exception as error:
             raise UserError(f"Cannot check whether {place} exists: {type(error).__name__}: {error}") from error

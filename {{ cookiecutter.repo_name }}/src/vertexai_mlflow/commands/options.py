@@ -13,9 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..cloud.upload import missing
 from ..compile.plan import Plan, plan_pipeline
-from ..compile.resume import arguments_of, resume
+from ..compile.resume import job_arguments_of, resume, step_arguments_of
 from ..compile.spec import Spec, default_params
-from ..contract import START_TASK, merged
+from ..contract import merged
 from ..contract.catalog import Catalog
 from ..contract.job import PipelineJob
 from ..contract.launch import Launch
@@ -108,9 +108,8 @@ def choose_rest_of(job: PipelineJob, environment: Environment, params: dict[str,
     Raises:
         UserError: when it was launched in another environment, or by another version of this project.
     """
-    arguments = arguments_of(job)
-    start = arguments.get(START_TASK)
-    if not start or any(not step.fingerprint for step in arguments.values() if step.nodes):
+    start = job_arguments_of(job)
+    if not start or any(not arguments.fingerprint for arguments in step_arguments_of(job).values()):
         raise UserError(f"Job {job.name} cannot be resumed: its spec does not tell what its steps depend on.")
     if start.env != (environment.env or ""):
         fix = f"-e {start.env}" if start.env else "no -e"

@@ -6,7 +6,6 @@ of that has ended, well or badly, ``mlflow-finish-run`` runs and is told how it 
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from google.protobuf import json_format
@@ -15,7 +14,7 @@ from kfp.dsl import structures
 from kfp.dsl.container_component_class import ContainerComponent
 
 from .. import contract
-from ..contract.arguments import StepArguments
+from ..contract.arguments import JobArguments, StepArguments, TaskArguments
 from ..contract.launch import Launch
 from ..errors import UserError
 from ..project import Project
@@ -103,21 +102,21 @@ class _Components:
         self.image = launch.image or run_config.image
         # The steps take these where there are any. A step without them is found in the cache more often.
         self.resolved: _Types = {contract.RESOLVED: "Dict"} if resolve else {}
-        self._common = StepArguments(
-            task="",
-            pipeline=plan.pipeline,
-            env=launch.env,
-            conf_source=launch.conf_source,
-            load_versions=launch.load_versions,
-            is_async=launch.is_async,
-            host_aliases={name: str(alias.ip) for alias in run_config.network.host_aliases for name in alias.hostnames},
-        )
+        aliases = run_config.network.host_aliases
+        self._common: dict[str, Any] = {
+            "pipeline": plan.pipeline,
+            "env": launch.env,
+            "conf_source": launch.conf_source,
+            "load_versions": launch.load_versions,
+            "is_async": launch.is_async,
+            "host_aliases": {name: str(alias.ip) for alias in aliases for name in alias.hostnames},
+        }
 
     def start(self) -> ContainerComponent:
         """``mlflow-start-run``"""
         code = self._launch.code
-        arguments = replace(
-            self._common,
+        arguments = JobArguments(
+            **self._common,
             task=contract.START_TASK,
             image=self.image,
             code={"uri": code.uri, "commit": code.commit, "dirty": code.is_dirty} if code else {},
@@ -130,7 +129,7 @@ class _Components:
 
     def finish(self) -> ContainerComponent:
         """``mlflow-finish-run``"""
-        arguments = replace(self._common, task=contract.FINISH_TASK, on_exit=self._plan.on_exit or "")
+        arguments = JobArguments(**self._common, task=contract.FINISH_TASK, on_exit=self._plan.on_exit or "")
         return self._component(arguments, {contract.STATUS: _STATUS_TYPE, contract.PARAMS: "Dict"}, {})
 
     def step(self, step: Step) -> ContainerComponent:
@@ -139,14 +138,18 @@ class _Components:
         outputs = self._artifacts(step.outputs)
         artifacts = {**self._artifacts(plan.taken[step.name]), **outputs}
         at_start = self._resolve.get("catalog", {})
-        arguments = replace(
-            self._common,
+        arguments = StepArguments(
+            **self._common,
             task=step.name,
             nodes=step.nodes,
             artifacts=_keys(artifacts, "pickle"),
             files=_keys(artifacts, "files"),
             raw={raw.place: raw.key for raw in self._fetched_by(step)},
             models=_keys(artifacts, "model"),
+            versions={
+                **{name: artifact.key for name, artifact in outputs.items() if artifact.is_versioned},
+                **{name: plan.artifacts[maker].key for name, maker in plan.versions[step.name].items()},
+            },
             lineage={name: _lineage(artifact, name in at_start) for name, artifact in outputs.items()},
             timeout=step.resources.timeout or 0,
             fingerprint=step.fingerprint,
@@ -170,7 +173,7 @@ class _Components:
         return [raw for raw in self._plan.raw if raw.uploaded and step.name in raw.steps]
 
     def _component(
-        self, arguments: StepArguments, inputs: _Types, outputs: _Types, image: str | None = None
+        self, arguments: TaskArguments, inputs: _Types, outputs: _Types, image: str | None = None
     ) -> ContainerComponent:
         args = arguments.argv()
         for option, _, value in (argument.partition("=") for argument in args if argument.startswith("--")):

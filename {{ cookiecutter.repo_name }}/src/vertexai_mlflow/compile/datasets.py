@@ -2,27 +2,27 @@
 
 A dataset that the catalog does not keep travels as a pickle. One that the catalog keeps on local disk is carried: its
 files go to the artifact's URI after the step that makes them, and to the same place before a step that takes them.
+Of a versioned one that stays put, the version travels, because another job may save a newer one in between.
 Artifacts belong to places, not to names: two datasets with one path are one artifact.
 """
 
 import re
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
-from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from ..contract import DATA_PREFIX, MAX_KEY, shortened
 from ..contract.catalog import Entry
 from ..settings.models import UploadedData
 from ..settings.resources import Resources
+from .place_index import PlaceIndex
 from .raw import ONLY_BELOW_DATA, RawData, is_writable
 
 # What the catalog says about a dataset; None if it has no place for it.
 Lookup = Callable[[str], Entry | None]
-Travels = Literal["pickle", "files", "model", ""]
+Travels = Literal["pickle", "files", "model", "version", ""]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Step:
         inputs: datasets that the step loads and does not make itself.
         outputs: datasets that the step makes.
         after: names of the steps that must have succeeded before.
+        made_before: input → the outputs of those nodes of the step that run before the first node that takes it.
         resources: what it asks of the machine.
         cached: whether the result of an earlier run is taken if there is one.
         fingerprint: see ``fingerprint``.
@@ -46,6 +47,7 @@ class Step:
     outputs: tuple[str, ...]
     after: tuple[str, ...]
     resources: Resources
+    made_before: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cached: bool = False
     fingerprint: str = ""
 
@@ -57,10 +59,12 @@ class Artifact:
     Args:
         key: key of the KFP artifact.
         type: KFP artifact type, ``system.Dataset``.
-        travels: how it gets from step to step: as a ``pickle``, by its ``files``, or as a ``model`` of the MLflow run.
-            Empty if the catalog keeps it where every step finds it, and the artifact is only there for lineage.
+        travels: how it gets from step to step: as a ``pickle``, by its ``files``, as a ``model`` of the MLflow run, or
+            by the ``version`` that the job has saved. Empty if the catalog keeps it where every step finds it, and the
+            artifact is only there for lineage.
         uri: where the catalog keeps it, if that is a URL.
         metadata: what lineage is told about it, besides what a step finds out.
+        is_versioned: whether it is saved under the job's version.
     """
 
     key: str
@@ -68,6 +72,7 @@ class Artifact:
     travels: Travels = "pickle"
     uri: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    is_versioned: bool = False
 
     @property
     def is_metrics(self) -> bool:
@@ -92,14 +97,18 @@ class DataFlow:
     Args:
         artifacts: dataset → the artifact that carries or describes it, by the name under which it is made.
         inputs: name of a step → the artifacts that it takes, by those names.
+        versions: name of a step → versioned dataset that it loads → the artifact that knows the version.
         raw: files and folders that steps read and no earlier step makes.
-        problems: what cannot work in the cloud, in whole sentences, each once.
+        impossible: what cannot work anywhere, in whole sentences, each once.
+        problems: what cannot work in the cloud, likewise.
         warnings: what may not be what the user wants, likewise.
     """
 
     artifacts: dict[str, Artifact]
     inputs: dict[str, tuple[str, ...]]
+    versions: dict[str, dict[str, str]]
     raw: tuple[RawData, ...]
+    impossible: tuple[str, ...]
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -122,35 +131,34 @@ def trace_data(
     raw = tracer.make_raw_data()
     for dataset in at_exit:
         tracer.look_at_exit(dataset)
+    for step in steps:
+        tracer.look_at_classes(step)
     inputs = {step: tuple(name for name in names if name in artifacts) for step, names in sources.items()}
     # A sentence may be about several steps or datasets, and is said once.
-    return DataFlow(
-        artifacts, inputs, raw, tuple(dict.fromkeys(tracer.problems)), tuple(dict.fromkeys(tracer.warnings))
-    )
+    sentences = [tuple(dict.fromkeys(lines)) for lines in (tracer.impossible, tracer.problems, tracer.warnings)]
+    return DataFlow(artifacts, inputs, tracer.versions, raw, *sentences)
 
 
 class _Tracer:
     """The passes of ``trace_data``, and the indexes that they share.
 
     Attributes:
-        problems, warnings: see ``DataFlow``; not yet each once.
+        versions, impossible, problems, warnings: see ``DataFlow``; the sentences are not yet each once.
     """
 
     def __init__(self, steps: Sequence[Step], lookup: Lookup, uploaded: Mapping[str, UploadedData]) -> None:
         self._lookup, self._uploaded = lookup, uploaded
         self._makers = {dataset: step for step in steps for dataset in step.outputs}
         self._ancestors = _Ancestors(steps)
-        # Place → the datasets that are made there, and those that are made below it.
-        self._at: dict[PurePosixPath, list[str]] = defaultdict(list)
-        self._below: dict[PurePosixPath, list[str]] = defaultdict(list)
+        self._made = PlaceIndex()
         for dataset in self._makers:
-            for place in map(PurePosixPath, self._entry(dataset).places):
-                self._at[place].append(dataset)
-                for parent in place.parents:
-                    self._below[parent].append(dataset)
+            for address in self._entry(dataset).addresses:
+                self._made.add(address, dataset)
         # Place → the steps and the datasets that read raw data there.
-        self._readers: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._readers: dict[str, list[tuple[str, str]]] = {}
         self._keys: set[str] = set()
+        self.versions: dict[str, dict[str, str]] = {step.name: {} for step in steps}
+        self.impossible: list[str] = []
         self.problems: list[str] = []
         self.warnings: list[str] = []
 
@@ -159,27 +167,37 @@ class _Tracer:
         sources: dict[str, None] = {}
         for dataset in step.inputs:
             entry = self._entry(dataset)
-            if not entry.persists or entry.is_model:
+            if entry.kept in ("memory", "model"):
                 sources[dataset] = None
-            neighbours = self._made_at(entry.places)
+            neighbours = self._made_at(entry)
             earlier = [name for name in neighbours if self._ancestors.has(self._makers[name], step)]
-            sources |= dict.fromkeys(earlier)
-            if not any(self._makers[name] is step for name in neighbours):
-                for place in entry.places:
-                    # Earlier steps may have added files to a folder of raw data.
-                    is_added_to = place in self._uploaded and set(earlier) <= set(self._below[PurePosixPath(place)])
-                    if not earlier or is_added_to:
-                        self._readers[place].append((step.name, dataset))
-            for name in neighbours:
-                maker = self._makers[name]
-                is_ordered = self._ancestors.has(maker, step) or self._ancestors.has(step, maker)
-                if maker is not step and not is_ordered:
-                    self.problems.append(
-                        f"Step '{step.name}' reads dataset '{dataset}' at {entry.path}, and step '{maker.name}' writes "
-                        f"'{name}' there, but neither waits for the other. Let a node of '{step.name}' take '{name}'."
-                    )
-            self._look_at_database(dataset, entry, step)
+            if entry.kept == "disk":
+                sources |= dict.fromkeys(earlier)
+                self._find_raw_data(dataset, entry, step, earlier)
+            if entry.is_versioned and earlier:
+                self.versions[step.name][dataset] = earlier[-1]
+                sources[earlier[-1]] = None
+            self._look_at_crossing(dataset, entry, step)
         return tuple(sources)
+
+    def _find_raw_data(self, dataset: str, entry: Entry, step: Step, earlier: Collection[str]) -> None:
+        """Note where a step reads files that nothing has made before."""
+        rewritten = [name for name in self._made_at(entry) if self._makers[name] is step]
+        if set(rewritten) & set(step.made_before.get(dataset, ())):
+            return
+        for place in entry.places:
+            # Earlier steps may have added files to a folder of raw data.
+            makes_all = any(
+                f"{place}/".startswith(f"{other}/") for name in earlier for other in self._entry(name).places
+            )
+            if not earlier or (place in self._uploaded and not makes_all):
+                self._readers.setdefault(place, []).append((step.name, dataset))
+        if rewritten and not earlier:
+            self.warnings.append(
+                f"Step '{step.name}' reads dataset '{dataset}' at {entry.path}, and then writes '{rewritten[0]}' "
+                "there. The next job will again read what was uploaded or is in the image, not what this job writes. "
+                "If jobs build on each other, give both a remote path, gs://…"
+            )
 
     def make_artifacts(self, consumed: Collection[str]) -> dict[str, Artifact]:
         """Dataset → its artifact, for those that a later step takes and those that lineage shows."""
@@ -193,8 +211,9 @@ class _Tracer:
                     key=self._key(dataset),
                     type=entry.artifact_type or "system.Artifact",
                     travels=travels,
-                    uri=entry.path if entry.persists and not entry.on_local_disk else None,
+                    uri=entry.path if entry.kept == "remote" else None,
                     metadata=entry.metadata,
+                    is_versioned=entry.is_versioned,
                 )
         return artifacts
 
@@ -205,11 +224,20 @@ class _Tracer:
     def look_at_exit(self, dataset: str) -> None:
         """Name a dataset of ``on_exit_pipeline`` that only another container has."""
         entry = self._entry(dataset)
-        for name in self._made_at(entry.places):
+        for name in self._made_at(entry) if entry.places else ():
             self.problems.append(
                 f"on_exit_pipeline takes dataset '{dataset}' at {entry.path}, but only step "
                 f"'{self._makers[name].name}' has it on its disk. Give it a remote path, gs://…"
             )
+
+    def look_at_classes(self, step: Step) -> None:
+        """Name the classes of a step's datasets that could not be looked at."""
+        for dataset in (*step.inputs, *step.outputs):
+            if not (entry := self._entry(dataset)).is_known:
+                self.warnings.append(
+                    f"{entry.type} cannot be imported here, so its name and its entry decide how dataset '{dataset}' "
+                    "gets from step to step. Install what it needs here as well, to be sure."
+                )
 
     def _entry(self, dataset: str) -> Entry:
         return self._lookup(dataset) or Entry("MemoryDataset", persists=False)
@@ -217,20 +245,19 @@ class _Tracer:
     @staticmethod
     def _way_of(entry: Entry, is_consumed: bool) -> Travels:
         """How a dataset gets to the steps that take it."""
-        if entry.places and (is_consumed or not entry.in_mlflow):
-            return "files"
+        if entry.kept == "disk":  # MLflow gets what it is to keep from the step itself
+            return "files" if is_consumed or not entry.in_mlflow else ""
         if not is_consumed:
             return ""
-        return "model" if entry.is_model else "" if entry.persists else "pickle"
+        if entry.kept == "memory":
+            return "pickle"
+        if entry.kept == "model":
+            return "model"
+        return "version" if entry.is_versioned else ""
 
-    def _made_at(self, places: Sequence[str]) -> list[str]:
-        """The datasets that are made at these places, inside of them, or around them."""
-        datasets: dict[str, None] = {}
-        for place in map(PurePosixPath, places):
-            for around in (place, *place.parents):
-                datasets |= dict.fromkeys(self._at.get(around, ()))
-            datasets |= dict.fromkeys(self._below.get(place, ()))
-        return list(datasets)
+    def _made_at(self, entry: Entry) -> list[str]:
+        """The datasets that are made where a dataset is, inside of it, or around it."""
+        return list(dict.fromkeys(name for address in entry.addresses for name in self._made.find(address)))
 
     def _raw_data(self, place: str, readers: Iterable[tuple[str, str]]) -> RawData:
         steps, datasets = (tuple(dict.fromkeys(names)) for names in zip(*readers, strict=True))
@@ -254,7 +281,8 @@ class _Tracer:
         return key
 
     def _look_at_places(self, dataset: str, entry: Entry, maker: Step) -> None:
-        if others := {self._makers[name].name for name in self._made_at(entry.places)} - {maker.name}:
+        others = {self._makers[name].name for name in self._made_at(entry)} - {maker.name}
+        if others and entry.places:
             self.problems.append(
                 f"Step '{maker.name}' writes dataset '{dataset}' to {entry.path}, where step '{min(others)}' writes as "
                 "well. Give each its own path, or let both run in one step (run_config.grouping)."
@@ -265,20 +293,35 @@ class _Tracer:
             if not is_writable(place)
         ]
 
-    def _look_at_database(self, dataset: str, entry: Entry, step: Step) -> None:
+    def _look_at_crossing(self, dataset: str, entry: Entry, step: Step) -> None:
+        """Name a dataset whose data does not get from one step to another, or may not."""
         maker = self._makers.get(dataset)
         if not maker or maker.name == step.name:
             return
-        if entry.database:
-            self.problems.append(
-                f"Dataset '{dataset}' is made in step '{maker.name}' and taken in step '{step.name}', but the database "
-                f"{entry.database} is a file on the disk of one container. Use a database server, or keep the table in "
-                "a file (parquet), which is carried from step to step."
+        crosses = f"Dataset '{dataset}' is made in step '{maker.name}' and taken in step '{step.name}'"
+        if entry.kept == "process":
+            self.impossible.append(
+                f"{crosses}, but it is kept in the memory of one process ({entry.path or entry.database}). Keep it in "
+                "a file (parquet), or run both nodes in one step (run_config.grouping)."
             )
-        elif entry.in_database:
+        elif entry.kept == "database" or (entry.kept == "disk" and entry.database):
+            self.problems.append(
+                f"{crosses}, but the database {entry.database} is a file on the disk of one container. Use a database "
+                "server, or keep the table in a file (parquet), which is carried from step to step."
+            )
+        elif entry.in_named_database:
             self.warnings.append(
                 f"Dataset '{dataset}' crosses steps in a database that its credentials name. It must be one that every "
                 "container reaches, and no file."
+            )
+        elif entry.kept == "elsewhere" and entry.bases and not entry.table and not entry.in_mlflow:
+            self.warnings.append(
+                f"{crosses}, and its entry names no place. {entry.type} must keep it where every container finds it: "
+                "not in memory, and not on local disk, unless metadata.vertexai.paths names the files."
+            )
+        if entry.kept == "memory" and entry.config.get("copy_mode") == "assign":
+            self.warnings.append(
+                f"{crosses}, with copy_mode: assign. What a node changes in place, the nodes of other steps do not see."
             )
 
 

@@ -3,14 +3,16 @@
 Nothing is loaded, written or called here, except that the project's pipelines and configuration are read.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any
 
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from ..contract import FINISH_TASK, IMPORT_PREFIX, START_TASK, is_digest, is_local, task_name
+from ..contract import FINISH_TASK, IMPORT_PREFIX, START_TASK, is_digest, is_local, task_name, with_hash
 from ..contract.catalog import Catalog
 from ..errors import UserError
 from ..grouping import group_nodes
@@ -19,6 +21,7 @@ from ..settings.models import RunConfig, UploadedData
 from ..settings.per_step import is_cached, resources_of, step_resources
 from .datasets import Artifact, Lookup, Step, datasets_in, is_made_in, trace_data
 from .fingerprint import fingerprint
+from .place_index import PlaceIndex
 from .raw import RawData
 from .refusals import (
     check_known,
@@ -48,12 +51,13 @@ class Plan:
         steps: every node is in exactly one of them.
         artifacts: dataset → the KFP artifact that carries or describes it, by the name under which it is made.
         taken: name of a step → the artifacts that it takes, by those names.
+        versions: name of a step → versioned dataset that it loads → the artifact that knows the version.
         on_exit: Kedro pipeline of the exit task.
         raw: files that steps read and no step makes, so they were uploaded, or must be in the image.
         reads: name of a step → such files and folders that it reads.
         warnings: what may not be what the user wants, in whole sentences.
         selection: which part of the pipeline it is, by the arguments of Kedro's ``Pipeline.filter``.
-        resumed: the job that is resumed, see ``StepArguments``; the steps that do not run again are not in ``steps``.
+        resumed: the job that is resumed, see ``JobArguments``; the steps that do not run again are not in ``steps``.
         reused: the artifacts of that job that are taken.
         must_exist: path or URI of what is taken of steps that do not run again → the node that makes it.
     """
@@ -62,6 +66,7 @@ class Plan:
     steps: tuple[Step, ...]
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     taken: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    versions: dict[str, dict[str, str]] = field(default_factory=dict)
     on_exit: str | None = None
     raw: tuple[RawData, ...] = ()
     reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -153,7 +158,8 @@ def make_plan(
     """
     surroundings = surroundings or Surroundings()
     hook_warnings = refuse_missing_inputs(name, pipeline, lookup, surroundings.hooks)
-    groups = group_nodes(pipeline, run_config.grouping, lambda node: resources_of(node, run_config))
+    order = order_by_place(pipeline, lookup)
+    groups = group_nodes(pipeline, run_config.grouping, lambda node: resources_of(node, run_config), order)
     nodes_of = {group: nodes for group, (nodes, _before) in groups.items()}
     names = _task_names(nodes_of)
     remote = run_config.root is not None and not is_local(run_config.root.lstrip("<"))  # or a <gs://placeholder>
@@ -162,8 +168,9 @@ def make_plan(
         outputs = datasets_in(dataset for node in nodes for dataset in node.outputs)
         inputs = datasets_in(dataset for node in nodes for dataset in node.inputs if not is_made_in(dataset, outputs))
         # On one disk, a step that is skipped would leave its files as somebody else may have changed them.
-        writes = any((entry := lookup(name)) and entry.persists and not (remote and entry.places) for name in outputs)
-        reads = any((entry := lookup(name)) and entry.persists and not entry.places for name in inputs)
+        writes = {"memory", "disk"} if remote else {"memory"}
+        writes_out = any((entry := lookup(name)) and entry.kept not in writes for name in outputs)
+        reads_out = any((entry := lookup(name)) and entry.kept not in ("memory", "disk") for name in inputs)
         steps.append(
             Step(
                 name=names[group],
@@ -172,13 +179,14 @@ def make_plan(
                 outputs=outputs,
                 after=tuple(sorted(names[other] for other in before)),
                 resources=step_resources(group, nodes, run_config),
-                cached=is_cached(group, nodes, run_config, reaches_out=writes or reads),
+                made_before={dataset: _made_before(dataset, nodes) for dataset in inputs} if len(nodes) > 1 else {},
+                cached=is_cached(group, nodes, run_config, reaches_out=writes_out or reads_out),
             )
         )
     refuse_confirms(nodes_of, lookup, remote)
     flow = trace_data(steps, lookup, datasets_in(surroundings.at_exit), surroundings.uploaded)
-    if remote and flow.problems:
-        raise UserError("\n".join(flow.problems))
+    if problems := (*flow.impossible, *(flow.problems if remote else ())):
+        raise UserError("\n".join(problems))
     by_tag = [step.name for step in steps if step.cached and not is_digest(step.resources.image or run_config.image)]
     warnings = list(flow.warnings)
     if by_tag:
@@ -191,6 +199,7 @@ def make_plan(
         steps=tuple(steps),
         artifacts=flow.artifacts,
         taken=flow.inputs,
+        versions=flow.versions,
         on_exit=run_config.on_exit_pipeline,
         raw=flow.raw if remote else (),
         reads={step.name: tuple(raw.place for raw in flow.raw if step.name in raw.steps) for step in steps},
@@ -198,18 +207,48 @@ def make_plan(
     )
 
 
+def order_by_place(pipeline: Pipeline, lookup: Lookup) -> dict[Node, set[Node]]:
+    """Find nodes that only their order in ``kedro run`` keeps apart: one writes what the other reads or writes, too.
+
+    Args:
+        pipeline: the pipeline.
+        lookup: what the catalog says about a dataset.
+
+    Returns:
+        Node → nodes that must run before it, because they use the same file or table by another name.
+    """
+    users = PlaceIndex()
+    writers = PlaceIndex()
+    node_of = {node.name: node for node in pipeline.nodes}
+    before: dict[Node, set[Node]] = {}
+    for node in pipeline.nodes:
+        entries = {name: entry for name in (*node.inputs, *node.outputs) if (entry := lookup(name))}
+        for name, entry in entries.items():
+            for address in entry.addresses:
+                earlier = users.find(address) if name in node.outputs else writers.find(address)
+                before.setdefault(node, set()).update(node_of[other] for other in earlier)
+        for name, entry in entries.items():
+            for address in entry.addresses:
+                users.add(address, node.name)
+                if name in node.outputs:
+                    writers.add(address, node.name)
+    return {node: nodes - {node} for node, nodes in before.items()}
+
+
+def _made_before(dataset: str, nodes: Sequence[Node]) -> tuple[str, ...]:
+    """The outputs of those nodes that run before the first one that takes a dataset."""
+    nodes_before = takewhile(lambda node: dataset not in node.inputs, nodes)
+    return tuple(output for node in nodes_before for output in node.outputs)
+
+
 def _task_names(groups: Mapping[str, list[Node]]) -> dict[str, str]:
-    group_of: dict[str, str] = {}
-    for group, nodes in groups.items():
-        task = task_name(group)
-        shown = f"Node '{group}'" if [node.name for node in nodes] == [group] else f"Group '{group}'"
+    """Group → its task. Of names that would become one task, such as ``a_b`` and ``A.b``, each gets a hash."""
+    names = {group: task_name(group) for group in groups}
+    uses = Counter(names.values())
+    for group, task in names.items():
+        shown = f"Node '{group}'" if [node.name for node in groups[group]] == [group] else f"Group '{group}'"
         if task in (START_TASK, FINISH_TASK):
             raise UserError(f"{shown} would become the task '{task}', which is reserved for MLflow. Rename it.")
         if task.startswith(IMPORT_PREFIX):
             raise UserError(f"{shown} would become the task '{task}', a name that only importers have. Rename it.")
-        if task in group_of:
-            first, second = sorted((group_of[task], group))
-            kind = "Nodes" if all(len(nodes) == 1 for nodes in groups.values()) else "Groups"
-            raise UserError(f"{kind} '{first}' and '{second}' would both become the task '{task}'. Rename one of them.")
-        group_of[task] = group
-    return {group: task for task, group in group_of.items()}
+    return {group: with_hash(task, group) if uses[task] > 1 else task for group, task in names.items()}

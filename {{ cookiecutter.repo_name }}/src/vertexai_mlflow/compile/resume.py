@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..contract import START_TASK, importer_name
-from ..contract.arguments import StepArguments
+from ..contract import FINISH_TASK, START_TASK, importer_name
+from ..contract.arguments import JobArguments, StepArguments
 from ..contract.catalog import Entry
 from ..contract.job import PipelineJob, State
 from ..errors import UserError, did_you_mean
@@ -17,9 +17,17 @@ from .spec import tasks
 _FINISHED = (State.SUCCEEDED, State.SKIPPED)
 
 
-def arguments_of(job: PipelineJob) -> dict[str, StepArguments]:
-    """Task of a job → the arguments that its spec has for it."""
-    return {task.name: StepArguments.of(task.container.get("args", [])) for task in tasks(job.spec) if task.container}
+def step_arguments_of(job: PipelineJob) -> dict[str, StepArguments]:
+    """Step of a job → the arguments that its spec has for it."""
+    names = (START_TASK, FINISH_TASK)
+    containers = {task.name: task.container for task in tasks(job.spec) if task.container and task.name not in names}
+    return {name: StepArguments.of(container.get("args", [])) for name, container in containers.items()}
+
+
+def job_arguments_of(job: PipelineJob) -> JobArguments | None:
+    """The arguments that the spec of a job has for its first task; None if it has no such task."""
+    containers = [task.container for task in tasks(job.spec) if task.name == START_TASK]
+    return JobArguments.of(containers[0].get("args", [])) if containers else None
 
 
 def resume(plan: Plan, job: PipelineJob, rerun: Sequence[str], lookup: Lookup) -> Plan:
@@ -107,9 +115,10 @@ class _EarlierJob:
 
     def __init__(self, job: PipelineJob) -> None:
         self._job = job
-        self._arguments = arguments_of(job)
+        self._arguments = step_arguments_of(job)
         # What this job has taken of another one.
-        self._resumed = self._arguments[START_TASK].resumed
+        start = job_arguments_of(job)
+        self._resumed = start.resumed if start else {}
 
     def has_finished(self, step: Step) -> bool:
         """Whether the job has a result of the step."""
@@ -128,7 +137,8 @@ class _EarlierJob:
     def artifact_of(self, dataset: str, maker: Step) -> dict[str, Any] | None:
         """The artifact by which a finished step has handed a dataset on; None if it has not."""
         if arguments := self._arguments.get(maker.name):
-            task, key = maker.name, {**arguments.artifacts, **arguments.files, **arguments.models}.get(dataset, "")
+            keys = {**arguments.versions, **arguments.artifacts, **arguments.files, **arguments.models}
+            task, key = maker.name, keys.get(dataset, "")
         else:
             task, key = importer_name(self._resumed["keys"].get(dataset, "")), "artifact"
         run = self._job.tasks.get(task)

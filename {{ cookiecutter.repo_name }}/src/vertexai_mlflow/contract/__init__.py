@@ -89,8 +89,18 @@ _EXACT_INTEGERS = 2**53  # https://protobuf.dev/reference/protobuf/google.protob
 
 
 def task_name(name: str) -> str:
-    """A Kedro name as KFP allows it for a task or a pipeline: at most 128 lower case letters, digits and hyphens."""
-    return shortened(re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "step")
+    """A Kedro name as KFP allows it for a task or a pipeline: at most 128 lower case letters, digits and hyphens.
+
+    Where letters of other scripts are lost, a hash of the whole keeps two names apart: ``step-3f2a91c0``.
+    """
+    text = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    is_whole = text and not any(letter.isalnum() and not letter.isascii() for letter in name)
+    return shortened(text) if is_whole else with_hash(text or "step", name)
+
+
+def with_hash(text: str, name: str) -> str:
+    """A name for a task, and a hash of the name that people know it by."""
+    return f"{text[: MAX_NAME - 9]}-{_hash(name)}"
 
 
 def importer_name(key: str) -> str:
@@ -100,7 +110,11 @@ def importer_name(key: str) -> str:
 
 def shortened(name: str, limit: int = MAX_NAME) -> str:
     """A name that is not too long. Where it is cut, a hash of the whole keeps two names apart."""
-    return name if len(name) <= limit else f"{name[: limit - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return name if len(name) <= limit else f"{name[: limit - 9]}-{_hash(name)}"
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 def is_digest(image: str) -> bool:

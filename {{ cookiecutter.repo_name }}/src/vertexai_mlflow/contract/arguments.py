@@ -1,10 +1,13 @@
 """The arguments of a container: what ``compile`` tells a task, and how the task reads it."""
 
 import json
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Self
+
+from . import DOCTOR_TASK, FINISH_TASK, START_TASK
 
 # https://www.kubeflow.org/docs/components/pipelines/user-guides/components/additional-functionality/#placeholders
 _EXECUTOR_INPUT_PLACEHOLDER = "{{$}}"
@@ -17,7 +20,7 @@ _JOB_PLACEHOLDERS = {
 
 
 @dataclass(frozen=True)
-class StepArguments:
+class TaskArguments:
     """What a container is told about its task, besides KFP's executor input.
 
     A text travels as it is and everything else as JSON, each as an argument of its own, so no shell ever reads it.
@@ -25,56 +28,20 @@ class StepArguments:
     Args:
         task: the task's name in the spec. The platform may show the task under another name.
         pipeline: name of the Kedro pipeline; several are joined by commas.
-        nodes: Kedro nodes to run, in this order; empty in the first and the last task of a job.
         env: Kedro configuration environment; empty for Kedro's default.
         conf_source: folder of the configuration, below the project's; empty for Kedro's default.
-        artifacts: dataset → key of the artifact by which it travels between steps as a pickle.
-        files: dataset of the catalog → key of the artifact by which its files on local disk are carried.
-        raw: file or folder that was uploaded → key of the artifact that it is fetched from.
-        models: dataset that kedro-mlflow keeps in the run → key of the artifact that knows the model's address.
-        lineage: dataset → what Vertex AI's lineage is told about it: ``key``, ``uri``, ``metadata``, and whether its
-            ``numbers`` are metrics.
-        timeout: seconds after which the step stops itself; 0 for no limit.
         host_aliases: host name → IP address.
         load_versions: dataset → the version to load.
         is_async: whether datasets are loaded and saved side by side.
-        reads: files and folders on local disk that no step makes. The step needs no list of them; what keeps results
-            of earlier runs on this machine does.
-        resolve: values of the configuration that the first task resolves for all steps: ``{"catalog": {"sales":
-            {"filepath": true}}}``; only the first task gets it.
-        fingerprint: what the result of the step depends on, for jobs that may take it.
-        selection: which part of the pipeline the job runs, by the arguments of Kedro's ``Pipeline.filter``; only the
-            first task gets it, for a job that resumes this one.
-        resumed: the job that this one resumes: ``job``, ``resource_name``, the ``nodes`` that do not run again, the
-            ``fingerprints`` of their steps, and the ``keys`` of datasets that are taken; only the first task gets it.
-        image: the container image of the steps; only the first task gets it.
-        code: the uploaded code that the steps run, if not the image's: its ``uri``, the ``commit``, and whether it is
-            ``dirty``; only the first task gets it.
-        on_exit: Kedro pipeline that the last task runs.
     """
 
     task: str
     pipeline: str
-    nodes: Sequence[str] = ()
     env: str = ""
     conf_source: str = ""
-    artifacts: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    raw: Mapping[str, str] = field(default_factory=dict)
-    models: Mapping[str, str] = field(default_factory=dict)
-    lineage: Mapping[str, Any] = field(default_factory=dict)
-    timeout: int = 0
     host_aliases: Mapping[str, str] = field(default_factory=dict)
     load_versions: Mapping[str, str] = field(default_factory=dict)
     is_async: bool = False
-    reads: Sequence[str] = ()
-    resolve: Mapping[str, Any] = field(default_factory=dict)
-    fingerprint: str = ""
-    selection: Mapping[str, Any] = field(default_factory=dict)
-    resumed: Mapping[str, Any] = field(default_factory=dict)
-    image: str = ""
-    code: Mapping[str, Any] = field(default_factory=dict)
-    on_exit: str = ""
 
     def argv(self) -> list[str]:
         """The arguments of the container's command, with placeholders that the platform fills in."""
@@ -86,7 +53,7 @@ class StepArguments:
         return options + [item for name, value in placeholders.items() for item in (_option(name), value)]
 
     @classmethod
-    def of(cls, argv: Sequence[str]) -> "StepArguments":
+    def of(cls, argv: Sequence[str]) -> Self:
         """Read in a spec what ``argv`` wrote, and leave the placeholders alone."""
         texts = dict(item.split("=", 1) for item in argv if item.startswith("--") and "=" in item)
         values: dict[str, Any] = {"task": "", "pipeline": ""}
@@ -96,23 +63,84 @@ class StepArguments:
         return cls(**values)
 
 
-def parse_step_arguments(argv: Sequence[str] | None = None) -> tuple[StepArguments, Mapping[str, Any], Namespace]:
-    """Read what ``StepArguments.argv`` wrote.
+@dataclass(frozen=True)
+class StepArguments(TaskArguments):
+    """What a step is told.
+
+    Args:
+        nodes: Kedro nodes to run, in this order.
+        artifacts: dataset → key of the artifact by which it travels between steps as a pickle.
+        files: dataset of the catalog → key of the artifact by which its files on local disk are carried.
+        raw: file or folder that was uploaded → key of the artifact that it is fetched from.
+        models: dataset that kedro-mlflow keeps in the run → key of the artifact that knows the model's address.
+        versions: versioned dataset → key of the artifact that knows under which version the job has saved it.
+        lineage: dataset → what Vertex AI's lineage is told about it: ``key``, ``uri``, ``metadata``, and whether its
+            ``numbers`` are metrics.
+        timeout: seconds after which the step stops itself; 0 for no limit.
+        reads: files and folders on local disk that no step makes. The step needs no list of them; what keeps results
+            of earlier runs on this machine does.
+        fingerprint: what the result of the step depends on, for jobs that may take it.
+    """
+
+    nodes: Sequence[str] = ()
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    raw: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+    timeout: int = 0
+    reads: Sequence[str] = ()
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class JobArguments(TaskArguments):
+    """What the first and the last task of a job are told about the whole of it.
+
+    Args:
+        image: the container image of the steps.
+        code: the uploaded code that the steps run, if not the image's: its ``uri``, the ``commit``, and whether it is
+            ``dirty``.
+        resolve: values of the configuration that the first task resolves for all steps: ``{"catalog": {"sales":
+            {"filepath": true}}}``.
+        selection: which part of the pipeline the job runs, by the arguments of Kedro's ``Pipeline.filter``, for a job
+            that resumes this one.
+        resumed: the job that this one resumes: ``job``, ``resource_name``, the ``nodes`` that do not run again, the
+            ``fingerprints`` of their steps, and the ``keys`` of datasets that are taken.
+        on_exit: Kedro pipeline that the last task runs.
+    """
+
+    image: str = ""
+    code: Mapping[str, Any] = field(default_factory=dict)
+    resolve: Mapping[str, Any] = field(default_factory=dict)
+    selection: Mapping[str, Any] = field(default_factory=dict)
+    resumed: Mapping[str, Any] = field(default_factory=dict)
+    on_exit: str = ""
+
+
+def parse_arguments(
+    argv: Sequence[str] | None = None,
+) -> tuple[StepArguments | JobArguments, Mapping[str, Any], Namespace]:
+    """Read what ``TaskArguments.argv`` wrote.
 
     Returns:
         The arguments; KFP's executor input; and what the platform says about the job: ``job_name``, ``job_id``,
         ``job_resource_name``, ``job_created``.
     """
+    argv = sys.argv[1:] if argv is None else argv
+    is_step = TaskArguments.of(argv).task not in (START_TASK, FINISH_TASK, DOCTOR_TASK)
+    cls = StepArguments if is_step else JobArguments
     parser = ArgumentParser(prog="step", description="Runs one task of a compiled pipeline.", allow_abbrev=False)
-    for item in fields(StepArguments):
+    for item in fields(cls):
         coding: Any = str if item.type is str else json.loads
         parser.add_argument(_option(item.name), type=coding, required=item.name in ("task", "pipeline"))
     parser.add_argument(_option("executor_input"), type=json.loads, required=True)
     for name in _JOB_PLACEHOLDERS:
         parser.add_argument(_option(name), required=True)
-    read = parser.parse_args(argv)
-    values = {item.name: value for item in fields(StepArguments) if (value := getattr(read, item.name)) is not None}
-    return StepArguments(**values), read.executor_input, read
+    platform = parser.parse_args(argv)
+    values = {item.name: value for item in fields(cls) if (value := getattr(platform, item.name)) is not None}
+    return cls(**values), platform.executor_input, platform
 
 
 def _option(name: str) -> str:

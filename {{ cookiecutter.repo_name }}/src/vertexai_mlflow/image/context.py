@@ -22,6 +22,23 @@ def files_in_image(project: Path, place: str = "", leave_out: Iterable[str] = ()
     return {name for name in names if (project / name).is_symlink() or not (project / name).is_dir()}
 
 
+def links_out_of_image(project: Path, files: Iterable[Path]) -> list[str]:
+    """The links on the way to these files that lead nowhere in a container: a build copies the link, not its target."""
+    links: dict[str, None] = {}
+    for file in files:
+        for path in (file, *file.parents):
+            if path == project or not path.is_relative_to(project):
+                break
+            target = path.parent / path.readlink() if path.is_symlink() else path
+            if path.is_symlink() and (path.readlink().is_absolute() or not _is_below(target, project)):
+                links[path.relative_to(project).as_posix()] = None
+    return list(links)
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
 def doubtful_patterns(project: Path) -> list[str]:
     """The patterns for files that ``files_in_image`` misses, as it searches no folder that only a wildcard names."""
     return [line for line in _patterns(project) if line.startswith("!") and "*" in line.rstrip("/").rpartition("/")[0]]

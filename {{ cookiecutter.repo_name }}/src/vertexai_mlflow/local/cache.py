@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from ..compile.spec import Task
 from ..contract.arguments import StepArguments
-from ..contract.hashes import files_at, sha256_of
+from ..contract.places import files_at, sha256_of
 from .jobs import write_json
 
 _CODE = ("src", "conf", "pyproject.toml", "requirements.lock")

@@ -76,7 +76,7 @@ class Configuration:
             self._forget_resolvers()
 
     def resolved_at_start(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Find the keys of parameters and catalog whose values custom resolvers make, for ``StepArguments.resolve``.
+        """Find the keys of parameters and catalog whose values custom resolvers make, for ``JobArguments.resolve``.
 
         Such a value must be the same in all steps, because a resolver may look at the clock. No resolver is called:
         every resolver is replaced by a stub that returns a marker, and a value that contains a marker is made by a

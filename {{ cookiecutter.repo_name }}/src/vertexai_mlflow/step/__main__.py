@@ -17,7 +17,7 @@ from kedro.framework.project import pipelines
 from kedro.framework.startup import bootstrap_project
 
 from .. import contract, tracking
-from ..contract.arguments import StepArguments, parse_step_arguments
+from ..contract.arguments import JobArguments, StepArguments, TaskArguments, parse_arguments
 from ..contract.catalog import Catalog
 from ..contract.job import JobIdentity
 from ..guard import refuse_the_copy_of_another_project
@@ -35,7 +35,7 @@ from .timing import Timing
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one task; an exception is the task's failure."""
     timing = Timing()
-    args, executor_input, platform = parse_step_arguments(argv)
+    args, executor_input, platform = parse_arguments(argv)
     io = StepIO(executor_input)
     if args.host_aliases:
         alias(args.host_aliases)
@@ -48,25 +48,26 @@ def main(argv: Sequence[str] | None = None) -> None:
         report = json.dumps(doctor.run_checks(args, io, platform))
         return io.write({"parameterValues": {contract.REPORT: report}})
     job = JobIdentity(platform.job_name, platform.job_id, platform.job_resource_name)
-    with deadline(args.timeout), _session(args, io, platform) as session:
+    seconds = args.timeout if isinstance(args, StepArguments) else 0
+    with deadline(seconds), _session(args, io, platform) as session:
         # Here kedro-mlflow configures MLflow: tracking URI, header provider, experiment.
         context = session.load_context()
         output: dict[str, Any] = {}
-        if args.task == contract.START_TASK:
+        if isinstance(args, StepArguments):
+            output = {"artifacts": _run_nodes(args, job, io, session, context, timing)}
+        elif args.task == contract.START_TASK:
             with timing.measure("mlflow"):
                 run = _start(args, job) if tracking.is_enabled(context, args.pipeline) else "tracking is switched off"
             output = {"parameterValues": {contract.MLFLOW_RUN: run}}
             if args.resolve:
                 output["parameterValues"][contract.RESOLVED] = resolve(context.config_loader, args.resolve)
-        elif args.task == contract.FINISH_TASK:
-            _finish(args, job, io, platform, tracking.is_enabled(context, args.pipeline))
         else:
-            output = {"artifacts": _run_nodes(args, job, io, session, context, timing)}
+            _finish(args, job, io, platform, tracking.is_enabled(context, args.pipeline))
     io.write(output)
     timing.print()
 
 
-def _session(args: StepArguments, io: StepIO, platform: Namespace, **params: Any) -> StepSession:
+def _session(args: TaskArguments, io: StepIO, platform: Namespace, **params: Any) -> StepSession:
     """Create a session with the job's runtime parameters, and with these besides."""
     session = StepSession.create(
         Path.cwd(),
@@ -79,7 +80,7 @@ def _session(args: StepArguments, io: StepIO, platform: Namespace, **params: Any
     return session
 
 
-def _start(args: StepArguments, job: JobIdentity) -> str:
+def _start(args: JobArguments, job: JobIdentity) -> str:
     """Start the job's MLflow run. If the job resumes another, the run gets what that one's finished steps logged."""
     if not args.resumed:
         return tracking.start(job, args.image, args.code)
@@ -101,7 +102,8 @@ def _run_nodes(
     nodes = list(args.nodes)
     artifacts = {name: ArtifactDataset(io.uri(key), io.sha256(key)) for name, key in args.artifacts.items()}
     models = {name: io.model_uri(key) for name, key in args.models.items()}
-    carrier = Carrier(args, Catalog(context.config_loader["catalog"] if args.files else {}, "catalog.yml"), io)
+    asks_catalog = args.files or args.versions
+    carrier = Carrier(args, Catalog(context.config_loader["catalog"] if asks_catalog else {}, "catalog.yml"), io)
     lineage = Lineage(args.lineage, artifacts, {"job": job.name, "step": args.task})
     hooks: list[object] = [lineage, timing]
     with ExitStack() as stack:
@@ -111,16 +113,19 @@ def _run_nodes(
         with timing.measure("data"):
             carrier.fetch()
         runner = StepRunner(artifacts, models, hooks, args.is_async)
-        versions = dict(args.load_versions) or None
-        session.run(pipeline_names=args.pipeline.split(","), node_names=nodes, runner=runner, load_versions=versions)
+        # What another job has saved in the meantime is not for this one.
+        versions = {**args.load_versions, **io.versions_to_load(args.versions)}
+        session.run(
+            pipeline_names=args.pipeline.split(","), node_names=nodes, runner=runner, load_versions=versions or None
+        )
         with timing.measure("data"):
-            updates = carrier.put()
+            updates = carrier.put(runner.has_nothing, session.version)
     for name, uri in runner.model_uris.items():
         updates[args.models[name]] = {"uri": uri, "metadata": {"model_uri": uri}}
     return lineage.executor_output(io.outputs, updates)
 
 
-def _finish(args: StepArguments, job: JobIdentity, io: StepIO, platform: Namespace, is_tracked: bool) -> None:
+def _finish(args: JobArguments, job: JobIdentity, io: StepIO, platform: Namespace, is_tracked: bool) -> None:
     """Run the pipeline that ``on_exit_pipeline`` names. Then end the MLflow run, even if that pipeline has failed."""
     status = io.parameters[contract.STATUS]
     try:

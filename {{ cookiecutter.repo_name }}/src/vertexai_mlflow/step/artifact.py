@@ -17,7 +17,7 @@ import fsspec
 from kedro.io import AbstractDataset, DatasetError
 
 from ..contract import is_local
-from ..contract.hashes import mismatch
+from ..contract.places import mismatch
 
 # Large buffers (NumPy, Arrow) are written without a copy: https://peps.python.org/pep-0574/
 _PROTOCOL = 5

@@ -18,7 +18,7 @@ from mlflow.tracking.request_header.registry import resolve_request_headers
 
 from .. import contract, tracking
 from ..auth.credentials import DefaultCredentialsError, whoami
-from ..contract.arguments import StepArguments
+from ..contract.arguments import TaskArguments
 from ..contract.check import Doubt, check
 from ..errors import AuthorizationError, UserError
 from ..tracking.failures import refusal
@@ -28,7 +28,7 @@ from .runner import StepSession
 _JOB_FIELDS = ("job_name", "job_id", "job_resource_name", "job_created")
 
 
-def run_checks(args: StepArguments, io: StepIO, platform: Namespace) -> dict[str, Any]:
+def run_checks(args: TaskArguments, io: StepIO, platform: Namespace) -> dict[str, Any]:
     """Check everything that a step needs.
 
     Returns:
@@ -111,7 +111,7 @@ def _header() -> str:
     return f"obtained; sent to MLflow in the header {', '.join(names)}"
 
 
-def _mlflow(args: StepArguments) -> str:
+def _mlflow(args: TaskArguments) -> str:
     """Use MLflow as steps do: start a run, log a metric and a file, end the run; then delete it."""
     try:
         with StepSession.create(Path.cwd(), env=args.env or None, conf_source=args.conf_source or None) as session:

@@ -47,6 +47,15 @@ class StepIO:
         """The MLflow address of the model behind an artifact; empty if this step makes it."""
         return self._metadata(key).get("model_uri", "")
 
+    def versions_to_load(self, keys: Mapping[str, str]) -> dict[str, str]:
+        """Dataset → the version under which an earlier step has saved it, by the keys of its artifacts."""
+        inputs = {dataset: key for dataset, key in keys.items() if key in self.inputs}
+        return {dataset: text for dataset, key in inputs.items() if (text := self._metadata(key).get("version"))}
+
+    def has_no_files(self, key: str) -> bool:
+        """Whether the step that made an artifact has recorded that there was nothing to carry."""
+        return self._metadata(key).get("files") == 0
+
     def steps_of_other_jobs(self, job: str) -> dict[str, str]:
         """The steps whose results come from another job → the name of that job."""
         metadata = [artifact.get("metadata", {}) for artifact in self._artifacts.values()]

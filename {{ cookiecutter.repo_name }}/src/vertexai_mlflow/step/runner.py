@@ -45,7 +45,7 @@ def resolve(loader: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any
 
     Args:
         loader: configuration → its content.
-        keys: ``StepArguments.resolve``.
+        keys: ``JobArguments.resolve``.
     """
     return {name: _values_at(loader[name], nested) for name, nested in keys.items()}
 
@@ -101,6 +101,7 @@ class StepRunner(SequentialRunner):
         self._artifacts = artifacts or {}
         self._models = models or {}
         self._hooks = hooks
+        self._catalog: Any = None
         self.model_uris: dict[str, str] = {}
 
     def __str__(self) -> str:  # kedro-mlflow makes this a tag
@@ -112,13 +113,14 @@ class StepRunner(SequentialRunner):
         Raises:
             DatasetError: also when an output cannot be pickled; the message names the node and the dataset.
         """
+        self._catalog = catalog
         makers = {dataset: node.name for node in pipeline.nodes for dataset in node.outputs}
         for name, dataset in self._artifacts.items():
             _refuse_dataset_of_a_hook(catalog, name)
             _replace(catalog, name, dataset)
         for name, uri in self._models.items():
             if uri:
-                config = catalog.to_config()[0][name]
+                config = catalog.config_resolver.resolve_pattern(name)
                 config = {**config, "load_args": {**(config.get("load_args") or {}), "model_uri": uri}}
                 _replace(catalog, name, AbstractDataset.from_config(name, config))
         for hook in self._hooks:
@@ -136,6 +138,13 @@ class StepRunner(SequentialRunner):
                         f"dataset to the catalog. ({error.__cause__ or error})"
                     ) from error
             raise
+
+    def has_nothing(self, name: str) -> bool:
+        """Whether Kedro finds nothing where a dataset is kept, after the run. A class that cannot tell says no."""
+        dataset = self._catalog[name]
+        if isinstance(dataset, CachedDataset):  # it has the data in memory, wherever it is kept
+            dataset = dataset._dataset
+        return type(dataset)._exists is not AbstractDataset._exists and not dataset.exists()
 
 
 def _replace(catalog: Any, name: str, dataset: AbstractDataset) -> None:

@@ -76,7 +76,7 @@ def start(
     Args:
         job: the pipeline job.
         image: container image of the steps. It becomes a tag if it is named by digest.
-        code: of ``StepArguments``.
+        code: of ``JobArguments``.
         resumed: the job that this one resumes. Its run's metrics are copied.
         params: names of the MLflow params of that run to copy too, together with those below them.
 

@@ -1,0 +1,85 @@
+"""Places on local disk: the files that a path of the catalog refers to, and their SHA-256.
+
+A place is a file, a folder, or a pattern such as ``data/sales/*.csv``, which refers to all files that match. Links are
+followed, because data may be on another disk. Whatever asks for the files of a place asks here: the steps that carry
+them, doctor, ``upload-data``, and the cache.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from glob import escape, glob, has_magic
+from pathlib import Path, PurePosixPath
+
+
+def base_of(place: str | Path) -> Path:
+    """The folder that everything of a pattern is in; any other place itself. Files are named relative to it."""
+    parts = Path(place).parts
+    for index, part in enumerate(parts):
+        # There may be a file or folder of exactly that name.
+        if has_magic(part) and not os.path.lexists(Path(*parts[: index + 1])):
+            return Path(*parts[:index])
+    return Path(place)
+
+
+def files_at(place: str | Path) -> list[Path]:
+    """The file, all files of the folder, or all that match the pattern, sorted; empty if there is nothing."""
+    place, base = Path(place), base_of(place)
+    paths = [place]
+    if place != base:  # Path.glob would follow no links to folders
+        pattern = Path(escape(str(base)), place.relative_to(base))
+        paths = [Path(name) for name in glob(str(pattern), recursive=True)]  # noqa: PTH207
+    return sorted({file for path in paths for file in _files_below(path)})
+
+
+def overlap(first: str, second: str) -> bool:
+    """Whether two places may have files in common: they are equal, one is around the other, or a pattern matches."""
+    for one, other in zip(PurePosixPath(first).parts, PurePosixPath(second).parts, strict=False):
+        if "**" in (one, other):
+            return True
+        if not (one == other or fnmatchcase(one, other) or fnmatchcase(other, one) or _are_patterns(one, other)):
+            return False
+    return True
+
+
+def sha256_of(place: str | Path) -> str:
+    """The hash of a file; of several, the hash of their relative paths and hashes; empty if there is nothing."""
+    files = files_at(place)
+    if files == [Path(place)]:
+        with files[0].open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    base = base_of(place)
+    is_there = base.is_dir() if base == Path(place) else bool(files)
+    return _of_lines(f"{sha256_of(path)}  {path.relative_to(base).as_posix()}" for path in files) if is_there else ""
+
+
+def sha256_of_all(places: Iterable[str]) -> str:
+    """The hash of the one place; of several, the hash of their hashes."""
+    hashes = [sha256_of(Path(place).expanduser()) for place in places]
+    return hashes[0] if len(hashes) == 1 else _of_lines(hashes)
+
+
+def mismatch(what: str, actual: str, recorded: str | None) -> str:
+    """The message about something whose hash is not the one in its artifact's metadata."""
+    return (
+        f"{what} does not match its recorded SHA-256 (expected {recorded or 'none'}, found {actual}). It may have been "
+        "replaced. If an older version of this project wrote it, run its step again without caching."
+    )
+
+
+def _files_below(path: Path, around: tuple[str, ...] = ()) -> Iterator[Path]:
+    """The file, or the files of a folder and of the folders in it; a link to a folder around it is not followed."""
+    if path.is_file():
+        yield path
+    elif path.is_dir() and (real := os.path.realpath(path)) not in around:
+        for child in path.iterdir():
+            yield from _files_below(child, (*around, real))
+
+
+def _are_patterns(*parts: str) -> bool:
+    return all(map(has_magic, parts))
+
+
+def _of_lines(lines: Iterable[str]) -> str:
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")).hexdigest()
