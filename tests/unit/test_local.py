@@ -312,6 +312,30 @@ def test_a_change_of_code_or_configuration_makes_cached_tasks_run_again(tmp_path
     assert states(execute(make_and_show("hello"), tmp_path)) == {"write": "SKIPPED", "show": "SKIPPED"}
 
 
+@pytest.mark.parametrize("kind", ["a linked package", "a folder on the path", "an editable install", "a file of data"])
+def test_a_change_of_code_beside_the_project_makes_cached_tasks_run_again(tmp_path, monkeypatch, kind):
+    """In a monorepo, a project's nodes import what is in no folder of the project."""
+    project, beside = tmp_path / "repo/project", tmp_path / "repo/shared"
+    (project / "src").mkdir(parents=True)
+    (beside / "helping").mkdir(parents=True)
+    file = beside / "helping" / ("query.sql" if kind == "a file of data" else "__init__.py")
+    if kind == "a linked package":
+        (project / "src/helping").symlink_to(beside / "helping")
+    elif kind == "an editable install":
+        metadata = tmp_path / "site/helping-1.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: helping\nVersion: 1\n")
+        (metadata / "direct_url.json").write_text(json.dumps({"url": beside.as_uri(), "dir_info": {"editable": True}}))
+        monkeypatch.syspath_prepend(tmp_path / "site")
+    else:
+        monkeypatch.syspath_prepend(beside)
+    (beside / "circle").symlink_to(beside)
+    for text in ("one", "another"):
+        file.write_text(text)
+        assert states(execute(make_and_show("hello"), project)) == {"write": "SUCCEEDED", "show": "SUCCEEDED"}
+    assert states(execute(make_and_show("hello"), project)) == {"write": "SKIPPED", "show": "SKIPPED"}
+
+
 def test_a_skipped_task_names_the_job_that_made_its_result(tmp_path):
     first = execute(make_and_show("hello"), tmp_path)
     assert {task.origin for task in first.tasks.values()} == {""}

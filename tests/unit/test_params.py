@@ -1,7 +1,17 @@
 import json
 import math
 import warnings
+from collections import OrderedDict
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+from http import HTTPStatus
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
+import numpy
+import pandas
 import pytest
 from google.protobuf import json_format, struct_pb2
 from hypothesis import assume, given, settings
@@ -11,6 +21,7 @@ from kedro.config import OmegaConfigLoader
 from vertexai_mlflow.compile.refusals import check_known
 from vertexai_mlflow.contract import decode, encode, literal
 from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.step.runner import resolve
 
 
 def through_a_struct(params: dict) -> dict:
@@ -101,3 +112,39 @@ def test_every_parameter_is_accepted_if_a_node_takes_them_all_except_what_looks_
     check_known({"unused": 1, "new": {"a": 1}}, DECLARED, {""}, set(), "p")
     with pytest.raises(UserError, match="Did you mean 'alpha'"):
         check_known({"alhpa": 1}, DECLARED, {""}, set(), "p")
+
+
+class _Colour(StrEnum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, True, 1, -(2**80), 1.0, 1e300, float("inf"), float("nan"), "a", "ü\ud800", [], {}, [1, [2.0, {"a": None}]], {1: "x", 2.0: "y"},
+        {"$json": 1}, date(2026, 1, 2), datetime(2026, 1, 2, 3, 4, 5, 6), time(1, 2, 3), time(1, 2, tzinfo=UTC),
+        datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=timezone(timedelta(hours=2))),
+    ],
+)  # fmt: skip
+def test_a_value_that_comes_back_equal_is_resolved_once_for_all_steps(value):
+    loader = {"parameters": {"outer": {"x": value}}}
+    resolved = resolve(loader, {"parameters": {"outer": {"x": True}}})
+    again = decode(json.loads(json.dumps(resolved)))["parameters"]["outer"]["x"]
+    assert (type(again), repr(again)) == (type(value), repr(value))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        _Colour.RED, HTTPStatus.OK, numpy.float64(1.5), numpy.int64(1), OrderedDict(a=1), pandas.NaT, pandas.Timestamp("2026-01-01"), (1, 2),
+        {1, 2}, datetime(2026, 1, 2, tzinfo=ZoneInfo("Europe/Berlin")), Decimal(1), Fraction(1, 2), b"x", object(), {"a": (1,)}, [numpy.float64(1)],
+        Path("data"), pandas.DataFrame({"a": [1]}),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_value_that_would_come_back_as_another_is_left_to_each_step_with_a_word(value, caplog):
+    loader = {"parameters": {"odd": value, "plain": 1}}
+    assert resolve(loader, {"parameters": {"odd": True, "plain": True}}) == {"parameters": {"plain": 1}}
+    assert (
+        f"parameters: odd: a resolver has returned a {type(value).__name__}, which cannot be handed on" in caplog.text
+    )

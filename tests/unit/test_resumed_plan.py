@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from kedro.pipeline import Node, Pipeline
 
 from vertexai_mlflow.compile.compiler import compile_plan
+from vertexai_mlflow.compile.fingerprint import Definitions, by_name
 from vertexai_mlflow.compile.plan import Plan, make_plan, with_fingerprints
 from vertexai_mlflow.compile.resume import resume
 from vertexai_mlflow.compile.spec import tasks
@@ -48,7 +50,8 @@ DIAMOND = (
 def planned(*nodes: Node, parameters: Mapping[str, Any] = PARAMETERS, catalog: Mapping[str, Any] = CATALOG) -> Plan:
     entries = Catalog(dict(catalog), "catalog.yml")
     plan = make_plan("p", Pipeline(nodes), RUN_CONFIG, entries.entry)
-    return with_fingerprints(plan, Pipeline(nodes), parameters, entries.written)
+    definitions = Definitions(Path.cwd(), by_name(parameters), entries.written, entries.class_of)
+    return with_fingerprints(plan, Pipeline(nodes), definitions)
 
 
 def ended(plan: Plan, **states: str) -> PipelineJob:

@@ -5,14 +5,16 @@ No Kedro session is opened: kedro-mlflow would then call the MLflow server, and 
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import yaml
+from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines, settings
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
@@ -25,6 +27,8 @@ from .settings.models import Settings, Target, parse_settings
 
 _TRACKING_URI = "MLFLOW_TRACKING_URI"
 _NO_SETTINGS = "settings.py cannot be imported, and Kedro would go on without it, and so without the project's hooks. "
+# Plugins whose hooks add no parameters and no datasets.
+_HARMLESS_PLUGINS = ("kedro-mlflow", "kedro-viz", "kedro-telemetry")
 # A store in files, as a path or a URL, which MLflow 3 has no more.
 _FILE_STORE = re.compile(r"(?!\w+:|databricks$|uc$).*|file:.*")
 
@@ -57,11 +61,13 @@ class Project:
         self.env = env
         self.params = params or {}
         self.conf_source = conf_source
-        self.conf = conf = (self.path / (conf_source or settings.CONF_SOURCE)).resolve()
-        if not conf.is_dir() or not conf.is_relative_to(self.path):
+        self.conf = conf = Path(os.path.normpath(self.path / (conf_source or settings.CONF_SOURCE)))
+        if conf_source and not (conf.is_dir() and conf.is_relative_to(self.path)):
             raise UserError(
                 f"--conf-source {conf_source}: name a folder of this project, because the steps read it in their image."
             )
+        if not conf.is_dir():
+            raise UserError(f"settings.py: CONF_SOURCE: there is no folder {settings.CONF_SOURCE}.")
         self.configuration = Configuration(
             self.path, conf, env, settings.CONFIG_LOADER_CLASS, settings.CONFIG_LOADER_ARGS
         )
@@ -70,6 +76,25 @@ class Project:
             environments = [folder.name for folder in conf.iterdir() if folder.is_dir()]
             hint = did_you_mean(env, environments)
             raise UserError(f"--env, or KEDRO_ENV: {env}: there is no folder {conf.name}/{env}.{hint}")
+
+    def name_of(self, path: Path) -> str:
+        """How a message names a path: relative to the project, if it is below it."""
+        return str(path.relative_to(self.path)) if path.is_relative_to(self.path) else str(path)
+
+    def refuse_configuration_elsewhere(self) -> None:
+        """Refuse to go on if the configuration is outside of the project, and so in no image.
+
+        Raises:
+            UserError: naming the setting or the link.
+        """
+        if self.conf.resolve().is_relative_to(self.path.resolve()):
+            return
+        name = self.name_of(self.conf)
+        where = f"{name} is a link to {self.conf.resolve()}" if self.conf.is_symlink() else f"CONF_SOURCE is {name}"
+        raise UserError(
+            f"settings.py: {where}, outside of this project, so the steps' image has no configuration. Copy the folder "
+            "into the project, or run the pipeline in an environment without run_config.root, on this machine."
+        )
 
     @property
     def settings_file(self) -> str:
@@ -105,15 +130,25 @@ class Project:
         return settings, tuple(warnings)
 
     @property
-    def catalog_hooks(self) -> list[str]:
-        """The project's own hooks that may add datasets to the catalog: ``AddNumbers.after_catalog_created``"""
-        names = ("after_catalog_created", "before_pipeline_run")
-        return [f"{type(hook).__name__}.{name}" for hook in settings.HOOKS for name in names if hasattr(hook, name)]
+    def session_hooks(self) -> list[str]:
+        """What may add parameters and datasets when a session is created: ``AddNumbers.after_catalog_created``
+
+        These are the project's own hooks, those of installed plugins, and a context class of its own.
+        """
+        hooks = [*settings.HOOKS, *_plugin_hooks(settings.DISABLE_HOOKS_FOR_PLUGINS)]
+        names = [
+            f"{getattr(hook, '__name__', type(hook).__name__)}.{name}"
+            for hook in hooks
+            for name in ("after_context_created", "after_catalog_created", "before_pipeline_run")
+            if hasattr(hook, name)
+        ]
+        own_context = settings.CONTEXT_CLASS is not KedroContext
+        return [*([f"the context class {settings.CONTEXT_CLASS.__name__}"] if own_context else []), *names]
 
     @property
     def left_behind(self) -> list[str]:
         """What is to be said about files of ``conf/local``, which the steps on Vertex AI never read."""
-        files = ", ".join(str(path.relative_to(self.path)) for path in self.configuration.local_files)
+        files = ", ".join(map(self.name_of, self.configuration.local_files))
         if not files:
             return []
         if not self.configuration.reads_local:
@@ -252,7 +287,7 @@ class Project:
         if not used:
             return []
         return [
-            f"{file.relative_to(self.path)}: {key}: {value}"
+            f"{self.name_of(file)}: {key}: {value}"
             for file in self.configuration.files("globals", *names)
             for key, value in leaves(yaml.safe_load(file.read_text(encoding="utf-8")))
             if used.intersection(PLACEHOLDER.findall(str(value)))
@@ -291,6 +326,16 @@ def _import_settings(package: str, source: Path) -> None:
     except ImportError as error:
         if error.name != f"{package}.settings":  # a project needs no settings.py
             raise UserError(_NO_SETTINGS + in_own_code(error, source)) from error
+
+
+def _plugin_hooks(disabled: Iterable[str]) -> list[Any]:
+    """The hooks of installed plugins, except for those of which it is known that they add nothing."""
+    plugins = [
+        hooks
+        for hooks in entry_points(group="kedro.hooks")
+        if hooks.dist is None or hooks.dist.name not in {*_HARMLESS_PLUGINS, *disabled}
+    ]
+    return [hooks.load() for hooks in plugins]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from ..contract.job import PipelineJob, State
 from ..git import head
 from ..image.docker import project_mismatch, refuse_other_version, require_image
 from ..local.containers import Containers
-from ..local.jobs import read_job
+from ..local.jobs import read_job, require_writable
 from ..local.preloaded import Preloaded
 from ..local.processes import environment
 from ..local.scheduler import RunOptions, run_spec
@@ -67,6 +67,7 @@ def command(
     if file and job:
         raise click.UsageError("--resume compiles what is left of a job, so it does not go with --spec.")
     folder = chosen.project.path / ".vertexai"
+    require_writable(folder)
     if job:
         earlier = read_job(folder / job)
         chosen = options.choose_rest_of(earlier, chosen.environment, chosen.project.params, rerun)
@@ -94,6 +95,7 @@ def command(
             containers=containers_of(chosen, spec, upload_code) if docker else None,
             preloaded=preloaded,
             fail_fast=project.settings.run_config.failure_policy == "fail_fast",
+            conf=project.conf,
             config_variables=project.configuration.variables,
         )
         done = run_spec(spec, run_options, on_change=show)
@@ -136,6 +138,7 @@ def containers_of(chosen: options.Chosen, spec: Spec, uploads: bool = False) -> 
         uploads: whether the steps run uploaded code, so that the image may be of another commit.
     """
     project = chosen.project
+    project.refuse_configuration_elsewhere()
     executors = spec["deploymentSpec"]["executors"].values()
     for image in sorted({executor["container"]["image"] for executor in executors if "container" in executor}):
         require_image(image)

@@ -34,6 +34,6 @@ def command(chosen: options.Chosen, names: tuple[str, ...]) -> None:
         say(f"{place}: {about.uri}")
     if uploaded:
         record(project.data_file, uploaded)
-        say(f"Commit {project.data_file.relative_to(project.path)}, so that every job fetches this data.")
+        say(f"Commit {project.name_of(project.data_file)}, so that every job fetches this data.")
     else:
         say(f"There is no raw data of pipeline '{chosen.plan.pipeline}' on this machine, so nothing was copied.")

@@ -15,6 +15,7 @@ def packed(project: Project, root: str) -> Code:
     Raises:
         UserError: when .dockerignore is missing, or docker would read it in another way; and see ``pack``.
     """
+    project.refuse_configuration_elsewhere()
     path, conf = project.path, project.conf.relative_to(project.path).as_posix()
     if not (path / ".dockerignore").is_file():
         raise UserError("--upload-code: there is no .dockerignore, which says what of this folder may be in an image.")

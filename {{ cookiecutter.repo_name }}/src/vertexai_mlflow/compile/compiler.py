@@ -24,6 +24,7 @@ from .datasets import Artifact, Step
 from .importers import SCHEMA_VERSION, describe, import_raw, import_reused
 from .plan import Plan
 from .raw import RawData
+from .refusals import refuse_lost_versions
 
 _STATUS_TYPE = "PipelineTaskFinalStatus"
 # Seconds between the first two attempts at a step; the pause doubles each time.
@@ -37,7 +38,12 @@ _Types = Mapping[str, str]
 
 
 def compile_pipeline(project: Project, plan: Plan, launch: Launch, cache_here: bool = False) -> dict[str, Any]:
-    """Compile a plan of the project; see ``compile_plan``."""
+    """Compile a plan of the project; see ``compile_plan``.
+
+    Raises:
+        UserError: also when a version is to be loaded that the steps cannot have.
+    """
+    refuse_lost_versions(launch.load_versions, plan.raw, project.path)
     return compile_plan(plan, launch, project.settings.run_config, project.resolved_at_start, cache_here)
 
 
@@ -153,7 +159,7 @@ class _Components:
             lineage={name: _lineage(artifact, name in at_start) for name, artifact in outputs.items()},
             timeout=step.resources.timeout or 0,
             fingerprint=step.fingerprint,
-            reads=[*plan.reads.get(step.name, ()), *filter(None, [self._launch.conf_source])],
+            reads=plan.reads.get(step.name, ()),
         )
         inputs = {contract.PARAMS: "Dict", **self.resolved, **self.inputs_of(step)}
         return self._component(arguments, inputs, self.outputs_of(step), step.resources.image)

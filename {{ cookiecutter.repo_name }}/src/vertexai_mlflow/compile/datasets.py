@@ -39,6 +39,7 @@ class Step:
         resources: what it asks of the machine.
         cached: whether the result of an earlier run is taken if there is one.
         fingerprint: see ``fingerprint``.
+        not_comparable: why the fingerprint cannot be compared with that of another job; empty if it can.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Step:
     made_before: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cached: bool = False
     fingerprint: str = ""
+    not_comparable: str = ""
 
 
 @dataclass(frozen=True)

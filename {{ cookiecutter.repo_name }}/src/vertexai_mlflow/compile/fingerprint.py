@@ -1,40 +1,99 @@
 """What the result of a step depends on → a fingerprint, by which a later job tells whether it may take that result."""
 
 import hashlib
-import inspect
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from kedro.pipeline.node import Node
 
 from .datasets import datasets_in
 from .refusals import parameters_in
+from .source_digest import CannotTell, Describer
 
 # The parts of a fingerprint, in this order.
 PARTS = ("code", "parameters", "catalog entries")
 _LENGTH = 12
+# In the place of a part that cannot be told; a fingerprint that has one is like no other.
+_UNKNOWN = "unknown"
+# What stands for the value of a resolver, see ``Configuration.marked``.
+_MARKER = re.compile("⟦(.+?)⟧")
 
 
-def fingerprint(nodes: Sequence[Node], parameters: Mapping[str, Any], entry: Callable[[str], Any]) -> str:
-    """Digest what the nodes of a step depend on, besides their data.
+@dataclass(frozen=True)
+class Definitions:
+    """What the project says about what its nodes take.
 
-    The code is the source of the nodes' functions, without what these call.
+    Args:
+        root: the project's folder.
+        parameters: all parameters by the names that nodes take them by, ``params:model.depth``; see ``by_name``.
+        entry: dataset → what the catalog says about it.
+        class_of: dataset → its class, if that is not one of Kedro's.
+        resolvers: the project's own resolvers, whose names are marked in parameters and entries.
+        uploaded: dataset → the SHA-256 of what was uploaded of it.
+    """
+
+    root: Path
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    entry: Callable[[str], Any] = lambda _dataset: None
+    class_of: Callable[[str], type | None] = lambda _dataset: None
+    resolvers: Mapping[str, Any] = field(default_factory=dict)
+    uploaded: Mapping[str, str] = field(default_factory=dict)
+
+
+def by_name(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """All parameters by the names under which Kedro gives them to nodes."""
+    named: dict[str, Any] = {"": dict(parameters)}
+
+    def add(name: str, value: Any) -> None:
+        named[name] = value
+        for key, item in value.items() if isinstance(value, Mapping) else ():
+            add(f"{name}.{key}", item)
+
+    for name, value in parameters.items():
+        add(str(name), value)
+    return named
+
+
+def fingerprint(nodes: Sequence[Node], definitions: Definitions) -> tuple[str, str]:
+    """Digest what the nodes of a step depend on, besides the data that other steps make.
 
     Args:
         nodes: the nodes.
-        parameters: all parameters, nested.
-        entry: dataset → what the catalog says about it.
+        definitions: what the project says about what they take.
 
     Returns:
-        A digest for each of ``PARTS``, joined by hyphens.
+        A digest for each of ``PARTS``, joined by hyphens; and why one of them is not known, empty if all are.
     """
-    code = [[node.name, node.inputs, node.outputs, _source(node.func)] for node in nodes]
     inputs = [name for node in nodes for name in node.inputs]
-    values = {name: _value(parameters, name) for name in sorted(parameters_in(inputs))}
     datasets = datasets_in([*inputs, *(name for node in nodes for name in node.outputs)])
-    return "-".join(map(_digest, (code, values, {name: entry(name) for name in datasets})))
+    names = sorted(parameters_in(inputs))
+    absent = [name for name in names if name not in definitions.parameters]
+    values = {name: definitions.parameters.get(name) for name in names}
+    entries = {name: definitions.entry(name) for name in datasets}
+    parts = {
+        "code": [[node.name, node.inputs, node.outputs, node.func] for node in nodes],
+        "parameters": [values, _resolvers_in(values, definitions)],
+        "catalog entries": [
+            entries,
+            [definitions.class_of(name) for name in datasets],
+            [definitions.uploaded.get(name) for name in datasets],
+            _resolvers_in(entries, definitions),
+        ],
+    }
+    digests, reasons = [], []
+    for part in PARTS:
+        try:
+            if part == "parameters" and absent:
+                raise CannotTell(f"'{absent[0]}', which no file has")
+            digests.append(_digest(Describer(definitions.root).describe(parts[part])))
+        except CannotTell as unknown:
+            digests.append(_UNKNOWN)
+            reasons.append(f"its {part} cannot be compared ({unknown})")
+    return "-".join(digests), ", and ".join(reasons)
 
 
 def changed_parts(before: str, now: str) -> list[str]:
@@ -43,24 +102,11 @@ def changed_parts(before: str, now: str) -> list[str]:
     return [part for part, old, new in digests if old != new]
 
 
-def _source(function: Any) -> Any:
-    if isinstance(function, partial):
-        return [_source(function.func), repr(function.args), repr(function.keywords)]
-    try:
-        return inspect.getsource(function)
-    except (OSError, TypeError):  # it was made in another way than in a file
-        code = getattr(function, "__code__", None)
-        return code.co_code.hex() if code else type(function).__qualname__
-
-
-def _value(parameters: Mapping[str, Any], name: str) -> Any:
-    """A parameter by its dotted name; all of them if it is empty."""
-    value: Any = parameters
-    for part in name.split(".") if name else ():
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
+def _resolvers_in(values: Any, definitions: Definitions) -> dict[str, Any]:
+    """The resolvers whose values are somewhere in these."""
+    names = sorted(set(_MARKER.findall(str(values))))
+    return {name: definitions.resolvers[name] for name in names if name in definitions.resolvers}
 
 
 def _digest(content: Any) -> str:
-    text = json.dumps(content, sort_keys=True, default=repr)
-    return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]
+    return hashlib.sha256(json.dumps(content).encode(errors="surrogatepass")).hexdigest()[:_LENGTH]

@@ -2,11 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from glob import has_magic
-from itertools import takewhile
 from pathlib import PurePosixPath
 
-from ..contract.places import overlap
+from ..contract.places import literal_part, overlap
 
 
 class PlaceIndex:
@@ -19,18 +17,14 @@ class PlaceIndex:
 
     def add(self, place: str, dataset: str) -> None:
         """Note that a dataset is made there."""
-        beginning = _beginning(place)
+        beginning = literal_part(place)
         self._at[beginning].append((place, dataset))
         for folder in beginning.parents:
             self._below[folder].append((place, dataset))
 
     def find(self, place: str) -> Iterator[str]:
         """The datasets that are made at a place, inside of it, or around it."""
-        beginning = _beginning(place)
+        beginning = literal_part(place)
         for folder in (beginning, *beginning.parents):
             yield from (dataset for other, dataset in self._at.get(folder, ()) if overlap(place, other))
         yield from (dataset for other, dataset in self._below.get(beginning, ()) if overlap(place, other))
-
-
-def _beginning(place: str) -> PurePosixPath:
-    return PurePosixPath(*takewhile(lambda part: not has_magic(part), PurePosixPath(place).parts))

@@ -4,7 +4,7 @@ Nothing is loaded, written or called here, except that the project's pipelines a
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
@@ -20,7 +20,7 @@ from ..project import Project
 from ..settings.models import RunConfig, UploadedData
 from ..settings.per_step import is_cached, resources_of, step_resources
 from .datasets import Artifact, Lookup, Step, datasets_in, is_made_in, trace_data
-from .fingerprint import fingerprint
+from .fingerprint import Definitions, by_name, fingerprint
 from .place_index import PlaceIndex
 from .raw import RawData
 from .refusals import (
@@ -92,13 +92,16 @@ def plan_pipeline(
         UserError: when it cannot become a pipeline job, or a runtime parameter would change nothing.
     """
     run_config = project.settings.run_config
+    if _is_remote(run_config):
+        project.refuse_configuration_elsewhere()
     catalog = Catalog(project.config("catalog"), "catalog.yml")
-    hooks, parameters = project.catalog_hooks, project.config("parameters")
+    hooks, parameters = project.session_hooks, project.config("parameters")
+    warnings: list[str] = []
     on_exit = Pipeline([])
     if run_config.on_exit_pipeline:
         on_exit = project.pipeline(run_config.on_exit_pipeline)
-        refuse_missing_inputs(run_config.on_exit_pipeline, on_exit, catalog.entry, hooks)
-        refuse_missing_parameters(run_config.on_exit_pipeline, on_exit, parameters, hooks)
+        warnings += refuse_missing_inputs(run_config.on_exit_pipeline, on_exit, catalog.entry, hooks)
+        warnings += refuse_missing_parameters(run_config.on_exit_pipeline, on_exit, parameters, hooks)
     pipeline = project.pipeline(name, selection)
     if project.params and not allow_unused:
         consumed = parameters_in(project.pipeline(name).inputs() | on_exit.inputs())
@@ -106,19 +109,27 @@ def plan_pipeline(
         check_known(project.params, project.declared_parameters, consumed, used, name)
     surroundings = Surroundings(tuple(sorted(on_exit.inputs())), project.settings.data, hooks)
     plan = make_plan(name, pipeline, run_config, catalog.entry, surroundings)
-    refuse_missing_parameters(name, pipeline, parameters, hooks)
-    written = Catalog(project.marked("catalog"), "catalog.yml").written
-    plan = with_fingerprints(plan, pipeline, project.marked("parameters"), written)
-    return replace(plan, selection=selection or {})
+    warnings += refuse_missing_parameters(name, pipeline, parameters, hooks)
+    marked = Catalog(project.marked("catalog"), "catalog.yml")
+    definitions = Definitions(
+        root=project.path,
+        parameters=by_name(project.marked("parameters")),
+        entry=marked.written,
+        class_of=marked.class_of,
+        resolvers=project.configuration.resolvers,
+        uploaded={name: raw.uploaded.sha256 for raw in plan.raw if raw.uploaded for name in raw.datasets},
+    )
+    plan = with_fingerprints(plan, pipeline, definitions)
+    return replace(plan, selection=selection or {}, warnings=(*warnings, *plan.warnings))
 
 
-def with_fingerprints(
-    plan: Plan, pipeline: Pipeline, parameters: Mapping[str, Any], written: Callable[[str], Any]
-) -> Plan:
+def with_fingerprints(plan: Plan, pipeline: Pipeline, definitions: Definitions) -> Plan:
     """Note for each step what its result depends on; see ``fingerprint``."""
     nodes = {node.name: node for node in pipeline.nodes}
-    fingerprints = [fingerprint([nodes[name] for name in step.nodes], parameters, written) for step in plan.steps]
-    steps = [replace(step, fingerprint=text) for step, text in zip(plan.steps, fingerprints, strict=True)]
+    steps = []
+    for step in plan.steps:
+        text, not_comparable = fingerprint([nodes[name] for name in step.nodes], definitions)
+        steps.append(replace(step, fingerprint=text, not_comparable=not_comparable))
     return replace(plan, steps=tuple(steps))
 
 
@@ -129,7 +140,7 @@ class Surroundings:
     Args:
         at_exit: the datasets that ``on_exit_pipeline`` takes.
         uploaded: path → what was uploaded of it.
-        hooks: the project's own hooks that may add datasets to the catalog.
+        hooks: what may add datasets to the catalog when a session is created.
     """
 
     at_exit: tuple[str, ...] = ()
@@ -162,7 +173,7 @@ def make_plan(
     groups = group_nodes(pipeline, run_config.grouping, lambda node: resources_of(node, run_config), order)
     nodes_of = {group: nodes for group, (nodes, _before) in groups.items()}
     names = _task_names(nodes_of)
-    remote = run_config.root is not None and not is_local(run_config.root.lstrip("<"))  # or a <gs://placeholder>
+    remote = _is_remote(run_config)
     steps = []
     for group, (nodes, before) in groups.items():
         outputs = datasets_in(dataset for node in nodes for dataset in node.outputs)
@@ -205,6 +216,11 @@ def make_plan(
         reads={step.name: tuple(raw.place for raw in flow.raw if step.name in raw.steps) for step in steps},
         warnings=(*hook_warnings, *(warnings if remote else ())),
     )
+
+
+def _is_remote(run_config: RunConfig) -> bool:
+    """Whether steps run on disks of their own; a ``<gs://placeholder>`` will name a bucket, too."""
+    return run_config.root is not None and not is_local(run_config.root.lstrip("<"))
 
 
 def order_by_place(pipeline: Pipeline, lookup: Lookup) -> dict[Node, set[Node]]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 from kedro.pipeline import Pipeline
@@ -11,6 +12,7 @@ from kedro.pipeline.node import Node
 from ..contract import EXIT_PARAMETER, leaves
 from ..errors import UserError, did_you_mean
 from .datasets import Lookup, base_name, datasets_in
+from .raw import RawData
 
 # How alike two names of one dictionary are, of which one must be a typo of the other; 1 is equal.
 _TYPO = 0.8
@@ -23,7 +25,7 @@ def refuse_missing_inputs(name: str, pipeline: Pipeline, lookup: Lookup, hooks: 
         name: its name, for the message.
         pipeline: the pipeline.
         lookup: what the catalog says about a dataset.
-        hooks: the project's own hooks that may add datasets to the catalog, in every step.
+        hooks: what may add datasets to the catalog, in every step.
 
     Returns:
         The datasets that such a hook must add, each in a whole sentence.
@@ -63,31 +65,36 @@ def refuse_missing_inputs(name: str, pipeline: Pipeline, lookup: Lookup, hooks: 
 
 def refuse_missing_parameters(
     name: str, pipeline: Pipeline, parameters: Mapping[str, Any], hooks: Sequence[str] = ()
-) -> None:
+) -> list[str]:
     """Refuse a pipeline that takes parameters which are not set.
 
     Args:
         name: its name, for the message.
         pipeline: the pipeline.
         parameters: the parameters, nested.
-        hooks: the project's own hooks, which may add parameters too; if there are any, nothing is refused.
+        hooks: what may add parameters, in every step.
+
+    Returns:
+        The parameters that such a hook must add, each in a whole sentence.
 
     Raises:
         UserError: naming every such parameter, a node that takes it, and the nearest one that there is.
     """
     stated, consumed = names_in(parameters) | {EXIT_PARAMETER}, parameters_in(pipeline.inputs())
-    problems = []
+    problems, warnings = [], []
     for parameter in sorted(consumed - stated - {""}):
         # A node that takes the dictionary may make it an object by its type, which may have more fields.
         dictionaries = {*_with_parents(parameter)} - {parameter}
-        if not hooks and not dictionaries & consumed:
+        if not dictionaries & consumed:
             node = min(node.name for node in pipeline.nodes if f"params:{parameter}" in node.inputs)
-            problems.append(
-                f"Parameter '{parameter}' (input of node '{node}' of pipeline '{name}') is in no parameters file."
-                + did_you_mean(parameter, stated - {EXIT_PARAMETER})
-            )
+            sentence = f"Parameter '{parameter}' (input of node '{node}' of pipeline '{name}') is in no parameters file"
+            if hooks:
+                warnings.append(f"{sentence}, so a hook must add it in every step: {', '.join(hooks)}.")
+            else:
+                problems.append(f"{sentence}.{did_you_mean(parameter, stated - {EXIT_PARAMETER})}")
     if problems:
         raise UserError("\n".join(problems))
+    return warnings
 
 
 def parameters_in(inputs: Iterable[str]) -> set[str]:
@@ -134,6 +141,31 @@ def refuse_confirms(nodes: Mapping[str, Sequence[Node]], lookup: Lookup, remote:
                         f"Node '{node.name}' confirms dataset '{dataset}', but its checkpoint would be written to "
                         f"{entry.path} on the container's disk and lost with it. Give it a remote path, gs://…"
                     )
+
+
+def refuse_lost_versions(load_versions: Mapping[str, str], raw_data: Iterable[RawData], project: Path) -> None:
+    """Refuse to load a version that is on nobody's disk: another job kept it as an artifact of its own.
+
+    Args:
+        load_versions: dataset → version.
+        raw_data: what the steps read and do not make, on disks of their own.
+        project: the project's folder.
+
+    Raises:
+        UserError: naming each dataset and where its version belongs.
+    """
+    problems = []
+    for raw in raw_data:
+        for dataset in load_versions.keys() & set(raw.datasets):
+            version, folder = load_versions[dataset], project / Path(raw.place).expanduser()
+            if not (folder / version).exists() and (folder.exists() or not raw.uploaded):
+                problems.append(
+                    f"--load-versions {dataset}:{version}: there is no {raw.place}/{version} in this folder, and steps "
+                    "have only what is in the image or was uploaded. The job that saved this version kept it as an "
+                    f"artifact: copy it to {raw.place}/{version}, and upload it: kedro vertexai upload-data {dataset}"
+                )
+    if problems:
+        raise UserError("\n".join(sorted(problems)))
 
 
 def check_known(

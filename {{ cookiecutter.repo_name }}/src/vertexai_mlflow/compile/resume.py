@@ -126,9 +126,11 @@ class _EarlierJob:
         return task.state in _FINISHED if task else step.name in self._resumed.get("fingerprints", {})
 
     def change_since(self, step: Step) -> str:
-        """What has changed about a step since it has finished, in words; empty if nothing has."""
+        """What has changed about a step since it has finished, or cannot be compared; empty if nothing has."""
         arguments = self._arguments.get(step.name)
         fingerprint = arguments.fingerprint if arguments else self._resumed["fingerprints"][step.name]
+        if step.not_comparable:
+            return step.not_comparable
         parts = changed_parts(fingerprint, step.fingerprint)
         if arguments and tuple(arguments.nodes) != step.nodes:
             parts = ["nodes"]

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import Any
 
 # The module that every container runs.
@@ -148,7 +148,8 @@ def encode(value: Any) -> Any:
 
     A ``Struct`` knows one kind of number, the double: 1.0 comes back as 1, and an integer beyond 2**53 loses digits.
     KFP takes no null, and keys are texts. Only what would not arrive as it is travels as ``{"$json": "1.0"}`` or,
-    a dictionary with other keys, as ``{"$pairs": [[1, "x"]]}``; dates, which only resolvers make, as ``{"$date": …}``.
+    a dictionary with other keys, as ``{"$pairs": [[1, "x"]]}``; dates and times, which only resolvers make, as
+    ``{"$date": …}``.
     """
     if isinstance(value, Mapping):
         if all(isinstance(key, str) and key not in (_EXACT, _PAIRS, _DATE) for key in value):
@@ -156,7 +157,7 @@ def encode(value: Any) -> Any:
         return {_PAIRS: [[encode(key), encode(item)] for key, item in value.items()]}
     if isinstance(value, list | tuple):
         return [encode(item) for item in value]
-    if isinstance(value, date):
+    if isinstance(value, date | time):
         return {_DATE: value.isoformat()}
     if isinstance(value, bool) or not isinstance(value, int | float | None):
         return value
@@ -175,11 +176,31 @@ def decode(value: Any) -> Any:
         if set(value) == {_PAIRS}:
             return {decode(key): decode(item) for key, item in value[_PAIRS]}
         if set(value) == {_DATE}:
-            return (datetime if "T" in value[_DATE] else date).fromisoformat(value[_DATE])
+            type_ = datetime if "T" in value[_DATE] else time if ":" in value[_DATE] else date
+            return type_.fromisoformat(value[_DATE])
         return {key: decode(item) for key, item in value.items()}
     if isinstance(value, list):
         return [decode(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def comes_back(value: Any) -> bool:
+    """Whether a value is the same, also in type, after ``encode``, its way through JSON, and ``decode``."""
+    try:
+        return _is_same(value, decode(json.loads(json.dumps(encode(value), allow_nan=False))))
+    except Exception:  # a subclass of a text or a number may raise anything
+        return False
+
+
+def _is_same(value: Any, other: Any) -> bool:
+    if type(value) is not type(other):
+        return False
+    if isinstance(value, dict):
+        items = zip(value.items(), other.items(), strict=False)
+        return len(value) == len(other) and all(_is_same(*pair) for item in items for pair in zip(*item, strict=True))
+    if isinstance(value, list):
+        return len(value) == len(other) and all(map(_is_same, value, other))
+    return repr(value) == repr(other)
 
 
 def literal(value: Any) -> Any:

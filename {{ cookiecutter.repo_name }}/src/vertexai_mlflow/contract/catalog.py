@@ -167,6 +167,11 @@ class Catalog:
         name = name or self._resolver.match_user_catch_all_pattern(dataset)
         return (name, self._resolver.resolve_pattern(dataset)) if name else None
 
+    def class_of(self, dataset: str) -> type | None:
+        """The class of a dataset, if it can be imported and is not known by name."""
+        config = self._resolver.resolve_pattern(dataset)
+        return _class_of(config) if config and not _is_known_by_name(str(config.get("type", ""))) else None
+
     def _entry(self, dataset: str, config: Mapping[str, Any]) -> Entry:
         type_ = str(config.get("type", ""))
         inner = config.get("dataset")  # of a CachedDataset, a PartitionedDataset, an MlflowArtifactDataset

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from glob import escape, glob, has_magic
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 
@@ -21,6 +22,11 @@ def base_of(place: str | Path) -> Path:
         if has_magic(part) and not os.path.lexists(Path(*parts[: index + 1])):
             return Path(*parts[:index])
     return Path(place)
+
+
+def literal_part(place: str) -> PurePosixPath:
+    """The beginning of a place that has no wildcard; without a look at the disk."""
+    return PurePosixPath(*takewhile(lambda part: not has_magic(part), PurePosixPath(place).parts))
 
 
 def files_at(place: str | Path) -> list[Path]:

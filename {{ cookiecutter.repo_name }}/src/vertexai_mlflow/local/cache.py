@@ -2,26 +2,32 @@
 
 That key covers a task's inputs, the definitions of its outputs, and its container spec, with the placeholders
 unreplaced. On Vertex AI, the image covers everything that a step finds on its disk. Here, unless the step runs in its
-image, the key covers the code, the configuration, the files that the step reads, and the environment variables that the
-configuration reads.
+image, the key covers the code of the project and of packages beside it, the configuration, the files that the step
+reads, and the environment variables that the configuration reads.
 https://cloud.google.com/vertex-ai/docs/pipelines/configure-caching
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
+from ..compile.source_digest import is_installed
 from ..compile.spec import Task
 from ..contract.arguments import StepArguments
 from ..contract.places import files_at, sha256_of
 from .jobs import write_json
 
-_CODE = ("src", "conf", "pyproject.toml", "requirements.lock")
+_CODE = ("src", "pyproject.toml", "requirements.lock")
+# Folders beside the project that no module is imported from.
+_NO_CODE = ("__pycache__", "node_modules")
 
 
 class Cache:
@@ -30,18 +36,22 @@ class Cache:
     Args:
         folder: the folder of the cache.
         project: the Kedro project whose code the tasks run.
+        conf: the folder with its configuration.
         variables: names of the environment variables that its configuration reads.
         images: name of an image → its current id, if the tasks run in containers.
     """
 
-    def __init__(self, folder: Path, project: Path, variables: Iterable[str], images: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, project: Path, conf: Path, variables: Iterable[str], images: Mapping[str, str]
+    ) -> None:
         self._folder = folder
         self._project = project
         self._images = images
         environment = {name: os.environ.get(name) for name in sorted(variables)}
-        code = [path for name in _CODE for path in files_at(project / name) if "__pycache__" not in path.parts]
-        hashes = [(str(path.relative_to(project)), sha256_of(path)) for path in code]
-        self._code = hashlib.sha256(f"{hashes}{environment}".encode()).hexdigest()
+        places = [*(project / name for name in _CODE), conf]
+        code = [path for place in places for path in files_at(place) if "__pycache__" not in path.parts]
+        hashes = [(str(path), sha256_of(path)) for path in code]
+        self._code = hashlib.sha256(f"{hashes}{environment}{_code_beside(project)}".encode()).hexdigest()
 
     def key(self, task: Task, parameters: Mapping[str, Any], artifacts: Mapping[str, Any]) -> str:
         """The key of a task with these inputs.
@@ -83,6 +93,43 @@ class Cache:
 
     def _file(self, key: str) -> Path:
         return self._folder / f"{key}.json"
+
+
+def _code_beside(project: Path) -> list[tuple[str, int, int]]:
+    """What tells a change of packages that are imported from other folders: of a monorepo, by PYTHONPATH, editable.
+
+    Returns:
+        Path, size and time of change of every file there. They are not read, because they may be many.
+    """
+    folders = {Path(entry).resolve() for entry in sys.path if entry} | set(_editable_installs())
+    project = project.resolve()
+    files = []
+    for top in sorted(folders):
+        if not top.is_dir() or top.is_relative_to(project) or is_installed(str(top / "any.py")):
+            continue
+        for folder, names, file_names in os.walk(top, followlinks=True):
+            names[:] = [name for name in names if _may_have_code(Path(folder, name), project)]
+            stats = [(path, path.stat()) for name in file_names if (path := Path(folder, name)).is_file()]
+            files += [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+    return sorted(files)
+
+
+def _may_have_code(folder: Path, project: Path) -> bool:
+    """Whether modules may be imported from a folder beside the project; not from a link to a folder around it."""
+    real = folder.resolve()
+    is_circle = folder.is_symlink() and folder.parent.resolve().is_relative_to(real)
+    return folder.name not in _NO_CODE and folder.name[0] != "." and real != project and not is_circle
+
+
+def _editable_installs() -> Iterator[Path]:
+    """The folders of packages that were installed by ``pip install -e``."""
+    for distribution in distributions():
+        text = distribution.read_text(
+            "direct_url.json"
+        )  # https://packaging.python.org/en/latest/specifications/direct-url/
+        origin = json.loads(text) if text else {}
+        if origin.get("dir_info", {}).get("editable") and origin["url"].startswith("file:"):
+            yield Path(url2pathname(urlsplit(origin["url"]).path)).resolve()
 
 
 def _content(uri: str) -> str:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from ..compile.spec import Spec
@@ -64,6 +65,23 @@ def read_job(folder: Path) -> PipelineJob:
     state = State.FAILED if content["state"] == State.RUNNING else content["state"]
     tasks = {name: TaskRun(**run) for name, run in content["tasks"].items()}
     return PipelineJob(folder.name, folder.as_uri(), state, tasks, spec=spec)
+
+
+def require_writable(folder: Path) -> None:
+    """Create the folder of jobs if it is missing, and refuse to go on if nothing can be written there.
+
+    Raises:
+        UserError: naming the folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written ({error.strerror}), and run-local keeps jobs and logs there. Another user may "
+            "own it: delete it, or give yourself the right to write."
+        ) from None
 
 
 def write_json(content: Mapping[str, Any], file: Path) -> None:

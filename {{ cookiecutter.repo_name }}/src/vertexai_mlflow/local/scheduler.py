@@ -40,6 +40,7 @@ class RunOptions:
         containers: runs the tasks in their images; None runs them as processes of this machine.
         preloaded: starts the tasks that it can. The others, or all if it is None, start Python anew.
         fail_fast: whether only the exit task may start after a task has failed.
+        conf: the folder with the project's configuration; None is ``conf``.
         config_variables: names of the environment variables that the project's configuration reads.
     """
 
@@ -49,6 +50,7 @@ class RunOptions:
     containers: Containers | None = None
     preloaded: Preloaded | None = None
     fail_fast: bool = False
+    conf: Path | None = None
     config_variables: Iterable[str] = ()
 
 
@@ -102,7 +104,8 @@ class _Scheduler:
             names = {task.container["image"] for task in cached} if self.options.containers else ()
             images = {name: inspect("image", name)["Id"] for name in names}
             folder = self.folder.parent / ".cache"
-            self._cache = Cache(folder, self.options.cwd, self.options.config_variables, images)
+            conf = self.options.conf or self.options.cwd / "conf"
+            self._cache = Cache(folder, self.options.cwd, conf, self.options.config_variables, images)
         self._constants = {
             "pipeline_job_name": self.folder.name,
             "pipeline_job_uuid": _new_number(),

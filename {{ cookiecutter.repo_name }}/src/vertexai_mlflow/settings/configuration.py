@@ -114,6 +114,11 @@ class Configuration:
         ]
 
     @property
+    def resolvers(self) -> Mapping[str, Any]:
+        """The custom resolvers, by their names."""
+        return self._resolvers
+
+    @property
     def runtime_params(self) -> set[str]:
         """The runtime parameters that files of any environment refer to by ``${runtime_params:…}``."""
         return self._find_in_files(_RUNTIME_PARAM)

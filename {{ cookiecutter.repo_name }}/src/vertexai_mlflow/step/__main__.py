@@ -100,10 +100,12 @@ def _run_nodes(
         Its output artifacts, as KFP's ExecutorOutput has them.
     """
     nodes = list(args.nodes)
-    artifacts = {name: ArtifactDataset(io.uri(key), io.sha256(key)) for name, key in args.artifacts.items()}
     models = {name: io.model_uri(key) for name, key in args.models.items()}
     asks_catalog = args.files or args.versions
     carrier = Carrier(args, Catalog(context.config_loader["catalog"] if asks_catalog else {}, "catalog.yml"), io)
+    artifacts = {
+        name: ArtifactDataset(io.uri(key), io.sha256(key), carrier.own_places) for name, key in args.artifacts.items()
+    }
     lineage = Lineage(args.lineage, artifacts, {"job": job.name, "step": args.task})
     hooks: list[object] = [lineage, timing]
     with ExitStack() as stack:

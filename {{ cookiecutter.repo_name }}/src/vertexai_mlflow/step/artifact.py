@@ -9,15 +9,16 @@ import contextlib
 import hashlib
 import pickle
 import shutil
+from collections.abc import Iterable
 from tempfile import TemporaryFile
 from typing import Any
 
-import cloudpickle
 import fsspec
 from kedro.io import AbstractDataset, DatasetError
 
 from ..contract import is_local
 from ..contract.places import mismatch
+from .file_references import FileReferences
 
 # Large buffers (NumPy, Arrow) are written without a copy: https://peps.python.org/pep-0574/
 _PROTOCOL = 5
@@ -32,14 +33,16 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
     Args:
         uri: where the file is, as the platform says: ``gs://…``, ``file://…``, ``memory://…`` or a path.
         sha256: the expected hash of the file in hexadecimal; None if this step makes the file.
+        places: files and folders that only this step has on its disk; an object that reads them later is refused.
 
     Attributes:
         file_metadata: SHA-256 and number of bytes of the file that was saved; empty until then.
         unserialisable_type: type of an object that could not be serialised; None if there was none.
     """
 
-    def __init__(self, uri: str, sha256: str | None = None) -> None:
+    def __init__(self, uri: str, sha256: str | None = None, places: Iterable[str] = ()) -> None:
         self._uri = uri
+        self._places = tuple(places)
         self._sha256 = sha256
         self._fs, self._path = fsspec.url_to_fs(uri)
         self.file_metadata: dict[str, Any] = {}
@@ -74,7 +77,8 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
         """Write the object, whole or not at all: a killed step leaves nothing under the artifact's name.
 
         Raises:
-            DatasetError: when the object cannot be serialised or written (Kedro wraps the error).
+            DatasetError: when the object cannot be serialised or written (Kedro wraps the error), or would look for a
+                file that the step which takes it does not have.
         """
         partial = f"{self._path}.partial"
         self._fs.makedirs(self._fs._parent(self._path), exist_ok=True)
@@ -91,19 +95,21 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
             raise
 
     def _write(self, data: Any, file: Any) -> None:
+        references = FileReferences(self._places)
         try:
             if is_local(self._uri):
-                cloudpickle.dump(data, file, protocol=_PROTOCOL)
-                return
-            from pyarrow import CompressedOutputStream
+                references.dump(data, file, _PROTOCOL)
+            else:
+                from pyarrow import CompressedOutputStream
 
-            with CompressedOutputStream(file, _CODEC) as stream:
-                cloudpickle.dump(data, stream, protocol=_PROTOCOL)
+                with CompressedOutputStream(file, _CODEC) as stream:
+                    references.dump(data, stream, _PROTOCOL)
         except OSError:
             raise
         except Exception:  # a library may raise anything when it cannot pickle an object
             self.unserialisable_type = type(data).__name__
             raise
+        references.refuse_lazy_objects(type(data).__name__)
 
     def _exists(self) -> bool:
         return bool(self._fs.exists(self._path))

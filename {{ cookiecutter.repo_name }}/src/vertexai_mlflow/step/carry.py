@@ -53,6 +53,13 @@ class Carrier:
         # On a shared disk, the next steps find the files where this step wrote them. A copy would be in their way.
         self._is_shared = bool(os.environ.get(SHARED_DISK_VARIABLE))
 
+    @property
+    def own_places(self) -> list[str]:
+        """The files and folders that no other step has on its disk; none on a disk that all steps share."""
+        inputs = [place for item in self._inputs for place, _uri in item.places]
+        outputs = [place for item in self._outputs if item.is_carried for place in item.entry.places]
+        return [] if self._is_shared else [*inputs, *outputs]
+
     def fetch(self) -> None:
         """Copy the step's inputs to the paths where its datasets look for them.
 

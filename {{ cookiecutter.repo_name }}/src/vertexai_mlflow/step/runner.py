@@ -1,6 +1,6 @@
 """Kedro's session and runner for a step, with the job's version, the artifacts between steps, and the step's hooks."""
 
-import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +12,8 @@ from kedro.runner import SequentialRunner
 
 from .. import contract
 from .artifact import ArtifactDataset
+
+_LOG = logging.getLogger(__name__)
 
 # The catalog's dataset is one of these if nothing keeps the data.
 _IN_MEMORY = (MemoryDataset, SharedMemoryDataset, CachedDataset)
@@ -43,27 +45,33 @@ class StepSession(KedroSession):
 def resolve(loader: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
     """Read the values at some keys of the configuration, encoded for their way to the steps.
 
+    A value that would not come back as it is, such as an object or a date with a named time zone, is left out, and the
+    log says so: each step resolves it by itself.
+
     Args:
         loader: configuration → its content.
         keys: ``JobArguments.resolve``.
     """
-    return {name: _values_at(loader[name], nested) for name, nested in keys.items()}
+    return {name: _values_at(loader[name], nested, name) for name, nested in keys.items()}
 
 
-def _values_at(config: Any, keys: Any) -> Any:
-    if keys is True:
-        return contract.encode(config)
-    values = {key: _values_at(config[key], nested) for key, nested in keys.items() if key in config}
-    # Python objects, such as a type of polars, cannot travel. Each step resolves them by itself.
-    return {key: value for key, value in values.items() if _is_json(value)}
-
-
-def _is_json(value: Any) -> bool:
-    try:
-        json.dumps(value)
-    except TypeError:
-        return False
-    return True
+def _values_at(config: Any, keys: Mapping[str, Any], where: str) -> dict[str, Any]:
+    values = {}
+    for key, nested in keys.items():
+        if key not in config:
+            continue
+        value = config[key]
+        if nested is not True:
+            values[key] = _values_at(value, nested, f"{where}: {key}")
+        elif contract.comes_back(value):
+            values[key] = contract.encode(value)
+        else:
+            _LOG.warning(
+                "%s: %s: a resolver has returned a %s, which cannot be handed on to the steps. Each step resolves it "
+                "by itself, and may get another value.",
+                where, key, type(value).__name__,
+            )  # fmt: skip
+    return values
 
 
 def job_version(created: str, job_id: str) -> str:
