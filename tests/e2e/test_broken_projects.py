@@ -88,8 +88,9 @@ def kedro(baked, tmp_path_factory) -> Iterator[WarmKedro]:
 
 
 def write(project: Path, files: dict[str, str]) -> None:
-    for file, text in files.items():
-        (project / file).write_text(text)
+    for name, text in files.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(text)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=[command[0] for command in COMMANDS])
@@ -232,3 +233,67 @@ def test_commands_for_the_cloud_say_that_they_leave_conf_local_out(kedro):
         (project / "conf/local/credentials.yml").unlink()
         shutil.rmtree(project / "conf/production")
         (project / "pipeline.json").unlink()
+
+
+@pytest.mark.parametrize("how", ["a link", "a setting"])
+def test_a_configuration_outside_of_the_project_runs_here_and_is_refused_where_an_image_lacks_it(kedro, how):
+    project, shared = kedro.project, kedro.project.parent / "shared conf"
+    settings = project / "src/test_project/settings.py"
+    before = settings.read_text()
+    write(project, {"data/01_raw/sales.json": "[1]"})
+    shutil.move(project / "conf", shared)
+    local = {"run_config": {"image": "x"}}
+    try:
+        if how == "a link":
+            (project / "conf").symlink_to(shared)
+        else:
+            settings.write_text(f"{before}\nCONF_SOURCE = {str(shared)!r}\n")
+        code, printed = kedro("vertexai", "doctor", "--offline", COLUMNS="1000")
+        assert code == 1
+        assert "outside of this project, so the steps' image has no configuration" in printed
+        assert printed.count("✓") > 1  # the other checks are made as well
+        (shared / "base/vertexai.yml").write_text(yaml.safe_dump(local))
+        code, printed = kedro("vertexai", "run-local", COLUMNS="1000")
+        assert code == 0, printed
+        (shared / "base/catalog.yml").write_text("sales: {type: json.JSONDataset, filepath: [}\n")
+        code, printed = kedro("vertexai", "plan", COLUMNS="1000")
+        assert (code, "base/catalog.yml, line 1:" in printed, "Traceback" in printed) == (1, True, False)
+    finally:
+        settings.write_text(before)
+        (project / "conf").unlink(missing_ok=True)
+        shutil.move(shared, project / "conf")
+        write(project, FILES)
+
+
+def test_a_folder_that_jobs_cannot_be_kept_in_is_named_before_anything_runs(kedro):
+    project = kedro.project
+    shutil.rmtree(project / ".vertexai", ignore_errors=True)
+    (project / ".vertexai").write_text("a file")
+    try:
+        code, printed = kedro("vertexai", "run-local", COLUMNS="1000")
+        assert (code, "Traceback" in printed) == (1, False)
+        assert ".vertexai cannot be written (" in printed
+        assert "run-local keeps jobs and logs there" in printed
+    finally:
+        (project / ".vertexai").unlink()
+
+
+def test_a_version_that_only_an_earlier_job_has_is_refused_before_anything_is_launched(kedro):
+    project = kedro.project
+    entry = "sales: {type: json.JSONDataset, filepath: data/01_raw/sales.json, versioned: true}\n"
+    version = "2026-01-01T00.00.00.000Z"
+    shutil.rmtree(project / "data", ignore_errors=True)
+    write(project, {"conf/base/catalog.yml": entry, f"data/01_raw/sales.json/{version}/sales.json": "[1]"})
+    try:
+        code, printed = kedro("vertexai", "compile", "--load-versions", f"sales:{version}", COLUMNS="1000")
+        assert code == 0, printed
+        code, printed = kedro(
+            "vertexai", "compile", "--load-versions", "sales:2026-02-02T00.00.00.000Z", COLUMNS="1000"
+        )
+        assert (code, "Traceback" in printed) == (1, False)
+        assert (
+            "--load-versions sales:2026-02-02T00.00.00.000Z: there is no data/01_raw/sales.json/2026-02-02" in printed
+        )
+    finally:
+        shutil.rmtree(project / "data")
+        write(project, FILES)

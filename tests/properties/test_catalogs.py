@@ -124,8 +124,8 @@ def test_steps_with_disks_of_their_own_give_what_kedro_run_gives(project, kedro,
 @pytest.mark.parametrize(
     "kind",
     [
-        "absolute", "cached", "factory", "figures", "file", "mlflow", "none", "partitioned", "read", "templated",
-        "transcoded", "versioned",
+        "absolute", "cached", "empty", "factory", "figures", "file", "in the catalog", "mlflow", "none", "one place",
+        "partitioned", "pattern", "read", "read and written", "templated", "transcoded", "versioned",
     ],
 )  # fmt: skip
 def test_every_kind_of_entry_is_drawn(kind):

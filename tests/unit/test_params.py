@@ -140,7 +140,6 @@ def test_a_value_that_comes_back_equal_is_resolved_once_for_all_steps(value):
         {1, 2}, datetime(2026, 1, 2, tzinfo=ZoneInfo("Europe/Berlin")), Decimal(1), Fraction(1, 2), b"x", object(), {"a": (1,)}, [numpy.float64(1)],
         Path("data"), pandas.DataFrame({"a": [1]}),
     ],
-    ids=repr,
 )  # fmt: skip
 def test_a_value_that_would_come_back_as_another_is_left_to_each_step_with_a_word(value, caplog):
     loader = {"parameters": {"odd": value, "plain": 1}}

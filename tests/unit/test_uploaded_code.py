@@ -79,7 +79,12 @@ def image(project: Path, tmp_path: Path) -> Path:
 
 
 def code_of(project: Path, root: str = "gs://bucket/root") -> Code:
-    return packed(SimpleNamespace(path=project, conf=project / "conf"), root)
+    return packed(about(project, "conf"), root)
+
+
+def about(project: Path, conf: str) -> SimpleNamespace:
+    """What is asked about a project here."""
+    return SimpleNamespace(path=project, conf=project / conf, refuse_configuration_elsewhere=lambda: None)
 
 
 def names_in(archive: bytes) -> dict[str, int]:
@@ -117,7 +122,7 @@ def test_what_dockerignore_lets_in_of_the_code_is_packed_and_never_a_secret(proj
 def test_the_folder_of_the_configuration_may_have_another_name(project):
     (project / "conf").rename(project / "config")
     (project / ".dockerignore").write_text("*\n!src\n!config\n")
-    code = packed(SimpleNamespace(path=project, conf=project / "config"), "gs://b")
+    code = packed(about(project, "config"), "gs://b")
     assert {name for name in names_in(code.archive) if name.startswith("config/")} == {"config/base/parameters.yml"}
 
 
