@@ -78,7 +78,7 @@ def mlflow_refuses(google, storage, vertex):
 
 
 def no_delete(google, storage, vertex):
-    storage.denied = {"storage.objects.delete"}
+    storage.denied.add("storage.objects.delete")
 
 
 def another_commit(google, storage, vertex):

@@ -1,0 +1,74 @@
+"""The platform's access to Cloud Storage by gcsfs as a container has it: its own settings, and roles/storage.objectUser."""
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fakes.google_identity import Google
+from fakes.storage import Storage, cloud_storage
+from running import SOURCE, environment
+
+ACCESSES = {
+    "a step": """
+        from vertexai_mlflow.step.artifact import ArtifactDataset
+        ArtifactDataset("gs://bucket/root/x").save({"a": 1})
+        assert ArtifactDataset("gs://bucket/root/x").load() == {"a": 1}
+    """,
+    "doctor's step": """
+        from vertexai_mlflow.step.doctor import _bucket
+        print(_bucket("gs://bucket/root/probe", "pipeline@project"))
+    """,
+    "a launcher": """
+        from pathlib import Path
+        from vertexai_mlflow.cloud.upload import LocalData, missing, upload
+        Path("raw.csv").write_text("a,b")
+        print(upload(LocalData(Path("raw.csv")), "gs://bucket/root", lambda size: None))
+        assert missing(["gs://bucket/root/x"]) == ["gs://bucket/root/x"]
+    """,
+    "uploaded code": """
+        from vertexai_mlflow.contract.uploaded import _fetch
+        try:
+            _fetch("gs://bucket/root/code/0.tar.gz")
+        except SystemExit as refusal:
+            assert "FileNotFoundError" in str(refusal), refusal
+    """,
+}
+
+
+@pytest.fixture
+def storage() -> Iterator[Storage]:
+    with cloud_storage() as storage:
+        yield storage
+
+
+@pytest.fixture
+def python(storage: Storage, google: Google, tmp_path: Path) -> Callable[..., str]:
+    """Run code in a process with the platform, and with credentials, without which gcsfs tries no gRPC."""
+
+    def python(code: str, **variables: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, capture_output=True, text=True, timeout=40,
+            env=environment(**google.environment, **storage.on_vertex, PYTHONPATH=str(SOURCE), **variables),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return python
+
+
+@pytest.mark.parametrize("who", ACCESSES)
+def test_nothing_waits_for_grpc_and_the_bucket_may_be_empty(python, storage, who):
+    python(ACCESSES[who])
+    assert storage.grpc == 0
+    assert storage.requests
+
+
+def test_who_has_zonal_buckets_switches_gcsfs_support_on(python):
+    said = python("import vertexai_mlflow, gcsfs; print(gcsfs.GCSFileSystem.__name__)")
+    assert said == "GCSFileSystem\n"
+    variables = {"GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "true"}
+    said = python("import vertexai_mlflow, gcsfs; print(gcsfs.GCSFileSystem.__name__)", **variables)
+    assert said == "ExtendedGcsFileSystem\n"
