@@ -21,6 +21,15 @@ ACCESSES = {
         from vertexai_mlflow.step.doctor import _bucket
         print(_bucket("gs://bucket/root/probe", "pipeline@project"))
     """,
+    "what a step says": """
+        from vertexai_mlflow.step.io import StepIO
+        StepIO({"outputs": {"outputFile": "/gcs/bucket/root/task/executor_output.json"}}).write({})
+    """,
+    "a launcher with code": """
+        from vertexai_mlflow.cloud.upload import upload_code
+        from vertexai_mlflow.contract.uploaded import Code
+        assert upload_code(Code(b"archive", "gs://bucket/root/code/0.tar.gz", "", False))
+    """,
     "a launcher": """
         from pathlib import Path
         from vertexai_mlflow.cloud.upload import LocalData, missing, upload
@@ -51,7 +60,7 @@ def python(storage: Storage, google: Google, tmp_path: Path) -> Callable[..., st
     def python(code: str, **variables: str) -> str:
         done = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, capture_output=True, text=True, timeout=40,
-            env=environment(**google.environment, **storage.on_vertex, PYTHONPATH=str(SOURCE), **variables),
+            env=environment(**google.environment | storage.on_vertex, PYTHONPATH=str(SOURCE), **variables),
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -72,3 +81,14 @@ def test_who_has_zonal_buckets_switches_gcsfs_support_on(python):
     variables = {"GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "true"}
     said = python("import vertexai_mlflow, gcsfs; print(gcsfs.GCSFileSystem.__name__)", **variables)
     assert said == "ExtendedGcsFileSystem\n"
+
+
+@pytest.mark.parametrize("who", [who for who in ACCESSES if who != "uploaded code"])
+def test_no_folder_is_made_in_a_bucket(python, storage, who):
+    """gcsfs' other class looks for the bucket first, which objectUser may not, and takes an empty one for missing."""
+    variables = {
+        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "true",
+        "NO_GCE_CHECK": "true",
+    }  # without credentials, there is no gRPC
+    python(ACCESSES[who], **variables)
+    assert ("GET", "/storage/v1/b/bucket") not in storage.requests

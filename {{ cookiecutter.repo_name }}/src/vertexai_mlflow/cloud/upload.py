@@ -108,7 +108,7 @@ def upload_code(code: Code) -> bool:
         fs, path = fsspec.url_to_fs(code.uri)
         if fs.exists(path) and fs.size(path) == len(code.archive) and datetime.now(UTC) - fs.modified(path) < _MAX_AGE:
             return False
-        with fsspec.open(code.uri, "wb") as file:
+        with fsspec.open(code.uri, "wb", auto_mkdir=is_local(code.uri)) as file:
             file.write(code.archive)
         return True
 

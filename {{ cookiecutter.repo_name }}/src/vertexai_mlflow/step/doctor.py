@@ -91,7 +91,8 @@ def _bucket(probe: str, account: str) -> str:
     fs, path = fsspec.url_to_fs(probe)
     trial, permission = f"{path}.trial", "storage.objects.create"
     try:
-        fs.makedirs(fs._parent(path), exist_ok=True)
+        if contract.is_local(probe):
+            fs.makedirs(fs._parent(path), exist_ok=True)
         fs.pipe_file(trial, b"doctor")
         permission = "storage.objects.delete"  # renaming is copying, and deleting the old name
         fs.mv(trial, path)
