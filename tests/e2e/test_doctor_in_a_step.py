@@ -92,7 +92,7 @@ def another_commit(google, storage, vertex):
             "ID token": f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}.",
             "MLflow": f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}.",
         }),
-        (mlflow_refuses, {"MLflow": "Identity-Aware Proxy refuses the token: client_id must be that of the IAP resource"}),
+        (mlflow_refuses, {"MLflow": "If the resource has an OAuth client of its own, client_id must be that client's."}),
         (no_delete, {"bucket": f"Grant {AMBIENT} roles/storage.objectUser on the bucket: it lacks storage.objects.delete."}),
         (another_commit, {"image": "The image was built from commit 0123456789ab, this is"}),
     ],

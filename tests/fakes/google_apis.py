@@ -51,6 +51,7 @@ class Cloud:
             raise Refused(404, f"Unknown service account {match[1]}")
         allowed = {
             "iam.serviceAccounts.getOpenIdToken": self._google.granted,
+            "iam.serviceAccounts.signJwt": self._google.granted,
             "iam.serviceAccounts.getAccessToken": self._google.granted and self._google.impersonates,
         }
         return self._allowed(who, [permission for permission in body["permissions"] if allowed.get(permission, True)])

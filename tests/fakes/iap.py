@@ -27,6 +27,8 @@ class Iap:
         refused: for each other request, why.
         headers: names and values of the last request's headers.
         host: the public host name, which the upstream is told; empty is the upstream's own.
+        is_google_managed: whether the OAuth client is Google's, as by default on Cloud Run: ID tokens of programs are then
+            refused, for whatever client id. JWTs that an account has signed for the URL pass in any case.
     """
 
     url: str = ""
@@ -34,6 +36,7 @@ class Iap:
     refused: list[str] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     host: str = ""
+    is_google_managed: bool = False
 
 
 @contextmanager
@@ -101,12 +104,20 @@ def identity_aware_proxy(
                 jwt.decode(given[0].removeprefix("Bearer "), certs=google.public_key, clock_skew_in_seconds=10**6)
             except (ValueError, GoogleAuthError) as error:
                 return 401, f"signature: {type(error).__name__}"
-            if claims["aud"] != audience:
+            if claims["exp"] < google.now():
+                return 401, "expired"
+            if claims["iss"] == claims["sub"]:  # https://docs.cloud.google.com/iap/docs/authentication-howto
+                url = f"http://{self.headers['Host']}{self.path}"
+                beginning = claims["aud"].removesuffix("*")
+                if url != claims["aud"] and not (claims["aud"].endswith("/*") and url.startswith(beginning)):
+                    return 401, f"audience {claims['aud']}"
+                if claims["exp"] - claims["iat"] > 3600 or claims["iat"] > google.now() + 60:
+                    return 401, "lifetime"
+                return (200, "") if claims["sub"] in members else (403, f"stranger {claims['sub']}")
+            if iap.is_google_managed or claims["aud"] != audience:
                 return 401, f"audience {claims['aud']}"
             if claims["iss"] != ISSUER:
                 return 401, f"issuer {claims['iss']}"
-            if claims["exp"] < google.now():
-                return 401, "expired"
             return (200, "") if claims["email"] in members else (403, f"stranger {claims['email']}")
 
         def reply(self, status: int, headers: dict[str, str], body: bytes) -> None:

@@ -11,6 +11,7 @@ import pytest
 from fakes.control_plane import NUMBER, ControlPlane, control_plane
 from fakes.google_identity import Refused
 from running import BIN, PLATFORM, run
+from small_cloud import sign_jwts
 
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.infra import facts
@@ -38,7 +39,7 @@ CLOSED_BUCKET = {
 }  # fmt: skip
 CLOUD = Cloud(
     project="project-42", number=NUMBER, region="europe-west1", bucket="gs://b", artifacts="test-project/", registry="r-docker.pkg.dev/p/i",
-    pipeline=PIPELINE, launcher=LAUNCHER, role="test_project_launcher", provider=f"{POOL}/test-project-ci/providers/github",
+    pipeline=PIPELINE, launcher=LAUNCHER, role="test_project_launcher", signer="", provider=f"{POOL}/test-project-ci/providers/github",
     host=HOST, mlflow=("--resource-type=app-engine",), owner=OWNER.removeprefix("Owner: "),
 )  # fmt: skip
 Bootstrap = Callable[..., subprocess.CompletedProcess[str]]
@@ -73,6 +74,23 @@ def bootstrap(plane, tmp_path) -> Bootstrap:
         return run("make", "--silent", "bootstrap", f"ARGS={numbers} {arguments}", cwd=project, **variables)
 
     return bootstrap
+
+
+def test_who_sends_signed_jwts_gets_a_role_for_that_and_none_for_id_tokens(plane, project, bootstrap):
+    made = project()
+    sign_jwts(made)
+    done = bootstrap(made)
+    assert done.returncode == 0, done.stderr
+    role = "projects/project-42/roles/test_project_signer"
+    assert plane.resources[role]["includedPermissions"] == ["iam.serviceAccounts.signJwt"]
+    assert plane.roles(f"projects/project-42/serviceAccounts/{PIPELINE}") == {
+        f"serviceAccount:{PIPELINE}": {role},
+        f"serviceAccount:{LAUNCHER}": {role, "roles/iam.serviceAccountUser"},
+    }
+    assert "Not granted by this command" not in done.stdout
+    before = len(plane.changes)
+    assert bootstrap(made).returncode == 0
+    assert len(plane.changes) == before
 
 
 def globals_of(project: Path) -> dict[str, str]:

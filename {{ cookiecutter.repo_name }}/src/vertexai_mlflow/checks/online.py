@@ -21,6 +21,7 @@ _PATIENCE = 10.0
 # What an identity may do with the steps' service account → the role that lets it.
 _ACT_AS = ("iam.serviceAccounts.actAs", "roles/iam.serviceAccountUser")
 _MINT = ("iam.serviceAccounts.getOpenIdToken", "roles/iam.serviceAccountOpenIdTokenCreator")
+_SIGN = ("iam.serviceAccounts.signJwt", "a role with iam.serviceAccounts.signJwt")
 # Steps write under a temporary name and rename, which deletes the temporary one.
 _STORAGE = ["storage.objects.create", "storage.objects.delete", "storage.objects.get", "storage.objects.list"]
 _MANIFESTS = ", ".join(
@@ -49,7 +50,11 @@ def _check_google(project: Project) -> Iterator[Check]:
     yield check("Vertex AI", lambda: _check_vertex(project))
     if account:
         yield check("act-as permission", lambda: _check_permission(account, *_ACT_AS))
-        yield check("ID tokens", lambda: _check_permission(account, *_MINT))
+        provider = (project.config("mlflow").get("server") or {}).get("request_header_provider") or {}
+        if str(provider.get("type")).endswith(".MLFlowGoogleIapJwtRequestHeaderProvider"):
+            yield check("signed JWTs", lambda: _check_permission(account, *_SIGN))
+        else:
+            yield check("ID tokens", lambda: _check_permission(account, *_MINT))
     if root:
         yield check("bucket", lambda: _check_bucket(root, account))
     for image in sorted({run_config.image, *(entry.image for entry in run_config.resources.values() if entry.image)}):

@@ -119,6 +119,7 @@ def _read_cloud(folder: Path, arguments: argparse.Namespace, globals_file: Path)
         pipeline=values.get("service_account") or f"{_shorten(slug, 20)}-pipeline@{accounts}",
         launcher=values.get("ci_service_account") or f"{_shorten(slug, 20)}-launcher@{accounts}",
         role=f"{_shorten(slug, 50)}-launcher".replace("-", "_"),
+        signer=f"{_shorten(slug, 50)}-signer".replace("-", "_") if _sends_jwts(globals_file.parent) else "",
         provider=values.get("workload_identity_provider")
         or f"{pools}/{_shorten(slug, 29)}-ci/providers/{host.name if host else 'ci'}",
         host=host,
@@ -135,6 +136,13 @@ def _read_cloud(folder: Path, arguments: argparse.Namespace, globals_file: Path)
             "<placeholder> in its place. To keep it, set it up by hand in the project that it belongs to."
         )
     return cloud
+
+
+def _sends_jwts(folder: Path) -> bool:
+    """Whether ``mlflow.yml`` names the provider whose header is a signed JWT."""
+    file = folder / "mlflow.yml"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return bool(re.search(r"^\s*type:\s*\S+\.MLFlowGoogleIapJwtRequestHeaderProvider\b", text, re.MULTILINE))
 
 
 def _shorten(slug: str, length: int) -> str:

@@ -55,8 +55,10 @@ def refusal(message: str, cause: BaseException | None) -> str:
         fix = "MLflow refuses the host name in its address. Start it with: mlflow server --allowed-hosts …"
     elif re.search("IAP|code 40[13]", str(cause)):
         fix = (
-            "Identity-Aware Proxy refuses the token: client_id must be that of the IAP resource, and the service "
-            "account needs roles/iap.httpsResourceAccessor on it."
+            "Identity-Aware Proxy refuses the token. The service account needs roles/iap.httpsResourceAccessor on the "
+            "IAP resource. If the resource has an OAuth client of its own, client_id must be that client's. If its "
+            "client is Google-managed, as by default on Cloud Run, name the provider "
+            "MLFlowGoogleIapJwtRequestHeaderProvider in mlflow.yml, because ID tokens are refused then."
         )
     else:
         return message
