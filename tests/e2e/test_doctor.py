@@ -5,6 +5,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import mlflow
 import pytest
 from fakes.artifact_registry import Image
 from fakes.google_identity import AMBIENT
@@ -55,7 +56,7 @@ def test_with_everything_in_place_all_is_well(bake, launchable, doctor, cloud, i
     assert checks["identity"] == AMBIENT
     assert checks["bucket"] == f"{ACCOUNT} can read and write gs://bucket"
     assert checks["pushed image"] == Image().digest
-    assert checks["MLflow"] == f"{iap.url} answers"
+    assert checks["MLflow"] == f"{iap.url} (MLflow {mlflow.__version__}) answers"
     assert vertex.jobs == {}
     assert all(asked.startswith("GET") for asked in vertex.requests)
 
@@ -102,7 +103,7 @@ def test_who_sends_signed_jwts_is_asked_for_the_right_to_sign_them(bake, launcha
     done = doctor(project, "--format", "json")
     assert done.returncode == 0, done.stdout
     checks = {check["name"]: check["said"] for check in json.loads(done.stdout)}
-    assert (checks["signed JWTs"], checks["MLflow"]) == (ACCOUNT, f"{iap.url} answers")
+    assert (checks["signed JWTs"], checks["MLflow"]) == (ACCOUNT, f"{iap.url} (MLflow {mlflow.__version__}) answers")
     assert "ID tokens" not in checks
     google.granted = False
     found = failed(doctor(project, "--format", "json"))

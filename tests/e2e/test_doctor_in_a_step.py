@@ -55,7 +55,9 @@ def test_with_everything_in_place_all_lines_are_well_and_the_job_is_deleted(doct
     assert "output_file /gcs/bucket/test-project/" in found["placeholders"]["said"]
     assert f"job_resource_name {vertex.parent}/pipelineJobs/test-project-doctor-" in found["placeholders"]["said"]
     assert found["ID token"]["said"] == "obtained; sent to MLflow in the header Authorization"
-    assert found["MLflow"]["said"] == f"{iap.url} accepts runs, metrics and files"
+    assert found["MLflow"]["said"] == (
+        f"{iap.url} accepts runs, metrics, files and models; a deleted run with doctor.txt remains"
+    )
     assert (vertex.jobs, iap.refused) == ({}, [])
     assert not [name for name in storage.objects if "probe" in name]  # nothing is left of its trials
 
@@ -107,6 +109,13 @@ def test_what_is_wrong_inside_is_found_with_its_cure(doctor, google, storage, ve
     for name, said in expected.items():
         assert said in found[name]
     assert "ambient-access-token" not in done.stdout + done.stderr
+
+
+def test_a_server_that_refuses_models_is_found_before_a_training(doctor, iap):
+    iap.answers["/api/2.0/mlflow/logged-models"] = (404, "<!doctype html><title>404 Not Found</title>")
+    assert "logged-models failed with error code 404" in wrong(doctor("--in-process", "--format", "json"))["MLflow"]
+    iap.answers["/version"] = (200, "2.22.2")
+    assert "has version 2.22.2, and this project" in wrong(doctor("--in-process", "--format", "json"))["MLflow"]
 
 
 def test_a_job_that_fails_before_its_task_says_what_to_grant(doctor, vertex):

@@ -29,6 +29,7 @@ class Iap:
         host: the public host name, which the upstream is told; empty is the upstream's own.
         is_google_managed: whether the OAuth client is Google's, as by default on Cloud Run: ID tokens of programs are then
             refused, for whatever client id. JWTs that an account has signed for the URL pass in any case.
+        answers: path → status and text, where the server behind it is to answer otherwise.
     """
 
     url: str = ""
@@ -37,6 +38,7 @@ class Iap:
     headers: dict[str, str] = field(default_factory=dict)
     host: str = ""
     is_google_managed: bool = False
+    answers: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
 @contextmanager
@@ -75,6 +77,9 @@ def identity_aware_proxy(
                     iap.passed += 1
             if reason:
                 self.reply(status, {"Content-Type": "text/plain"}, f"Invalid IAP credentials: {reason}".encode())
+                return
+            if answer := iap.answers.get(urlsplit(self.path).path):
+                self.reply(answer[0], {"Content-Type": "text/html"}, answer[1].encode())
                 return
             connection = http.client.HTTPConnection(target, timeout=120)
             forwarded = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}

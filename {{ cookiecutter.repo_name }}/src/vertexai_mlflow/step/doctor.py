@@ -14,6 +14,7 @@ from typing import Any
 
 import fsspec
 import mlflow
+from mlflow.entities import LoggedModelOutput, Run
 from mlflow.tracking.request_header.registry import resolve_request_headers
 
 from .. import contract, tracking
@@ -113,15 +114,26 @@ def _header() -> str:
 
 
 def _mlflow(args: StepArguments) -> str:
-    """Use MLflow as steps do: start a run, log a metric and a file, end the run; then delete it."""
+    """Use MLflow as steps do: start a run, log a metric, a file and a model, end the run; then delete them."""
     try:
         with StepSession.create(Path.cwd(), env=args.env or None, conf_source=args.conf_source or None) as session:
             if not tracking.is_enabled(session.load_context(), args.pipeline):
                 return "tracking is switched off"
+            tracking.check_version()
             with mlflow.start_run(run_name=contract.DOCTOR_TASK) as run:
                 mlflow.log_metric("doctor", 1.0)
                 mlflow.log_text("doctor", "doctor.txt")
+                _log_model(run)
             mlflow.MlflowClient().delete_run(run.info.run_id)
-            return f"{mlflow.get_tracking_uri()} accepts runs, metrics and files"
+            accepted = "runs, metrics, files and models"
+            return f"{mlflow.get_tracking_uri()} accepts {accepted}; a deleted run with doctor.txt remains"
     except (Exception, AuthorizationError) as error:
         raise UserError(refusal(str(error), error)) from None
+
+
+def _log_model(run: Run) -> None:
+    """Log a model without anything in it, as what logs a model does, and delete it."""
+    client = mlflow.MlflowClient()
+    model = client.create_logged_model(run.info.experiment_id, contract.DOCTOR_TASK, run.info.run_id)
+    client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, 0)])
+    client.delete_logged_model(model.model_id)
