@@ -1,19 +1,20 @@
 """The client with Google's real libraries, against a stand-in that reads requests as Vertex AI does."""
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.google_identity import Google
+from fakes.google_identity import Google, Refused
 from fakes.vertex import Refusal, vertex_ai
 from fakes.vertex import Vertex as Service
 from google.protobuf import json_format
 from kfp import dsl
 from running import environment
 
-from vertexai_mlflow.cloud import client
+from vertexai_mlflow.cloud import client, rest
 from vertexai_mlflow.cloud.client import Vertex
 from vertexai_mlflow.cloud.request import labels_of, make_request
 from vertexai_mlflow.cloud.schedules import changes, make_schedule
@@ -181,7 +182,7 @@ def test_the_user_is_told_when_vertex_cannot_be_reached(service):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"enabled": False}, "The Vertex AI API is not enabled. Enable it: gcloud services enable aiplatform.googleapis.com --project project-42"),
+        ({"enabled": False}, "The API aiplatform.googleapis.com is not enabled. Enable it: gcloud services enable aiplatform.googleapis.com --project project-42"),
         ({"denied": {"aiplatform.pipelineJobs.create"}}, "Grant this identity roles/aiplatform.user on project project-42."),
         ({"denied": {"iam.serviceAccounts.actAs"}}, f"Grant this identity roles/iam.serviceAccountUser on {ACCOUNT}."),
         (
@@ -206,7 +207,7 @@ def test_a_refusal_says_what_to_do(vertex, service, change, sentence):
     with pytest.raises(UserError) as error:
         vertex.submit(request(), "refused")
     assert str(error.value).startswith(sentence)
-    assert "http" not in str(error.value)  # Google's client puts a URL in front of Google's message
+    assert "POST http" not in str(error.value)  # Google's client puts a URL in front of Google's message
     assert not service.jobs
 
 
@@ -413,3 +414,70 @@ def test_a_job_id_that_is_none_is_refused_before_vertex_is_asked(vertex, service
         with pytest.raises(UserError, match="is not a job id"):
             ask(job_id)
     assert service.requests == []
+
+
+@pytest.fixture
+def login(identity: Google, tmp_path: Path, monkeypatch) -> Callable[[str], None]:
+    """Log in as `gcloud auth application-default login` does, which writes gcloud's project into the file."""
+
+    def login(quota_project: str) -> None:
+        user = {"type": "authorized_user", "client_id": "x", "client_secret": "y", "refresh_token": "z"}
+        file = tmp_path / "application_default_credentials.json"
+        file.write_text(json.dumps(user | ({"quota_project_id": quota_project} if quota_project else {})))
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+
+    monkeypatch.setattr(identity, "open_hosts", {"oauth2.googleapis.com"})
+    token = {"access_token": "ambient-access-token", "expires_in": 3600}
+    monkeypatch.setitem(identity.apis, "oauth2.googleapis.com", lambda *_: token)
+    return login
+
+
+SET_QUOTA_PROJECT = "gcloud auth application-default set-quota-project project-42"
+ENABLE = "gcloud services enable aiplatform.googleapis.com --project"
+
+
+@pytest.mark.parametrize(
+    ("quota_project", "others", "enabled", "expected", "unexpected"),
+    [
+        ("other", {"other": "SERVICE_DISABLED"}, True, SET_QUOTA_PROJECT, ENABLE),
+        ("other", {"other": "USER_PROJECT_DENIED"}, True, SET_QUOTA_PROJECT, "Grant this identity"),
+        ("other", {"other": "BILLING_DISABLED"}, True, SET_QUOTA_PROJECT, "Grant this identity"),
+        ("project-42", {}, False, f"{ENABLE} project-42", SET_QUOTA_PROJECT),
+        ("", {}, False, f"{ENABLE} project-42", SET_QUOTA_PROJECT),
+        ("", {"project-42": "BILLING_DISABLED"}, True, "Link a billing account to project project-42", "Grant"),
+        ("project-42", {"project-42": "USER_PROJECT_DENIED"}, True, "roles/serviceusage.serviceUsageConsumer", SET_QUOTA_PROJECT),
+    ],
+)  # fmt: skip
+def test_a_refusal_for_the_sake_of_a_project_names_the_right_one(
+    login, service, quota_project, others, enabled, expected, unexpected
+):
+    login(quota_project)
+    service.others, service.enabled = others, enabled
+    with pytest.raises(UserError) as error:
+        Vertex(Target("project-42", "europe-west1", service.url), patience=2).get("one")
+    assert service.quota_projects == {quota_project or "project-42"}
+    assert expected in str(error.value)
+    assert unexpected not in str(error.value).partition(" (")[0]
+
+
+@pytest.mark.parametrize(
+    ("quota_project", "answer", "expected"),
+    [
+        ("other", (403, "X API has not been used in project other before or it is disabled."), "set-quota-project PROJECT"),
+        ("", (403, "The iam.googleapis.com API requires a quota project, which is not set by default."), "set-quota-project PROJECT"),
+        ("", (403, "X API has not been used in project 4711 before or it is disabled."), "gcloud services enable iam.googleapis.com --project 4711"),
+        ("", (403, "This API method requires billing to be enabled. Please enable billing on project #4711 by"), "Link a billing account to project 4711"),
+        ("other", (403, "The caller does not have permission"), "Grant the role."),
+    ],
+)  # fmt: skip
+def test_googles_other_apis_are_explained_in_the_same_way(
+    login, identity, monkeypatch, quota_project, answer, expected
+):
+    def refuse(*_):
+        raise Refused(*answer)
+
+    login(quota_project)
+    monkeypatch.setitem(identity.apis, "iam.googleapis.com", refuse)
+    with pytest.raises(UserError) as error:
+        rest.call("GET", "https://iam.googleapis.com/v1/x", {403: "Grant the role."})
+    assert expected in str(error.value)

@@ -28,7 +28,7 @@ from google.oauth2 import id_token
 from requests import Response
 
 from ..errors import AuthorizationError
-from .credentials import advice_for, default, is_switched_off, reason, session, whoami
+from .credentials import advice_about_project, advice_for, default, reason, session, whoami
 
 # A token is renewed this many seconds before it expires, or after nine tenths of its lifetime if that is short.
 _MARGIN = 60.0
@@ -37,7 +37,7 @@ _BACKOFF = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 # The most seconds that Identity-Aware Proxy lets a signed JWT live, and what signing one takes.
 MAX_LIFETIME = 3600
 SIGN_JWT = "iam.serviceAccounts.signJwt"
-_IAM_CREDENTIALS = "https://iamcredentials.googleapis.com/v1"
+_API = "iamcredentials.googleapis.com"
 _TIMEOUT = 60.0
 # Seconds by which this machine's clock may be wrong without any harm.
 _CLOCK_TOLERANCE = 10.0
@@ -168,7 +168,7 @@ def signed_jwt(audience: str, service_account: str, lifetime: str = str(MAX_LIFE
         )
 
     def advice(status: int | None, error: Exception) -> str:
-        if status == 403 and not is_switched_off(str(error)):
+        if status == 403 and not advice_about_project(str(error), _API):
             return (
                 f"Grant this identity a role with {SIGN_JWT} on {service_account}, as `make bootstrap` does, and check "
                 "that this account exists."
@@ -183,7 +183,7 @@ class _SigningCredentials:
 
     def __init__(self, audience: str, service_account: str, lifetime: int) -> None:
         self._claims = {"iss": service_account, "sub": service_account, "aud": audience}
-        self._url = f"{_IAM_CREDENTIALS}/projects/-/serviceAccounts/{service_account}:signJwt"
+        self._url = f"https://{_API}/v1/projects/-/serviceAccounts/{service_account}:signJwt"
         self._lifetime = lifetime
         self._session = session()
         self._clock_error = 0.0  # seconds by which Google's clock is ahead of this machine's
@@ -239,8 +239,7 @@ def _minting_credentials(audience: str, service_account: str) -> Any:
 
 def _advice_about_minting(status: int | None, error: Exception, audience: str, account: str, grant: str) -> str:
     if status == 403:
-        is_off = is_switched_off(str(error))
-        return "Enable the API: gcloud services enable iamcredentials.googleapis.com" if is_off else grant
+        return advice_about_project(str(error), _API) or grant
     if status == 404:
         return f"There is no service account {account}. Correct it in globals.yml or mlflow.yml."
     if status == 400:
