@@ -16,6 +16,7 @@ from running import environment
 
 from vertexai_mlflow.cloud import client, rest
 from vertexai_mlflow.cloud.client import Vertex
+from vertexai_mlflow.cloud.permissions import suggest_fix
 from vertexai_mlflow.cloud.request import labels_of, make_request
 from vertexai_mlflow.cloud.schedules import changes, make_schedule
 from vertexai_mlflow.contract.job import TaskRun
@@ -481,3 +482,63 @@ def test_googles_other_apis_are_explained_in_the_same_way(
     with pytest.raises(UserError) as error:
         rest.call("GET", "https://iam.googleapis.com/v1/x", {403: "Grant the role."})
     assert expected in str(error.value)
+
+
+@dsl.container_component
+def busy(number: int):
+    return dsl.ContainerSpec(image="x", command=["sleep", "2"], args=[])
+
+
+def side_by_side(retries: int = 0) -> dict[str, Any]:
+    """A job whose three tasks need nothing of each other."""
+
+    @dsl.pipeline(name="demo")
+    def pipeline():
+        for number in range(3):
+            busy(number=number).set_retry(num_retries=retries, backoff_duration="1s")
+
+    config = RunConfig(image="x", root="gs://bucket/demo", service_account=ACCOUNT)
+    made = json_format.MessageToDict(pipeline.pipeline_spec)
+    return make_request(made, config, name="demo", params={}, labels=LABELS, where="f")
+
+
+def test_a_job_that_needs_more_cpus_than_there_are_says_which_quota_it_is_and_what_helps(vertex, service):
+    service.quota = 4  # this machine may run no more than two side by side
+    vertex.submit(side_by_side(), "one")
+    job = vertex.follow("one", lambda task: None, lambda error: None)
+    assert job.state == "FAILED"
+    task, *_ = job.failed_tasks
+    for text in ("custom_model_training_cpus in europe-west1", "run_config.grouping", "retries", "iam-admin/quotas"):
+        assert text in task.error
+    service.quota = 12
+    vertex.submit(side_by_side(), "two")
+    assert vertex.follow("two", lambda task: None, lambda error: None).succeeded
+
+
+def test_a_task_that_is_tried_again_waits_until_there_are_cpus(vertex, service):
+    service.quota = 4
+    vertex.submit(side_by_side(retries=5), "one")
+    job = vertex.follow("one", lambda task: None, lambda error: None)
+    assert job.succeeded
+    assert max(task.attempt for task in job.tasks.values()) > 1
+
+
+@pytest.mark.parametrize(
+    ("message", "expected", "unexpected"),
+    [
+        (
+            "Failed to create custom job. Error: The following quota metrics exceed quota limits: aiplatform.googleapis.com/custom_model_training_nvidia_l4_gpus,",
+            "custom_model_training_nvidia_l4_gpus in europe-west1", "retries",
+        ),
+        (
+            "code=RESOURCE_EXHAUSTED, message=The following quota metrics exceed quota limits: aiplatform.googleapis.com/custom_model_training_cpus,aiplatform.googleapis.com/custom_model_training_t4_gpus, cause=null",
+            "custom_model_training_cpus, custom_model_training_t4_gpus in europe-west1", "nothing",
+        ),
+        ("code=RESOURCE_EXHAUSTED, message=Quota exceeded for quota metric 'Requests'", "", "iam-admin"),
+    ],
+)  # fmt: skip
+def test_the_quota_of_a_message_is_named(message, expected, unexpected):
+    """https://github.com/GoogleCloudPlatform/vertex-ai-samples/issues/700: the quota of a GPU is 0 until one asks for more."""
+    said = suggest_fix(message, region="europe-west1")
+    assert expected in said
+    assert unexpected not in said

@@ -51,6 +51,7 @@ class Vertex:
         quota_projects: those that were named.
         execute: whether jobs run at all; they stay pending if not.
         lists_labels: whether a list of schedules has the labels of the jobs that they launch.
+        quota: how many CPUs the tasks may have at once, 4 at least for each; None is for more than they need.
         own_disks: whether tasks share no disk, and artifacts are in the bucket, for which the environment variables of the
             tasks name a stand-in.
         mount: if given, tasks run in containers of their images, which see this folder.
@@ -76,6 +77,7 @@ class Vertex:
     quota_projects: set[str] = field(default_factory=set)
     execute: bool = True
     lists_labels: bool = True
+    quota: int | None = None
     own_disks: bool = False
     mount: Path | None = None
     inside: Mapping[str, str] = field(default_factory=dict)

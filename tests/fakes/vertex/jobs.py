@@ -132,6 +132,7 @@ def _run(vertex: "Vertex", name: str) -> None:
         "spec": job["pipelineSpec"], "parameters": values, "folder": str(vertex.folder), "cwd": str(vertex.cwd),
         "name": job_id, "resource_name": name, "created": job["createTime"],
         "bucket": job["runtimeConfig"]["gcsOutputDirectory"] if vertex.own_disks else "",
+        "quota": vertex.quota,
         "fail_fast": job.get("runtimeConfig", {}).get("failurePolicy") == "PIPELINE_FAILURE_POLICY_FAIL_FAST",
         "containers": {"mount": str(vertex.mount), "environment": dict(vertex.inside)} if vertex.mount else None,
     }  # fmt: skip
