@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable
 
+import mlflow
 import pytest
 from fakes.google_identity import AMBIENT
 from fakes.storage import cloud_storage
@@ -116,6 +117,23 @@ def test_a_server_that_refuses_models_is_found_before_a_training(doctor, iap):
     assert "logged-models failed with error code 404" in wrong(doctor("--in-process", "--format", "json"))["MLflow"]
     iap.answers["/version"] = (200, "2.22.2")
     assert "has version 2.22.2, and this project" in wrong(doctor("--in-process", "--format", "json"))["MLflow"]
+
+
+def test_a_server_that_takes_no_large_files_is_a_warning(doctor, iap, mlflow_url):
+    iap.largest_body = 32 * 2**20
+    done = doctor("--in-process", "--format", "json")
+    found = lines(done)["MLflow"]
+    assert (done.returncode, found["ok"], found["doubtful"]) == (0, True, True)
+    assert "refuses a file of 33 MiB in one request" in found["said"]
+    assert "--no-serve-artifacts" in found["said"]
+    iap.largest_body = float("inf")
+    found = lines(doctor("--in-process", "--format", "json"))["MLflow"]
+    assert not found["doubtful"]
+    client = mlflow.MlflowClient(mlflow_url)
+    experiments = [item.experiment_id for item in client.search_experiments()]
+    runs = client.search_runs(experiments, "tags.mlflow.runName = 'doctor'", mlflow.entities.ViewType.DELETED_ONLY)
+    assert len(runs) >= 2
+    assert {item.path for run in runs for item in client.list_artifacts(run.info.run_id)} == {"doctor.txt"}
 
 
 def test_a_job_that_fails_before_its_task_says_what_to_grant(doctor, vertex):

@@ -29,6 +29,7 @@ class Iap:
         host: the public host name, which the upstream is told; empty is the upstream's own.
         is_google_managed: whether the OAuth client is Google's, as by default on Cloud Run: ID tokens of programs are then
             refused, for whatever client id. JWTs that an account has signed for the URL pass in any case.
+        largest_body: bytes that a request may have; Cloud Run takes 32 MiB by HTTP/1.
         answers: path → status and text, where the server behind it is to answer otherwise.
     """
 
@@ -38,6 +39,7 @@ class Iap:
     headers: dict[str, str] = field(default_factory=dict)
     host: str = ""
     is_google_managed: bool = False
+    largest_body: float = float("inf")
     answers: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
@@ -68,6 +70,12 @@ def identity_aware_proxy(
             length = int(self.headers.get("Content-Length") or 0)
             chunked = "chunked" in (self.headers.get("Transfer-Encoding") or "")
             body = b"".join(self.chunks()) if chunked else self.rfile.read(length)
+            if len(body) > iap.largest_body:  # Cloud Run's own front, which IAP is behind
+                iap.refused.append("too large")
+                self.reply(
+                    413, {"Content-Type": "text/html"}, b"<html><title>413 Request Entity Too Large</title></html>"
+                )
+                return
             status, reason = self.judge()
             with lock:
                 iap.headers = dict(self.headers.items())

@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import fsspec
 import mlflow
 from mlflow.entities import LoggedModelOutput, Run
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking.request_header.registry import resolve_request_headers
 
 from .. import contract, tracking
@@ -26,6 +28,8 @@ from ..tracking.failures import refusal
 from .io import StepIO
 from .runner import StepSession
 
+# Bytes that are more than Cloud Run takes in one request of HTTP/1. https://github.com/zhaofengli/attic/issues/122
+_LARGE = 33 * 2**20
 _JOB_FIELDS = ("job_name", "job_id", "job_resource_name", "job_created")
 
 
@@ -124,11 +128,42 @@ def _mlflow(args: StepArguments) -> str:
                 mlflow.log_metric("doctor", 1.0)
                 mlflow.log_text("doctor", "doctor.txt")
                 _log_model(run)
+                limit = _find_limit(run)
             mlflow.MlflowClient().delete_run(run.info.run_id)
-            accepted = "runs, metrics, files and models"
-            return f"{mlflow.get_tracking_uri()} accepts {accepted}; a deleted run with doctor.txt remains"
     except (Exception, AuthorizationError) as error:
         raise UserError(refusal(str(error), error)) from None
+    accepted = (
+        f"{mlflow.get_tracking_uri()} accepts runs, metrics, files and models; a deleted run with doctor.txt remains"
+    )
+    if limit:
+        raise Doubt(f"{accepted}. {limit}")
+    return accepted
+
+
+def _find_limit(run: Run) -> str:
+    """Upload a file that is larger than what Cloud Run takes in one request, and delete it.
+
+    Returns:
+        What to set up if a server refuses it; empty if there is no limit, or the store is no server.
+    """
+    if not mlflow.get_tracking_uri().startswith("http"):
+        return ""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "doctor.bin"
+        with file.open("wb") as content:
+            content.truncate(_LARGE)
+        try:
+            mlflow.log_artifact(str(file))
+        except Exception as error:  # the libraries for artifact stores have no common base class of errors
+            if "413" not in str(error):
+                raise
+            return (
+                f"But it refuses a file of {_LARGE // 2**20} MiB in one request (413), and MLflow sends a model's file "
+                "in one. That is Cloud Run's limit for HTTP/1. Let the steps write artifacts to the bucket themselves "
+                "(mlflow server --no-serve-artifacts --default-artifact-root gs://…), or run the server elsewhere."
+            )
+    get_artifact_repository(run.info.artifact_uri).delete_artifacts(file.name)
+    return ""
 
 
 def _log_model(run: Run) -> None:
