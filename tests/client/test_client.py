@@ -10,6 +10,7 @@ import pytest
 from fakes.google_identity import Google, Refused
 from fakes.vertex import Refusal, vertex_ai
 from fakes.vertex import Vertex as Service
+from fakes.vertex.schedules import fire
 from google.protobuf import json_format
 from kfp import dsl
 from running import environment
@@ -356,6 +357,30 @@ def test_a_start_time_in_the_past_launches_nothing_for_the_days_since_then(verte
     assert found.get("startedRunCount", "0") == "0"
     (change,) = changes([wanted], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
     assert (change.action, change.differences) == ("unchanged", None)
+
+
+@pytest.mark.parametrize(("most", "launched"), [(1, [True, False, True]), (2, [True, True, True])])
+def test_a_job_that_takes_longer_than_the_interval_keeps_the_next_one_from_starting(vertex, service, most, launched):
+    """Google's maxConcurrentRunCount limits how many jobs are started at once, and not how many are active."""
+    service.execute = False
+    vertex.create_schedule(schedule(max_concurrent_run_count=most))
+    (name,) = service.schedules
+    moments = [fire(service, name), fire(service, name)]
+    for job in list(service.jobs.values()):
+        job["state"] = "PIPELINE_STATE_SUCCEEDED"
+    assert [*moments, fire(service, name)] == launched
+    (there,) = service.schedules.values()
+    assert int(there["maxConcurrentRunCount"]) >= 1
+
+
+def test_a_schedule_of_before_gets_the_limit_of_active_jobs(vertex, service):
+    wanted = schedule()
+    vertex.create_schedule({key: value for key, value in wanted.items() if key != "maxConcurrentActiveRunCount"})
+    (change,) = changes([wanted], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
+    assert (change.action, change.differences) == ("updated", {"maxConcurrentActiveRunCount": (None, "1")})
+    vertex.update_schedule(change.there["name"], wanted, list(change.differences))
+    (change,) = changes([wanted], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
+    assert change.action == "unchanged"
 
 
 def test_a_schedule_whose_labels_are_not_listed_is_found_and_not_made_a_second_time(vertex, service):
