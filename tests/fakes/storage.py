@@ -111,6 +111,19 @@ class Storage:
             }  # fmt: skip
             return self.resources[path]
 
+    def grow_old(self, days: int, lifecycle: Mapping[str, Any]) -> None:
+        """Let so many days pass, after which the bucket's rules delete objects.
+
+        A rule goes by prefixes alone, and by the age since an object was made; to read it does not renew it.
+        https://docs.cloud.google.com/storage/docs/lifecycle
+        """
+        for rule in lifecycle["rule"]:
+            assert rule["action"] == {"type": "Delete"} and set(rule["condition"]) == {"age", "matchesPrefix"}
+            prefixes = tuple(rule["condition"]["matchesPrefix"])
+            for path in [path for path in self.objects if path.partition("/")[2].startswith(prefixes)]:
+                if days >= rule["condition"]["age"]:
+                    self._forget(path)
+
     def answer(
         self, method: str, path: str, query: Query, headers: Mapping[str, str], body: bytes, address: str
     ) -> Answer:

@@ -11,6 +11,8 @@ from fakes.google_identity import Google
 from fakes.storage import Storage, cloud_storage
 from running import SOURCE, environment
 
+from vertexai_mlflow.infra.wanted import Cloud, make_lifecycle
+
 ACCESSES = {
     "a step": """
         from vertexai_mlflow.step.artifact import ArtifactDataset
@@ -92,3 +94,57 @@ def test_no_folder_is_made_in_a_bucket(python, storage, who):
     }  # without credentials, there is no gRPC
     python(ACCESSES[who], **variables)
     assert ("GET", "/storage/v1/b/bucket") not in storage.requests
+
+
+def test_uploaded_data_outlives_the_rule_that_deletes_the_artifacts_of_old_runs(python, storage):
+    storage.put("bucket/team/my-project/cloud/1234567/my-project-1/train_1/data_model", b"")
+    said = python("""
+        from pathlib import Path
+        from vertexai_mlflow.cloud.upload import LocalData, upload, upload_code
+        from vertexai_mlflow.contract.uploaded import Code
+        root = "gs://bucket/team/my-project/cloud"
+        Path("raw").mkdir()
+        Path("raw/a.csv").write_text("a,b")
+        print(upload(LocalData(Path("raw")), root, lambda size: None)[0].uri)
+        upload_code(Code(b"archive", f"{root}/code/0.tar.gz", "", False))
+    """)
+    assert len(storage.objects) == 3
+    rest = dict.fromkeys(
+        [
+            "project",
+            "number",
+            "region",
+            "bucket",
+            "registry",
+            "pipeline",
+            "launcher",
+            "role",
+            "signer",
+            "provider",
+            "host",
+            "mlflow",
+            "owner",
+        ]
+    )
+    storage.grow_old(89, make_lifecycle(Cloud(**rest, artifacts="team/my-project/")))
+    assert len(storage.objects) == 3
+    storage.grow_old(90, make_lifecycle(Cloud(**rest, artifacts="team/my-project/")))
+    assert [f"gs://{name}" for name in storage.objects] == [f"{said.strip()}/a.csv"]
+
+
+MISSING = """
+    from vertexai_mlflow.cloud.upload import missing
+    from vertexai_mlflow.errors import UserError
+    try:
+        print(missing(["gs://bucket/a", "gs://bucket/folder", "gs://bucket/gone"]))
+    except UserError as error:
+        print(error)
+"""
+
+
+def test_what_may_not_be_looked_at_is_not_called_missing(python, storage):
+    storage.put("bucket/a", b"")
+    storage.put("bucket/folder/b", b"")
+    assert python(MISSING) == "['gs://bucket/gone']\n"
+    storage.denied |= {"storage.objects.get", "storage.objects.list"}
+    assert "Cannot check whether gs://bucket/a exists" in python(MISSING)

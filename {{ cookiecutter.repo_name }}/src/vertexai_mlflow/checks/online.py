@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..image.docker import PLATFORM, is_googles, other_version
 from ..project import Project
 from ..tracking.failures import refusal
+from .uploads import check_uploads
 
 # Seconds for which a failing call is retried. They are few, because a person waits at a terminal.
 _PATIENCE = 10.0
@@ -37,6 +38,8 @@ def online(project: Project) -> Iterator[Check]:
     """Run the checks that need a network: of Google, if this environment launches on Vertex AI, and of MLflow."""
     if project.settings.project_id:
         yield from _check_google(project)
+    if project.settings.data:
+        yield check("uploaded data", lambda: check_uploads(project))
     yield check("MLflow", lambda: _check_mlflow(project))
 
 
