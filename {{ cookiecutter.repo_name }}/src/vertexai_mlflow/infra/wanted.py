@@ -116,7 +116,7 @@ class Resource(Target):
         command_suffix: what gcloud adds to the words "create" and "update" in that group.
         list_children: the gcloud command that lists what is in it.
         only_child: the one thing that may be in it.
-        after_create: the gcloud commands that follow when it has been created.
+        unwanted_roles: members with their roles on it that Google grants when it is created.
     """
 
     reason: str
@@ -128,7 +128,7 @@ class Resource(Target):
     command_suffix: str = ""
     list_children: tuple[str, ...] = ()
     only_child: str = ""
-    after_create: tuple[tuple[str, ...], ...] = ()
+    unwanted_roles: tuple[tuple[str, str], ...] = ()
 
     def command(self, verb: str) -> tuple[str, ...]:
         """The gcloud command that shows it (``describe``), or that does something else to it."""
@@ -178,7 +178,6 @@ def list_resources(cloud: Cloud) -> Iterator[Resource]:
     project = f"--project={cloud.project}"
     description = OWNER_PREFIX + cloud.owner
     set_description = f"--description={description}"
-    remove_role = ("storage", "buckets", "remove-iam-policy-binding", cloud.bucket)
     yield Resource(
         name=f"bucket {cloud.bucket}",
         reason=f"keeps the artifacts between steps; {LIFECYCLE_FILE} says when those of old runs are deleted",
@@ -192,11 +191,15 @@ def list_resources(cloud: Cloud) -> Iterator[Resource]:
             "iamConfiguration.publicAccessPrevention": "enforced",
         },
         options=("--uniform-bucket-level-access", "--public-access-prevention"),
-        create_options=(project, f"--location={cloud.region}", f"--lifecycle-file={LIFECYCLE_FILE}"),
-        describe_options=("--raw",),
-        after_create=tuple(
-            (*remove_role, f"--member={group}:{cloud.project}", f"--role={role}") for group, role in _LEGACY_ROLES
+        create_options=(
+            project,
+            f"--location={cloud.region}",
+            f"--lifecycle-file={LIFECYCLE_FILE}",
+            # Otherwise each artifact's temporary file is kept, and paid for, for a week after it has been renamed.
+            "--soft-delete-duration=0",
         ),
+        describe_options=("--raw",),
+        unwanted_roles=tuple((f"{group}:{cloud.project}", role) for group, role in _LEGACY_ROLES),
     )
     registry_host, registry_project, repository = cloud.registry.split("/")
     registry_location = registry_host.removesuffix("-docker.pkg.dev")
