@@ -3,6 +3,7 @@
 The checks create and change nothing. They use ``testIamPermissions`` to ask Google what an identity may do.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -74,9 +75,14 @@ def _check_vertex(project: Project) -> str:
 
 def _check_permission(account: str, permission: str, role: str) -> str:
     """Check that this identity has a permission on the steps' service account."""
-    url = f"https://iam.googleapis.com/v1/projects/-/serviceAccounts/{account}:testIamPermissions"
-    refusals = {404: f"There is no service account {account}. Correct run_config.service_account."}
-    answer = call("POST", url, refusals, json={"permissions": [permission]})
+    # For an account that does not exist, Google answers 404 only if the account's project is named.
+    project = re.fullmatch(r"[^@]+@([\w-]+)\.iam\.gserviceaccount\.com", account)
+    url = f"https://iam.googleapis.com/v1/projects/{project[1] if project else '-'}/serviceAccounts/{account}"
+    refusals = {
+        403: f"There is no service account {account}, or you may not see it. Check run_config.service_account.",
+        404: f"There is no service account {account}. Correct run_config.service_account.",
+    }
+    answer = call("POST", f"{url}:testIamPermissions", refusals, json={"permissions": [permission]})
     if permission not in answer.json().get("permissions", []):
         raise UserError(f"Grant this identity {role} on {account}.")
     return account

@@ -5,6 +5,7 @@ The task succeeds even if a check fails, because the platform keeps no outputs o
 
 import os
 import platform as python
+import re
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -59,7 +60,15 @@ def run_checks(args: StepArguments, io: StepIO, platform: Namespace) -> dict[str
 
 
 def _started(job_created: str) -> str:
-    wait = datetime.now(UTC) - datetime.fromisoformat(job_created)
+    """How long ago that was. Vertex AI documents no format for this time, and another one is no reason to fail."""
+    try:
+        created = datetime(*map(int, re.findall(r"\d+", job_created)[:6]), tzinfo=UTC)  # type: ignore[misc, arg-type]
+    except (TypeError, ValueError):
+        raise Doubt(
+            f"The platform says that the job was created at {job_created!r}, which is no time that is known here. "
+            "Versions of datasets begin with it, and may not be sorted by time."
+        ) from None
+    wait = datetime.now(UTC) - created
     return f"{wait.total_seconds():.0f} s after the job was created"
 
 
