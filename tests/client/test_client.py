@@ -1,6 +1,7 @@
 """The client with Google's real libraries, against a stand-in that reads requests as Vertex AI does."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -549,6 +550,19 @@ def test_a_task_that_is_tried_again_waits_until_there_are_cpus(vertex, service):
 
 
 @pytest.mark.parametrize(
+    ("permission", "role"),
+    [("compute.networkAttachments.update", "roles/compute.networkAdmin"), ("dns.networks.targetWithPeeringZone", "roles/dns.peer")],
+)  # fmt: skip
+def test_what_a_private_network_needs_is_granted_to_vertex_ais_agent(permission, role):
+    said = suggest_fix(
+        f"Permission '{permission}' denied on resource '//compute.googleapis.com/projects/host/x' (or it may not exist)."
+    )
+    assert said.startswith("Grant service-<project number>@gcp-sa-aiplatform.iam.gserviceaccount.com")
+    assert f" {role} " in said
+    assert "//compute" not in said
+
+
+@pytest.mark.parametrize(
     ("message", "expected", "unexpected"),
     [
         (
@@ -567,3 +581,32 @@ def test_the_quota_of_a_message_is_named(message, expected, unexpected):
     said = suggest_fix(message, region="europe-west1")
     assert expected in said
     assert unexpected not in said
+
+
+WRITE = """
+import json, sys
+given = json.loads(sys.argv[1])
+(artifact,) = given["outputs"]["artifacts"]["model"]["artifacts"]
+artifact["metadata"] = {"text": "x" * int(given["inputs"]["parameterValues"]["size"])}
+open(given["outputs"]["outputFile"], "w").write(json.dumps({"artifacts": {"model": {"artifacts": [artifact]}}}))
+"""
+
+
+@dsl.container_component
+def write(size: int, model: dsl.Output[dsl.Model]):
+    return dsl.ContainerSpec(image="x", command=[sys.executable, "-c", WRITE], args=["{{$}}"])
+
+
+@pytest.mark.parametrize(("size", "state"), [(200_000, "SUCCEEDED"), (300_000, "FAILED")])
+def test_the_stand_in_refuses_metadata_that_is_too_large(vertex, service, size, state):
+    @dsl.pipeline(name="demo")
+    def pipeline():
+        write(size=size)
+
+    config = RunConfig(image="x", root="gs://bucket/demo", service_account=ACCOUNT)
+    made = json_format.MessageToDict(pipeline.pipeline_spec)
+    vertex.submit(make_request(made, config, name="demo", params={}, labels=LABELS, where="f"), "one")
+    job = vertex.follow("one", lambda task: None, lambda error: None)
+    assert (job.state, ["metadata of artifact model" in task.error for task in job.tasks.values()]) == (
+        state, [state == "FAILED"],
+    )  # fmt: skip

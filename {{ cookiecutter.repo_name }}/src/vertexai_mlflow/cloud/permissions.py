@@ -9,7 +9,7 @@ _ACT_AS = re.compile(f"permission to act as service_account: {_ACCOUNT}")
 _PULL = re.compile(f"Service Agent {_ACCOUNT} does not have permission to access Artifact Registry")
 # https://github.com/statmike/vertex-ai-mlops/issues/60
 _LACKS = re.compile(rf"[Aa]ccount {_ACCOUNT} does not have `?\[?(\w+)\.[^`]*` .*? the bucket \W*([\w.-]+\w)")
-_DENIED = re.compile(r"Permission '(\w+)\.\S+' denied on resource '(?://[\w.]+/)?(\S+?)'")
+_DENIED = re.compile(r"Permission '(\w+)\.(\w+)\.\S+' denied on resource '(?://[\w.]+/)?(\S+?)'")
 # https://github.com/GoogleCloudPlatform/vertex-ai-samples/issues/3479
 _QUOTAS = re.compile(r"aiplatform\.googleapis\.com/(\w+)")
 _REPOSITORY = re.compile(r"([\w-]+)-docker\.pkg\.dev/([^/]+)/([^/]+)/")
@@ -19,6 +19,10 @@ _ROLES = {
     "artifactregistry": "roles/artifactregistry.reader", "iam": "roles/iam.serviceAccountUser",
     "cloudkms": "roles/cloudkms.cryptoKeyEncrypterDecrypter", "compute": "roles/compute.networkUser",
 }  # fmt: skip
+# Those that Vertex AI's own account needs, for a job in a private network, by the permission's first two parts.
+# https://docs.cloud.google.com/vertex-ai/docs/training/psc-i-egress
+_AGENT_ROLES = {"compute.networkAttachments": "roles/compute.networkAdmin", "dns.networks": "roles/dns.peer"}
+_AGENT = "service-<project number>@gcp-sa-aiplatform.iam.gserviceaccount.com"
 
 
 def suggest_fix(message: str, image: str = "", region: str = "") -> str:
@@ -38,9 +42,12 @@ def suggest_fix(message: str, image: str = "", region: str = "") -> str:
     if match := _LACKS.search(message):
         account, service, bucket = match.groups()
         return f"Grant {account} {_ROLES.get(service, 'a role with it')} on gs://{bucket}."
-    if (match := _DENIED.search(message)) and match[1] in _ROLES:
-        project = re.fullmatch("projects/([^/]+)(?:/locations/[^/]+)?", match[2])
-        return f"Grant this identity {_ROLES[match[1]]} on {f'project {project[1]}' if project else match[2]}."
+    match = _DENIED.search(message)
+    if match and (role := _AGENT_ROLES.get(f"{match[1]}.{match[2]}")):
+        return f"Grant {_AGENT} {role} on the project of {match[3]}."
+    if match and match[1] in _ROLES:
+        project = re.fullmatch("projects/([^/]+)(?:/locations/[^/]+)?", match[3])
+        return f"Grant this identity {_ROLES[match[1]]} on {f'project {project[1]}' if project else match[3]}."
     return ""
 
 
