@@ -19,9 +19,14 @@ PLATFORM = SOURCE / "vertexai_mlflow"
 
 def environment(**extra: str) -> dict[str, str]:
     """This process's environment, without what would leak one project into another, or a make that runs the tests."""
-    left_out = ("KEDRO_", "MLFLOW_", "PYTHONPATH", "MAKE", "MFLAGS")
+    left_out = ("KEDRO_", "MLFLOW_", "GCSFS_", "PYTHONPATH", "MAKE", "MFLAGS")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "DO_NOT_TRACK": "1", "COLUMNS": "200", **extra}
+
+
+def launcher_environment(**extra: str) -> dict[str, str]:
+    """The same, as a launcher hands it to its steps, after it has imported the platform."""
+    return environment(GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT="false", **extra)
 
 
 def run(

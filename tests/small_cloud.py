@@ -32,6 +32,14 @@ def name_experiment(project: Path, name: str) -> None:
     config.write_text(config.read_text().replace("name: test_project", f"name: {name}"))
 
 
+def sign_jwts(project: Path, lifetime: int = 3600) -> None:
+    """Let MLflow's proxy have a Google-managed OAuth client, so that there is no client id, and the provider for it."""
+    config, facts = project / "conf/cloud/mlflow.yml", project / "conf/cloud/globals.yml"
+    facts.write_text("".join(line for line in facts.read_text().splitlines(True) if not line.startswith("client_id")))
+    text = config.read_text().replace("MLFlowGoogleIAMRequestHeaderProvider", "MLFlowGoogleIapJwtRequestHeaderProvider")
+    config.write_text(text.replace("client_id: ${globals:client_id}", f"lifetime: '{lifetime}'", 1))
+
+
 def set_fact(project: Path, name: str, value: str) -> None:
     """Fill in one of the cloud's facts, and commit."""
     path = project / "conf/cloud/globals.yml"

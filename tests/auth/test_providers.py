@@ -59,6 +59,7 @@ def google(endpoints, tmp_path, monkeypatch) -> Iterator[Google]:
     monkeypatch.setattr(id_tokens, "_BACKOFF", (0.05, 0.1, 0.2))
     mlflow.set_tracking_uri("https://mlflow.example.com")
     id_tokens.impersonated.cache_clear()
+    id_tokens.signed_jwt.cache_clear()
     id_tokens.ambient.cache_clear()
     with endpoints.in_best_mood():
         yield endpoints
@@ -453,8 +454,8 @@ def test_a_malformed_token_is_not_quoted(google, monkeypatch, token, caplog):
 
 
 @pytest.mark.parametrize("answer", [{"accessToken": "s3cret"}, {"accessToken": "s3cret", "expireTime": "soon"}])
-def test_an_answer_that_cannot_be_read_is_not_quoted(google, answer):
-    google.apis["iamcredentials.googleapis.com"] = lambda *_: answer
+def test_an_answer_that_cannot_be_read_is_not_quoted(google, answer, monkeypatch):
+    monkeypatch.setitem(google.apis, "iamcredentials.googleapis.com", lambda *_: answer)
     with pytest.raises(UserError) as error:
         rest.whoami(ACCOUNT)
     assert "s3cret" not in str(error.value)
@@ -470,3 +471,102 @@ def test_the_stand_in_for_google_refuses_a_wrong_token(google: Google):
         url, json={"audience": CLIENT_ID, "includeEmail": True}, headers={"Authorization": "Bearer x"}
     )
     assert refused.status_code == 401
+
+
+def signing(lifetime: object = "3600") -> RequestHeaderProviderWithKedroContext:
+    """The provider for a proxy whose OAuth client is Google's."""
+    params = {"service_account": ACCOUNT, "lifetime": lifetime}
+    return gcp.MLFlowGoogleIapJwtRequestHeaderProvider(context(), **params)
+
+
+def test_a_jwt_is_signed_for_the_server_and_lives_for_an_hour_at_most(google):
+    said = claims(signing())
+    assert (said["iss"], said["sub"], said["aud"]) == (ACCOUNT, ACCOUNT, "https://mlflow.example.com/*")
+    assert said["exp"] - said["iat"] == 3600
+    assert abs(said["iat"] - time.time()) < 10
+    assert "email" not in said  # it is no ID token
+    for lifetime in ("0", "3601", "an hour"):
+        with pytest.raises(AuthorizationError, match=rf"lifetime is {lifetime}, and .* 1 to 3600 seconds"):
+            bearer(signing(lifetime))
+
+
+def test_the_audience_of_a_jwt_has_no_password_and_the_port(google):
+    mlflow.set_tracking_uri("https://user:secret@mlflow.example.com:8443/deep/er")
+    assert claims(signing())["aud"] == "https://mlflow.example.com:8443/*"
+
+
+def test_fifty_threads_at_once_sign_one_jwt(google):
+    google.delay = 0.2
+    provider, barrier, tokens = signing(), threading.Barrier(50), []
+
+    def ask():
+        barrier.wait()
+        tokens.append(bearer(provider))
+
+    threads = [threading.Thread(target=ask) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(tokens), len(set(tokens)), google.requests) == (50, 1, 1)
+
+
+@pytest.mark.parametrize("skew", [0, 100_000, -3600])
+def test_a_jwt_has_the_times_of_googles_clock_and_is_renewed_before_it_ends(google, skew):
+    google.skew = skew
+    provider = signing(lifetime=2)
+    first = bearer(provider)
+    assert abs(jwt.decode(first, verify=False)["iat"] - google.now()) <= 2
+    assert bearer(provider) == first
+    time.sleep(2)
+    assert bearer(provider) != first
+    assert google.requests == (3 if skew else 2)  # one to learn what time it is
+
+
+@pytest.mark.parametrize(
+    ("failures", "granted", "advice"),
+    [
+        ([], False, f"Grant this identity a role with iam.serviceAccounts.signJwt on {ACCOUNT}, as `make bootstrap`"),
+        ([404] * 10, True, f"There is no service account {ACCOUNT}. Correct it in globals.yml"),
+        ([500] * 10, True, "Google answered with an error"),
+    ],
+)
+def test_without_a_jwt_mlflow_sends_no_request_and_the_advice_is_said(
+    google, provide, two_servers, failures, granted, advice
+):
+    tracking, _ = two_servers
+    google.failures, google.granted = failures, granted
+    mlflow.set_tracking_uri(f"http://{tracking.address}")
+    registry.register(signing)
+    with pytest.raises(AuthorizationError, match=r"Google gave no signed JWT\.") as error:
+        mlflow.search_experiments()
+    assert advice in str(error.value)
+    assert tracking.requests == []
+
+
+def test_a_passing_failure_of_signing_is_tried_again_and_no_jwt_is_logged(google, caplog):
+    caplog.set_level(logging.DEBUG)
+    google.failures = [503, 429]
+    token = bearer(signing())
+    assert jwt.decode(token, certs=google.public_key, verify=False)["iss"] == ACCOUNT
+    assert google.requests == 3
+    assert token not in caplog.text + repr(vars(signing()))
+
+
+def test_a_jwt_goes_to_the_tracking_server_alone(provide, two_servers):
+    tracking, other = two_servers
+    provide(f"http://{tracking.address}")
+    registry.register(signing)
+    mlflow.search_experiments()
+    with pytest.raises(AuthorizationError, match=r"is for the tracking server at .*, but a request would send it to"):
+        mlflow.artifacts.list_artifacts(f"mlflow-artifacts://{other.address}/1/model")
+    assert tracking.requests[0]["Authorization"].startswith("Bearer eyJ")
+    assert other.requests == []
+
+
+@pytest.mark.parametrize("answer", [{}, {"signedJwt": None}, {"signedJwt": "s3cret"}, {"signedJwt": "e30.e30.s3cret"}])
+def test_an_answer_without_a_jwt_is_not_quoted(google, answer, monkeypatch):
+    monkeypatch.setitem(google.apis, "iamcredentials.googleapis.com", lambda *_: answer)
+    with pytest.raises(AuthorizationError, match="the answer has no readable token") as error:
+        bearer(signing())
+    assert "s3cret" not in str(error.value)

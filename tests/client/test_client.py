@@ -1,20 +1,24 @@
 """The client with Google's real libraries, against a stand-in that reads requests as Vertex AI does."""
 
+import json
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.google_identity import Google
+from fakes.google_identity import Google, Refused
 from fakes.vertex import Refusal, vertex_ai
 from fakes.vertex import Vertex as Service
+from fakes.vertex.schedules import fire
 from google.protobuf import json_format
 from kfp import dsl
 from running import environment
 
-from vertexai_mlflow.cloud import client
+from vertexai_mlflow.cloud import client, rest
 from vertexai_mlflow.cloud.client import Vertex
+from vertexai_mlflow.cloud.permissions import suggest_fix
 from vertexai_mlflow.cloud.request import labels_of, make_request
 from vertexai_mlflow.cloud.schedules import changes, make_schedule
 from vertexai_mlflow.contract.job import TaskRun
@@ -181,7 +185,7 @@ def test_the_user_is_told_when_vertex_cannot_be_reached(service):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"enabled": False}, "The Vertex AI API is not enabled. Enable it: gcloud services enable aiplatform.googleapis.com --project project-42"),
+        ({"enabled": False}, "The API aiplatform.googleapis.com is not enabled. Enable it: gcloud services enable aiplatform.googleapis.com --project project-42"),
         ({"denied": {"aiplatform.pipelineJobs.create"}}, "Grant this identity roles/aiplatform.user on project project-42."),
         ({"denied": {"iam.serviceAccounts.actAs"}}, f"Grant this identity roles/iam.serviceAccountUser on {ACCOUNT}."),
         (
@@ -206,7 +210,7 @@ def test_a_refusal_says_what_to_do(vertex, service, change, sentence):
     with pytest.raises(UserError) as error:
         vertex.submit(request(), "refused")
     assert str(error.value).startswith(sentence)
-    assert "http" not in str(error.value)  # Google's client puts a URL in front of Google's message
+    assert "POST http" not in str(error.value)  # Google's client puts a URL in front of Google's message
     assert not service.jobs
 
 
@@ -356,6 +360,30 @@ def test_a_start_time_in_the_past_launches_nothing_for_the_days_since_then(verte
     assert (change.action, change.differences) == ("unchanged", None)
 
 
+@pytest.mark.parametrize(("most", "launched"), [(1, [True, False, True]), (2, [True, True, True])])
+def test_a_job_that_takes_longer_than_the_interval_keeps_the_next_one_from_starting(vertex, service, most, launched):
+    """Google's maxConcurrentRunCount limits how many jobs are started at once, and not how many are active."""
+    service.execute = False
+    vertex.create_schedule(schedule(max_concurrent_run_count=most))
+    (name,) = service.schedules
+    moments = [fire(service, name), fire(service, name)]
+    for job in list(service.jobs.values()):
+        job["state"] = "PIPELINE_STATE_SUCCEEDED"
+    assert [*moments, fire(service, name)] == launched
+    (there,) = service.schedules.values()
+    assert int(there["maxConcurrentRunCount"]) >= 1
+
+
+def test_a_schedule_of_before_gets_the_limit_of_active_jobs(vertex, service):
+    wanted = schedule()
+    vertex.create_schedule({key: value for key, value in wanted.items() if key != "maxConcurrentActiveRunCount"})
+    (change,) = changes([wanted], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
+    assert (change.action, change.differences) == ("updated", {"maxConcurrentActiveRunCount": (None, "1")})
+    vertex.update_schedule(change.there["name"], wanted, list(change.differences))
+    (change,) = changes([wanted], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
+    assert change.action == "unchanged"
+
+
 def test_a_schedule_whose_labels_are_not_listed_is_found_and_not_made_a_second_time(vertex, service):
     service.lists_labels = False
     wanted, ours = schedule(), labels_of("demo", "cloud")
@@ -413,3 +441,172 @@ def test_a_job_id_that_is_none_is_refused_before_vertex_is_asked(vertex, service
         with pytest.raises(UserError, match="is not a job id"):
             ask(job_id)
     assert service.requests == []
+
+
+@pytest.fixture
+def login(identity: Google, tmp_path: Path, monkeypatch) -> Callable[[str], None]:
+    """Log in as `gcloud auth application-default login` does, which writes gcloud's project into the file."""
+
+    def login(quota_project: str) -> None:
+        user = {"type": "authorized_user", "client_id": "x", "client_secret": "y", "refresh_token": "z"}
+        file = tmp_path / "application_default_credentials.json"
+        file.write_text(json.dumps(user | ({"quota_project_id": quota_project} if quota_project else {})))
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+
+    monkeypatch.setattr(identity, "open_hosts", {"oauth2.googleapis.com"})
+    token = {"access_token": "ambient-access-token", "expires_in": 3600}
+    monkeypatch.setitem(identity.apis, "oauth2.googleapis.com", lambda *_: token)
+    return login
+
+
+SET_QUOTA_PROJECT = "gcloud auth application-default set-quota-project project-42"
+ENABLE = "gcloud services enable aiplatform.googleapis.com --project"
+
+
+@pytest.mark.parametrize(
+    ("quota_project", "others", "enabled", "expected", "unexpected"),
+    [
+        ("other", {"other": "SERVICE_DISABLED"}, True, SET_QUOTA_PROJECT, ENABLE),
+        ("other", {"other": "USER_PROJECT_DENIED"}, True, SET_QUOTA_PROJECT, "Grant this identity"),
+        ("other", {"other": "BILLING_DISABLED"}, True, SET_QUOTA_PROJECT, "Grant this identity"),
+        ("project-42", {}, False, f"{ENABLE} project-42", SET_QUOTA_PROJECT),
+        ("", {}, False, f"{ENABLE} project-42", SET_QUOTA_PROJECT),
+        ("", {"project-42": "BILLING_DISABLED"}, True, "Link a billing account to project project-42", "Grant"),
+        ("project-42", {"project-42": "USER_PROJECT_DENIED"}, True, "roles/serviceusage.serviceUsageConsumer", SET_QUOTA_PROJECT),
+    ],
+)  # fmt: skip
+def test_a_refusal_for_the_sake_of_a_project_names_the_right_one(
+    login, service, quota_project, others, enabled, expected, unexpected
+):
+    login(quota_project)
+    service.others, service.enabled = others, enabled
+    with pytest.raises(UserError) as error:
+        Vertex(Target("project-42", "europe-west1", service.url), patience=2).get("one")
+    assert service.quota_projects == {quota_project or "project-42"}
+    assert expected in str(error.value)
+    assert unexpected not in str(error.value).partition(" (")[0]
+
+
+@pytest.mark.parametrize(
+    ("quota_project", "answer", "expected"),
+    [
+        ("other", (403, "X API has not been used in project other before or it is disabled."), "set-quota-project PROJECT"),
+        ("", (403, "The iam.googleapis.com API requires a quota project, which is not set by default."), "set-quota-project PROJECT"),
+        ("", (403, "X API has not been used in project 4711 before or it is disabled."), "gcloud services enable iam.googleapis.com --project 4711"),
+        ("", (403, "This API method requires billing to be enabled. Please enable billing on project #4711 by"), "Link a billing account to project 4711"),
+        ("other", (403, "The caller does not have permission"), "Grant the role."),
+    ],
+)  # fmt: skip
+def test_googles_other_apis_are_explained_in_the_same_way(
+    login, identity, monkeypatch, quota_project, answer, expected
+):
+    def refuse(*_):
+        raise Refused(*answer)
+
+    login(quota_project)
+    monkeypatch.setitem(identity.apis, "iam.googleapis.com", refuse)
+    with pytest.raises(UserError) as error:
+        rest.call("GET", "https://iam.googleapis.com/v1/x", {403: "Grant the role."})
+    assert expected in str(error.value)
+
+
+@dsl.container_component
+def busy(number: int):
+    return dsl.ContainerSpec(image="x", command=["sleep", "2"], args=[])
+
+
+def side_by_side(retries: int = 0) -> dict[str, Any]:
+    """A job whose three tasks need nothing of each other."""
+
+    @dsl.pipeline(name="demo")
+    def pipeline():
+        for number in range(3):
+            busy(number=number).set_retry(num_retries=retries, backoff_duration="1s")
+
+    config = RunConfig(image="x", root="gs://bucket/demo", service_account=ACCOUNT)
+    made = json_format.MessageToDict(pipeline.pipeline_spec)
+    return make_request(made, config, name="demo", params={}, labels=LABELS, where="f")
+
+
+def test_a_job_that_needs_more_cpus_than_there_are_says_which_quota_it_is_and_what_helps(vertex, service):
+    service.quota = 4  # this machine may run no more than two side by side
+    vertex.submit(side_by_side(), "one")
+    job = vertex.follow("one", lambda task: None, lambda error: None)
+    assert job.state == "FAILED"
+    task, *_ = job.failed_tasks
+    for text in ("custom_model_training_cpus in europe-west1", "run_config.grouping", "retries", "iam-admin/quotas"):
+        assert text in task.error
+    service.quota = 12
+    vertex.submit(side_by_side(), "two")
+    assert vertex.follow("two", lambda task: None, lambda error: None).succeeded
+
+
+def test_a_task_that_is_tried_again_waits_until_there_are_cpus(vertex, service):
+    service.quota = 4
+    vertex.submit(side_by_side(retries=5), "one")
+    job = vertex.follow("one", lambda task: None, lambda error: None)
+    assert job.succeeded
+    assert max(task.attempt for task in job.tasks.values()) > 1
+
+
+@pytest.mark.parametrize(
+    ("permission", "role"),
+    [("compute.networkAttachments.update", "roles/compute.networkAdmin"), ("dns.networks.targetWithPeeringZone", "roles/dns.peer")],
+)  # fmt: skip
+def test_what_a_private_network_needs_is_granted_to_vertex_ais_agent(permission, role):
+    said = suggest_fix(
+        f"Permission '{permission}' denied on resource '//compute.googleapis.com/projects/host/x' (or it may not exist)."
+    )
+    assert said.startswith("Grant service-<project number>@gcp-sa-aiplatform.iam.gserviceaccount.com")
+    assert f" {role} " in said
+    assert "//compute" not in said
+
+
+@pytest.mark.parametrize(
+    ("message", "expected", "unexpected"),
+    [
+        (
+            "Failed to create custom job. Error: The following quota metrics exceed quota limits: aiplatform.googleapis.com/custom_model_training_nvidia_l4_gpus,",
+            "custom_model_training_nvidia_l4_gpus in europe-west1", "retries",
+        ),
+        (
+            "code=RESOURCE_EXHAUSTED, message=The following quota metrics exceed quota limits: aiplatform.googleapis.com/custom_model_training_cpus,aiplatform.googleapis.com/custom_model_training_t4_gpus, cause=null",
+            "custom_model_training_cpus, custom_model_training_t4_gpus in europe-west1", "nothing",
+        ),
+        ("code=RESOURCE_EXHAUSTED, message=Quota exceeded for quota metric 'Requests'", "", "iam-admin"),
+    ],
+)  # fmt: skip
+def test_the_quota_of_a_message_is_named(message, expected, unexpected):
+    """https://github.com/GoogleCloudPlatform/vertex-ai-samples/issues/700: the quota of a GPU is 0 until one asks for more."""
+    said = suggest_fix(message, region="europe-west1")
+    assert expected in said
+    assert unexpected not in said
+
+
+WRITE = """
+import json, sys
+given = json.loads(sys.argv[1])
+(artifact,) = given["outputs"]["artifacts"]["model"]["artifacts"]
+artifact["metadata"] = {"text": "x" * int(given["inputs"]["parameterValues"]["size"])}
+open(given["outputs"]["outputFile"], "w").write(json.dumps({"artifacts": {"model": {"artifacts": [artifact]}}}))
+"""
+
+
+@dsl.container_component
+def write(size: int, model: dsl.Output[dsl.Model]):
+    return dsl.ContainerSpec(image="x", command=[sys.executable, "-c", WRITE], args=["{{$}}"])
+
+
+@pytest.mark.parametrize(("size", "state"), [(200_000, "SUCCEEDED"), (300_000, "FAILED")])
+def test_the_stand_in_refuses_metadata_that_is_too_large(vertex, service, size, state):
+    @dsl.pipeline(name="demo")
+    def pipeline():
+        write(size=size)
+
+    config = RunConfig(image="x", root="gs://bucket/demo", service_account=ACCOUNT)
+    made = json_format.MessageToDict(pipeline.pipeline_spec)
+    vertex.submit(make_request(made, config, name="demo", params={}, labels=LABELS, where="f"), "one")
+    job = vertex.follow("one", lambda task: None, lambda error: None)
+    assert (job.state, ["metadata of artifact model" in task.error for task in job.tasks.values()]) == (
+        state, [state == "FAILED"],
+    )  # fmt: skip

@@ -5,7 +5,7 @@ import pytest
 from fakes.google_identity import AMBIENT
 from fakes.iap import identity_aware_proxy
 from running import BIN, run
-from small_cloud import ACCOUNT, CLIENT_ID, answers, name_experiment
+from small_cloud import ACCOUNT, CLIENT_ID, answers, name_experiment, sign_jwts
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +33,26 @@ def test_the_example_runs_through_the_proxy_with_short_lived_tokens(bake, iap, g
     logs = "".join(log.read_text() for log in (project / ".vertexai").rglob("log.txt"))
     assert "eyJ" not in logs + done.stdout + done.stderr  # how every JWT begins
     assert "ambient-access-token" not in logs
+
+
+def test_the_example_runs_through_a_proxy_whose_client_is_googles(bake, iap, google, mlflow_url):
+    iap.is_google_managed = True
+    project = bake(**answers(iap))
+    name_experiment(project, "google_managed")
+    command = [BIN / "kedro", "vertexai", "-e", "cloud", "run-local"]
+    done = run(*command, cwd=project, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0", **google.environment)
+    assert done.returncode == 1
+    assert "Invalid IAP credentials: audience" in done.stdout
+    assert iap.passed == 0
+    sign_jwts(project, lifetime=3)
+    iap.refused.clear()
+    done = run(*command, cwd=project, **google.environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert iap.refused == []
+    assert iap.passed > 50
+    assert the_run(mlflow_url, "google_managed").info.status == "FINISHED"
+    logs = "".join(log.read_text() for log in (project / ".vertexai").rglob("log.txt"))
+    assert "eyJ" not in logs + done.stdout + done.stderr
 
 
 BIG = """

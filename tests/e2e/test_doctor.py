@@ -5,11 +5,12 @@ import re
 import subprocess
 from pathlib import Path
 
+import mlflow
 import pytest
 from fakes.artifact_registry import Image
 from fakes.google_identity import AMBIENT
 from running import BIN, run
-from small_cloud import ACCOUNT, answers, configure
+from small_cloud import ACCOUNT, answers, configure, sign_jwts
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +56,7 @@ def test_with_everything_in_place_all_is_well(bake, launchable, doctor, cloud, i
     assert checks["identity"] == AMBIENT
     assert checks["bucket"] == f"{ACCOUNT} can read and write gs://bucket"
     assert checks["pushed image"] == Image().digest
-    assert checks["MLflow"] == f"{iap.url} answers"
+    assert checks["MLflow"] == f"{iap.url} (MLflow {mlflow.__version__}) answers"
     assert vertex.jobs == {}
     assert all(asked.startswith("GET") for asked in vertex.requests)
 
@@ -95,6 +96,21 @@ def test_who_may_only_get_id_tokens_of_the_account_is_well(bake, launchable, doc
     assert checks["bucket"].startswith("Could not check whether the steps can read and write gs://bucket")
 
 
+def test_who_sends_signed_jwts_is_asked_for_the_right_to_sign_them(bake, launchable, doctor, google, cloud, iap):
+    project = launchable(bake(**answers(iap)))
+    sign_jwts(project)
+    iap.is_google_managed = True
+    done = doctor(project, "--format", "json")
+    assert done.returncode == 0, done.stdout
+    checks = {check["name"]: check["said"] for check in json.loads(done.stdout)}
+    assert (checks["signed JWTs"], checks["MLflow"]) == (ACCOUNT, f"{iap.url} (MLflow {mlflow.__version__}) answers")
+    assert "ID tokens" not in checks
+    google.granted = False
+    found = failed(doctor(project, "--format", "json"))
+    assert found["signed JWTs"] == f"Grant this identity a role with iam.serviceAccounts.signJwt on {ACCOUNT}."
+    assert f"Grant this identity a role with iam.serviceAccounts.signJwt on {ACCOUNT}, as" in found["MLflow"]
+
+
 def test_what_is_not_there_at_all_is_named(bake, launchable, doctor, cloud, iap):
     gpu = "europe-west1-docker.pkg.dev/project-42/images/gpu:1"
     project = launchable(bake(**answers(iap)), f"resources: {{train_forest: {{image: {gpu}}}}}")
@@ -130,7 +146,9 @@ def test_a_refusal_by_iap_is_told_from_mlflows_own(bake, launchable, doctor, goo
     project = launchable(bake(**answers(iap)))
     google.audience = "another-client"
     by_iap = failed(doctor(project, "--format", "json"))["MLflow"]
-    assert by_iap.startswith("Identity-Aware Proxy refuses the token: client_id must be that of the IAP resource")
+    assert by_iap.startswith("Identity-Aware Proxy refuses the token. ")
+    assert "client_id must be that client's" in by_iap
+    assert "name the provider MLFlowGoogleIapJwtRequestHeaderProvider" in by_iap
     google.audience = None
     iap.host = "mlflow.example.com"  # of which the MLflow server has not been told
     by_mlflow = failed(doctor(project, "--format", "json"))["MLflow"]

@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable
 
+import mlflow
 import pytest
 from fakes.google_identity import AMBIENT
 from fakes.storage import cloud_storage
@@ -55,7 +56,9 @@ def test_with_everything_in_place_all_lines_are_well_and_the_job_is_deleted(doct
     assert "output_file /gcs/bucket/test-project/" in found["placeholders"]["said"]
     assert f"job_resource_name {vertex.parent}/pipelineJobs/test-project-doctor-" in found["placeholders"]["said"]
     assert found["ID token"]["said"] == "obtained; sent to MLflow in the header Authorization"
-    assert found["MLflow"]["said"] == f"{iap.url} accepts runs, metrics and files"
+    assert found["MLflow"]["said"] == (
+        f"{iap.url} accepts runs, metrics, files and models; a deleted run with doctor.txt remains"
+    )
     assert (vertex.jobs, iap.refused) == ({}, [])
     assert not [name for name in storage.objects if "probe" in name]  # nothing is left of its trials
 
@@ -78,7 +81,7 @@ def mlflow_refuses(google, storage, vertex):
 
 
 def no_delete(google, storage, vertex):
-    storage.denied = {"storage.objects.delete"}
+    storage.denied.add("storage.objects.delete")
 
 
 def another_commit(google, storage, vertex):
@@ -92,7 +95,7 @@ def another_commit(google, storage, vertex):
             "ID token": f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}.",
             "MLflow": f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}.",
         }),
-        (mlflow_refuses, {"MLflow": "Identity-Aware Proxy refuses the token: client_id must be that of the IAP resource"}),
+        (mlflow_refuses, {"MLflow": "If the resource has an OAuth client of its own, client_id must be that client's."}),
         (no_delete, {"bucket": f"Grant {AMBIENT} roles/storage.objectUser on the bucket: it lacks storage.objects.delete."}),
         (another_commit, {"image": "The image was built from commit 0123456789ab, this is"}),
     ],
@@ -107,6 +110,30 @@ def test_what_is_wrong_inside_is_found_with_its_cure(doctor, google, storage, ve
     for name, said in expected.items():
         assert said in found[name]
     assert "ambient-access-token" not in done.stdout + done.stderr
+
+
+def test_a_server_that_refuses_models_is_found_before_a_training(doctor, iap):
+    iap.answers["/api/2.0/mlflow/logged-models"] = (404, "<!doctype html><title>404 Not Found</title>")
+    assert "logged-models failed with error code 404" in wrong(doctor("--in-process", "--format", "json"))["MLflow"]
+    iap.answers["/version"] = (200, "2.22.2")
+    assert "has version 2.22.2, and this project" in wrong(doctor("--in-process", "--format", "json"))["MLflow"]
+
+
+def test_a_server_that_takes_no_large_files_is_a_warning(doctor, iap, mlflow_url):
+    iap.largest_body = 32 * 2**20
+    done = doctor("--in-process", "--format", "json")
+    found = lines(done)["MLflow"]
+    assert (done.returncode, found["ok"], found["doubtful"]) == (0, True, True)
+    assert "refuses a file of 33 MiB in one request" in found["said"]
+    assert "--no-serve-artifacts" in found["said"]
+    iap.largest_body = float("inf")
+    found = lines(doctor("--in-process", "--format", "json"))["MLflow"]
+    assert not found["doubtful"]
+    client = mlflow.MlflowClient(mlflow_url)
+    experiments = [item.experiment_id for item in client.search_experiments()]
+    runs = client.search_runs(experiments, "tags.mlflow.runName = 'doctor'", mlflow.entities.ViewType.DELETED_ONLY)
+    assert len(runs) >= 2
+    assert {item.path for run in runs for item in client.list_artifacts(run.info.run_id)} == {"doctor.txt"}
 
 
 def test_a_job_that_fails_before_its_task_says_what_to_grant(doctor, vertex):

@@ -10,7 +10,7 @@ import pyarrow
 import pytest
 from fakes.storage import Storage, cloud_storage
 from own_disks import StepFailed, run_on_own_disks
-from running import BIN, environment, run
+from running import BIN, launcher_environment, run
 from test_main_job import only_run, vertexai
 
 from vertexai_mlflow.local.preloaded import Preloaded
@@ -68,7 +68,7 @@ def storage() -> Iterator[Storage]:
 
 @pytest.fixture
 def preloaded(project, storage, tmp_path) -> Iterator[Preloaded]:
-    preloaded = Preloaded(project, tmp_path / "preloaded.json", environment(**storage.environment))
+    preloaded = Preloaded(project, tmp_path / "preloaded.json", launcher_environment(**storage.environment))
     assert preloaded.why_not == ""
     yield preloaded
     preloaded.close()

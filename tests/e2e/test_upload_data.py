@@ -24,7 +24,7 @@ def test_uploaded_data_is_recorded_for_a_clone_that_has_no_data(bake, tmp_path):
     record = project / "conf/cloud/vertexai_data.yml"
     ((place, about),) = yaml.safe_load(record.read_text())["data"].items()
     assert place == "data/01_raw/penguins.csv"
-    assert about["uri"] == f"memory://bucket/test-project/cloud/data/{about['sha256']}/penguins.csv"
+    assert about["uri"] == f"memory://bucket/uploaded/test-project/cloud/{about['sha256']}/penguins.csv"
     assert done.stdout.splitlines()[0] == f"{place}: {about['uri']}"
     assert "copied 1 of 1 files" in done.stderr
 

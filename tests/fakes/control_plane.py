@@ -34,7 +34,7 @@ PERMISSIONS = [
         "schedules": "create delete get list update",
     }.items()
     for verb in verbs.split()
-]
+] + [f"iam.serviceAccounts.{verb}" for verb in ("getOpenIdToken", "signBlob", "signJwt")]
 SERVICES = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "IAM", "IAP", "SERVICEUSAGE", "STORAGE")
 
 

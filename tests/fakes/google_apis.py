@@ -44,13 +44,18 @@ class Cloud:
         return {"permissions": [permission for permission in permissions if (who, permission) not in self.denied]}
 
     def _iam(self, who: str, method: str, path: str, _query: Any, body: Any) -> Any:
-        match = re.fullmatch(r"/v1/projects/-/serviceAccounts/([^:]+):testIamPermissions", path)
+        match = re.fullmatch(r"/v1/projects/([^/]+)/serviceAccounts/([^:]+):testIamPermissions", path)
         if method != "POST" or not match:
             raise Refused(404, f"no such method: {path}")
-        if match[1] not in self.accounts:
-            raise Refused(404, f"Unknown service account {match[1]}")
+        project, account = match.groups()
+        if account not in self.accounts and project == "-":
+            # https://docs.cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts
+            raise Refused(403, "Permission denied on resource (or it may not exist).")
+        if account not in self.accounts or project not in ("-", account.partition("@")[2].partition(".")[0]):
+            raise Refused(404, f"Unknown service account {account}")
         allowed = {
             "iam.serviceAccounts.getOpenIdToken": self._google.granted,
+            "iam.serviceAccounts.signJwt": self._google.granted,
             "iam.serviceAccounts.getAccessToken": self._google.granted and self._google.impersonates,
         }
         return self._allowed(who, [permission for permission in body["permissions"] if allowed.get(permission, True)])

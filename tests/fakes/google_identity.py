@@ -76,7 +76,7 @@ class Google:
         private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
         self.private_key = private.decode()
-        self._signer = crypt.RSASigner.from_string(private)
+        self.signer = crypt.RSASigner.from_string(private)
         self.public_key = public.decode()
         self._lock = threading.Lock()
 
@@ -101,7 +101,7 @@ class Google:
         claims = {"iss": ISSUER, "aud": self.audience or audience, "email": email, "email_verified": True, "sub": email}
         # Whole seconds, as a JWT of Google has them.
         issued = int(self.now())
-        token: bytes = jwt.encode(self._signer, {**claims, "iat": issued, "exp": issued + int(self.lifetime)})
+        token: bytes = jwt.encode(self.signer, {**claims, "iat": issued, "exp": issued + int(self.lifetime)})
         return token.decode()
 
     def count(self) -> int | None:
@@ -139,6 +139,9 @@ class JsonHandler(BaseHTTPRequestHandler):
 class _Handler(JsonHandler):
     headers_of_all: ClassVar[dict[str, str]] = {"Metadata-Flavor": "Google"}
     google: Google
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string(self.google.now() if timestamp is None else timestamp)
 
     def refuse(self, status: int, message: str) -> None:
         self.answer(status, {"error": {"code": status, "message": message, "status": "REFUSED"}})
@@ -228,16 +231,31 @@ def _iam_credentials(google: Google, who: str, path: str, asked: Any) -> Any:
             )
         google.tokens[f"access-token-of-{account}"] = account
         return {"accessToken": f"access-token-of-{account}", "expireTime": "2100-01-01T00:00:00Z"}
-    if verb != "generateIdToken":
+    if verb not in ("generateIdToken", "signJwt"):
         raise Refused(404, f"no such method: {path}")
     failure = google.count()
     if failure:
         raise Refused(failure, "the IAM Credentials API refuses")
+    if verb == "signJwt":
+        return {"keyId": "1", "signedJwt": _signed(google, json.loads(asked["payload"]))}
     if not google.granted:
         raise Refused(403, "Permission 'iam.serviceAccounts.getOpenIdToken' denied on resource (or it may not exist).")
     if not asked["includeEmail"]:
         raise Refused(400, "a token without an e-mail is of no use to IAP")
     return {"token": google.id_token(asked["audience"], account)}
+
+
+def _signed(google: Google, claims: dict[str, Any]) -> str:
+    """Sign any claims. https://docs.cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/signJwt"""
+    if not google.granted:
+        raise Refused(403, "Permission 'iam.serviceAccounts.signJwt' denied on resource (or it may not exist).")
+    claims = {"exp": int(google.now()) + 3600, **claims}
+    if type(claims["exp"]) is not int or not google.now() <= claims["exp"] <= google.now() + 12 * 3600:
+        raise Refused(
+            400, "The expiration time must be an integer timestamp, not in the past and at most 12 hours ahead."
+        )
+    token: bytes = jwt.encode(google.signer, claims)
+    return token.decode()
 
 
 @contextmanager

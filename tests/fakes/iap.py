@@ -27,6 +27,10 @@ class Iap:
         refused: for each other request, why.
         headers: names and values of the last request's headers.
         host: the public host name, which the upstream is told; empty is the upstream's own.
+        is_google_managed: whether the OAuth client is Google's, as by default on Cloud Run: ID tokens of programs are then
+            refused, for whatever client id. JWTs that an account has signed for the URL pass in any case.
+        largest_body: bytes that a request may have; Cloud Run takes 32 MiB by HTTP/1.
+        answers: path → status and text, where the server behind it is to answer otherwise.
     """
 
     url: str = ""
@@ -34,6 +38,9 @@ class Iap:
     refused: list[str] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     host: str = ""
+    is_google_managed: bool = False
+    largest_body: float = float("inf")
+    answers: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
 @contextmanager
@@ -63,6 +70,12 @@ def identity_aware_proxy(
             length = int(self.headers.get("Content-Length") or 0)
             chunked = "chunked" in (self.headers.get("Transfer-Encoding") or "")
             body = b"".join(self.chunks()) if chunked else self.rfile.read(length)
+            if len(body) > iap.largest_body:  # Cloud Run's own front, which IAP is behind
+                iap.refused.append("too large")
+                self.reply(
+                    413, {"Content-Type": "text/html"}, b"<html><title>413 Request Entity Too Large</title></html>"
+                )
+                return
             status, reason = self.judge()
             with lock:
                 iap.headers = dict(self.headers.items())
@@ -72,6 +85,9 @@ def identity_aware_proxy(
                     iap.passed += 1
             if reason:
                 self.reply(status, {"Content-Type": "text/plain"}, f"Invalid IAP credentials: {reason}".encode())
+                return
+            if answer := iap.answers.get(urlsplit(self.path).path):
+                self.reply(answer[0], {"Content-Type": "text/html"}, answer[1].encode())
                 return
             connection = http.client.HTTPConnection(target, timeout=120)
             forwarded = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
@@ -101,12 +117,20 @@ def identity_aware_proxy(
                 jwt.decode(given[0].removeprefix("Bearer "), certs=google.public_key, clock_skew_in_seconds=10**6)
             except (ValueError, GoogleAuthError) as error:
                 return 401, f"signature: {type(error).__name__}"
-            if claims["aud"] != audience:
+            if claims["exp"] < google.now():
+                return 401, "expired"
+            if claims["iss"] == claims["sub"]:  # https://docs.cloud.google.com/iap/docs/authentication-howto
+                url = f"http://{self.headers['Host']}{self.path}"
+                beginning = claims["aud"].removesuffix("*")
+                if url != claims["aud"] and not (claims["aud"].endswith("/*") and url.startswith(beginning)):
+                    return 401, f"audience {claims['aud']}"
+                if claims["exp"] - claims["iat"] > 3600 or claims["iat"] > google.now() + 60:
+                    return 401, "lifetime"
+                return (200, "") if claims["sub"] in members else (403, f"stranger {claims['sub']}")
+            if iap.is_google_managed or claims["aud"] != audience:
                 return 401, f"audience {claims['aud']}"
             if claims["iss"] != ISSUER:
                 return 401, f"issuer {claims['iss']}"
-            if claims["exp"] < google.now():
-                return 401, "expired"
             return (200, "") if claims["email"] in members else (403, f"stranger {claims['email']}")
 
         def reply(self, status: int, headers: dict[str, str], body: bytes) -> None:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,10 @@ _UNDERSTOOD = {
     "rewriteToken", "sourceGeneration", "startOffset", "upload_id", "uploadType",
 }  # fmt: skip
 _IGNORED = {"fields", "includeFoldersAsPrefixes", "prettyPrint", "projection", "versions"}
+# What `roles/storage.objectUser` does not let anybody do. https://docs.cloud.google.com/storage/docs/access-control/iam-roles
+_OF_BUCKETS = {f"storage.buckets.{verb}" for verb in ("create", "delete", "get", "list", "update")}
+# The first byte of a TLS handshake: gcsfs asks by gRPC at the address that it is given for HTTP.
+_HANDSHAKE = b"\x16"
 
 Query = Mapping[str, str]
 
@@ -61,18 +66,21 @@ class Storage:
         buckets: names of the buckets.
         objects: ``bucket/name`` → content.
         resources: ``bucket/name`` → what the API says about the object.
-        denied: permissions that the caller lacks.
+        denied: permissions that the caller lacks. By default it may do what ``roles/storage.objectUser`` lets it, which is
+            nothing to the buckets themselves.
         failures: HTTP statuses to answer the next requests with, first ones first.
         requests: what was asked: method, and path without the query.
+        grpc: how many connections were made for gRPC. They hang, as behind a network that lets only HTTPS through.
         environment: makes gcsfs and ``google.cloud.storage`` talk to it, without asking for credentials first.
     """
 
     buckets: set[str] = field(default_factory=lambda: {"bucket"})
     objects: dict[str, bytes | bytearray] = field(default_factory=dict)
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
-    denied: set[str] = field(default_factory=set)
+    denied: set[str] = field(default_factory=lambda: set(_OF_BUCKETS))
     failures: list[int] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
+    grpc: int = 0
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -102,6 +110,19 @@ class Storage:
                 **{key: value for key, value in told.items() if key in _WRITABLE},
             }  # fmt: skip
             return self.resources[path]
+
+    def grow_old(self, days: int, lifecycle: Mapping[str, Any]) -> None:
+        """Let so many days pass, after which the bucket's rules delete objects.
+
+        A rule goes by prefixes alone, and by the age since an object was made; to read it does not renew it.
+        https://docs.cloud.google.com/storage/docs/lifecycle
+        """
+        for rule in lifecycle["rule"]:
+            assert rule["action"] == {"type": "Delete"} and set(rule["condition"]) == {"age", "matchesPrefix"}
+            prefixes = tuple(rule["condition"]["matchesPrefix"])
+            for path in [path for path in self.objects if path.partition("/")[2].startswith(prefixes)]:
+                if days >= rule["condition"]["age"]:
+                    self._forget(path)
 
     def answer(
         self, method: str, path: str, query: Query, headers: Mapping[str, str], body: bytes, address: str
@@ -153,14 +174,17 @@ class Storage:
             return {"kind": "storage#bucket", "id": name, "name": name, "location": "EU", "storageClass": "STANDARD"}
 
         if bucket is None and method == "GET":
+            self._allow("storage.buckets.list")
             return Answer(200, {"kind": "storage#buckets", "items": [resource(name) for name in sorted(self.buckets)]})
         if bucket is None and method == "POST":
+            self._allow("storage.buckets.create")
             name = json.loads(body)["name"]
             if name in self.buckets:
                 raise Refused(409, "Your previous request to create the named bucket succeeded and you already own it.")
             self.buckets.add(name)
             return Answer(200, resource(name))
         self._must_exist(bucket or "")
+        self._allow(f"storage.buckets.{ {'DELETE': 'delete', 'PATCH': 'update'}.get(method, 'get') }")
         if method == "DELETE":
             if any(path.startswith(f"{bucket}/") for path in self.objects):
                 raise Refused(409, "The bucket you tried to delete is not empty.")
@@ -380,7 +404,12 @@ def cloud_storage(*buckets: str) -> Iterator[Storage]:
 
         def handle(self) -> None:
             with suppress(ConnectionError):  # a client that has been killed
-                super().handle()
+                if self.connection.recv(1, socket.MSG_PEEK) != _HANDSHAKE:
+                    super().handle()
+                    return
+                storage.grpc += 1
+                while self.connection.recv(2**16):
+                    pass
 
         def handle_any(self) -> None:
             if self.headers.get("Transfer-Encoding"):
@@ -416,8 +445,6 @@ def cloud_storage(*buckets: str) -> Iterator[Storage]:
     with served(Handler) as address:
         storage.environment = {
             "STORAGE_EMULATOR_HOST": f"http://{address}",
-            # Whether a bucket has real folders is asked by gRPC, which this stand-in does not speak.
-            "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
             # Nobody has credentials here, so there is no need to look for a metadata server.
             "NO_GCE_CHECK": "true",
         }

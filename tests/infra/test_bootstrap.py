@@ -11,6 +11,7 @@ import pytest
 from fakes.control_plane import NUMBER, ControlPlane, control_plane
 from fakes.google_identity import Refused
 from running import BIN, PLATFORM, run
+from small_cloud import sign_jwts
 
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.infra import facts
@@ -38,7 +39,7 @@ CLOSED_BUCKET = {
 }  # fmt: skip
 CLOUD = Cloud(
     project="project-42", number=NUMBER, region="europe-west1", bucket="gs://b", artifacts="test-project/", registry="r-docker.pkg.dev/p/i",
-    pipeline=PIPELINE, launcher=LAUNCHER, role="test_project_launcher", provider=f"{POOL}/test-project-ci/providers/github",
+    pipeline=PIPELINE, launcher=LAUNCHER, role="test_project_launcher", signer="", provider=f"{POOL}/test-project-ci/providers/github",
     host=HOST, mlflow=("--resource-type=app-engine",), owner=OWNER.removeprefix("Owner: "),
 )  # fmt: skip
 Bootstrap = Callable[..., subprocess.CompletedProcess[str]]
@@ -75,6 +76,23 @@ def bootstrap(plane, tmp_path) -> Bootstrap:
     return bootstrap
 
 
+def test_who_sends_signed_jwts_gets_a_role_for_that_and_none_for_id_tokens(plane, project, bootstrap):
+    made = project()
+    sign_jwts(made)
+    done = bootstrap(made)
+    assert done.returncode == 0, done.stderr
+    role = "projects/project-42/roles/test_project_signer"
+    assert plane.resources[role]["includedPermissions"] == ["iam.serviceAccounts.signJwt"]
+    assert plane.roles(f"projects/project-42/serviceAccounts/{PIPELINE}") == {
+        f"serviceAccount:{PIPELINE}": {role},
+        f"serviceAccount:{LAUNCHER}": {role, "roles/iam.serviceAccountUser"},
+    }
+    assert "Not granted by this command" not in done.stdout
+    before = len(plane.changes)
+    assert bootstrap(made).returncode == 0
+    assert len(plane.changes) == before
+
+
 def globals_of(project: Path) -> dict[str, str]:
     return facts.read(project / "conf/cloud/globals.yml")
 
@@ -91,6 +109,7 @@ def test_an_empty_project_gets_what_is_needed_and_a_second_time_changes_nothing(
     assert bucket["iamConfiguration"] == {
         "publicAccessPrevention": "enforced", "uniformBucketLevelAccess": {"enabled": True},
     }  # fmt: skip
+    assert bucket["softDeletePolicy"] == {"retentionDurationSeconds": "0"}
     assert bucket["lifecycle"]["rule"] == [
         {"action": {"type": "Delete"}, "condition": {"age": 90, "matchesPrefix": ["test-project/"]}}
     ]
@@ -230,6 +249,41 @@ def test_a_refusal_is_told_by_gcloud_and_what_was_made_is_found_the_next_time(pl
     assert done.returncode == 0, done.stderr
     assert "there bucket gs://project-42-test-project" in done.stdout
     assert globals_of(made)["service_account"] == PIPELINE
+
+
+LEFT = {"projectOwner:project-42": {"roles/storage.legacyBucketOwner", "roles/storage.legacyObjectOwner"}}
+
+
+@pytest.mark.parametrize("bucket", ["", "gs://named-beforehand"])
+def test_what_an_interrupted_run_has_left_on_the_bucket_is_removed_by_the_next_one(plane, project, bootstrap, bucket):
+    made = project(ci="none", **({"gcp_bucket": bucket} if bucket else {}))
+    plane.denied = "^b/.*:setIamPolicy"
+    done = bootstrap(made)
+    assert done.returncode == 2
+    assert "remove-iam-policy-binding" in done.stderr
+    name = f"b/{bucket.removeprefix('gs://') or 'project-42-test-project'}"
+    assert "projectViewer:project-42" in plane.roles(name)
+    # Somebody has removed one of them by hand since.
+    plane.policies[name]["bindings"] = [
+        item for item in plane.policies[name]["bindings"] if item["role"] != "roles/storage.legacyObjectReader"
+    ]
+    plane.denied = ""
+    done = bootstrap(made)
+    assert done.returncode == 0, done.stderr
+    assert plane.roles(name) == {**LEFT, f"serviceAccount:{PIPELINE}": {"roles/storage.objectUser"}}
+    before = len(plane.changes)
+    assert bootstrap(made).returncode == 0
+    assert len(plane.changes) == before
+
+
+def test_the_roles_on_a_bucket_that_somebody_else_has_made_are_named_and_left(plane, project, bootstrap):
+    plane.resources["b/own"] = {**CLOSED_BUCKET}
+    plane.grant("b/own", "roles/storage.legacyBucketOwner", "projectEditor:project-42")
+    done = bootstrap(project(ci="none", gcp_bucket="gs://own"))
+    assert done.returncode == 0, done.stderr
+    assert plane.roles("b/own")["projectEditor:project-42"] == {"roles/storage.legacyBucketOwner"}
+    said = "Not granted by this command: roles/storage.legacyBucketOwner on bucket gs://own for projectEditor:project-42. To remove it: "
+    assert f"{said}gcloud storage buckets remove-iam-policy-binding gs://own" in done.stdout
 
 
 @pytest.mark.parametrize(

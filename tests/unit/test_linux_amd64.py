@@ -36,7 +36,7 @@ def docker(tmp_path, monkeypatch):
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "docker").write_text(
-        f'#!/bin/sh\necho "$@" >> {told}\n[ "$2" != inspect ] || cat {tmp_path}/inspected 2>/dev/null\n'
+        f'#!/bin/sh\necho "$@" ${{BUILDX_NO_DEFAULT_ATTESTATIONS:+without attestations}} >> {told}\n[ "$2" != inspect ] || cat {tmp_path}/inspected 2>/dev/null\n'
     )
     (folder / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
@@ -67,6 +67,7 @@ def test_an_image_is_built_for_what_vertex_ai_runs(docker, tmp_path):
     assert build_and_push(tmp_path, "x/y:1") == f"x/y@sha256:{'a' * 64}"
     (built,) = (line for line in told.read_text().splitlines() if line.startswith("build "))
     assert built.startswith("build --platform linux/amd64 --tag x/y:1 ")
+    assert built.endswith(" without attestations")
 
 
 @pytest.mark.parametrize("machine", ["arm64", "aarch64", "ARM64", "x86_64", "AMD64"])

@@ -1,9 +1,12 @@
+from itertools import combinations
+
 import pytest
 from kedro.pipeline import Node, Pipeline
 
-from vertexai_mlflow.compile.datasets import Artifact
+from vertexai_mlflow.compile.datasets import Artifact, Step
 from vertexai_mlflow.compile.plan import make_plan
 from vertexai_mlflow.compile.raw import RawData
+from vertexai_mlflow.compile.width import count_side_by_side, describe_width
 from vertexai_mlflow.contract.catalog import Catalog
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.settings.models import RunConfig
@@ -287,3 +290,39 @@ def test_a_mistake_in_the_lineage_of_a_dataset_is_explained(said, sentence):
     with pytest.raises(UserError) as error:
         planned(*LEADING, catalog={"raw": REMOTE, "x": {**REMOTE, "metadata": {"vertexai": said}}})
     assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("edges", "number"),
+    [
+        ({"a": "", "b": "a", "c": "b"}, 1),
+        ({"a": "", "b": "a", "c": "a", "d": "b c"}, 2),
+        ({"a": "", "b": "", "c": "", "d": "a b c"}, 3),
+        # Two fans at different depths run side by side all the same.
+        ({"r": "", "s1": "r", "s2": "r", "q1": "", "q2": "q1", "q3": "q2", "t1": "q3", "t2": "q3", "t3": "q3"}, 5),
+        # One chain has to be given up for another one.
+        ({"a": "", "b": "", "c": "a b", "d": "a"}, 2),
+        ({}, 0),
+    ],
+)
+def test_steps_that_may_run_side_by_side_are_counted(edges, number):
+    steps = [Step(name, (name,), (), (), tuple(after.split()), Resources()) for name, after in edges.items()]
+    assert count_side_by_side(steps) == number
+    independent = {
+        names for size in range(len(edges) + 1) for names in combinations(edges, size)
+        if not any(step in earlier(edges, other) for step in names for other in names)
+    }  # fmt: skip
+    assert number == max(map(len, independent))
+
+
+def earlier(edges: dict[str, str], name: str) -> set[str]:
+    return set(edges[name].split()).union(*(earlier(edges, before) for before in edges[name].split()))
+
+
+def test_the_cpus_of_the_widest_part_are_those_of_whole_machines():
+    resources = {"__default__": {"cpu": "500m"}, "c": {"cpu": "16"}}
+    plan = planned(*(Node(same, "raw", name, name=name) for name in "abc"), resources=resources)
+    assert describe_width(plan.steps) == (
+        "up to 3 steps side by side, which takes 24 CPUs of the quota (a new project has 20 or 42)"
+    )
+    assert describe_width(plan.steps[:1]) == "one step at a time, which takes 4 CPUs of the quota"

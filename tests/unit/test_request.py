@@ -81,6 +81,14 @@ def test_fields_of_a_job_that_are_wrong_or_exclude_each_other_are_refused(run_co
 PEERING = {"domain": "corp.example.", "targetProject": "host", "targetNetwork": "shared"}
 
 
+def test_private_names_are_found_by_dns_peering():
+    peering = {"domain": "corp.example.", "target_project": "host", "target_network": "shared"}
+    asked = request(psc_interface_config={"network_attachment": "a", "dns_peering_configs": [peering]})
+    assert asked["pscInterfaceConfig"] == {"networkAttachment": "a", "dnsPeeringConfigs": [PEERING]}
+    with pytest.raises(UserError, match=r"dns_peering_configs.*domain"):
+        request(psc_interface_config={"dns_peering_configs": [{**peering, "domain": "corp.example"}]})
+
+
 def test_fields_of_google_that_have_no_key_here_are_merged_into_the_request():
     asked = request(
         psc_interface_config={"network_attachment": "a"},

@@ -53,21 +53,24 @@ def test_a_start_time_may_be_written_in_another_time_zone():
 
 
 @pytest.mark.parametrize(
-    ("values", "difference"),
+    ("values", "differences"),
     [
-        ({"cron_expression": "0 7 * * *"}, ("cron", ("TZ=Etc/UTC 0 6 * * *", "TZ=Etc/UTC 0 7 * * *"))),
-        ({"timezone": "Europe/Berlin"}, ("cron", ("TZ=Etc/UTC 0 6 * * *", "TZ=Europe/Berlin 0 6 * * *"))),
-        ({"max_run_count": 3}, ("maxRunCount", (None, "3"))),
-        ({"max_concurrent_run_count": 2}, ("maxConcurrentRunCount", ("1", "2"))),
-        ({"allow_queueing": True}, ("allowQueueing", (None, True))),
-        ({"end_time": "2100-01-01T00:00:00Z"}, ("endTime", (None, "2100-01-01T00:00:00Z"))),
+        ({"cron_expression": "0 7 * * *"}, {"cron": ("TZ=Etc/UTC 0 6 * * *", "TZ=Etc/UTC 0 7 * * *")}),
+        ({"timezone": "Europe/Berlin"}, {"cron": ("TZ=Etc/UTC 0 6 * * *", "TZ=Europe/Berlin 0 6 * * *")}),
+        ({"max_run_count": 3}, {"maxRunCount": (None, "3")}),
+        (
+            {"max_concurrent_run_count": 2},
+            {"maxConcurrentRunCount": ("1", "2"), "maxConcurrentActiveRunCount": ("1", "2")},
+        ),
+        ({"allow_queueing": True}, {"allowQueueing": (None, True)}),
+        ({"end_time": "2100-01-01T00:00:00Z"}, {"endTime": (None, "2100-01-01T00:00:00Z")}),
     ],
 )
-def test_a_changed_field_is_updated_in_place_and_shown(values, difference):
+def test_a_changed_field_is_updated_in_place_and_shown(values, differences):
     before = there(make_schedule(entry(), job(), WHERE))
     (change,) = changes([make_schedule(entry(**values), job(), WHERE)], [before], OURS, ["train"], prune=False)
     assert change.action == "updated"
-    assert list(change.differences.items()) == [difference]
+    assert change.differences == differences
 
 
 def test_a_changed_parameter_of_the_job_is_shown_by_its_name():

@@ -15,13 +15,14 @@ from kedro.pipeline import Node, Pipeline
 
 from vertexai_mlflow.checks.data import find_sources, to_upload
 from vertexai_mlflow.checks.offline import check_data
+from vertexai_mlflow.checks.uploads import check_uploads, refuse_launch_without_data
 from vertexai_mlflow.cloud.upload import LocalData, record, require_bucket, upload
 from vertexai_mlflow.compile.compiler import compile_plan
 from vertexai_mlflow.compile.plan import Plan, Surroundings, make_plan
 from vertexai_mlflow.compile.spec import tasks
 from vertexai_mlflow.contract.arguments import StepArguments, parse_arguments
 from vertexai_mlflow.contract.catalog import Catalog
-from vertexai_mlflow.contract.check import check
+from vertexai_mlflow.contract.check import Doubt, check
 from vertexai_mlflow.contract.job import PipelineJob, State, TaskRun
 from vertexai_mlflow.contract.launch import Launch
 from vertexai_mlflow.errors import UserError
@@ -86,7 +87,9 @@ def test_a_file_is_copied_below_its_hash_and_the_bar_reaches_its_size(project, r
     data = LocalData(project.path / "data/table.csv")
     about, count, steps = sent(data, root)
     sha = hashlib.sha256(b"a\n1\n").hexdigest()
-    assert about == UploadedData(uri=f"{root}/data/{sha}/table.csv", sha256=sha, bytes=4, files=1)
+    assert about == UploadedData(
+        uri=f"{root.removesuffix('/root')}/uploaded/root/{sha}/table.csv", sha256=sha, bytes=4, files=1
+    )
     assert (count, sum(steps)) == (1, 4)
     assert content(about.uri) == {"": b"a\n1\n"}
     assert data.is_what(about)
@@ -368,3 +371,46 @@ def test_what_is_outside_of_the_project_cannot_be_in_its_image(project):
     catalog = {"table": {"type": "pandas.CSVDataset", "filepath": "/srv/table.csv"}}
     sources = find_sources(project, planned(Node(same, "table", "x", name="n"), catalog=catalog))
     assert "/srv/table.csv is outside this folder" in sources.doubtful[0]
+
+
+def with_settings(project: SimpleNamespace, root: str, about: UploadedData) -> SimpleNamespace:
+    run_config = RunConfig(image="registry/x", root=root)
+    return SimpleNamespace(
+        **vars(project), settings=SimpleNamespace(run_config=run_config, data={"data/table.csv": about})
+    )
+
+
+def test_data_that_is_gone_from_the_bucket_stops_a_launch_and_names_the_command(project, root):
+    about = sent(LocalData(project.path / "data/table.csv"), root)[0]
+    project, plan = with_settings(project, root, about), planned(uploaded={"data/table.csv": about})
+    assert check_uploads(project) == "found in the bucket: data/table.csv"
+    assert refuse_launch_without_data(project, plan) == []
+    fs, name = fsspec.url_to_fs(about.uri)
+    fs.rm(name)
+    for look in (lambda: check_uploads(project), lambda: refuse_launch_without_data(project, plan)):
+        with pytest.raises(UserError) as error:
+            look()
+        assert f"data/table.csv is no longer at {about.uri}" in str(error.value)
+        assert "kedro vertexai -e cloud upload-data" in str(error.value)
+
+
+def test_whoever_may_not_look_into_the_bucket_is_told_so_and_may_launch(project, root, monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise PermissionError("storage.objects.get")
+
+    about = sent(LocalData(project.path / "data/table.csv"), root)[0]
+    project = with_settings(project, root, about)
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.exists", refuse)
+    with pytest.raises(Doubt, match=r"Cannot check whether .* exists.*storage\.objects\.get"):
+        check_uploads(project)
+    assert refuse_launch_without_data(project, planned(uploaded={"data/table.csv": about})) == []
+
+
+def test_data_that_an_older_version_put_where_it_is_deleted_is_reported(project, root):
+    about = ABOUT.model_copy(update={"uri": f"{root}/data/1/table.csv"})
+    fsspec.filesystem("memory").pipe(about.uri, b"1")
+    project, plan = with_settings(project, root, about), planned(uploaded={"data/table.csv": about})
+    (warning,) = refuse_launch_without_data(project, plan)
+    assert "deletes that 90 days after the upload. Upload it again: kedro vertexai -e cloud upload-data" in warning
+    with pytest.raises(Doubt, match=about.uri):
+        check_uploads(project)

@@ -17,6 +17,16 @@ from ..google_identity import served
 from . import contexts, jobs, schedules
 from .server import Json, Refusal, handler
 
+# Google's words for each reason. The project may also be named by its number.
+MESSAGES = {
+    "SERVICE_DISABLED": "Vertex AI API has not been used in project {project} before or it is disabled. Enable it by visiting "
+    "https://console.developers.google.com/apis/api/aiplatform.googleapis.com/overview?project={project} then retry.",
+    "BILLING_DISABLED": "This API method requires billing to be enabled. Please enable billing on project #{project} by visiting "
+    "https://console.developers.google.com/billing/enable?project={project} then retry.",
+    "USER_PROJECT_DENIED": "Caller does not have required permission to use project {project}. Grant the caller the "
+    "roles/serviceusage.serviceUsageConsumer role, or a custom role with the serviceusage.services.use permission.",
+}
+
 __all__ = ["Refusal", "Vertex", "vertex_ai"]
 
 
@@ -37,8 +47,11 @@ class Vertex:
         refusal: what every new job is refused with.
         setback: why every new job fails before it has a task.
         enabled: whether the API is switched on.
+        others: another project that a login may name as its quota project → the reason why Google refuses it.
+        quota_projects: those that were named.
         execute: whether jobs run at all; they stay pending if not.
         lists_labels: whether a list of schedules has the labels of the jobs that they launch.
+        quota: how many CPUs the tasks may have at once, 4 at least for each; None is for more than they need.
         own_disks: whether tasks share no disk, and artifacts are in the bucket, for which the environment variables of the
             tasks name a stand-in.
         mount: if given, tasks run in containers of their images, which see this folder.
@@ -60,8 +73,11 @@ class Vertex:
     refusal: Refusal | None = None
     setback: str = ""
     enabled: bool = True
+    others: dict[str, str] = field(default_factory=dict)
+    quota_projects: set[str] = field(default_factory=set)
     execute: bool = True
     lists_labels: bool = True
+    quota: int | None = None
     own_disks: bool = False
     mount: Path | None = None
     inside: Mapping[str, str] = field(default_factory=dict)
@@ -83,9 +99,6 @@ class Vertex:
 
     def answer(self, method: str, path: str, query: Mapping[str, str], body: Json) -> Json:
         """One request, as the REST API's reference has it."""
-        if not self.enabled:
-            message = f"Vertex AI API has not been used in project {self.project} before or it is disabled."
-            raise Refusal(403, message, "SERVICE_DISABLED")
         match = re.fullmatch(r"/v1/(projects/[^/]+/locations/[^/]+)/(.+)", path)
         if not match:
             raise Refusal(404, f"no such method: {path}")
@@ -101,6 +114,17 @@ class Vertex:
             if kind == "metadataStores":
                 return contexts.answer(self, method, names[2:], verb, query, body)
         raise Refusal(404, f"no such method: {method} {path}")
+
+    def count(self, quota_project: str | None) -> None:
+        """Refuse the request for the sake of the project that it counts against.
+
+        That is the one in the header ``x-goog-user-project``, if there is one. https://docs.cloud.google.com/docs/quotas/quota-project
+        """
+        counted = quota_project or self.project
+        self.quota_projects.add(counted)
+        reason = self.others.get(counted, "") if self.enabled or counted != self.project else "SERVICE_DISABLED"
+        if reason:
+            raise Refusal(403, MESSAGES[reason].format(project=counted), reason)
 
     def stop(self) -> None:
         """Cancel what still runs."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from . import Vertex
 
 _RUNNER = Path(__file__).with_name("runner.py")
+# Bytes of an artifact's metadata.
+_MAX_METADATA = 200 * 1024
 _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}=[a-z0-9_-]{0,63}")
 
 
@@ -132,6 +134,7 @@ def _run(vertex: "Vertex", name: str) -> None:
         "spec": job["pipelineSpec"], "parameters": values, "folder": str(vertex.folder), "cwd": str(vertex.cwd),
         "name": job_id, "resource_name": name, "created": job["createTime"],
         "bucket": job["runtimeConfig"]["gcsOutputDirectory"] if vertex.own_disks else "",
+        "quota": vertex.quota,
         "fail_fast": job.get("runtimeConfig", {}).get("failurePolicy") == "PIPELINE_FAILURE_POLICY_FAIL_FAST",
         "containers": {"mount": str(vertex.mount), "environment": dict(vertex.inside)} if vertex.mount else None,
     }  # fmt: skip
@@ -169,6 +172,8 @@ def _run(vertex: "Vertex", name: str) -> None:
         del vertex.processes[name]
         if job["state"] == "PIPELINE_STATE_CANCELLING":
             state = "CANCELLED"
+        if state == "SUCCEEDED" and any(task["state"] == "FAILED" for task in job["jobDetail"]["taskDetails"]):
+            state = "FAILED"
         for graph in (task for task in job["jobDetail"]["taskDetails"] if task["state"] == "RUNNING"):
             graph |= {"state": state, "endTime": now()}
         if state == "FAILED":
@@ -229,6 +234,13 @@ def _note(vertex: "Vertex", job: Json, said: Json) -> None:
     task["state"] = said["state"]
     made = (said["outputs"] or {}).get("artifacts", {})
     task["outputs"] = {key: {"artifacts": [_artifact(vertex, key, artifact)]} for key, artifact in made.items()}
+    for key, artifact in made.items():
+        # https://docs.cloud.google.com/vertex-ai/docs/ml-metadata/quotas
+        if (size := len(json.dumps(artifact.get("metadata", {})))) > _MAX_METADATA:
+            message = (
+                f"INVALID_ARGUMENT: The metadata of artifact {key} has {size} bytes, and {_MAX_METADATA} are allowed."
+            )
+            task |= {"state": "FAILED", "error": {"code": 3, "message": message}}
     outputs = (said["outputs"] or {}).get("parameters", {})
     task["execution"] = {"metadata": {f"output:{key}": value for key, value in outputs.items()}}
 

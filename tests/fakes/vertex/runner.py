@@ -1,7 +1,9 @@
 """One pipeline job of the stand-in for Vertex AI: the order comes on stdin, what happens to its tasks goes to stdout."""
 
 import json
+import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[3] / "{{ cookiecutter.repo_name }}
 
 from own_disks import StepFailed, run_on_own_disks
 
+from fakes.vertex import quota as quota_py
 from vertexai_mlflow.contract.job import TaskRun
 from vertexai_mlflow.local.containers import Containers
 from vertexai_mlflow.local.preloaded import Preloaded
@@ -17,7 +20,17 @@ from vertexai_mlflow.local.processes import environment
 from vertexai_mlflow.local.scheduler import RunOptions, run_spec
 
 
+def within_quota(spec: dict[str, Any], folder: str, quota: int) -> None:
+    """Let tasks start only while there are CPUs left: the default machine has 4, and none has fewer."""
+    for executor in spec["deploymentSpec"]["executors"].values():
+        container = executor["container"]
+        cpus = max(4, math.ceil(container.get("resources", {}).get("cpuLimit", 0)))
+        container["command"] = [sys.executable, quota_py.__file__, folder, str(quota), str(cpus), *container["command"]]
+
+
 def tell(run: TaskRun) -> None:
+    if run.state == "FAILED" and quota_py.EXCEEDED in Path(run.log).read_text():
+        run = replace(run, error=quota_py.EXCEEDED)
     names = ("name", "state", "attempt", "error", "outputs", "log")
     # In one piece: several threads tell.
     sys.stdout.write(json.dumps({name: getattr(run, name) for name in names}) + "\n")
@@ -44,10 +57,14 @@ if order["bucket"]:
     raise SystemExit
 for parameter, value in order["parameters"].items():
     order["spec"]["root"]["inputDefinitions"]["parameters"][parameter]["defaultValue"] = value
+if order["quota"] is not None:
+    within_quota(order["spec"], order["folder"], order["quota"])
 where = order["containers"]
 # Containers start cold; without them, the steps' start is not what a test of launching is about.
 cwd, memory = Path(order["cwd"]), Path(order["folder"]) / "preloaded.json"
-preloaded = Preloaded(cwd, memory, environment()) if not where and (cwd / "src").is_dir() else None
+preloaded = (
+    Preloaded(cwd, memory, environment()) if not where and order["quota"] is None and (cwd / "src").is_dir() else None
+)
 options = RunOptions(
     Path(order["folder"]),
     cwd,

@@ -80,6 +80,25 @@ def _catch_up(schedule: Json) -> None:
         schedule["state"] = "COMPLETED"
 
 
+def fire(vertex: "Vertex", name: str) -> bool:
+    """Let a moment of a schedule come; returns whether it has launched a job.
+
+    ``maxConcurrentRunCount`` limits requests that are being sent, and is no matter here: one is sent at a time. Jobs that
+    have not ended count for ``maxConcurrentActiveRunCount``.
+    """
+    schedule = vertex.schedules[name]
+    active = [
+        job for job in vertex.jobs.values()
+        if job.get("scheduleName") == name and job["state"] in ("PIPELINE_STATE_PENDING", "PIPELINE_STATE_RUNNING")
+    ]  # fmt: skip
+    if len(active) >= int(schedule.get("maxConcurrentActiveRunCount", len(active) + 1)):
+        return False
+    job = schedule["createPipelineJobRequest"]["pipelineJob"]
+    made = jobs.answer(vertex, "POST", [], "", {"pipelineJobId": f"scheduled-{next(NUMBER)}"}, job)
+    made["scheduleName"] = name
+    return True
+
+
 def _checked(vertex: "Vertex", body: Json) -> Json:
     message = types.Schedule.pb()()
     parse(body, message)

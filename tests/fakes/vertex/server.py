@@ -64,6 +64,7 @@ def handler(vertex: "Vertex") -> type[JsonHandler]:
                     raise Refusal(failure, "the stand-in was told to fail")
                 if self.headers["Authorization"] != f"Bearer {vertex.token}":
                     raise Refusal(401, "Request had invalid authentication credentials.")
+                vertex.count(self.headers["x-goog-user-project"])
                 query = {key: ",".join(values) for key, values in parse_qs(url.query).items()}
                 said = vertex.answer(self.command, url.path, query, json.loads(body or "{}"))
                 status = 200

@@ -15,4 +15,11 @@ on both sides              ``contract/`` (what compile writes and step reads), `
 Imports go one way, and nothing imports ``step``; docs/explanation/how-it-works.md of the template has the picture.
 """
 
+import os
+
+# gcsfs asks by gRPC whether a bucket is zonal or has real folders before each access, and where a network lets only
+# HTTPS through, it waits for a minute each time. It reads this variable when it is imported, so it is set here. Whoever
+# has such buckets sets it to true. https://github.com/datachain-ai/datachain/issues/1829
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+
 __version__ = "0.2.0"

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from contextlib import suppress
 from typing import Any
 
 import google.auth
@@ -84,9 +85,35 @@ def whoami(service_account: str | None = None) -> str:
     return str(response.json().get("email") or type(credentials).__name__)
 
 
-def is_switched_off(message: str) -> bool:
-    """Whether Google's answer says that the API is not enabled in the project."""
-    return bool(re.search("SERVICE_DISABLED|has not been used|is disabled", message))
+def advice_about_project(message: str, api: str, project: str = "") -> str:
+    """What to do if Google refuses a request for the sake of a project; empty if the refusal is about something else.
+
+    The login of a user names a quota project, which was gcloud's current one. Google asks whether the API and billing
+    are on there, whichever project the request is about. https://docs.cloud.google.com/docs/quotas/set-quota-project
+
+    Args:
+        message: Google's message, and its reason if that is known.
+        api: host of the API.
+        project: the project that the request is about; empty if it is not known here.
+    """
+    is_off = "SERVICE_DISABLED" in message or bool(re.search("has not been used|is disabled", message))
+    has_no_billing = bool(re.search("BILLING_DISABLED|requires billing|billing account .* disabled", message))
+    is_denied, has_none = "USER_PROJECT_DENIED" in message, "requires a quota project" in message
+    if not (is_off or has_no_billing or is_denied or has_none):
+        return ""
+    with suppress(GoogleAuthError):
+        login = getattr(default(), "quota_project_id", None)
+        if has_none or login not in (None, project):
+            named = f"The quota project of your login is {login}" if login else "Your login has no quota project"
+            command = f"gcloud auth application-default set-quota-project {project or 'PROJECT'}"
+            return f"{named}, and Google asks whether it may be used. Name the one that you launch in: {command}"
+    named_project = re.search(r"(?:in|on|use) project #?([\w:.-]*\w)", message)
+    project = project or (named_project[1] if named_project else "PROJECT")
+    if is_denied:
+        return f"Grant this identity roles/serviceusage.serviceUsageConsumer on project {project}."
+    if has_no_billing:
+        return f"Link a billing account to project {project}: https://console.cloud.google.com/billing/linkedaccount"
+    return f"The API {api} is not enabled. Enable it: gcloud services enable {api} --project {project}"
 
 
 def reason(error: Exception) -> str:

@@ -60,6 +60,12 @@ class RequestHeaderProviderWithKedroContext(RequestHeaderProvider):
             raise AuthorizationError(f"mlflow.yml: server.request_header_provider.init_kwargs.{name} is missing.")
         return str(value)
 
+    @property
+    def server_urls(self) -> str:
+        """All addresses of the tracking server, as the audience of a signed JWT: ``https://host/*``."""
+        server = urlsplit(mlflow.get_tracking_uri())
+        return f"{server.scheme}://{server.netloc.rpartition('@')[2]}/*"
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name in ("in_context", "request_headers"):

@@ -1,16 +1,18 @@
-"""Google ID tokens for a server behind Identity-Aware Proxy, by audience and service account.
+"""Tokens for a server behind Identity-Aware Proxy: ID tokens by audience, and JWTs that a service account signs.
 
-google-auth gets the tokens. This module keeps each token until shortly before it expires, renews it once for all
+google-auth gets the ID tokens. This module keeps each token until shortly before it expires, renews it once for all
 threads, and explains failures: which role to grant, or which key to correct.
 """
 
 import functools
+import json
 import os
 import random
 import re
 import threading
 import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from google.auth import compute_engine, impersonated_credentials, jwt
@@ -23,29 +25,44 @@ from google.auth.exceptions import (
 )
 from google.auth.transport.requests import Request
 from google.oauth2 import id_token
+from requests import Response
 
 from ..errors import AuthorizationError
-from .credentials import advice_for, default, is_switched_off, reason, whoami
+from .credentials import advice_about_project, advice_for, default, reason, session, whoami
 
 # A token is renewed this many seconds before it expires, or after nine tenths of its lifetime if that is short.
 _MARGIN = 60.0
 # Seconds to wait between the attempts to get a token: about half a minute in all.
 _BACKOFF = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+# The most seconds that Identity-Aware Proxy lets a signed JWT live, and what signing one takes.
+MAX_LIFETIME = 3600
+SIGN_JWT = "iam.serviceAccounts.signJwt"
+_API = "iamcredentials.googleapis.com"
+_TIMEOUT = 60.0
+# Seconds by which this machine's clock may be wrong without any harm.
+_CLOCK_TOLERANCE = 10.0
 _STATUS = re.compile(r"['\"]?code['\"]?: (\d{3})|\b([45]\d\d)\b")
 
 
 class IdToken:
-    """An ID token for one audience, which the whole process shares.
+    """An ID token, or a signed JWT, for one audience, which the whole process shares.
 
     Args:
         make_credentials: makes google-auth credentials whose ``refresh`` gets the token.
         advice: returns what to do about a failure, given the HTTP status of Google's answer (None if Google did not
             answer) and the exception.
+        name: what it is called in messages.
     """
 
-    def __init__(self, make_credentials: Callable[[], Any], advice: Callable[[int | None, Exception], str]) -> None:
+    def __init__(
+        self,
+        make_credentials: Callable[[], Any],
+        advice: Callable[[int | None, Exception], str],
+        name: str = "ID token",
+    ) -> None:
         self._make_credentials = make_credentials
         self._advice = advice
+        self._name = name
         self._credentials: Any = None
         self._token = ""
         self._renew_at = self._ends_at = 0.0
@@ -76,7 +93,7 @@ class IdToken:
                 status = _status(error)
                 if not _is_transient(status, error) or wait is None:
                     advice = self._advice(status, error)
-                    raise AuthorizationError(f"Google gave no ID token. {advice} ({reason(error)})") from None
+                    raise AuthorizationError(f"Google gave no {self._name}. {advice} ({reason(error)})") from None
                 if time.monotonic() < self._ends_at:  # the old token is still valid
                     return
                 time.sleep(wait * random.uniform(0.8, 1.2))
@@ -129,6 +146,66 @@ def ambient(audience: str) -> IdToken:
     return IdToken(lambda: _AmbientCredentials(audience), advice)
 
 
+@functools.cache
+def signed_jwt(audience: str, service_account: str, lifetime: str = str(MAX_LIFETIME)) -> IdToken:
+    """A JWT by which an account that the ambient identity may sign for calls the server at some URLs.
+
+    Identity-Aware Proxy takes it whichever OAuth client it has, also the Google-managed one, for which it refuses ID
+    tokens. https://docs.cloud.google.com/iap/docs/authentication-howto
+
+    Args:
+        audience: the URLs: ``https://host/*``.
+        service_account: e-mail of the account.
+        lifetime: seconds for which it is valid, at most 3600. It is a text, as kedro-mlflow allows nothing else.
+
+    Raises:
+        AuthorizationError: when the lifetime is not possible.
+    """
+    if not (lifetime.isdecimal() and 0 < int(lifetime) <= MAX_LIFETIME):
+        raise AuthorizationError(
+            f"mlflow.yml: server.request_header_provider.init_kwargs.lifetime is {lifetime}, and a JWT for "
+            f"Identity-Aware Proxy lives for 1 to {MAX_LIFETIME} seconds."
+        )
+
+    def advice(status: int | None, error: Exception) -> str:
+        if status == 403 and not advice_about_project(str(error), _API):
+            return (
+                f"Grant this identity a role with {SIGN_JWT} on {service_account}, as `make bootstrap` does, and check "
+                "that this account exists."
+            )
+        return _advice_about_minting(status, error, audience, service_account, "")
+
+    return IdToken(lambda: _SigningCredentials(audience, service_account, int(lifetime)), advice, "signed JWT")
+
+
+class _SigningCredentials:
+    """Credentials whose token is a JWT that an account has signed by the API IAM Credentials."""
+
+    def __init__(self, audience: str, service_account: str, lifetime: int) -> None:
+        self._claims = {"iss": service_account, "sub": service_account, "aud": audience}
+        self._url = f"https://{_API}/v1/projects/-/serviceAccounts/{service_account}:signJwt"
+        self._lifetime = lifetime
+        self._session = session()
+        self._clock_error = 0.0  # seconds by which Google's clock is ahead of this machine's
+        self.token = ""
+
+    def refresh(self, _request: Request) -> None:
+        """Get a new token. Its times are those of Google's clock, because this machine's may be wrong."""
+        answer = self._sign()
+        clock_error = parsedate_to_datetime(answer.headers["Date"]).timestamp() - time.time()
+        if abs(clock_error - self._clock_error) > _CLOCK_TOLERANCE:
+            self._clock_error = clock_error
+            answer = self._sign()
+        if not answer.ok:
+            raise RefreshError(f"code: {answer.status_code}, {answer.text[:300]}")
+        self.token = str(answer.json()["signedJwt"])
+
+    def _sign(self) -> Response:
+        now = int(time.time() + self._clock_error)
+        payload = json.dumps({**self._claims, "iat": now, "exp": now + self._lifetime})
+        return self._session.post(self._url, json={"payload": payload}, timeout=_TIMEOUT)
+
+
 class _AmbientCredentials:
     """Credentials whose token is an ID token of the ambient identity.
 
@@ -162,8 +239,7 @@ def _minting_credentials(audience: str, service_account: str) -> Any:
 
 def _advice_about_minting(status: int | None, error: Exception, audience: str, account: str, grant: str) -> str:
     if status == 403:
-        is_off = is_switched_off(str(error))
-        return "Enable the API: gcloud services enable iamcredentials.googleapis.com" if is_off else grant
+        return advice_about_project(str(error), _API) or grant
     if status == 404:
         return f"There is no service account {account}. Correct it in globals.yml or mlflow.yml."
     if status == 400:

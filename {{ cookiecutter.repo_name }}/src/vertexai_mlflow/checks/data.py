@@ -36,7 +36,7 @@ def find_sources(project: Project, plan: Plan) -> Sources:
         plan: the plan.
     """
     sources, missing = Sources([], [], []), []
-    upload = _upload_command(project)
+    upload = upload_command(project)
     for raw in plan.raw:
         if raw.uploaded:
             sources.available.append(f"{raw.place}: uploaded, {raw.uploaded.uri}")
@@ -71,7 +71,7 @@ def find_changes(project: Project, plan: Plan) -> list[str]:
     """Warn of uploaded files and folders that are on this machine as well, and have changed since."""
     return [
         f"{raw.place} has changed since it was uploaded, and the steps will read what was uploaded. To upload it "
-        f"again: {_upload_command(project)} {raw.datasets[0]}"
+        f"again: {upload_command(project)} {raw.datasets[0]}"
         for raw in plan.raw
         if raw.uploaded and (data := _local_data(project, raw.place)).files and not data.is_what(raw.uploaded)
     ]
@@ -110,7 +110,7 @@ def to_upload(project: Project, plan: Plan, names: Iterable[str]) -> dict[str, L
         elif names or not raw.uploaded:
             problems.append(
                 f"Dataset '{raw.datasets[0]}': there is nothing at {raw.place} on this machine. Get it, or upload only "
-                f"what is here: {_upload_command(project)} NAME"
+                f"what is here: {upload_command(project)} NAME"
             )
     if problems:
         raise UserError("\n".join(problems))
@@ -128,5 +128,6 @@ def _local_data(project: Project, place: str) -> LocalData:
     return LocalData(project.path / Path(place).expanduser())
 
 
-def _upload_command(project: Project) -> str:
+def upload_command(project: Project) -> str:
+    """The command that uploads raw data of this environment."""
     return f"kedro vertexai -e {project.env} upload-data" if project.env else "kedro vertexai upload-data"

@@ -8,6 +8,7 @@ from typing import Any
 from .. import __version__
 from ..cloud import schedules
 from ..compile.plan import Plan
+from ..compile.width import describe_width
 from ..contract.check import Check, Doubt, check
 from ..errors import UserError, did_you_mean, not_filled_in
 from ..project import Project
@@ -120,9 +121,8 @@ def _check_resources(plan: Plan) -> str:
             doubts.append(f"{where} GPU type {resources.gpu_type}, which this project does not know.{hint}")
     if doubts:
         raise Doubt(" ".join(doubts))
-    if not largest_cpu:
-        return "Vertex AI's default"
-    return f"at most {largest_cpu} CPUs and {largest_memory / 10**9:.1f} GB for a step"
+    largest = f"at most {largest_cpu} CPUs and {largest_memory / 10**9:.1f} GB for a step"
+    return f"{largest if largest_cpu else 'default machines'}; {describe_width(plan.steps)}"
 
 
 def _check_schedules(project: Project) -> str:

@@ -3,6 +3,7 @@
 The checks create and change nothing. They use ``testIamPermissions`` to ask Google what an identity may do.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -15,12 +16,14 @@ from ..errors import UserError
 from ..image.docker import PLATFORM, is_googles, other_version
 from ..project import Project
 from ..tracking.failures import refusal
+from .uploads import check_uploads
 
 # Seconds for which a failing call is retried. They are few, because a person waits at a terminal.
 _PATIENCE = 10.0
 # What an identity may do with the steps' service account → the role that lets it.
 _ACT_AS = ("iam.serviceAccounts.actAs", "roles/iam.serviceAccountUser")
 _MINT = ("iam.serviceAccounts.getOpenIdToken", "roles/iam.serviceAccountOpenIdTokenCreator")
+_SIGN = ("iam.serviceAccounts.signJwt", "a role with iam.serviceAccounts.signJwt")
 # Steps write under a temporary name and rename, which deletes the temporary one.
 _STORAGE = ["storage.objects.create", "storage.objects.delete", "storage.objects.get", "storage.objects.list"]
 _MANIFESTS = ", ".join(
@@ -36,6 +39,8 @@ def online(project: Project) -> Iterator[Check]:
     """Run the checks that need a network: of Google, if this environment launches on Vertex AI, and of MLflow."""
     if project.settings.project_id:
         yield from _check_google(project)
+    if project.settings.data:
+        yield check("uploaded data", lambda: check_uploads(project))
     yield check("MLflow", lambda: _check_mlflow(project))
 
 
@@ -49,7 +54,11 @@ def _check_google(project: Project) -> Iterator[Check]:
     yield check("Vertex AI", lambda: _check_vertex(project))
     if account:
         yield check("act-as permission", lambda: _check_permission(account, *_ACT_AS))
-        yield check("ID tokens", lambda: _check_permission(account, *_MINT))
+        provider = (project.config("mlflow").get("server") or {}).get("request_header_provider") or {}
+        if str(provider.get("type")).endswith(".MLFlowGoogleIapJwtRequestHeaderProvider"):
+            yield check("signed JWTs", lambda: _check_permission(account, *_SIGN))
+        else:
+            yield check("ID tokens", lambda: _check_permission(account, *_MINT))
     if root:
         yield check("bucket", lambda: _check_bucket(root, account))
     for image in sorted({run_config.image, *(entry.image for entry in run_config.resources.values() if entry.image)}):
@@ -66,9 +75,14 @@ def _check_vertex(project: Project) -> str:
 
 def _check_permission(account: str, permission: str, role: str) -> str:
     """Check that this identity has a permission on the steps' service account."""
-    url = f"https://iam.googleapis.com/v1/projects/-/serviceAccounts/{account}:testIamPermissions"
-    refusals = {404: f"There is no service account {account}. Correct run_config.service_account."}
-    answer = call("POST", url, refusals, json={"permissions": [permission]})
+    # For an account that does not exist, Google answers 404 only if the account's project is named.
+    project = re.fullmatch(r"[^@]+@([\w-]+)\.iam\.gserviceaccount\.com", account)
+    url = f"https://iam.googleapis.com/v1/projects/{project[1] if project else '-'}/serviceAccounts/{account}"
+    refusals = {
+        403: f"There is no service account {account}, or you may not see it. Check run_config.service_account.",
+        404: f"There is no service account {account}. Correct run_config.service_account.",
+    }
+    answer = call("POST", f"{url}:testIamPermissions", refusals, json={"permissions": [permission]})
     if permission not in answer.json().get("permissions", []):
         raise UserError(f"Grant this identity {role} on {account}.")
     return account

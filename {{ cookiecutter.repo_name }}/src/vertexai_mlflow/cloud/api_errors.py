@@ -8,7 +8,7 @@ from typing import Any
 import requests
 from google.api_core.exceptions import GoogleAPICallError, RetryError
 
-from ..auth.credentials import GoogleAuthError, advice_for, is_switched_off, reason
+from ..auth.credentials import GoogleAuthError, advice_about_project, advice_for, reason
 from ..errors import UserError
 from ..settings.models import Target
 from .permissions import suggest_fix
@@ -55,11 +55,10 @@ def _explain_refusal(error: GoogleAPICallError, target: Target, subject: str) ->
         return f"Vertex AI refuses the request: {message}"
     if error.code == 401:
         return f"Google does not accept these credentials. Log in: gcloud auth application-default login ({message})"
-    if error.code == 403 and is_switched_off(f"{message} {error.reason}"):
-        command = f"gcloud services enable aiplatform.googleapis.com --project {project}"
-        return f"The Vertex AI API is not enabled. Enable it: {command} ({message})"
-    if error.code == 403 and error.reason == "USER_PROJECT_DENIED":
-        return f"Grant this identity roles/serviceusage.serviceUsageConsumer on project {project}. ({message})"
+    if error.code == 403 and (
+        advice := advice_about_project(f"{message} {error.reason}", "aiplatform.googleapis.com", project)
+    ):
+        return f"{advice} ({message})"
     if error.code == 403:
         return f"Grant this identity roles/aiplatform.user on project {project}, or correct project_id. ({message})"
     if error.code == 404:

@@ -17,7 +17,8 @@ def parse_job(job: types.PipelineJob) -> PipelineJob:
     # The API lists graphs among the tasks, the job itself too, and calls each by its display name.
     details = job.job_detail.task_details
     names = _map_task_names(spec) if details else {}
-    tasks = [_parse_task(names[detail.task_name], detail) for detail in details if detail.task_name in names]
+    region = job.name.split("/")[3]
+    tasks = [_parse_task(names[detail.task_name], detail, region) for detail in details if detail.task_name in names]
     return PipelineJob(
         name=job.name.rpartition("/")[2],
         resource_name=job.name,
@@ -26,7 +27,7 @@ def parse_job(job: types.PipelineJob) -> PipelineJob:
         created=job.create_time or None,
         started=job.start_time or None,
         ended=job.end_time or None,
-        error=_add_fix(job.error.message, spec),
+        error=_add_fix(job.error.message, spec, region),
         labels=dict(job.labels),
         run_context=job.job_detail.pipeline_run_context.name,
         spec=spec,
@@ -45,15 +46,15 @@ def _map_task_names(spec: Mapping[str, Any]) -> dict[str, str]:
     return names
 
 
-def _add_fix(error: str, spec: Mapping[str, Any]) -> str:
-    """Vertex AI's message about a failure, and what to grant if it is about a missing permission."""
+def _add_fix(error: str, spec: Mapping[str, Any], region: str) -> str:
+    """Vertex AI's message about a failure, and what helps if it is about a missing permission or a quota."""
     executors = spec.get("deploymentSpec", {}).get("executors", {}).values()
     images = (executor["container"]["image"] for executor in executors if "container" in executor)
-    fix = suggest_fix(error, next(images, ""))
+    fix = suggest_fix(error, next(images, ""), region)
     return f"{error.rstrip('.')}. {fix}" if fix else error
 
 
-def _parse_task(name: str, detail: types.PipelineTaskDetail) -> TaskRun:
+def _parse_task(name: str, detail: types.PipelineTaskDetail, region: str) -> TaskRun:
     executor = detail.executor_detail
     containers = [*executor.container_detail.failed_main_jobs, executor.container_detail.main_job]
     containers += [*executor.custom_job_detail.failed_jobs, executor.custom_job_detail.job]
@@ -71,7 +72,7 @@ def _parse_task(name: str, detail: types.PipelineTaskDetail) -> TaskRun:
         state=state,
         attempt=max(len(containers), int(state == State.RUNNING)),
         seconds=seconds,
-        error=detail.error.message,
+        error=_add_fix(detail.error.message, {}, region),
         outputs={"parameters": parameters, "artifacts": artifacts},
         origin=next(filter(None, jobs), "") if state == State.SKIPPED else "",
         containers=tuple(containers),

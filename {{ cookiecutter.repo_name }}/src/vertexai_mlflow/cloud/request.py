@@ -89,6 +89,11 @@ def make_request(
         request["network"] = run_config.network.vpc
     if attachment := run_config.psc_interface_config.network_attachment:
         request["pscInterfaceConfig"] = {"networkAttachment": attachment}
+        if peerings := run_config.psc_interface_config.dns_peering_configs:
+            request["pscInterfaceConfig"]["dnsPeeringConfigs"] = [
+                {"domain": item.domain, "targetProject": item.target_project, "targetNetwork": item.target_network}
+                for item in peerings
+            ]
     if run_config.reserved_ip_ranges:
         request["reservedIpRanges"] = run_config.reserved_ip_ranges
     if run_config.failure_policy:

@@ -6,7 +6,7 @@ from typing import Any
 import requests
 
 from ..auth import credentials
-from ..auth.credentials import GoogleAuthError, advice_for
+from ..auth.credentials import GoogleAuthError, advice_about_project, advice_for
 from ..errors import UserError
 
 _TIMEOUT = 60.0
@@ -37,6 +37,8 @@ def call(
         raise UserError(advice_for(error)) from None
     except requests.RequestException as error:
         raise UserError(f"{host} cannot be reached ({type(error).__name__}). Check network and proxy.") from None
+    if answer.status_code == 403 and (advice := advice_about_project(answer.text, host)):
+        raise UserError(f"{advice} ({host} answers: {answer.text[:300]})")
     if not answer.ok:
         raise UserError(refusals.get(answer.status_code, f"{host} answers {answer.status_code}: {answer.text[:300]}"))
     return answer

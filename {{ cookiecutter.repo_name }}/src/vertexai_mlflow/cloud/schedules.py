@@ -22,7 +22,10 @@ from .request import ENTRY, ENV, FINGERPRINT, PIPELINE, PROJECT, Request, label_
 
 DEFAULT_ENTRY = "default_schedule"
 
-_TIMING_FIELDS = ("cron", "startTime", "endTime", "maxRunCount", "maxConcurrentRunCount", "allowQueueing")
+_TIMING_FIELDS = (
+    "cron", "startTime", "endTime", "maxRunCount", "maxConcurrentRunCount", "maxConcurrentActiveRunCount",
+    "allowQueueing",
+)  # fmt: skip
 # The fields that are compared. Everything else is in the job, which has a fingerprint.
 _FIELDS = ("displayName", *_TIMING_FIELDS)
 _JOB_REQUEST = "createPipelineJobRequest"
@@ -131,7 +134,9 @@ def make_schedule(entry: ScheduleConfig, job: Request, where: str) -> Request:
     schedule: Request = {
         "displayName": f"{job['displayName'][:60]} [{_make_mark(job['labels'])}]",
         "cron": f"TZ={entry.timezone} {entry.cron_expression}",
+        # The first one, which is required, limits how many jobs are started at once; the other one, active jobs.
         "maxConcurrentRunCount": str(entry.max_concurrent_run_count),
+        "maxConcurrentActiveRunCount": str(entry.max_concurrent_run_count),
         "allowQueueing": entry.allow_queueing,
         _JOB_REQUEST: {"pipelineJob": job},
     }

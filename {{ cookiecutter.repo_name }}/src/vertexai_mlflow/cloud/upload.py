@@ -89,7 +89,7 @@ def upload(data: LocalData, root: str, advance: Callable[[int], None]) -> tuple[
     Raises:
         UserError: when the upload fails.
     """
-    base = f"{root.rstrip('/')}/data/{data.sha256}"
+    base = f"{_uploads_folder(root)}/{data.sha256}"
     with _explain_errors(data.path, base):
         fs, folder = fsspec.url_to_fs(base)
         sizes = {name: info["size"] for name, info in fs.find(folder, detail=True).items()}
@@ -100,6 +100,17 @@ def upload(data: LocalData, root: str, advance: Callable[[int], None]) -> tuple[
             fs.put([str(path) for path in unsent.values()], list(unsent), callback=_Progress(advance))
     uri = f"{base}/{data.base.name}"
     return UploadedData(uri=uri, sha256=data.sha256, bytes=data.bytes, files=len(data.files)), len(unsent)
+
+
+def _uploads_folder(root: str) -> str:
+    """Where the data of a pipeline root is kept: ``gs://b/project/env`` → ``gs://b/uploaded/project/env``.
+
+    It is not below the root, because the bucket's rule deletes old objects there. A rule can only name the beginnings
+    of the names that it deletes, and no exceptions.
+    """
+    protocol, _, path = root.rstrip("/").partition("://")
+    bucket, _, folder = path.partition("/")
+    return f"{protocol}://{bucket}/uploaded/{folder}".rstrip("/")
 
 
 def upload_code(code: Code) -> bool:
@@ -114,7 +125,7 @@ def upload_code(code: Code) -> bool:
         fs, path = fsspec.url_to_fs(code.uri)
         if fs.exists(path) and fs.size(path) == len(code.archive) and datetime.now(UTC) - fs.modified(path) < _MAX_AGE:
             return False
-        with fsspec.open(code.uri, "wb") as file:
+        with fsspec.open(code.uri, "wb", auto_mkdir=is_local(code.uri)) as file:
             file.write(code.archive)
         return True
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..checks.offline import offline
+from ..checks.uploads import refuse_launch_without_data
 from ..cloud.client import Vertex
 from ..cloud.request import check_job_id, labels_of, labels_of_code, make_request
 from ..contract.job import new_job_name
@@ -75,6 +76,8 @@ def launch(chosen: options.Chosen, how: Launching) -> None:
     if wrong := [check for check in checks if not check.ok]:
         raise UserError("\n".join(["Nothing was launched.", *(f"✗ {check.name:<17} {check.said}" for check in wrong)]))
     environment.warn(check.said for check in checks if check.doubtful)
+    if not how.dry_run:
+        environment.warn(refuse_launch_without_data(project, chosen.plan))
     target, run_config = project.target, project.settings.run_config
     name_of_image = how.image or run_config.image
     if how.auto_build and not how.dry_run:

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from ..checks.uploads import refuse_launch_without_data
 from ..cloud import schedules
 from ..cloud.client import Vertex
 from ..cloud.request import ENTRY, Request, label_value, labels_of, make_request
@@ -70,7 +71,9 @@ def _desired(environment: options.Environment, whole: Project, pipeline: str, im
     project = environment.project({**entries[entry].params, **whole.params})
     run_config = project.settings.run_config
     launch = Launch(project.package_name, pipeline, params=project.params, env=project.env or "")
-    spec = options.Chosen(environment, project, launch).compile(image)
+    chosen = options.Chosen(environment, project, launch)
+    environment.warn(refuse_launch_without_data(project, chosen.plan))
+    spec = chosen.compile(image)
     labels = {**labels_of(project.package_name, project.env, pipeline), ENTRY: label_value(entry)}
     name = run_config.scheduled_run_name or spec["pipelineInfo"]["name"]
     job = make_request(spec, run_config, name=name, params=project.params, labels=labels, where=where)

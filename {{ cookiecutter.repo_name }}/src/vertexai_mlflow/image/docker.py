@@ -1,6 +1,7 @@
 """The docker command, and what it knows about an image: where it is, and whether it fits this project and Vertex AI."""
 
 import json
+import os
 import platform
 import re
 import subprocess
@@ -204,7 +205,9 @@ def docker(*arguments: str, stdin: str | None = None) -> subprocess.CompletedPro
 
 def _docker_with_output(command: str, *arguments: str, fix: str = "") -> None:
     """Run a docker command, its output on stderr."""
-    code = subprocess.run(["docker", command, *arguments], stdout=sys.stderr).returncode
+    # With an attestation beside it, an image would be an index, whose digest changes with each build.
+    variables = {**os.environ, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+    code = subprocess.run(["docker", command, *arguments], stdout=sys.stderr, env=variables).returncode
     if code:
         raise UserError(f"docker {command} failed with exit code {code}, see above. {fix}".rstrip())
 

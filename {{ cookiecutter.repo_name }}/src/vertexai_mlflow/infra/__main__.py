@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from ..errors import UserError
 from . import compare, facts, gcloud
 from .git_host import find_host
-from .wanted import APIS, LIFECYCLE_FILE, Cloud, Grant, Target, list_grants, list_resources, make_lifecycle
+from .wanted import APIS, LIFECYCLE_FILE, Cloud, Grant, Resource, Target, list_grants, list_resources, make_lifecycle
 
 
 def main(project: Path, argv: Sequence[str] | None = None) -> None:
@@ -66,6 +66,8 @@ def bootstrap(project: Path, arguments: argparse.Namespace) -> None:
         _print_item(not commands, resource.name, resource.reason)
         for command in commands:
             _change(command, dry_run)
+        is_created_here = resource.command("create") in commands or resource.globals_key not in filled_in
+        _remove_roles(resource, is_created_here or _has_rule(resource, cloud), dry_run)
     grants = list(list_grants(cloud))
     for grant in grants:
         _grant(grant, dry_run)
@@ -119,6 +121,7 @@ def _read_cloud(folder: Path, arguments: argparse.Namespace, globals_file: Path)
         pipeline=values.get("service_account") or f"{_shorten(slug, 20)}-pipeline@{accounts}",
         launcher=values.get("ci_service_account") or f"{_shorten(slug, 20)}-launcher@{accounts}",
         role=f"{_shorten(slug, 50)}-launcher".replace("-", "_"),
+        signer=f"{_shorten(slug, 50)}-signer".replace("-", "_") if _sends_jwts(globals_file.parent) else "",
         provider=values.get("workload_identity_provider")
         or f"{pools}/{_shorten(slug, 29)}-ci/providers/{host.name if host else 'ci'}",
         host=host,
@@ -135,6 +138,13 @@ def _read_cloud(folder: Path, arguments: argparse.Namespace, globals_file: Path)
             "<placeholder> in its place. To keep it, set it up by hand in the project that it belongs to."
         )
     return cloud
+
+
+def _sends_jwts(folder: Path) -> bool:
+    """Whether ``mlflow.yml`` names the provider whose header is a signed JWT."""
+    file = folder / "mlflow.yml"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return bool(re.search(r"^\s*type:\s*\S+\.MLFlowGoogleIapJwtRequestHeaderProvider\b", text, re.MULTILINE))
 
 
 def _shorten(slug: str, length: int) -> str:
@@ -186,6 +196,37 @@ def _grant(grant: Grant, dry_run: bool) -> None:
         _change(command, dry_run)
 
 
+def _has_rule(bucket: Resource, cloud: Cloud) -> bool:
+    """Whether a bucket was created by this command: it has the rule that only this command makes."""
+    rules = make_lifecycle(cloud)["rule"]
+    if not (bucket.unwanted_roles and rules):
+        return False
+    existing = gcloud.read(*bucket.command("describe")) or {}
+    return bool((existing.get("lifecycle") or {}).get("rule") == rules)
+
+
+def _remove_roles(resource: Resource, is_created_here: bool, dry_run: bool) -> None:
+    """Remove what Google grants on a new resource, also if an earlier run was interrupted before it had done so.
+
+    On a resource that somebody else has created, these roles are only printed.
+    """
+    exists = resource.unwanted_roles and (not dry_run or gcloud.read(*resource.command("describe")) is not None)
+    for member, role in resource.unwanted_roles:
+        if exists and (member, role) not in _read_roles(resource):
+            continue
+        options = (*resource.identifier, f"--member={member}", f"--role={role}")
+        command = (*resource.command_group, "remove-iam-policy-binding", *options)
+        if is_created_here:
+            _change(command, dry_run)
+        else:
+            _print_unneeded(member, role, resource, command)
+
+
+def _print_unneeded(member: str, role: str, resource: Target, command: tuple[str, ...]) -> None:
+    removal = shlex.join(("gcloud", *command))
+    print(f"Not granted by this command: {role} on {resource.name} for {member}. To remove it: {removal}")
+
+
 def _print_other_grants(cloud: Cloud, grants: list[Grant]) -> None:
     """Print roles that others have on the two accounts, and further roles of these two. They may be a mistake."""
     accounts = {f"serviceAccount:{cloud.pipeline}", f"serviceAccount:{cloud.launcher}"}
@@ -195,8 +236,8 @@ def _print_other_grants(cloud: Cloud, grants: list[Grant]) -> None:
             is_ours = member in accounts or resource.command_group == ("iam", "service-accounts")
             if is_ours and (member, role, resource) not in needed:
                 options = (*resource.identifier, f"--member={member}", f"--role={role}")
-                command = shlex.join(("gcloud", *resource.command_group, "remove-iam-policy-binding", *options))
-                print(f"Not granted by this command: {role} on {resource.name} for {member}. To remove it: {command}")
+                command = (*resource.command_group, "remove-iam-policy-binding", *options)
+                _print_unneeded(member, role, resource, command)
 
 
 def _fill_in(globals_file: Path, cloud: Cloud, dry_run: bool) -> None:

@@ -28,7 +28,7 @@ def plan_commands(resources: Iterable[Resource], filled_in: set[str], adopt: boo
     for resource in resources:
         existing = gcloud.read(*resource.command("describe"))
         if existing is None:
-            planned.append((resource, (resource.command("create"), *resource.after_create)))
+            planned.append((resource, (resource.command("create"),)))
             continue
         # For a while, Google still shows a deleted resource as it was.
         is_deleted = existing.get("state") == "DELETED" or existing.get("deleted")

@@ -33,6 +33,8 @@ LAUNCHER_PERMISSIONS = (
     *(f"aiplatform.pipelineJobs.{verb}" for verb in ("cancel", "create", "get", "list")),
     *(f"aiplatform.schedules.{verb}" for verb in ("create", "delete", "get", "list", "update")),
 )
+# What signing JWTs takes. roles/iam.serviceAccountTokenCreator could impersonate the account and sign files as well.
+SIGNER_PERMISSION = "iam.serviceAccounts.signJwt"
 # Google grants these on each new bucket to everybody who may edit or view anything in the Google Cloud project.
 _LEGACY_ROLES = (
     ("projectEditor", "roles/storage.legacyBucketOwner"),
@@ -56,6 +58,8 @@ class Cloud:
         pipeline: e-mail of the account that the steps run as.
         launcher: e-mail of the account that CI launches as.
         role: id of the role that lets it launch.
+        signer: id of the role that lets accounts sign JWTs as the pipeline's account; empty if ``mlflow.yml`` names no
+            provider that sends them.
         provider: resource name of the federation's provider.
         host: the git host whose CI launches; None without CI.
         mlflow: the arguments that name the IAP resource in front of MLflow in ``gcloud iap web``; empty if unknown.
@@ -71,6 +75,7 @@ class Cloud:
     pipeline: str
     launcher: str
     role: str
+    signer: str
     provider: str
     host: Host | None
     mlflow: tuple[str, ...]
@@ -111,7 +116,7 @@ class Resource(Target):
         command_suffix: what gcloud adds to the words "create" and "update" in that group.
         list_children: the gcloud command that lists what is in it.
         only_child: the one thing that may be in it.
-        after_create: the gcloud commands that follow when it has been created.
+        unwanted_roles: members with their roles on it that Google grants when it is created.
     """
 
     reason: str
@@ -123,7 +128,7 @@ class Resource(Target):
     command_suffix: str = ""
     list_children: tuple[str, ...] = ()
     only_child: str = ""
-    after_create: tuple[tuple[str, ...], ...] = ()
+    unwanted_roles: tuple[tuple[str, str], ...] = ()
 
     def command(self, verb: str) -> tuple[str, ...]:
         """The gcloud command that shows it (``describe``), or that does something else to it."""
@@ -173,7 +178,6 @@ def list_resources(cloud: Cloud) -> Iterator[Resource]:
     project = f"--project={cloud.project}"
     description = OWNER_PREFIX + cloud.owner
     set_description = f"--description={description}"
-    remove_role = ("storage", "buckets", "remove-iam-policy-binding", cloud.bucket)
     yield Resource(
         name=f"bucket {cloud.bucket}",
         reason=f"keeps the artifacts between steps; {LIFECYCLE_FILE} says when those of old runs are deleted",
@@ -187,11 +191,15 @@ def list_resources(cloud: Cloud) -> Iterator[Resource]:
             "iamConfiguration.publicAccessPrevention": "enforced",
         },
         options=("--uniform-bucket-level-access", "--public-access-prevention"),
-        create_options=(project, f"--location={cloud.region}", f"--lifecycle-file={LIFECYCLE_FILE}"),
-        describe_options=("--raw",),
-        after_create=tuple(
-            (*remove_role, f"--member={group}:{cloud.project}", f"--role={role}") for group, role in _LEGACY_ROLES
+        create_options=(
+            project,
+            f"--location={cloud.region}",
+            f"--lifecycle-file={LIFECYCLE_FILE}",
+            # Otherwise each artifact's temporary file is kept, and paid for, for a week after it has been renamed.
+            "--soft-delete-duration=0",
         ),
+        describe_options=("--raw",),
+        unwanted_roles=tuple((f"{group}:{cloud.project}", role) for group, role in _LEGACY_ROLES),
     )
     registry_host, registry_project, repository = cloud.registry.split("/")
     registry_location = registry_host.removesuffix("-docker.pkg.dev")
@@ -218,16 +226,22 @@ def list_resources(cloud: Cloud) -> Iterator[Resource]:
             expected_fields={"description": description},
             options=(set_description,),
         )
+    roles: list[tuple[str, tuple[str, ...], str]] = []  # its id, its permissions, and why
+    if cloud.signer:
+        roles.append((cloud.signer, (SIGNER_PERMISSION,), "allows to sign JWTs as an account, and nothing else"))
+    if cloud.host:
+        roles.append((cloud.role, LAUNCHER_PERMISSIONS, "allows what launching needs of Vertex AI, and nothing else"))
+    for role, permissions, reason in roles:
+        yield Resource(
+            name=f"role {role}",
+            reason=reason,
+            command_group=("iam", "roles"),
+            identifier=(role, project),
+            expected_fields={"includedPermissions": list(permissions), "description": description},
+            options=(f"--permissions={','.join(permissions)}", set_description),
+        )
     if (host := cloud.host) is None:
         return
-    yield Resource(
-        name=f"role {cloud.role}",
-        reason="allows what launching needs of Vertex AI, and nothing else",
-        command_group=("iam", "roles"),
-        identifier=(cloud.role, project),
-        expected_fields={"includedPermissions": list(LAUNCHER_PERMISSIONS), "description": description},
-        options=(f"--permissions={','.join(LAUNCHER_PERMISSIONS)}", set_description),
-    )
     pool, provider = cloud.pool.rpartition("/")[2], cloud.provider.rpartition("/")[2]
     pools, location = ("iam", "workload-identity-pools"), ("--location=global", project)
     yield Resource(
@@ -278,11 +292,13 @@ def list_grants(cloud: Cloud) -> Iterator[Grant]:
     bucket, registry = resources["bucket"], resources["artifact_registry"]
     pipeline_account = resources["service_account"]
     pipeline, launcher = f"serviceAccount:{cloud.pipeline}", f"serviceAccount:{cloud.launcher}"
-    mint_id_tokens = "roles/iam.serviceAccountOpenIdTokenCreator"
+    mint, tokens = "roles/iam.serviceAccountOpenIdTokenCreator", "ID tokens"
+    if cloud.signer:
+        mint, tokens = f"projects/{cloud.project}/roles/{cloud.signer}", "JWTs"
     roles = [  # who gets which role, on what, and why
         (pipeline, "roles/aiplatform.user", project, "runs the pipeline's tasks"),
         (pipeline, "roles/storage.objectUser", bucket, "reads and writes artifacts between steps"),
-        (pipeline, mint_id_tokens, pipeline_account, "mints its own ID tokens for Identity-Aware Proxy"),
+        (pipeline, mint, pipeline_account, f"mints its own {tokens} for Identity-Aware Proxy"),
     ]
     if cloud.host:
         ci_jobs = f"principal://iam.googleapis.com/{cloud.pool}/subject/{cloud.host.subject}"
@@ -293,7 +309,7 @@ def list_grants(cloud: Cloud) -> Iterator[Grant]:
             (launcher, "roles/artifactregistry.writer", registry, "pushes the image"),
             (launcher, launch, project, "launches jobs, follows them, applies schedules"),
             (launcher, act_as, pipeline_account, "launches jobs that run as the pipeline's account"),
-            (launcher, mint_id_tokens, pipeline_account, "reads the job's MLflow run through Identity-Aware Proxy"),
+            (launcher, mint, pipeline_account, "reads the job's MLflow run through Identity-Aware Proxy"),
         ]
     for member, role, resource, reason in roles:
         yield Grant(member=member, role=role, resource=resource, reason=reason)

@@ -62,11 +62,22 @@ class NetworkConfig(Strict):
     )
 
 
+class DnsPeeringConfig(Strict):
+    """An entry of ``run_config.psc_interface_config.dns_peering_configs``."""
+
+    domain: str = Field(pattern=r"\.$", description="end of the host names, with a dot at its end: corp.example.")
+    target_project: str = Field(description="project whose Cloud DNS knows them")
+    target_network: str = Field(description="name of the VPC in that project where they are visible")
+
+
 class PscInterfaceConfig(Strict):
     """``run_config.psc_interface_config``."""
 
     network_attachment: str | None = Field(
         default=None, pattern=_ATTACHMENT, description="projects/…/regions/…/networkAttachments/<name>, or the name"
+    )
+    dns_peering_configs: list[DnsPeeringConfig] = Field(
+        default=[], description="private host names that the steps find"
     )
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ..compile.datasets import Step
 from ..compile.plan import Plan
+from ..compile.width import describe_width
 from ..contract import FINISH_TASK, START_TASK
 from ..contract.job import MlflowRun, PipelineJob
 from ..errors import masked, shown
@@ -34,7 +35,8 @@ def as_table(plan: Plan) -> Table:
             _datasets(plan, step.outputs),
             _resources(step),
         )
-    table.caption = "→ travels between steps as an artifact, ⇢ its files are carried"
+    width = describe_width(plan.steps)
+    table.caption = f"→ travels between steps as an artifact, ⇢ its files are carried\n{width[0].upper()}{width[1:]}"
     table.caption_justify = "left"
     return table
 

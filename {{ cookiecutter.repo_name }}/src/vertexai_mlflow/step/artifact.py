@@ -81,7 +81,8 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
                 file that the step which takes it does not have.
         """
         partial = f"{self._path}.partial"
-        self._fs.makedirs(self._fs._parent(self._path), exist_ok=True)
+        if is_local(self._uri):  # a bucket has no folders, and to ask for one may be forbidden
+            self._fs.makedirs(self._fs._parent(self._path), exist_ok=True)
         try:
             with self._fs.open(partial, "wb") as file:
                 hashing_file = _HashingFile(file)

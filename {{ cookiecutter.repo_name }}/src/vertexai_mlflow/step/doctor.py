@@ -5,15 +5,19 @@ The task succeeds even if a check fails, because the platform keeps no outputs o
 
 import os
 import platform as python
+import re
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import fsspec
 import mlflow
+from mlflow.entities import LoggedModelOutput, Run
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking.request_header.registry import resolve_request_headers
 
 from .. import contract, tracking
@@ -25,6 +29,8 @@ from ..tracking.failures import refusal
 from .io import StepIO
 from .runner import StepSession
 
+# Bytes that are more than Cloud Run takes in one request of HTTP/1. https://github.com/zhaofengli/attic/issues/122
+_LARGE = 33 * 2**20
 _JOB_FIELDS = ("job_name", "job_id", "job_resource_name", "job_created")
 
 
@@ -54,7 +60,15 @@ def run_checks(args: TaskArguments, io: StepIO, platform: Namespace) -> dict[str
 
 
 def _started(job_created: str) -> str:
-    wait = datetime.now(UTC) - datetime.fromisoformat(job_created)
+    """How long ago that was. Vertex AI documents no format for this time, and another one is no reason to fail."""
+    try:
+        created = datetime(*map(int, re.findall(r"\d+", job_created)[:6]), tzinfo=UTC)  # type: ignore[misc, arg-type]
+    except (TypeError, ValueError):
+        raise Doubt(
+            f"The platform says that the job was created at {job_created!r}, which is no time that is known here. "
+            "Versions of datasets begin with it, and may not be sorted by time."
+        ) from None
+    wait = datetime.now(UTC) - created
     return f"{wait.total_seconds():.0f} s after the job was created"
 
 
@@ -91,7 +105,8 @@ def _bucket(probe: str, account: str) -> str:
     fs, path = fsspec.url_to_fs(probe)
     trial, permission = f"{path}.trial", "storage.objects.create"
     try:
-        fs.makedirs(fs._parent(path), exist_ok=True)
+        if contract.is_local(probe):
+            fs.makedirs(fs._parent(path), exist_ok=True)
         fs.pipe_file(trial, b"doctor")
         permission = "storage.objects.delete"  # renaming is copying, and deleting the old name
         fs.mv(trial, path)
@@ -112,15 +127,57 @@ def _header() -> str:
 
 
 def _mlflow(args: TaskArguments) -> str:
-    """Use MLflow as steps do: start a run, log a metric and a file, end the run; then delete it."""
+    """Use MLflow as steps do: start a run, log a metric, a file and a model, end the run; then delete them."""
     try:
         with StepSession.create(Path.cwd(), env=args.env or None, conf_source=args.conf_source or None) as session:
             if not tracking.is_enabled(session.load_context(), args.pipeline):
                 return "tracking is switched off"
+            tracking.check_version()
             with mlflow.start_run(run_name=contract.DOCTOR_TASK) as run:
                 mlflow.log_metric("doctor", 1.0)
                 mlflow.log_text("doctor", "doctor.txt")
+                _log_model(run)
+                limit = _find_limit(run)
             mlflow.MlflowClient().delete_run(run.info.run_id)
-            return f"{mlflow.get_tracking_uri()} accepts runs, metrics and files"
     except (Exception, AuthorizationError) as error:
         raise UserError(refusal(str(error), error)) from None
+    accepted = (
+        f"{mlflow.get_tracking_uri()} accepts runs, metrics, files and models; a deleted run with doctor.txt remains"
+    )
+    if limit:
+        raise Doubt(f"{accepted}. {limit}")
+    return accepted
+
+
+def _find_limit(run: Run) -> str:
+    """Upload a file that is larger than what Cloud Run takes in one request, and delete it.
+
+    Returns:
+        What to set up if a server refuses it; empty if there is no limit, or the store is no server.
+    """
+    if not mlflow.get_tracking_uri().startswith("http"):
+        return ""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "doctor.bin"
+        with file.open("wb") as content:
+            content.truncate(_LARGE)
+        try:
+            mlflow.log_artifact(str(file))
+        except Exception as error:  # the libraries for artifact stores have no common base class of errors
+            if "413" not in str(error):
+                raise
+            return (
+                f"But it refuses a file of {_LARGE // 2**20} MiB in one request (413), and MLflow sends a model's file "
+                "in one. That is Cloud Run's limit for HTTP/1. Let the steps write artifacts to the bucket themselves "
+                "(mlflow server --no-serve-artifacts --default-artifact-root gs://…), or run the server elsewhere."
+            )
+    get_artifact_repository(run.info.artifact_uri).delete_artifacts(file.name)
+    return ""
+
+
+def _log_model(run: Run) -> None:
+    """Log a model without anything in it, as what logs a model does, and delete it."""
+    client = mlflow.MlflowClient()
+    model = client.create_logged_model(run.info.experiment_id, contract.DOCTOR_TASK, run.info.run_id)
+    client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, 0)])
+    client.delete_logged_model(model.model_id)

@@ -67,7 +67,8 @@ class StepIO:
         Vertex AI names a file in the bucket by its path below the mount, ``/gcs/…``, where the image's user may not be
         allowed to write.
         """
-        with fsspec.open(re.sub("^/gcs/", "gs://", self.output_file), "w", encoding="utf-8") as file:
+        uri = re.sub("^/gcs/", "gs://", self.output_file)
+        with fsspec.open(uri, "w", encoding="utf-8", auto_mkdir=contract.is_local(uri)) as file:
             json.dump(output, file, allow_nan=False)
 
     def _metadata(self, key: str) -> Mapping[str, Any]:

@@ -81,7 +81,10 @@ def job_version(created: str, job_id: str) -> str:
         created: when the job was created, RFC 3339, UTC.
         job_id: the platform's number for the job, which tells apart two jobs of the same second.
     """
-    year, month, day, hour, minute, second = re.findall(r"\d+", created)[:6]
+    numbers = re.findall(r"\d+", created)[:6]
+    if len(numbers) < 6:
+        return f"{re.sub('[^0-9A-Za-z]+', '-', created)}-{job_id}"
+    year, month, day, hour, minute, second = numbers
     return f"{year}-{month}-{day}T{hour}.{minute}.{second}.000Z-{job_id}"
 
 

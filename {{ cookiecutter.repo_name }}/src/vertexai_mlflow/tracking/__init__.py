@@ -17,7 +17,9 @@ import mlflow
 from kedro.framework.context import KedroContext
 from kedro.framework.session import KedroSession
 from mlflow.entities import Param, Run
+from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
+from mlflow.utils.rest_utils import http_request
 
 from .. import contract
 from ..contract.job import JobIdentity, MlflowRun, PipelineJob
@@ -54,6 +56,8 @@ def connected(project: Path, env: str | None) -> Iterator[None]:
         with KedroSession.create(project, env=env) as session:
             session.load_context()
             yield
+    except UserError:
+        raise
     except (Exception, AuthorizationError) as error:
         raise UserError(f"MLflow does not answer: {error}") from error
 
@@ -82,7 +86,11 @@ def start(
 
     Returns:
         Where to look at the run.
+
+    Raises:
+        UserError: see ``check_version``.
     """
+    check_version()
     run = _find(job)
     if run is None:
         tags = {contract.JOB_NAME_TAG: job.name, contract.JOB_ID_TAG: job.id, contract.JOB_URL_TAG: job.url}
@@ -199,10 +207,40 @@ def ask() -> str:
     """Send the tracking server a request that all its users are allowed to send.
 
     Returns:
-        The tracking URI that answered.
+        The tracking URI that answered, and the version of the server if it says that.
+
+    Raises:
+        UserError: see ``check_version``.
     """
+    version = check_version()
     mlflow.search_experiments(max_results=1)
-    return mlflow.get_tracking_uri()
+    return mlflow.get_tracking_uri() + (f" (MLflow {version})" if version else "")
+
+
+def check_version() -> str:
+    """Ask a tracking server which version it has. https://github.com/mlflow/mlflow/issues/16215
+
+    Returns:
+        The version; empty if the store is no server, or the server does not say.
+
+    Raises:
+        UserError: when its major version is another one than that of this client.
+    """
+    uri = mlflow.get_tracking_uri()
+    if not uri.startswith("http"):
+        return ""
+    response = http_request(get_default_host_creds(uri), "/version", "GET", raise_on_status=False)
+    version = response.text.strip() if response.status_code == 200 else ""
+    if not (match := re.fullmatch(r"(\d+)\.\d+[\w.]*", version)):
+        return ""
+    if match[1] != mlflow.__version__.partition(".")[0]:
+        raise UserError(
+            f"The MLflow server at {masked(uri)} has version {version}, and this project logs with MLflow "
+            f"{mlflow.__version__}. Both must have the same number in front: an MLflow 2 server, for example, refuses "
+            "the model that a step has trained. Upgrade the server, or name another one in mlflow.yml: "
+            "server.mlflow_tracking_uri."
+        )
+    return version
 
 
 def delete_tags(run: Run, *names: str) -> None:

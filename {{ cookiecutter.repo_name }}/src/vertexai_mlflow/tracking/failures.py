@@ -53,10 +53,22 @@ def refusal(message: str, cause: BaseException | None) -> str:
     """
     if "Invalid Host header" in str(cause):
         fix = "MLflow refuses the host name in its address. Start it with: mlflow server --allowed-hosts …"
+    elif "Response body: 'Permission denied'" in str(cause):
+        fix = (
+            "MLflow's own permissions do not allow this. The user that the steps are for MLflow needs EDIT on the "
+            "experiment, because a job's steps update one run."
+        )
+    elif "You are not authenticated" in str(cause):
+        fix = (
+            "MLflow asks for a user of its own (mlflow server --app-name basic-auth). Set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD, or let the header provider send what the server accepts."
+        )
     elif re.search("IAP|code 40[13]", str(cause)):
         fix = (
-            "Identity-Aware Proxy refuses the token: client_id must be that of the IAP resource, and the service "
-            "account needs roles/iap.httpsResourceAccessor on it."
+            "Identity-Aware Proxy refuses the token. The service account needs roles/iap.httpsResourceAccessor on the "
+            "IAP resource. If the resource has an OAuth client of its own, client_id must be that client's. If its "
+            "client is Google-managed, as by default on Cloud Run, name the provider "
+            "MLFlowGoogleIapJwtRequestHeaderProvider in mlflow.yml, because ID tokens are refused then."
         )
     else:
         return message

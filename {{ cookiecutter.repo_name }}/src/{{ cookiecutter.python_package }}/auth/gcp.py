@@ -1,11 +1,11 @@
 """Header providers for an MLflow server behind Google's Identity-Aware Proxy.
 
-An OAuth client id goes in, and an ``Authorization`` header with an ID token comes out.
+An OAuth client id or a service account goes in, and an ``Authorization`` header comes out.
 ``vertexai_mlflow.auth.id_tokens`` gets the tokens, keeps each until shortly before it
 expires, and explains a failure.
 """
 
-from vertexai_mlflow.auth.id_tokens import IdToken, ambient, impersonated
+from vertexai_mlflow.auth.id_tokens import IdToken, ambient, impersonated, signed_jwt
 
 from .mlflow_request_header_provider import RequestHeaderProviderWithKedroContext
 
@@ -34,3 +34,12 @@ class MLFlowGoogleIAMRequestHeaderProvider(MLFlowGoogleOauthRequestHeaderProvide
         """The token, for the OAuth client ``client_id``."""
         service_account = self.required("service_account")
         return impersonated(self.required("client_id"), service_account)
+
+
+class MLFlowGoogleIapJwtRequestHeaderProvider(MLFlowGoogleOauthRequestHeaderProvider):
+    """Sends a JWT that ``service_account`` signs, for a proxy with a Google-managed client."""
+
+    def id_token(self) -> IdToken:
+        """The JWT, for the addresses of the server; ``lifetime`` is in seconds."""
+        lifetime = str(self.params.get("lifetime", "3600"))
+        return signed_jwt(self.server_urls, self.required("service_account"), lifetime)
