@@ -124,7 +124,10 @@ def test_facts_that_are_not_facts_are_not_taken():
     assert read_facts("[") == {}
 
 
-ANSWERS = {"example": "no", "kedro_version": "1.7.0", "python_package": "p", "project_name": "P", "repo_name": "p"}
+ANSWERS = {
+    "example": "no", "kedro_version": "1.7.0", "python_package": "p", "project_name": "P", "repo_name": "p",
+    "python_version": "3.11",
+}  # fmt: skip
 OURS = jinja2.Template((TEMPLATE / "pyproject.toml").read_text()).render(cookiecutter=ANSWERS)
 LOCK = (TEMPLATE / "requirements-launch.lock").read_text()
 KEDRO = '[tool.kedro]\npackage_name = "p"\nkedro_init_version = "1.2.0"\n'

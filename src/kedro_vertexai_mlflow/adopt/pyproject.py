@@ -104,11 +104,18 @@ def _set_versions(document: Any, template: dict[str, Any], change: Change) -> No
         change.replacements.append((find_line(change.text, old), message))
         kedro.remove(old)
         kedro["kedro_init_version"] = version
-    python = template["project"]["requires-python"]
+    python = SpecifierSet(template["project"]["requires-python"])
     theirs = document["project"].get("requires-python")
     if theirs is None:
-        document["project"]["requires-python"] = python
+        document["project"]["requires-python"] = str(python)
         change.additions.append("requires-python")
-    elif any(SpecifierSet(theirs).contains(f"3.{minor}") for minor in range(int(python.rpartition(".")[2]))):
-        change.replacements.append((find_line(change.text, "requires-python"), f"requires-python {theirs} → {python}"))
-        document["project"]["requires-python"] = python
+    elif any(f"3.{minor}.{patch}" in SpecifierSet(theirs) for minor in range(11) for patch in range(100)):
+        document["project"]["requires-python"] = new = str(_raise_python(SpecifierSet(theirs), python))
+        change.replacements.append((find_line(change.text, "requires-python"), f"requires-python {theirs} → {new}"))
+
+
+def _raise_python(theirs: SpecifierSet, python: SpecifierSet) -> SpecifierSet:
+    """Return the template's Python, with the upper bounds of the user's that allow it."""
+    bounds = [str(bound) for bound in theirs if bound.operator.startswith("<")]
+    (oldest,) = (bound.version for bound in python)
+    return SpecifierSet(",".join([str(python), *[bound for bound in bounds if oldest in SpecifierSet(bound)]]))
