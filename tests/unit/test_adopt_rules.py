@@ -5,14 +5,18 @@ import inspect
 import re
 import tomllib
 from contextlib import suppress
+from importlib.metadata import metadata
 
 import jinja2
 import kedro.framework.hooks.specs as specs
+import projects
 import pytest
 import tomlkit
 import yaml
 from kedro.framework.session import KedroSession
 from kedro.io import DataCatalog
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from running import BIN, ROOT, run
 
 from kedro_vertexai_mlflow.adopt import kedro1
@@ -27,6 +31,9 @@ from kedro_vertexai_mlflow.adopt.configuration import (
 )
 from kedro_vertexai_mlflow.adopt.findings import find_outdated_code
 from kedro_vertexai_mlflow.adopt.linters import exclude_platform
+from kedro_vertexai_mlflow.adopt.locks import find_conflicting_lines, resolve_locks
+from kedro_vertexai_mlflow.adopt.plan import make_plan
+from kedro_vertexai_mlflow.adopt.project import read_project
 from kedro_vertexai_mlflow.adopt.pyproject import merge_pyproject
 from kedro_vertexai_mlflow.upgrade.command import find_upgrade_notes
 from vertexai_mlflow import __version__
@@ -158,6 +165,61 @@ def dependencies(theirs: str, **requirements: str) -> dict[str, str]:
 def test_a_requirement_of_the_users_stays_if_it_allows_the_locked_version(theirs, merged):
     name = re.match(r"[\w-]+", theirs)[0]
     assert dependencies(f'[project]\nname = "p"\ndependencies = ["{theirs}"]')[name] == merged
+
+
+# Extras that kedro-datasets 1, 3, 5 and 7 and Kedro 0.18 had and kedro-datasets 9 has not.
+GONE_EXTRAS = [
+    "geopandas-geojsondataset", "matplotlib-matplotlibwriter", "networkx-networkxdataset", "polars-genericdataset",
+    "tracking", "tracking-jsondataset", "tracking-metricsdataset",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("package", ["kedro-datasets", "kedro"])
+@pytest.mark.parametrize("extra", [*GONE_EXTRAS, "matplotlib.MatplotlibWriter", "geopandas.GeoJSONDataSet"])
+def test_an_extra_of_a_dataset_that_has_another_name_now_is_renamed(package, extra):
+    """uv only warns of an unknown extra, and the image would lack the packages of the dataset."""
+    found = dependencies(f'[project]\nname = "p"\ndependencies = ["{package}[pandas-csvdataset,{extra}]"]')
+    extras = Requirement(found["kedro-datasets"]).extras
+    assert {canonicalize_name(name) for name in extras} <= set(metadata("kedro-datasets").get_all("Provides-Extra"))
+    assert "pandas-csvdataset" in extras
+    assert len(extras) == (1 if extra.startswith("tracking") else 2)
+
+
+def merged_groups(theirs: str) -> dict[str, list[str]]:
+    project = tomllib.loads(merge_pyproject(f"{theirs}\n{KEDRO}", OURS, LOCK, {}).text)["project"]
+    return {"dependencies": project["dependencies"], **project["optional-dependencies"]}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "expected"),
+    [
+        # Kedro-Viz and Jupyter are not in the locks; what the template needs of them counts.
+        ({"dependencies": ["kedro-viz~=6.0"]}, {"viz": ["kedro-viz>=12.3,<13"]}),
+        ({"viz": ["kedro-viz==11.0.1"]}, {"viz": ["kedro-viz>=12.3,<13"]}),
+        ({"dependencies": ["kedro-viz>=6.7.0"]}, {"viz": ["kedro-viz>=6.7.0"]}),
+        ({"viz": ["kedro-viz==12.4.0"]}, {"viz": ["kedro-viz==12.4.0"]}),
+        ({"dependencies": ["jupyterlab~=3.0"]}, {"notebook": ["jupyterlab>=4,<5"]}),
+        # A tool that is among the dependencies already is not asked for a second time.
+        ({"dependencies": ["setuptools~=68.0"]}, {"dependencies": ["setuptools~=68.0"], "dev": []}),
+        ({"dependencies": ["uv==0.9.1"]}, {"dependencies": ["uv==0.9.1"], "dev": []}),
+        # What launching needs may be among the dependencies, in another version.
+        ({"dependencies": ["packaging==21.3"]}, {"dependencies": ["packaging>=24"], "launch": []}),
+        ({"dependencies": ["rich>=12"]}, {"dependencies": ["rich>=12"], "launch": []}),
+        # What a step needs must be in the image, whichever extra has it too.
+        ({"dev": ["mlflow<3"]}, {"dependencies": ["mlflow>=3.17,<4"], "dev": ["mlflow>=3.17,<4"]}),
+        ({"dev": ["pyarrow"]}, {"dependencies": ["pyarrow>=18"], "dev": ["pyarrow"]}),
+        # Extras that are not installed together with these stay.
+        ({"docs": ["packaging==21.3"]}, {"docs": ["packaging==21.3"], "launch": ["packaging>=24"]}),
+    ],
+)  # fmt: skip
+def test_what_the_docs_say_to_install_together_does_not_contradict_itself(theirs, expected):
+    (group, requirements) = next(iter(theirs.items()))
+    extras = "" if group == "dependencies" else f"[project.optional-dependencies]\n{group} = {requirements}\n"
+    base = requirements if group == "dependencies" else []
+    groups = merged_groups(f'[project]\nname = "p"\ndependencies = {base}\n{extras}')
+    names = {re.match(r"[\w-]+", text)[0] for text in requirements}
+    for group, texts in expected.items():
+        assert [text for text in groups[group] if re.match(r"[\w-]+", text)[0] in names] == texts, group
 
 
 def test_comments_and_other_tables_of_pyproject_stay():
@@ -401,3 +463,43 @@ def test_an_mlflow_yml_of_another_format_and_a_logging_yml_that_kedro_refuses_ar
 
 def test_the_keys_that_adopt_comments_out_are_those_that_the_settings_leave_out():
     assert {*carried_over._MEANINGLESS, *carried_over.REPLACED} == OBSOLETE_KEYS
+
+
+DIRECT = "Because p depends on setuptools>=68.0,<69.dev0 and setuptools>=77, we can conclude that your requirements are unsatisfiable."
+INDIRECT = (
+    "cause: Because google-genai>=1.66.0,<=2.34.0 depends on anyio>=4.8.0 and google-cloud-aiplatform>=2.7.0 depends on "
+    "google-genai>=1.66.0,<3.0.0, we can conclude that google-cloud-aiplatform>=2.7.0 depends on anyio>=4.8.0.\n"
+    "And because p depends on anyio==3.7 and google-cloud-aiplatform>=2.7, we can conclude that your requirements are unsatisfiable."
+)
+MISSING = "Because our-tools was not found in the package registry and p depends on our-tools, we can conclude that …"
+
+
+@pytest.mark.parametrize(
+    ("message", "theirs", "line"),
+    [
+        (DIRECT, "setuptools~=68.0", "setuptools~=68.0"),
+        (INDIRECT, "anyio==3.7", "anyio==3.7"),
+        (MISSING, "Our_Tools[x]>=1", "Our_Tools[x]>=1"),
+    ],
+)
+def test_the_users_line_is_named_that_cannot_be_resolved(message, theirs, line):
+    text = f'[project]\nname = "p"\ndependencies = [\n    "pandas>=2",\n    "{theirs}",\n]\n'
+    merged = merge_pyproject(f"{text}\n{KEDRO}", OURS, LOCK, {}).text
+    assert find_conflicting_lines(merged, message, text) == [f"pyproject.toml:5: {line}"]
+
+
+def test_adopt_says_what_cannot_be_resolved_and_leaves_no_lock(tmp_path, monkeypatch):
+    """With no package index at all, everything is like a package of one's own that the index does not have."""
+    files = projects.SPACEFLIGHTS | {"requirements.txt": "our-tools>=1\n"}
+    project = read_project(projects.write(files, tmp_path / "spaceflights"))
+    plan = make_plan(project, ROOT, "none")
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    problem = resolve_locks(project, plan)
+    first, *_, last = problem.splitlines()
+    assert first == "The locks could not be resolved, so `pip install -e '.[launch,dev]'` would fail as well:"
+    assert re.search(
+        r"\nerror: .*\nYour lines that it names:\n  pyproject\.toml:\d+: our-tools>=1\n", problem, re.DOTALL
+    )
+    assert last == "Fix pyproject.toml, and begin with: make -f Makefile lock"
+    assert "Dockerfile" not in problem
+    assert not {"requirements.lock", "requirements-launch.lock"} & set(plan.files)
