@@ -2,10 +2,13 @@
 
 import importlib
 import inspect
+import os
 import re
+import sys
 import tomllib
 from contextlib import suppress
 from importlib.metadata import metadata
+from pathlib import Path
 
 import jinja2
 import kedro.framework.hooks.specs as specs
@@ -17,7 +20,7 @@ from kedro.framework.session import KedroSession
 from kedro.io import DataCatalog
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from running import BIN, ROOT, run
+from running import BIN, ROOT, commit, run
 
 from kedro_vertexai_mlflow.adopt import kedro1
 from kedro_vertexai_mlflow.adopt.code import merge_cli, merge_settings
@@ -35,6 +38,7 @@ from kedro_vertexai_mlflow.adopt.locks import find_conflicting_lines, resolve_lo
 from kedro_vertexai_mlflow.adopt.plan import make_plan
 from kedro_vertexai_mlflow.adopt.project import read_project
 from kedro_vertexai_mlflow.adopt.pyproject import merge_pyproject
+from kedro_vertexai_mlflow.errors import UserError as AdoptError
 from kedro_vertexai_mlflow.upgrade.command import find_upgrade_notes
 from vertexai_mlflow import __version__
 from vertexai_mlflow.settings import carried_over
@@ -311,7 +315,7 @@ def test_a_cli_without_the_group_that_kedro_finds_is_left_to_the_user():
     ],
 )  # fmt: skip
 def test_code_that_kedro_1_does_not_run_is_found(code, said):
-    ((line, words),) = find_outdated_code(f"\n{code}\n", "demand")
+    ((line, words),) = find_outdated_code(f"\n{code}\n", "demand", "3.11")
     assert line >= 2
     assert said in words
 
@@ -324,10 +328,62 @@ def test_code_that_kedro_1_does_not_run_is_found(code, said):
         "def register_pipelines(): ...",
         "node(f, 'a:b', None, name='x.y-z')",
         "from . import kedro",
+        "KedroSession.create(project_path)",
+        "KedroSession.create(Path.cwd(), env='x')",
+        "KedroSession.create(project_path=path)",
     ],
 )
 def test_code_that_runs_is_not_reported(code):
-    assert find_outdated_code(code, "demand") == []
+    assert find_outdated_code(code, "demand", "3.11") == []
+
+
+# Syntax of 3.12: an alias of a type, and parameters of a function.
+NEWER_SYNTAX = ["type Pair = tuple[int, int]\n", "def first[T](items: list[T]) -> T: ...\n"]
+
+
+@pytest.mark.parametrize("code", NEWER_SYNTAX)
+def test_syntax_that_the_projects_oldest_python_does_not_have_is_found_whichever_python_runs_here(code):
+    """The image is built on that Python."""
+    said = "Python 3.11, the oldest one that requires-python allows, cannot read this: "
+    here = find_outdated_code(f"\n{code}", "demand", "3.11")
+    assert [(line, words.startswith(said)) for line, words in here] == [(2, True)]
+    script = (
+        "import sys; sys.path.insert(0, 'src'); from kedro_vertexai_mlflow.adopt.findings import find_outdated_code; "
+        "print(find_outdated_code(sys.argv[1], 'demand', sys.argv[2]))"
+    )
+    for python, found in (("3.11", f"[(2, '{said}"), ("3.12", "[]"), ("3.13", "[]")):
+        done = run(newer_python(), "-c", script, f"\n{code}", python, cwd=ROOT)
+        assert done.stdout.startswith(found), done.stdout + done.stderr
+
+
+def newer_python() -> str:
+    """A Python of 3.12 or later, from the path or from pyenv."""
+    folders = [Path(folder) for folder in os.environ["PATH"].split(os.pathsep)]
+    folders += (Path.home() / ".pyenv/versions").glob("3.1[2-9].*/bin")
+    for program in [folder / f"python3.{minor}" for folder in folders for minor in (12, 13, 14)]:
+        if program.exists() and run(program, "--version", cwd=ROOT).returncode == 0:
+            return str(program)
+    pytest.fail("There is no Python 3.12 or later here.")
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="this Python can read it")
+def test_code_for_a_newer_python_than_the_one_that_runs_the_command_is_not_judged(tmp_path):
+    pyproject = projects.SPACEFLIGHTS["pyproject.toml"].replace(">=3.10", ">=3.12")
+    package = "src/spaceflights/pipelines"
+    files = {"pyproject.toml": pyproject, f"{package}/a.py": NEWER_SYNTAX[0], f"{package}/b.py": NEWER_SYNTAX[1]}
+    folder = projects.write(projects.SPACEFLIGHTS | files, tmp_path / "spaceflights")
+    todos = make_plan(read_project(folder), ROOT, "none").todos
+    assert [todo for todo in todos if "a.py" in todo] == [
+        f"{package}/a.py, {package}/b.py: Python 3.11, which runs this command, cannot read them, so they were not checked. "
+        "If Python 3.12 can, run the command with the project's Python: uvx --from … --python 3.12 vertexai-adopt"
+    ]
+    settings = folder / "src/spaceflights/settings.py"
+    settings.write_text(f"{settings.read_text()}\n{NEWER_SYNTAX[0]}")
+    commit(folder)
+    with pytest.raises(
+        AdoptError, match=r"settings\.py:9: Python 3\.11, which runs .* cannot read this: .* --python 3\.12"
+    ):
+        make_plan(read_project(folder), ROOT, "none")
 
 
 def test_the_upgrading_parts_since_a_version_are_told_newest_first():
