@@ -16,6 +16,7 @@ import projects
 import pytest
 import tomlkit
 import yaml
+from kedro.framework.project import LOGGING as LOGGING_OF_KEDRO
 from kedro.framework.session import KedroSession
 from kedro.io import DataCatalog
 from packaging.requirements import Requirement
@@ -510,11 +511,48 @@ def test_a_store_that_mlflow_3_does_not_have_is_replaced(text, uri):
     assert bool(change.replacements) == uri
 
 
-def test_an_mlflow_yml_of_another_format_and_a_logging_yml_that_kedro_refuses_are_left_to_the_user():
+def test_an_mlflow_yml_of_another_format_is_left_to_the_user():
     ((line, words),) = edit_mlflow("tracking_uri: x\nexperiment: y\n", "demand.auth").todos
     assert (line, "kedro-mlflow 2 reads the keys server" in words) == (1, True)
-    ((line, words),) = check_logging("formatters:\n  a:\n    # no ()\n    '()': pkg.Formatter\n").todos
-    assert (line, "Kedro 1.7 refuses `()`" in words) == (4, True)
+
+
+LOGGING = {
+    "Kedro's own": "formatters: {a: {format: x}}\nhandlers: {b: {class: kedro.logging.RichHandler, level: INFO}}\n",
+    "of Python": "handlers: {b: {class: logging.StreamHandler}, c: {class: logging.handlers.SocketHandler, host: x, port: 1}}\n",
+    "a filter by its class": "filters: {b: {class: logging.Filter}}\n",
+    "no () at all": "formatters:\n  a:\n    format: '() of nothing'  # '()': x\n",
+    "a factory": "formatters:\n  a:\n    '()': logging.Formatter\n",
+    "a factory on one line": 'formatters: {a: {"()": pkg.Formatter, format: x}}\n',
+    "a factory without quotes": "filters:\n  a:\n    (): pkg.Filter\n",
+    "a factory behind a question mark": "filters:\n  a:\n    ? ()\n    : pkg.Filter\n",
+    "a class of another package": "formatters:\n  a:\n    class: pythonjsonlogger.jsonlogger.JsonFormatter\n",
+    "a class of Rich": "handlers: {rich: {class: rich.logging.RichHandler}}\n",
+    "a class that Kedro has no more": "handlers:\n  a:\n    class: kedro.extras.logging.ColorHandler\n",
+    "a class of one's own": "filters: {mine: {class: demand.logging.OnlyMine}}\n",
+}
+
+
+@pytest.mark.parametrize("name", LOGGING)
+def test_what_kedro_refuses_in_a_logging_yml_is_left_to_the_user(name):
+    """Kedro refuses it when it is imported, so that every command ends, also those that could say why."""
+    text = LOGGING[name]
+    try:
+        LOGGING_OF_KEDRO._validate_logging_config(yaml.safe_load(text))
+        refusal = ""
+    except ValueError as error:
+        refusal = str(error)
+    todos = check_logging(text).todos
+    assert len(todos) == bool(refusal), refusal
+    for line, words in todos:
+        key = "()" if "'()' key" in refusal else "class"
+        assert key in text.splitlines()[line - 1]
+        assert words.startswith(f"Kedro 1.7 refuses {key}")
+
+
+def test_a_class_that_kedro_refuses_comes_with_the_variable_that_allows_it():
+    ((_, words),) = check_logging(LOGGING["a class of another package"]).todos
+    assert "KEDRO_LOGGING_MODULE_ALLOWLIST=pythonjsonlogger.jsonlogger" in words
+    assert "Dockerfile" in words
 
 
 def test_the_keys_that_adopt_comments_out_are_those_that_the_settings_leave_out():
