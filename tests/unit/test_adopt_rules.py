@@ -36,7 +36,7 @@ from kedro_vertexai_mlflow.adopt.configuration import (
 from kedro_vertexai_mlflow.adopt.findings import find_outdated_code
 from kedro_vertexai_mlflow.adopt.linters import exclude_platform
 from kedro_vertexai_mlflow.adopt.locks import find_conflicting_lines, resolve_locks
-from kedro_vertexai_mlflow.adopt.plan import make_plan
+from kedro_vertexai_mlflow.adopt.plan import Plan, make_plan
 from kedro_vertexai_mlflow.adopt.project import read_project
 from kedro_vertexai_mlflow.adopt.pyproject import merge_pyproject
 from kedro_vertexai_mlflow.errors import UserError as AdoptError
@@ -597,3 +597,83 @@ def test_adopt_says_what_cannot_be_resolved_and_leaves_no_lock(tmp_path, monkeyp
     assert last == "Fix pyproject.toml, and begin with: make -f Makefile lock"
     assert "Dockerfile" not in problem
     assert not {"requirements.lock", "requirements-launch.lock"} & set(plan.files)
+
+
+def planned(folder: Path, **files: str) -> Plan:
+    return make_plan(read_project(projects.write(projects.SPACEFLIGHTS | files, folder / "spaceflights")), ROOT, "none")
+
+
+def with_dynamic(names: str, tables: str) -> dict[str, str]:
+    """Spaceflights without requirements in pyproject.toml."""
+    text = re.sub(
+        r"# What the nodes import\.\ndependencies = \[.*?\n\]\n",
+        "",
+        projects.SPACEFLIGHTS["pyproject.toml"],
+        flags=re.S,
+    )
+    text = re.sub(r"\[project.optional-dependencies\]\n.*?\n\n", "", text, flags=re.S)
+    text = text.replace('dynamic = ["version"]', f'dynamic = ["version", {names}]')
+    return {"pyproject.toml": text.replace("[tool.setuptools.dynamic]\n", f"[tool.setuptools.dynamic]\n{tables}")}
+
+
+@pytest.mark.parametrize(
+    ("names", "tables", "group"),
+    [
+        ('"dependencies"', 'dependencies = {file = "deps/base.txt"}\n', "dependencies"),
+        ('"dependencies"', 'dependencies = {file = ["deps/base.txt"]}\n', "dependencies"),
+        ('"optional-dependencies"', 'optional-dependencies.docs = {file = ["deps/base.txt"]}\n', "docs"),
+    ],
+)
+def test_requirements_are_read_from_the_files_that_setuptools_reads(names, tables, group, tmp_path):
+    plan = planned(tmp_path, **with_dynamic(names, tables), **{"deps/base.txt": "scikit-learn~=1.5\nblack\n"})
+    merged = tomllib.loads(plan.files["pyproject.toml"].decode())
+    requirements = {"dependencies": merged["project"]["dependencies"], **merged["project"]["optional-dependencies"]}
+    assert "scikit-learn~=1.5" in requirements[group]
+    assert "black" in requirements["dev" if group == "dependencies" else group]
+    assert merged["project"]["dynamic"] == ["version"]
+    assert set(merged["tool"]["setuptools"]["dynamic"]) == {"version"}
+    assert "deps/base.txt" in plan.removed_files
+
+
+UNREAD = {
+    "environment.yml": "dependencies: [pandas]\n",
+    "environment.yaml": "dependencies: [pandas]\n",
+    "conda.yml": "dependencies: [pandas]\n",
+    "Pipfile": "[packages]\npandas = '*'\n",
+    "requirements.in": "pandas\n",
+    "requirements-prod.txt": "pandas\n",
+    "requirements/base.txt": "pandas\n",
+    "src/requirements.in": "pandas\n",
+    "setup.py": "from setuptools import setup\nsetup(name='x', install_requires=['pandas'])\n",
+    "setup.cfg": "[metadata]\nname = x\n[options]\ninstall_requires =\n    pandas\n",
+}
+
+
+@pytest.mark.parametrize("path", UNREAD)
+def test_a_file_with_dependencies_that_is_not_read_is_named(path, tmp_path):
+    (todo,) = [todo for todo in planned(tmp_path, **{path: UNREAD[path]}).todos if todo.startswith(path)]
+    assert todo == f"{path}: its packages are not read. Add those that the steps import to [project] of pyproject.toml."
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("setup.py", "from setuptools import setup\nsetup(name='x')\n"),
+        ("setup.py", "from setuptools import setup\nsetup(install_requires=open('requirements.txt').read().split())\n"),
+        ("setup.cfg", "[flake8]\nmax-line-length = 88\n"),
+        ("setup.cfg", "[options]\ninstall_requires = file: requirements.txt\n"),
+        ("docs/requirements.txt", "sphinx\n"),
+    ],
+)
+def test_a_file_without_dependencies_of_its_own_is_not_named(path, text, tmp_path):
+    assert [todo for todo in planned(tmp_path, **{path: text}).todos if "packages are not read" in todo] == []
+
+
+def test_dynamic_dependencies_of_another_build_backend_are_left_to_the_user(tmp_path):
+    files = with_dynamic('"dependencies"', "")
+    plan = planned(tmp_path, **files)
+    assert (
+        "pyproject.toml:9: dynamic dependencies: they are written elsewhere. Add them to [project] dependencies."
+        in plan.todos
+    )
+    assert tomllib.loads(plan.files["pyproject.toml"].decode())["project"]["dynamic"] == ["version"]

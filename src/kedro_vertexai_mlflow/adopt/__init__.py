@@ -2,7 +2,8 @@
 
 ``project`` reads the project, ``rendering`` the template's files for it, ``plan`` decides about each file, and
 ``command`` shows the plan and carries it out. Files that both have are merged: ``pyproject`` and ``requirements`` merge
-pyproject.toml, ``code`` settings.py and cli.py, ``configuration`` the YAML files, ``ignore_files`` the lists of paths,
-``makefile`` the Makefile, and ``linters`` keeps the project's own tools out of the platform's folder. ``locks``
-resolves what was merged. ``kedro1`` is a table of what Kedro 1 no longer has, and ``findings`` looks for it in code.
+pyproject.toml with what ``dependency_files`` finds, ``code`` settings.py and cli.py, ``configuration`` the YAML files,
+``ignore_files`` the lists of paths, ``makefile`` the Makefile, and ``linters`` keeps the project's own tools out of the
+platform's folder. ``locks`` resolves what was merged. ``kedro1`` is a table of what Kedro 1 no longer has, and
+``findings`` looks for it in the code.
 """

@@ -15,8 +15,9 @@ from uv import find_uv_bin
 from ..errors import UserError
 from ..files import LOCKS
 from .changes import find_line
+from .dependency_files import read_requirement_files
 from .makefile import OTHER_MAKEFILE
-from .plan import REQUIREMENT_FILES, Plan
+from .plan import Plan
 from .project import Project
 from .requirements import INSTALLED_TOGETHER
 
@@ -49,7 +50,7 @@ def resolve_locks(project: Project, plan: Plan) -> str:
                 plan.files.pop(lock, None)
     if process.returncode == 0:
         return ""
-    theirs = "\n".join(project.read(path) for path in ("pyproject.toml", *REQUIREMENT_FILES))
+    theirs = "\n".join([project.read("pyproject.toml"), *read_requirement_files(project).values()])
     lines = find_conflicting_lines(plan.files["pyproject.toml"].decode(), process.stderr, theirs)
     named = "\n  ".join(["\nYour lines that it names:", *lines]) if lines else ""
     return (

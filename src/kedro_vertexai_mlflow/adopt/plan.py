@@ -12,6 +12,7 @@ from ..git import git, list_tracked_files, run_git
 from .changes import Change
 from .code import merge_cli, merge_settings
 from .configuration import check_logging, edit_catalog, edit_mlflow, edit_vertexai
+from .dependency_files import find_unread_files, read_requirement_files
 from .findings import find_outdated_code
 from .ignore_files import merge_dockerignore, merge_gitattributes, merge_gitignore
 from .linters import LINTER_FILES, exclude_platform
@@ -21,8 +22,6 @@ from .pyproject import merge_pyproject
 from .rendering import choose_provider_package, choose_python, render_files
 
 VERTEXAI_YML = "conf/base/vertexai.yml"
-# Where projects keep their dependencies, if not in pyproject.toml.
-REQUIREMENT_FILES = ("requirements.txt", "src/requirements.txt")
 # A file of the user's that is kept → the name of the template's beside it, and what to do about the two.
 BESIDE = {
     ".github/workflows/ci.yml": (".github/workflows/vertexai.yml", "both run after a push; keep what yours lacks."),
@@ -102,7 +101,7 @@ def make_plan(project: Project, template: Path, ci: str) -> Plan:
     providers = choose_provider_package(project)
     python = choose_python(project, template)
     template_files = render_files(project, template, ci, providers, python)
-    requirements = {path: text for path in REQUIREMENT_FILES if (text := project.read(path))}
+    requirements = read_requirement_files(project)
     is_linted = has_linter(project, template_files)
     if not is_linted:
         template_files["Makefile"] = drop_linter(template_files["Makefile"])
@@ -119,6 +118,10 @@ def make_plan(project: Project, template: Path, ci: str) -> Plan:
     _check_code(project, plan, template_files, python)
     _remove_requirement_files(project, plan, requirements)
     _add_remarks(project, plan)
+    plan.todos += [
+        f"{path}: its packages are not read. Add those that the steps import to [project] of pyproject.toml."
+        for path in find_unread_files(project, requirements)
+    ]
     return plan
 
 
@@ -262,8 +265,6 @@ def _add_remarks(project: Project, plan: Plan) -> None:
     for name in ("setup.py", "src/setup.py"):
         if (project.folder / name).exists():
             plan.kept_files.append(f"{name}: pyproject.toml replaces it; delete it when nothing of yours needs it.")
-    if (project.folder / "environment.yml").exists():
-        plan.todos.append("environment.yml: it is not read. Add the packages that the steps import to pyproject.toml.")
     if any(path.startswith(".github/") for path in plan.files) and not (project.folder / ".git").exists():
         plan.todos.append(
             ".github: the project is not at the top of its repository, where GitHub looks. Move the files there."

@@ -54,8 +54,8 @@ class RequirementMerger:
                 self._places[group, requirement] = (find_line(text, f'"{requirement}"'), requirement)
                 self._modernize(group, requirement)
 
-    def add_file(self, path: str, text: str) -> None:
-        """Add the lines of a requirements file."""
+    def add_file(self, path: str, text: str, default_group: str) -> None:
+        """Add the lines of a requirements file to a group; of ``dependencies``, what no step needs becomes an extra."""
         has_new_lines = False
         for number, line in enumerate(text.splitlines(), 1):
             if not (requirement := re.sub(r"(^|\s)#.*", "", line).strip()):
@@ -67,7 +67,7 @@ class RequirementMerger:
                 advice = "add it to pyproject.toml as a requirement, if it is still needed."
                 self._change.todos.append((0, f"{place}: {advice}"))
                 continue
-            group = NOT_FOR_STEPS.get(name, "dependencies")
+            group = NOT_FOR_STEPS.get(name, default_group) if default_group == "dependencies" else default_group
             array = self._get_array(group)
             if name not in map(_read_name, array):
                 self._places[group, requirement] = (0, place)
