@@ -677,3 +677,26 @@ def test_dynamic_dependencies_of_another_build_backend_are_left_to_the_user(tmp_
         in plan.todos
     )
     assert tomllib.loads(plan.files["pyproject.toml"].decode())["project"]["dynamic"] == ["version"]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("[tool.kedro]\n", "tool.kedro.kedro_init_version is missing; only projects of Kedro 0.18, 0.19 or 1"),
+        ("[tool.other]\n", "has no table [tool.kedro], so this is not a Kedro project"),
+        (
+            '[tool.kedro]\nkedro_init_version = "1.2.0"\n',
+            "tool.kedro.package_name is missing. Name the package below src",
+        ),
+        (
+            '[tool.kedro]\nkedro_init_version = "1.2.0"\npackage_name = "a"\n',
+            "tool.kedro.package_name is a; src/a must exist",
+        ),
+    ],
+)
+def test_what_is_missing_in_the_table_of_kedro_is_named(table, said, tmp_path):
+    text = projects.SPACEFLIGHTS["pyproject.toml"].partition("[tool.kedro]")[0] + table
+    folder = projects.write(projects.SPACEFLIGHTS | {"pyproject.toml": text}, tmp_path / "spaceflights")
+    with pytest.raises(AdoptError) as error:
+        read_project(folder)
+    assert said in str(error.value)

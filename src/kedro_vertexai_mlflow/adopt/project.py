@@ -67,7 +67,7 @@ def read_project(folder: Path) -> Project:
         content = tomllib.loads(pyproject.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{pyproject} cannot be read: {error}. Fix it.") from None
-    if not (kedro := content.get("tool", {}).get("kedro")):
+    if (kedro := content.get("tool", {}).get("kedro")) is None:
         raise UserError(f"{pyproject} has no table [tool.kedro], so this is not a Kedro project.")
     problems = _check_layout(folder, content, kedro) + check_work_tree(folder)
     if problems:
@@ -93,8 +93,10 @@ def _check_layout(folder: Path, content: dict[str, Any], kedro: dict[str, Any]) 
             f"pyproject.toml: tool.kedro.source_dir is {kedro['source_dir']}. The image and CI expect the package in "
             "src: move it there and set source_dir to src."
         )
-    elif not package or not (folder / "src" / package).is_dir():
-        problems.append(f"pyproject.toml: tool.kedro.package_name is {package or 'missing'}; src/{package} must exist.")
+    elif not package:
+        problems.append("pyproject.toml: tool.kedro.package_name is missing. Name the package below src there.")
+    elif not (folder / "src" / package).is_dir():
+        problems.append(f"pyproject.toml: tool.kedro.package_name is {package}; src/{package} must exist.")
     if "poetry" in content.get("tool", {}) and "project" not in content:
         problems.append(
             "pyproject.toml: the dependencies are in [tool.poetry.dependencies], which only Poetry reads. Move them to "
