@@ -1,12 +1,16 @@
 """What ``vertexai-adopt`` reads and merges, text by text, and its tables against the packages that are installed."""
 
+import http.server
 import importlib
 import inspect
 import os
 import re
 import sys
+import threading
 import tomllib
+from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import metadata
 from pathlib import Path
 
@@ -582,21 +586,50 @@ def test_the_users_line_is_named_that_cannot_be_resolved(message, theirs, line):
     assert find_conflicting_lines(merged, message, text) == [f"pyproject.toml:5: {line}"]
 
 
-def test_adopt_says_what_cannot_be_resolved_and_leaves_no_lock(tmp_path, monkeypatch):
-    """With no package index at all, everything is like a package of one's own that the index does not have."""
-    files = projects.SPACEFLIGHTS | {"requirements.txt": "our-tools>=1\n"}
+@pytest.fixture
+def empty_index(tmp_path, monkeypatch) -> Iterator[None]:
+    """A package index that has nothing: every package is like one of the user's company, which the index does not have."""
+    (tmp_path / "index").mkdir()
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "index")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name in [name for name in os.environ if name.startswith("UV_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://127.0.0.1:{server.server_port}/simple")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    yield
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.usefixtures("empty_index")
+def test_adopt_says_what_cannot_be_resolved_and_leaves_no_lock(tmp_path):
+    files = projects.SPACEFLIGHTS | {"requirements.txt": "acme-tools>=1\n"}
     project = read_project(projects.write(files, tmp_path / "spaceflights"))
     plan = make_plan(project, ROOT, "none")
-    monkeypatch.setenv("UV_NO_INDEX", "1")
-    problem = resolve_locks(project, plan)
+    problem = resolve_locks(project, plan, ROOT)
     first, *_, last = problem.splitlines()
     assert first == "The locks could not be resolved, so `pip install -e '.[launch,dev]'` would fail as well:"
     assert re.search(
-        r"\nerror: .*\nYour lines that it names:\n  pyproject\.toml:\d+: our-tools>=1\n", problem, re.DOTALL
+        r"\nerror: .*\nYour lines that it names:\n  pyproject\.toml:\d+: acme-tools>=1\n", problem, re.DOTALL
     )
     assert last == "Fix pyproject.toml, and begin with: make -f Makefile lock"
     assert "Dockerfile" not in problem
     assert not {"requirements.lock", "requirements-launch.lock"} & set(plan.files)
+
+
+@pytest.mark.usefixtures("empty_index")
+def test_locks_are_resolved_by_the_templates_makefile_also_when_the_project_has_both_already(tmp_path):
+    """The second time, neither of them is planned; the project's own Makefile is not run."""
+    own = f"lock:\n\ttouch {tmp_path / 'planted'}\n"
+    files = projects.SPACEFLIGHTS | {"Makefile": own, "vertexai.mk": own}
+    project = read_project(projects.write(files, tmp_path / "spaceflights"))
+    plan = make_plan(project, ROOT, "none")
+    problem = resolve_locks(project, plan, ROOT)
+    assert "No solution found" in problem
+    assert problem.endswith("begin with: make -f vertexai.mk lock")
+    assert not (tmp_path / "planted").exists()
 
 
 def planned(folder: Path, **files: str) -> Plan:

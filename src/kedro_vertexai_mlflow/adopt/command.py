@@ -34,7 +34,7 @@ def main(folder: Path, dry_run: bool, yes: bool, ci: str | None, lock: bool) -> 
         return
     if not yes:
         click.confirm("Change these files?", abort=True)
-    problem = resolve_locks(project, plan) if lock and "pyproject.toml" in plan.files else ""
+    problem = resolve_locks(project, plan, TEMPLATE) if lock and "pyproject.toml" in plan.files else ""
     _write(project, plan)
     if problem:
         click.echo(f"\n{click.unstyle(problem)}\n")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import tomllib
@@ -22,23 +23,23 @@ from .project import Project
 from .requirements import INSTALLED_TOGETHER
 
 
-def resolve_locks(project: Project, plan: Plan) -> str:
-    """Resolve the dependencies with the project's own `make lock`. No locks are better than wrong ones.
+def resolve_locks(project: Project, plan: Plan, template: Path) -> str:
+    """Resolve the dependencies with the template's `make lock`. No locks are better than wrong ones.
 
     Args:
         project: the project as it is.
         plan: its locks are replaced, or removed.
+        template: the folder of the template.
 
     Returns:
         What stands in the way, in sentences; empty if nothing does.
     """
-    makefile = OTHER_MAKEFILE if OTHER_MAKEFILE in plan.files else "Makefile"
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("pyproject.toml", makefile):
-            (Path(folder) / name).write_bytes(plan.files[name])
+        (Path(folder) / "pyproject.toml").write_bytes(plan.files["pyproject.toml"])
+        shutil.copy(template / "{{ cookiecutter.repo_name }}" / "Makefile", folder)
         (Path(folder) / "Dockerfile").touch()  # other targets of the Makefile read it
         path = os.pathsep.join([str(Path(find_uv_bin()).parent), os.environ.get("PATH", "")])
-        argv = ["make", "--silent", "-f", makefile, "lock"]
+        argv = ["make", "--silent", "lock"]
         try:
             process = subprocess.run(argv, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
         except FileNotFoundError:
@@ -52,6 +53,7 @@ def resolve_locks(project: Project, plan: Plan) -> str:
         return ""
     theirs = "\n".join([project.read("pyproject.toml"), *read_requirement_files(project).values()])
     lines = find_conflicting_lines(plan.files["pyproject.toml"].decode(), process.stderr, theirs)
+    makefile = OTHER_MAKEFILE if OTHER_MAKEFILE in plan.files or project.read(OTHER_MAKEFILE) else "Makefile"
     named = "\n  ".join(["\nYour lines that it names:", *lines]) if lines else ""
     return (
         "The locks could not be resolved, so `pip install -e '.[launch,dev]'` would fail as well:\n"
