@@ -265,10 +265,10 @@ def test_a_yes_is_remembered_for_the_address_and_never_in_the_project(generated,
     assert again.returncode == 0, again.stderr
     assert f"file://{template}" in again.stderr
     # Another address is another question.
-    assert run("git", "remote", "set-url", "origin", "https://example.com/other", cwd=template).returncode == 0
+    assert run("git", "remote", "set-url", "origin", "https://me:token@example.com/other", cwd=template).returncode == 0
     commit(project)
     other = upgrade(project, template, "--verify")
-    assert (other.returncode, "https://example.com/other" in other.stderr) == (1, True)
+    assert (other.returncode, "Template: https://example.com/other\n" in other.stderr) == (1, True)
 
 
 def test_yes_on_the_command_line_is_for_this_time(generated, template, tmp_path):
@@ -355,7 +355,13 @@ def test_make_upgrade_and_the_command_remember_the_same_yes(generated, template,
     assert planted.exists()
 
 
-ADDRESSES = ["--upload-pack=touch planted", "https://example.com/\nTemplate: https://mine", None, 3]
+ADDRESSES = [
+    "--upload-pack=touch planted",
+    "ext::touch planted",
+    "https://example.com/\nTemplate: https://mine",
+    None,
+    3,
+]
 
 
 @pytest.mark.parametrize("address", ADDRESSES)

@@ -52,6 +52,7 @@ def main(template: Path, to: str, restore: bool, verify: bool, yes: bool) -> Non
     record = read_record(project)
     _check_commit(template, record)
     address = run_git(template, "remote", "get-url", "origin").stdout.strip() or str(template.resolve())
+    address = re.sub(r"^(https?://)[^/]*@", r"\1", address)  # a token for cloning must stay secret
     if restore or verify:
         ask_to_run(address, [record["commit"]], yes=yes)
         _compare(project, template, record, restore=restore)
