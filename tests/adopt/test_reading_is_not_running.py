@@ -182,11 +182,12 @@ def test_skip_names_paths_inside_the_project_only(path, generated, template):
     assert "Traceback" not in done.stderr
 
 
-def test_skip_still_keeps_what_it_names(generated, template):
-    project = generated(skip=["Makefile"])
+@pytest.mark.parametrize("skip", [["Makefile"], None])
+def test_skip_still_keeps_what_it_names(skip, generated, template):
+    project = generated(skip=skip, owned=None)
     done = upgrade(project, template, "--yes")
     assert done.returncode == 0, done.stderr
-    assert (project / "Makefile").read_text() == "all:\n"
+    assert (project / "Makefile").read_text() == ("all:\n" if skip else "all: # release 2\n")
 
 
 @pytest.mark.parametrize(
@@ -215,7 +216,7 @@ def test_upgrading_renders_no_jinja_of_the_record(name, shape, generated, templa
     "changes",
     [
         {"template": None}, {"template": "https://example.com/\nTrusted: yes"}, {"commit": "--output=/tmp/x"}, {"commit": None},
-        {"context": None}, {"context": {"cookiecutter": []}}, {"skip": "Makefile"}, {"owned": {"a": 1}},
+        {"context": None}, {"context": {"cookiecutter": []}}, {"context": {"cookiecutter": {}}}, {"skip": "Makefile"}, {"owned": {"a": 1}},
     ],
 )  # fmt: skip
 def test_a_record_that_is_none_is_refused_with_a_sentence(changes, generated, template, planted):

@@ -175,7 +175,7 @@ def _remove_unmerged(project: Path, versions: dict[str, Path], record: dict[str,
     removed_files = {path.relative_to(old) for path in old.rglob("*") if path.is_file()} - tracked_files
     sealed_files = (platform.list_platform_files(old) | platform.list_platform_files(new)) - owned_files
     locks = LOCKS if has_own_locks else ()
-    for path in [*removed_files, *map(Path, [*sealed_files, *record.get("skip", []), RECORD, *locks])]:
+    for path in [*removed_files, *map(Path, [*sealed_files, *(record.get("skip") or []), RECORD, *locks])]:
         for version in versions.values():
             if (version / path).is_dir():
                 shutil.rmtree(version / path)

@@ -62,8 +62,12 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "the commit of the template from which the project was generated",
     ),
     "context": (
-        lambda value: isinstance(value, dict) and isinstance(value.get("cookiecutter"), dict),
-        "a table with the answers in `cookiecutter`",
+        lambda value: (
+            isinstance(value, dict)
+            and isinstance(value.get("cookiecutter"), dict)
+            and "python_package" in value["cookiecutter"]
+        ),
+        "a table with the answers in `cookiecutter`, python_package among them",
     ),
     "skip": (_is_list, "a list of paths"),
     "owned": (_is_list, "a list of paths"),
