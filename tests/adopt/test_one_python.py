@@ -10,7 +10,7 @@ from running import ROOT, run
 
 from kedro_vertexai_mlflow.adopt.plan import make_plan
 from kedro_vertexai_mlflow.adopt.project import read_project
-from kedro_vertexai_mlflow.adopt.rendering import find_oldest_python
+from kedro_vertexai_mlflow.adopt.python_version import find_oldest_python
 from kedro_vertexai_mlflow.errors import UserError as AdoptError
 from vertexai_mlflow.checks import python as pythons
 from vertexai_mlflow.contract.check import Doubt

@@ -19,7 +19,8 @@ from .linters import LINTER_FILES, exclude_platform
 from .makefile import LINT_LATER, OTHER_MAKEFILE, call_other_makefile, drop_linter, has_linter
 from .project import Project
 from .pyproject import merge_pyproject
-from .rendering import choose_provider_package, choose_python, render_files
+from .python_version import choose_python
+from .rendering import choose_provider_package, render_files
 
 VERTEXAI_YML = "conf/base/vertexai.yml"
 # A file of the user's that is kept → the name of the template's beside it, and what to do about the two.

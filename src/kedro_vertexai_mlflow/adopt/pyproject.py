@@ -14,6 +14,7 @@ from ..errors import UserError
 from .changes import Change, find_line
 from .dependency_files import find_dynamic_files
 from .linters import add_to_list
+from .python_version import find_oldest_python
 from .requirements import RequirementMerger
 
 
@@ -124,7 +125,7 @@ def _set_versions(document: Any, template: dict[str, Any], change: Change) -> No
     if theirs is None:
         document["project"]["requires-python"] = str(python)
         change.additions.append("requires-python")
-    elif any(f"3.{minor}.{patch}" in SpecifierSet(theirs) for minor in range(11) for patch in range(100)):
+    elif find_oldest_python(theirs) != find_oldest_python(str(python)):
         document["project"]["requires-python"] = new = str(_raise_python(SpecifierSet(theirs), python))
         change.replacements.append((find_line(change.text, "requires-python"), f"requires-python {theirs} → {new}"))
 

@@ -107,8 +107,8 @@ class Datasets:
 def _find_missing_libraries(error: ModuleNotFoundError) -> set[str]:
     """The library that could not be imported, and others that the same module needs."""
     file = Path(extract_tb(error.__traceback__)[-1].filename)
-    modules = {name.partition(".")[0] for name in ({str(error.name)} | (imports_of(file) if file.is_file() else set()))}
-    return {module for module in modules if not _can_import(module)}
+    others = {name.partition(".")[0] for name in (imports_of(file) if file.is_file() else ())}
+    return {str(error.name).partition(".")[0], *(module for module in others if not _can_import(module))}
 
 
 def _can_import(module: str) -> bool:
