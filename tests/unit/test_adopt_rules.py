@@ -379,8 +379,8 @@ def test_code_for_a_newer_python_than_the_one_that_runs_the_command_is_not_judge
     folder = projects.write(projects.SPACEFLIGHTS | files, tmp_path / "spaceflights")
     todos = make_plan(read_project(folder), ROOT, "none").todos
     assert [todo for todo in todos if "a.py" in todo] == [
-        f"{package}/a.py, {package}/b.py: Python 3.11, which runs this command, cannot read them, so they were not checked. "
-        "If Python 3.12 can, run the command with the project's Python: uvx --from … --python 3.12 vertexai-adopt"
+        f"{package}/a.py, {package}/b.py: not checked, because Python 3.11, which runs this command, lacks this "
+        "syntax. If Python 3.12 has it, run the command with the project's Python: uvx --from … --python 3.12 vertexai-adopt"
     ]
     settings = folder / "src/spaceflights/settings.py"
     settings.write_text(f"{settings.read_text()}\n{NEWER_SYNTAX[0]}")

@@ -235,8 +235,8 @@ def _check_code(project: Project, plan: Plan, template_files: dict[str, bytes], 
             unread_modules.append(path)
     if unread_modules:
         plan.todos.append(
-            f"{', '.join(unread_modules)}: Python {_HERE}, which runs this command, cannot read them, so they were not "
-            f"checked. If Python {python} can, {_RUN_WITH.format(python)}"
+            f"{', '.join(unread_modules)}: not checked, because Python {_HERE}, which runs this command, lacks this "
+            f"syntax. If Python {python} has it, {_RUN_WITH.format(python)}"
         )
 
 
