@@ -1,4 +1,4 @@
-"""Remove what was not chosen and what runs left behind in the template, seal the platform, and record the origin."""
+"""Remove what was not chosen or is no part of the template, set the Python, seal the platform, record the origin."""
 
 import json
 import os
@@ -22,6 +22,8 @@ EXAMPLE_FILES = [
     "tests/test_penguins.py",
     "data",
 ]
+# Files that name the Python of image and CI jobs. Cookiecutter only copies most of them. In the template it is 3.11.
+PYTHON_FILES = ["Dockerfile", ".gitlab-ci.yml", ".github/workflows/*.yml"]
 # Python, pip and checkers leave these folders behind in a template, and cookiecutter copies them.
 CACHES = ["__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"]
 
@@ -35,6 +37,7 @@ def main() -> None:
     remove(unwanted)
     for name in CACHES:
         remove(list(Path().rglob(name)))
+    set_python(ANSWERS["python_version"])
     manifest = seal()
     # cruft does not name the template's folder, and writes the record itself.
     if (template := find_template()) and (origin := find_origin(template)):
@@ -49,6 +52,14 @@ def remove(paths: Iterable[Path]) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def set_python(version: str) -> None:
+    """Let the image and the CI jobs have this Python, ``3.12``."""
+    for path in [path for pattern in PYTHON_FILES for path in Path().glob(pattern)]:
+        text = path.read_text(encoding="utf-8")
+        text = re.sub(r'(=python:|image: python:|python-version: ")3\.11', rf"\g<1>{version}", text)
+        path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def seal() -> str:

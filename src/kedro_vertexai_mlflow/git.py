@@ -6,6 +6,9 @@ from pathlib import Path
 
 from .errors import UserError
 
+# Nothing here needs a program that the configuration of a repository names, and somebody else may have written it.
+_RUN_NOTHING = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+
 
 def git(folder: Path, *arguments: str, **environment: str) -> str:
     """Run Git in a folder and return what it prints.
@@ -23,7 +26,9 @@ def run_git(folder: Path, *arguments: str, **environment: str) -> subprocess.Com
     """Run Git in a folder, whatever its exit code."""
     variables = {**os.environ, "LC_ALL": "C", **environment}
     try:
-        return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, env=variables)
+        return subprocess.run(
+            ["git", *_RUN_NOTHING, *arguments], cwd=folder, capture_output=True, text=True, env=variables
+        )
     except OSError as error:
         raise UserError(f"git could not be started: {error.strerror}. Install Git.") from None
 

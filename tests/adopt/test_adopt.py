@@ -424,7 +424,7 @@ def test_what_cannot_join_is_refused_with_a_reason(spaceflights, edit, said):
 @pytest.mark.parametrize(
     ("path", "content", "said"),
     [
-        ("src/spaceflights/settings.py", b"print 'x'\n", "src/spaceflights/settings.py:1: this is not valid Python 3"),
+        ("src/spaceflights/settings.py", b"print 'x'\n", "src/spaceflights/settings.py:1: Python 3."),
         ("conf/base/catalog.yml", b"# x\n# caf\xe9\n", "conf/base/catalog.yml:2: the file is not UTF-8"),
     ],
 )

@@ -1,5 +1,6 @@
 """A project on other versions of Python: installed, checked and run with each of them that this machine has."""
 
+import json
 import os
 import re
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from running import BIN, ROOT, run
 
-DECLARED = re.findall(r"Python :: (3\.\d+)", (ROOT / "{{ cookiecutter.repo_name }}/pyproject.toml").read_text())
+DECLARED = json.loads((ROOT / "cookiecutter.json").read_text())["python_version"]
 
 
 def others() -> dict[str, str]:
@@ -59,3 +60,5 @@ def test_the_declared_versions_are_those_of_ci():
     assert re.findall(r'"(3\.\d+)"', workflow) == DECLARED
     package = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert package["requires-python"] == f">={DECLARED[0]}"
+    template = (ROOT / "{{ cookiecutter.repo_name }}/pyproject.toml").read_text()
+    assert f"for version in {json.dumps(DECLARED)} if" in template

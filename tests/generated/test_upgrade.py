@@ -88,7 +88,7 @@ def project(template, tmp_path) -> Path:
 
 
 def upgrade(project: Path, template: Path, *options: str):
-    return run(*UPGRADE, template, *options, cwd=project, PYTHONPATH=str(ROOT / "src"))
+    return run(*UPGRADE, template, "--yes", *options, cwd=project, PYTHONPATH=str(ROOT / "src"))
 
 
 def without_commits(printed: str) -> str:
@@ -98,7 +98,7 @@ def without_commits(printed: str) -> str:
 
 def test_the_edits_of_both_sides_are_kept_and_the_project_runs(project, template):
     release(template)
-    done = run("make", "upgrade", cwd=project)
+    done = run("make", "upgrade", "ARGS=--yes", cwd=project)
     assert done.returncode == 0, done.stdout + done.stderr
     page = (ROOT / "docs/how-to/follow-the-template.md").read_text()
     shown = page.partition("$ make upgrade\n")[2].partition("\n```")[0]
@@ -200,7 +200,7 @@ def test_what_differs_in_the_platform_is_named_and_put_back(project, template):
     verified = upgrade(project, template, "--verify")
     assert verified.returncode == 1
     assert verified.stdout.splitlines() == [f"{PLATFORM}/{change}" for change in changes]
-    done = run("make", "upgrade", "ARGS=--restore", cwd=project)
+    done = run("make", "upgrade", "ARGS=--restore --yes", cwd=project)
     assert done.returncode == 0, done.stderr
     *named, last = done.stdout.splitlines()
     assert named == verified.stdout.splitlines()
@@ -278,7 +278,7 @@ def test_a_project_of_0_1_0_moves_and_runs(template_since_0_1_0, tmp_path):
     edit(project, "README.md", "# ", "See src/my_project/vertexai/grouping.py.\n\n# ")
     commit(project)
     to_today(template)
-    done = run("make", "upgrade", cwd=project)
+    done = run("make", "upgrade", "ARGS=--yes", cwd=project)
     assert done.returncode == 0, done.stdout + done.stderr
     said = done.stdout
     edits = said.partition(" Your changes are kept in .vertexai/platform-0.1.0.patch:\n")[2].partition("\n\n")[0]
@@ -317,7 +317,7 @@ def test_a_project_of_0_1_0_moves_and_runs(template_since_0_1_0, tmp_path):
     edit(project, "requirements-launch.lock", "cloudpickle==", "cloudpickle==99.")
     commit(project)
     release(template)
-    again = run("make", "upgrade", cwd=project)
+    again = run("make", "upgrade", "ARGS=--yes", cwd=project)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "You had changed" not in again.stdout
     assert (project / PLATFORM / "new.py").exists()
@@ -379,5 +379,5 @@ def test_what_is_missing_is_said(project, template):
     commit(project)
     without = upgrade(project, template)
     assert (without.returncode, "cruft link" in without.stderr) == (1, True)
-    made = run("make", "upgrade", cwd=project)
+    made = run("make", "upgrade", "ARGS=--yes", cwd=project)
     assert (made.returncode, "There is no .cruft.json" in made.stderr) == (2, True)

@@ -1,19 +1,31 @@
 """What ``vertexai-adopt`` reads and merges, text by text, and its tables against the packages that are installed."""
 
+import http.server
 import importlib
 import inspect
+import os
 import re
+import sys
+import threading
 import tomllib
+from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
+from importlib.metadata import metadata
+from pathlib import Path
 
 import jinja2
 import kedro.framework.hooks.specs as specs
+import projects
 import pytest
 import tomlkit
 import yaml
+from kedro.framework.project import LOGGING as LOGGING_OF_KEDRO
 from kedro.framework.session import KedroSession
 from kedro.io import DataCatalog
-from running import BIN, ROOT, run
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from running import BIN, ROOT, commit, run
 
 from kedro_vertexai_mlflow.adopt import kedro1
 from kedro_vertexai_mlflow.adopt.code import merge_cli, merge_settings
@@ -27,7 +39,11 @@ from kedro_vertexai_mlflow.adopt.configuration import (
 )
 from kedro_vertexai_mlflow.adopt.findings import find_outdated_code
 from kedro_vertexai_mlflow.adopt.linters import exclude_platform
+from kedro_vertexai_mlflow.adopt.locks import find_conflicting_lines, resolve_locks
+from kedro_vertexai_mlflow.adopt.plan import Plan, make_plan
+from kedro_vertexai_mlflow.adopt.project import read_project
 from kedro_vertexai_mlflow.adopt.pyproject import merge_pyproject
+from kedro_vertexai_mlflow.errors import UserError as AdoptError
 from kedro_vertexai_mlflow.upgrade.command import find_upgrade_notes
 from vertexai_mlflow import __version__
 from vertexai_mlflow.settings import carried_over
@@ -124,7 +140,10 @@ def test_facts_that_are_not_facts_are_not_taken():
     assert read_facts("[") == {}
 
 
-ANSWERS = {"example": "no", "kedro_version": "1.7.0", "python_package": "p", "project_name": "P", "repo_name": "p"}
+ANSWERS = {
+    "example": "no", "kedro_version": "1.7.0", "python_package": "p", "project_name": "P", "repo_name": "p",
+    "python_version": "3.11",
+}  # fmt: skip
 OURS = jinja2.Template((TEMPLATE / "pyproject.toml").read_text()).render(cookiecutter=ANSWERS)
 LOCK = (TEMPLATE / "requirements-launch.lock").read_text()
 KEDRO = '[tool.kedro]\npackage_name = "p"\nkedro_init_version = "1.2.0"\n'
@@ -155,6 +174,61 @@ def dependencies(theirs: str, **requirements: str) -> dict[str, str]:
 def test_a_requirement_of_the_users_stays_if_it_allows_the_locked_version(theirs, merged):
     name = re.match(r"[\w-]+", theirs)[0]
     assert dependencies(f'[project]\nname = "p"\ndependencies = ["{theirs}"]')[name] == merged
+
+
+# Extras that kedro-datasets 1, 3, 5 and 7 and Kedro 0.18 had and kedro-datasets 9 has not.
+GONE_EXTRAS = [
+    "geopandas-geojsondataset", "matplotlib-matplotlibwriter", "networkx-networkxdataset", "polars-genericdataset",
+    "tracking", "tracking-jsondataset", "tracking-metricsdataset",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("package", ["kedro-datasets", "kedro"])
+@pytest.mark.parametrize("extra", [*GONE_EXTRAS, "matplotlib.MatplotlibWriter", "geopandas.GeoJSONDataSet"])
+def test_an_extra_of_a_dataset_that_has_another_name_now_is_renamed(package, extra):
+    """uv only warns of an unknown extra, and the image would lack the packages of the dataset."""
+    found = dependencies(f'[project]\nname = "p"\ndependencies = ["{package}[pandas-csvdataset,{extra}]"]')
+    extras = Requirement(found["kedro-datasets"]).extras
+    assert {canonicalize_name(name) for name in extras} <= set(metadata("kedro-datasets").get_all("Provides-Extra"))
+    assert "pandas-csvdataset" in extras
+    assert len(extras) == (1 if extra.startswith("tracking") else 2)
+
+
+def merged_groups(theirs: str) -> dict[str, list[str]]:
+    project = tomllib.loads(merge_pyproject(f"{theirs}\n{KEDRO}", OURS, LOCK, {}).text)["project"]
+    return {"dependencies": project["dependencies"], **project["optional-dependencies"]}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "expected"),
+    [
+        # Kedro-Viz and Jupyter are not in the locks; what the template needs of them counts.
+        ({"dependencies": ["kedro-viz~=6.0"]}, {"viz": ["kedro-viz>=12.3,<13"]}),
+        ({"viz": ["kedro-viz==11.0.1"]}, {"viz": ["kedro-viz>=12.3,<13"]}),
+        ({"dependencies": ["kedro-viz>=6.7.0"]}, {"viz": ["kedro-viz>=6.7.0"]}),
+        ({"viz": ["kedro-viz==12.4.0"]}, {"viz": ["kedro-viz==12.4.0"]}),
+        ({"dependencies": ["jupyterlab~=3.0"]}, {"notebook": ["jupyterlab>=4,<5"]}),
+        # A tool that is among the dependencies already is not asked for a second time.
+        ({"dependencies": ["setuptools~=68.0"]}, {"dependencies": ["setuptools~=68.0"], "dev": []}),
+        ({"dependencies": ["uv==0.9.1"]}, {"dependencies": ["uv==0.9.1"], "dev": []}),
+        # What launching needs may be among the dependencies, in another version.
+        ({"dependencies": ["packaging==21.3"]}, {"dependencies": ["packaging>=24"], "launch": []}),
+        ({"dependencies": ["rich>=12"]}, {"dependencies": ["rich>=12"], "launch": []}),
+        # What a step needs must be in the image, whichever extra has it too.
+        ({"dev": ["mlflow<3"]}, {"dependencies": ["mlflow>=3.17,<4"], "dev": ["mlflow>=3.17,<4"]}),
+        ({"dev": ["pyarrow"]}, {"dependencies": ["pyarrow>=18"], "dev": ["pyarrow"]}),
+        # Extras that are not installed together with these stay.
+        ({"docs": ["packaging==21.3"]}, {"docs": ["packaging==21.3"], "launch": ["packaging>=24"]}),
+    ],
+)  # fmt: skip
+def test_what_the_docs_say_to_install_together_does_not_contradict_itself(theirs, expected):
+    (group, requirements) = next(iter(theirs.items()))
+    extras = "" if group == "dependencies" else f"[project.optional-dependencies]\n{group} = {requirements}\n"
+    base = requirements if group == "dependencies" else []
+    groups = merged_groups(f'[project]\nname = "p"\ndependencies = {base}\n{extras}')
+    names = {re.match(r"[\w-]+", text)[0] for text in requirements}
+    for group, texts in expected.items():
+        assert [text for text in groups[group] if re.match(r"[\w-]+", text)[0] in names] == texts, group
 
 
 def test_comments_and_other_tables_of_pyproject_stay():
@@ -246,7 +320,7 @@ def test_a_cli_without_the_group_that_kedro_finds_is_left_to_the_user():
     ],
 )  # fmt: skip
 def test_code_that_kedro_1_does_not_run_is_found(code, said):
-    ((line, words),) = find_outdated_code(f"\n{code}\n", "demand")
+    ((line, words),) = find_outdated_code(f"\n{code}\n", "demand", "3.11")
     assert line >= 2
     assert said in words
 
@@ -259,10 +333,62 @@ def test_code_that_kedro_1_does_not_run_is_found(code, said):
         "def register_pipelines(): ...",
         "node(f, 'a:b', None, name='x.y-z')",
         "from . import kedro",
+        "KedroSession.create(project_path)",
+        "KedroSession.create(Path.cwd(), env='x')",
+        "KedroSession.create(project_path=path)",
     ],
 )
 def test_code_that_runs_is_not_reported(code):
-    assert find_outdated_code(code, "demand") == []
+    assert find_outdated_code(code, "demand", "3.11") == []
+
+
+# Syntax of 3.12: an alias of a type, and parameters of a function.
+NEWER_SYNTAX = ["type Pair = tuple[int, int]\n", "def first[T](items: list[T]) -> T: ...\n"]
+
+
+@pytest.mark.parametrize("code", NEWER_SYNTAX)
+def test_syntax_that_the_projects_oldest_python_does_not_have_is_found_whichever_python_runs_here(code):
+    """The image is built on that Python."""
+    said = "Python 3.11, the oldest one that requires-python allows, cannot read this: "
+    here = find_outdated_code(f"\n{code}", "demand", "3.11")
+    assert [(line, words.startswith(said)) for line, words in here] == [(2, True)]
+    script = (
+        "import sys; sys.path.insert(0, 'src'); from kedro_vertexai_mlflow.adopt.findings import find_outdated_code; "
+        "print(find_outdated_code(sys.argv[1], 'demand', sys.argv[2]))"
+    )
+    for python, found in (("3.11", f"[(2, '{said}"), ("3.12", "[]"), ("3.13", "[]")):
+        done = run(newer_python(), "-c", script, f"\n{code}", python, cwd=ROOT)
+        assert done.stdout.startswith(found), done.stdout + done.stderr
+
+
+def newer_python() -> str:
+    """A Python of 3.12 or later, from the path or from pyenv."""
+    folders = [Path(folder) for folder in os.environ["PATH"].split(os.pathsep)]
+    folders += (Path.home() / ".pyenv/versions").glob("3.1[2-9].*/bin")
+    for program in [folder / f"python3.{minor}" for folder in folders for minor in (12, 13, 14)]:
+        if program.exists() and run(program, "--version", cwd=ROOT).returncode == 0:
+            return str(program)
+    pytest.fail("There is no Python 3.12 or later here.")
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="this Python can read it")
+def test_code_for_a_newer_python_than_the_one_that_runs_the_command_is_not_judged(tmp_path):
+    pyproject = projects.SPACEFLIGHTS["pyproject.toml"].replace(">=3.10", ">=3.12")
+    package = "src/spaceflights/pipelines"
+    files = {"pyproject.toml": pyproject, f"{package}/a.py": NEWER_SYNTAX[0], f"{package}/b.py": NEWER_SYNTAX[1]}
+    folder = projects.write(projects.SPACEFLIGHTS | files, tmp_path / "spaceflights")
+    todos = make_plan(read_project(folder), ROOT, "none").todos
+    assert [todo for todo in todos if "a.py" in todo] == [
+        f"{package}/a.py, {package}/b.py: not checked, because Python 3.11, which runs this command, lacks this "
+        "syntax. If Python 3.12 has it, run the command with the project's Python: uvx --from … --python 3.12 vertexai-adopt"
+    ]
+    settings = folder / "src/spaceflights/settings.py"
+    settings.write_text(f"{settings.read_text()}\n{NEWER_SYNTAX[0]}")
+    commit(folder)
+    with pytest.raises(
+        AdoptError, match=r"settings\.py:9: Python 3\.11, which runs .* cannot read this: .* --python 3\.12"
+    ):
+        make_plan(read_project(folder), ROOT, "none")
 
 
 def test_the_upgrading_parts_since_a_version_are_told_newest_first():
@@ -389,12 +515,221 @@ def test_a_store_that_mlflow_3_does_not_have_is_replaced(text, uri):
     assert bool(change.replacements) == uri
 
 
-def test_an_mlflow_yml_of_another_format_and_a_logging_yml_that_kedro_refuses_are_left_to_the_user():
+def test_an_mlflow_yml_of_another_format_is_left_to_the_user():
     ((line, words),) = edit_mlflow("tracking_uri: x\nexperiment: y\n", "demand.auth").todos
     assert (line, "kedro-mlflow 2 reads the keys server" in words) == (1, True)
-    ((line, words),) = check_logging("formatters:\n  a:\n    # no ()\n    '()': pkg.Formatter\n").todos
-    assert (line, "Kedro 1.7 refuses `()`" in words) == (4, True)
+
+
+LOGGING = {
+    "Kedro's own": "formatters: {a: {format: x}}\nhandlers: {b: {class: kedro.logging.RichHandler, level: INFO}}\n",
+    "of Python": "handlers: {b: {class: logging.StreamHandler}, c: {class: logging.handlers.SocketHandler, host: x, port: 1}}\n",
+    "a filter by its class": "filters: {b: {class: logging.Filter}}\n",
+    "no () at all": "formatters:\n  a:\n    format: '() of nothing'  # '()': x\n",
+    "a factory": "formatters:\n  a:\n    '()': logging.Formatter\n",
+    "a factory on one line": 'formatters: {a: {"()": pkg.Formatter, format: x}}\n',
+    "a factory without quotes": "filters:\n  a:\n    (): pkg.Filter\n",
+    "a factory behind a question mark": "filters:\n  a:\n    ? ()\n    : pkg.Filter\n",
+    "a class of another package": "formatters:\n  a:\n    class: pythonjsonlogger.jsonlogger.JsonFormatter\n",
+    "a class of Rich": "handlers: {rich: {class: rich.logging.RichHandler}}\n",
+    "a class that Kedro has no more": "handlers:\n  a:\n    class: kedro.extras.logging.ColorHandler\n",
+    "a class of one's own": "filters: {mine: {class: demand.logging.OnlyMine}}\n",
+}
+
+
+@pytest.mark.parametrize("name", LOGGING)
+def test_what_kedro_refuses_in_a_logging_yml_is_left_to_the_user(name):
+    """Kedro refuses it when it is imported, so that every command ends, also those that could say why."""
+    text = LOGGING[name]
+    try:
+        LOGGING_OF_KEDRO._validate_logging_config(yaml.safe_load(text))
+        refusal = ""
+    except ValueError as error:
+        refusal = str(error)
+    todos = check_logging(text).todos
+    assert len(todos) == bool(refusal), refusal
+    for line, words in todos:
+        key = "()" if "'()' key" in refusal else "class"
+        assert key in text.splitlines()[line - 1]
+        assert words.startswith(f"Kedro 1.7 refuses {key}")
+
+
+def test_a_class_that_kedro_refuses_comes_with_the_variable_that_allows_it():
+    ((_, words),) = check_logging(LOGGING["a class of another package"]).todos
+    assert "KEDRO_LOGGING_MODULE_ALLOWLIST=pythonjsonlogger.jsonlogger" in words
+    assert "Dockerfile" in words
 
 
 def test_the_keys_that_adopt_comments_out_are_those_that_the_settings_leave_out():
     assert {*carried_over._MEANINGLESS, *carried_over.REPLACED} == OBSOLETE_KEYS
+
+
+DIRECT = "Because p depends on setuptools>=68.0,<69.dev0 and setuptools>=77, we can conclude that your requirements are unsatisfiable."
+INDIRECT = (
+    "cause: Because google-genai>=1.66.0,<=2.34.0 depends on anyio>=4.8.0 and google-cloud-aiplatform>=2.7.0 depends on "
+    "google-genai>=1.66.0,<3.0.0, we can conclude that google-cloud-aiplatform>=2.7.0 depends on anyio>=4.8.0.\n"
+    "And because p depends on anyio==3.7 and google-cloud-aiplatform>=2.7, we can conclude that your requirements are unsatisfiable."
+)
+MISSING = "Because our-tools was not found in the package registry and p depends on our-tools, we can conclude that …"
+
+
+@pytest.mark.parametrize(
+    ("message", "theirs", "line"),
+    [
+        (DIRECT, "setuptools~=68.0", "setuptools~=68.0"),
+        (INDIRECT, "anyio==3.7", "anyio==3.7"),
+        (MISSING, "Our_Tools[x]>=1", "Our_Tools[x]>=1"),
+    ],
+)
+def test_the_users_line_is_named_that_cannot_be_resolved(message, theirs, line):
+    text = f'[project]\nname = "p"\ndependencies = [\n    "pandas>=2",\n    "{theirs}",\n]\n'
+    merged = merge_pyproject(f"{text}\n{KEDRO}", OURS, LOCK, {}).text
+    assert find_conflicting_lines(merged, message, text) == [f"pyproject.toml:5: {line}"]
+
+
+@pytest.fixture
+def empty_index(tmp_path, monkeypatch) -> Iterator[None]:
+    """A package index that has nothing: every package is like one of the user's company, which the index does not have."""
+    (tmp_path / "index").mkdir()
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "index")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name in [name for name in os.environ if name.startswith("UV_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://127.0.0.1:{server.server_port}/simple")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    yield
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.usefixtures("empty_index")
+def test_adopt_says_what_cannot_be_resolved_and_leaves_no_lock(tmp_path):
+    files = projects.SPACEFLIGHTS | {"requirements.txt": "acme-tools>=1\n"}
+    project = read_project(projects.write(files, tmp_path / "spaceflights"))
+    plan = make_plan(project, ROOT, "none")
+    problem = resolve_locks(project, plan, ROOT)
+    first, *_, last = problem.splitlines()
+    assert first == "The locks could not be resolved, so `pip install -e '.[launch,dev]'` would fail as well:"
+    assert re.search(
+        r"\nerror: .*\nYour lines that it names:\n  pyproject\.toml:\d+: acme-tools>=1\n", problem, re.DOTALL
+    )
+    assert last == "Fix pyproject.toml, and begin with: make -f Makefile lock"
+    assert "Dockerfile" not in problem
+    assert not {"requirements.lock", "requirements-launch.lock"} & set(plan.files)
+
+
+@pytest.mark.usefixtures("empty_index")
+def test_locks_are_resolved_by_the_templates_makefile_also_when_the_project_has_both_already(tmp_path):
+    """The second time, neither of them is planned; the project's own Makefile is not run."""
+    own = f"lock:\n\ttouch {tmp_path / 'planted'}\n"
+    files = projects.SPACEFLIGHTS | {"Makefile": own, "vertexai.mk": own}
+    project = read_project(projects.write(files, tmp_path / "spaceflights"))
+    plan = make_plan(project, ROOT, "none")
+    problem = resolve_locks(project, plan, ROOT)
+    assert "No solution found" in problem
+    assert problem.endswith("begin with: make -f vertexai.mk lock")
+    assert not (tmp_path / "planted").exists()
+
+
+def planned(folder: Path, **files: str) -> Plan:
+    return make_plan(read_project(projects.write(projects.SPACEFLIGHTS | files, folder / "spaceflights")), ROOT, "none")
+
+
+def with_dynamic(names: str, tables: str) -> dict[str, str]:
+    """Spaceflights without requirements in pyproject.toml."""
+    text = re.sub(
+        r"# What the nodes import\.\ndependencies = \[.*?\n\]\n",
+        "",
+        projects.SPACEFLIGHTS["pyproject.toml"],
+        flags=re.S,
+    )
+    text = re.sub(r"\[project.optional-dependencies\]\n.*?\n\n", "", text, flags=re.S)
+    text = text.replace('dynamic = ["version"]', f'dynamic = ["version", {names}]')
+    return {"pyproject.toml": text.replace("[tool.setuptools.dynamic]\n", f"[tool.setuptools.dynamic]\n{tables}")}
+
+
+@pytest.mark.parametrize(
+    ("names", "tables", "group"),
+    [
+        ('"dependencies"', 'dependencies = {file = "deps/base.txt"}\n', "dependencies"),
+        ('"dependencies"', 'dependencies = {file = ["deps/base.txt"]}\n', "dependencies"),
+        ('"optional-dependencies"', 'optional-dependencies.docs = {file = ["deps/base.txt"]}\n', "docs"),
+    ],
+)
+def test_requirements_are_read_from_the_files_that_setuptools_reads(names, tables, group, tmp_path):
+    plan = planned(tmp_path, **with_dynamic(names, tables), **{"deps/base.txt": "scikit-learn~=1.5\nblack\n"})
+    merged = tomllib.loads(plan.files["pyproject.toml"].decode())
+    requirements = {"dependencies": merged["project"]["dependencies"], **merged["project"]["optional-dependencies"]}
+    assert "scikit-learn~=1.5" in requirements[group]
+    assert "black" in requirements["dev" if group == "dependencies" else group]
+    assert merged["project"]["dynamic"] == ["version"]
+    assert set(merged["tool"]["setuptools"]["dynamic"]) == {"version"}
+    assert "deps/base.txt" in plan.removed_files
+
+
+UNREAD = {
+    "environment.yml": "dependencies: [pandas]\n",
+    "environment.yaml": "dependencies: [pandas]\n",
+    "conda.yml": "dependencies: [pandas]\n",
+    "Pipfile": "[packages]\npandas = '*'\n",
+    "requirements.in": "pandas\n",
+    "requirements-prod.txt": "pandas\n",
+    "requirements/base.txt": "pandas\n",
+    "src/requirements.in": "pandas\n",
+    "setup.py": "from setuptools import setup\nsetup(name='x', install_requires=['pandas'])\n",
+    "setup.cfg": "[metadata]\nname = x\n[options]\ninstall_requires =\n    pandas\n",
+}
+
+
+@pytest.mark.parametrize("path", UNREAD)
+def test_a_file_with_dependencies_that_is_not_read_is_named(path, tmp_path):
+    (todo,) = [todo for todo in planned(tmp_path, **{path: UNREAD[path]}).todos if todo.startswith(path)]
+    assert todo == f"{path}: its packages are not read. Add those that the steps import to [project] of pyproject.toml."
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("setup.py", "from setuptools import setup\nsetup(name='x')\n"),
+        ("setup.py", "from setuptools import setup\nsetup(install_requires=open('requirements.txt').read().split())\n"),
+        ("setup.cfg", "[flake8]\nmax-line-length = 88\n"),
+        ("setup.cfg", "[options]\ninstall_requires = file: requirements.txt\n"),
+        ("docs/requirements.txt", "sphinx\n"),
+    ],
+)
+def test_a_file_without_dependencies_of_its_own_is_not_named(path, text, tmp_path):
+    assert [todo for todo in planned(tmp_path, **{path: text}).todos if "packages are not read" in todo] == []
+
+
+def test_dynamic_dependencies_of_another_build_backend_are_left_to_the_user(tmp_path):
+    files = with_dynamic('"dependencies"', "")
+    plan = planned(tmp_path, **files)
+    assert (
+        "pyproject.toml:9: dynamic dependencies: they are written elsewhere. Add them to [project] dependencies."
+        in plan.todos
+    )
+    assert tomllib.loads(plan.files["pyproject.toml"].decode())["project"]["dynamic"] == ["version"]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("[tool.kedro]\n", "tool.kedro.kedro_init_version is missing; only projects of Kedro 0.18, 0.19 or 1"),
+        ("[tool.other]\n", "has no table [tool.kedro], so this is not a Kedro project"),
+        (
+            '[tool.kedro]\nkedro_init_version = "1.2.0"\n',
+            "tool.kedro.package_name is missing. Name the package below src",
+        ),
+        (
+            '[tool.kedro]\nkedro_init_version = "1.2.0"\npackage_name = "a"\n',
+            "tool.kedro.package_name is a; src/a must exist",
+        ),
+    ],
+)
+def test_what_is_missing_in_the_table_of_kedro_is_named(table, said, tmp_path):
+    text = projects.SPACEFLIGHTS["pyproject.toml"].partition("[tool.kedro]")[0] + table
+    folder = projects.write(projects.SPACEFLIGHTS | {"pyproject.toml": text}, tmp_path / "spaceflights")
+    with pytest.raises(AdoptError) as error:
+        read_project(folder)
+    assert said in str(error.value)

@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "git": set(),
     "guard": {"errors"},
     "seal": {"git", "guard"},
+    "upgrade": {"errors", "seal"},
     "auth": {"errors"},
     "kedro_settings": {"auth"},
     "infra": {"errors"},
@@ -61,7 +62,7 @@ DOORS = {
     "pyarrow": {"step"},
     "pydantic": {"settings"},
     "rich": {"commands", "show"},
-    "subprocess": {"git", "image", "infra", "local"},
+    "subprocess": {"git", "image", "infra", "local", "upgrade"},
 }
 
 

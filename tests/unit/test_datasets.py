@@ -109,6 +109,25 @@ def test_a_library_that_is_not_installed_is_named_with_the_line_to_add(tmp_path,
     assert said.endswith("Then: pip install -e '.[launch]' && make lock")
 
 
+def test_packages_that_are_missing_are_all_named_and_once_for_all_datasets_of_the_class(monkeypatch):
+    for name in ("hdfs", "pyspark", "s3fs"):
+        monkeypatch.setitem(sys.modules, name, None)
+    entry = "{type: spark.SparkDataset, filepath: data/a.parquet}"
+    found = look(
+        f"a: {entry}\nb: {entry}\nc: {{type: pandas.CSVDatset, filepath: x}}\nd: {{type: pandas.CSVDatset, filepath: x}}"
+    )
+    with pytest.raises(UserError) as error:
+        found.check()
+    said = str(error.value)
+    assert said.count("spark.SparkDataset needs packages that are not installed: hdfs, pyspark, s3fs. Add to") == 1
+    assert said.startswith("catalog.yml: a.type: spark.SparkDataset needs packages")
+    assert '"kedro-datasets[spark]>=' in said
+    assert "make lock. Or use spark.SparkDatasetV2, which needs neither hdfs nor s3fs." in said
+    # What is misspelt must be corrected everywhere.
+    assert "catalog.yml: c.type: kedro_datasets.pandas has no class" in said
+    assert "catalog.yml: d.type: kedro_datasets.pandas has no class" in said
+
+
 def test_a_class_of_ones_own_that_is_broken_is_named_with_its_line(tmp_path, monkeypatch):
     package = tmp_path / "src/broken_datasets"
     package.mkdir(parents=True)

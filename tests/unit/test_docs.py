@@ -1,7 +1,10 @@
 """The reference pages explain every command, option and key, and none that does not exist."""
 
 import re
+import sys
+from types import SimpleNamespace
 from typing import Any, get_args
+from unittest.mock import MagicMock
 
 import click
 import generated
@@ -12,6 +15,7 @@ from running import ROOT
 from kedro_vertexai_mlflow.adopt.command import main as adopt
 from kedro_vertexai_mlflow.upgrade.command import main as upgrade
 from vertexai_mlflow.cli import COMMANDS, vertexai
+from vertexai_mlflow.contract import FINISH_TASK, START_TASK, STEP_VARIABLE
 from vertexai_mlflow.infra import facts
 from vertexai_mlflow.settings.models import Settings
 
@@ -51,6 +55,28 @@ def test_the_options_of_the_packages_commands_are_explained(command, page):
         if isinstance(parameter, click.Option):
             shown = [option for option in [*parameter.opts, *parameter.secondary_opts] if f"`{option}`" in text]
             assert shown, parameter.name
+
+
+@pytest.mark.parametrize("task", [None, START_TASK, FINISH_TASK, "train"])
+def test_the_hook_on_the_page_starts_spark_only_where_nodes_run(task, monkeypatch):
+    page = (REFERENCE.parent / "how-to/hooks-and-resolvers.md").read_text()
+    code = (
+        page.partition("## A hook that starts something expensive")[2].partition("```python\n")[2].partition("```")[0]
+    )
+    started: list[str] = []
+    pyspark = MagicMock()
+    pyspark.sql.SparkSession.builder.config.return_value.getOrCreate.side_effect = lambda: started.append("session")
+    monkeypatch.setitem(sys.modules, "pyspark", pyspark)
+    monkeypatch.setitem(sys.modules, "pyspark.sql", pyspark.sql)
+    monkeypatch.delenv(STEP_VARIABLE, raising=False)
+    if task:
+        monkeypatch.setenv(STEP_VARIABLE, task)
+    variables: dict[str, Any] = {}
+    exec(code, variables)
+    variables["SparkHooks"]().after_context_created(
+        SimpleNamespace(config_loader={"spark": {"spark.ui.enabled": False}})
+    )
+    assert started == ([] if task in (START_TASK, FINISH_TASK) else ["session"])
 
 
 def test_every_key_of_vertexai_yml_is_explained_and_no_other():

@@ -11,6 +11,7 @@ import pytest
 from kedro_datasets.pandas import CSVDataset
 
 from vertexai_mlflow.checks import lock as locks
+from vertexai_mlflow.contract.check import Doubt
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.image.imports import imports_of, own_modules
 
@@ -94,6 +95,28 @@ def test_what_is_declared_and_not_locked_is_said_once(check):
     assert "requirements.lock lacks what pyproject.toml asks for: click>=8. make lock" in str(error.value)
     assert f"Add to pyproject.toml's dependencies: {CRONSIM} (src" in str(error.value)
     assert CLICK not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("extra", "hint"),
+    [
+        ("matplotlib-matplotlibwriter", " Did you mean 'matplotlib-matplotlibdataset'?"),
+        ("pandas-csvdatset", " Did you mean 'pandas-csvdataset'?"),
+    ],
+)
+def test_an_extra_that_a_package_does_not_have_is_a_doubt(check, extra, hint):
+    """uv only warns, and `make lock` does not show it."""
+    with pytest.raises(Doubt) as doubt:
+        check("", declared=f"'kedro-datasets[pandas-jsondataset,{extra}]'")
+    place = (
+        f"pyproject.toml: kedro-datasets[{extra}]: kedro-datasets {version('kedro-datasets')} has no such extra, so it"
+    )
+    assert str(doubt.value) == f"{place} installs nothing.{hint}"
+
+
+def test_an_extra_may_be_written_in_another_way_and_of_a_package_that_is_not_installed_nothing_is_known(check):
+    declared = "'kedro-datasets[pandas.CSVDataset,Pandas_JSONDataset]', 'some-tool[x]'"
+    assert check("", declared=declared) == "6 packages for the image"
 
 
 def test_what_datasets_import_is_locked_too_and_an_extra_is_named_where_there_is_one(check):

@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import json
+import sys
 import threading
 import time
 import urllib.request
@@ -16,6 +17,7 @@ from kedro.io import DataCatalog, DatasetError
 from kedro.pipeline import Node, Pipeline
 from kedro.validation.exceptions import DataValidationError
 from kedro_datasets.pickle import PickleDataset
+from running import run as run_command
 
 from vertexai_mlflow.step.artifact import ArtifactDataset
 from vertexai_mlflow.step.io import StepIO
@@ -35,6 +37,20 @@ def test_a_step_that_takes_too_long_is_stopped_and_its_error_names_the_timeout()
     with pytest.raises(StepTimeout, match="longer than its timeout of 1 s"), deadline(1):
         time.sleep(30)
     assert time.monotonic() - started < 5
+
+
+def test_a_step_ends_at_the_line_of_settings_that_its_image_cannot_import(bake):
+    """On the laptop it may have been in order. With its defaults, Kedro would run the nodes without the project's hooks."""
+    project = bake()
+    settings = project / "src/test_project/settings.py"
+    lines = len(settings.read_text().splitlines())
+    settings.write_text(f"{settings.read_text()}from nowhere import Hooks\n")
+    argv = ["--task=clean", "--pipeline=__default__", '--nodes=["clean"]', "--executor-input={}"]
+    job = ["--job-name=j", "--job-id=1", "--job-resource-name=r", "--job-created=2026-01-01T00:00:00Z"]
+    done = run_command(sys.executable, "-m", "vertexai_mlflow.step", *argv, *job, cwd=project, PYTHONPATH="src")
+    assert done.returncode == 1
+    assert f'src/test_project/settings.py", line {lines + 1}' in done.stderr
+    assert done.stderr.endswith("ModuleNotFoundError: No module named 'nowhere'\n")
 
 
 def test_a_host_is_reached_by_its_alias(monkeypatch):

@@ -1,19 +1,14 @@
 """``vertexai-adopt``: show the plan, ask, then write and stage the files."""
 
-import os
-import subprocess
-import tempfile
 from collections import Counter
 from pathlib import Path
 
 import click
-from uv import find_uv_bin
 
 from .. import TEMPLATE
-from ..errors import UserError
-from ..files import LOCKS, PLATFORM
+from ..files import PLATFORM
 from ..git import git, run_git
-from .makefile import OTHER_MAKEFILE
+from .locks import resolve_locks
 from .plan import Plan, make_plan
 from .project import Project, read_project
 
@@ -39,9 +34,10 @@ def main(folder: Path, dry_run: bool, yes: bool, ci: str | None, lock: bool) -> 
         return
     if not yes:
         click.confirm("Change these files?", abort=True)
-    if lock and "pyproject.toml" in plan.files:
-        _resolve_locks(plan)
+    problem = resolve_locks(project, plan, TEMPLATE) if lock and "pyproject.toml" in plan.files else ""
     _write(project, plan)
+    if problem:
+        click.echo(f"\n{click.unstyle(problem)}\n")
     click.echo("The changes are staged: `git diff --cached` shows them, and `git reset --hard` undoes them. Next:")
     click.echo("  pip install -e '.[launch,dev]'\n  kedro vertexai doctor --offline\n  kedro vertexai run-local")
 
@@ -75,27 +71,6 @@ def _group(path: str, package: str) -> str:
     """Return the folder that stands for a file in the list of new files, or the file itself."""
     folders = (f"{PLATFORM}/", f"src/{package}/auth/", f"src/{package}/mlflow_auth/")
     return next((folder for folder in folders if path.startswith(folder)), path)
-
-
-def _resolve_locks(plan: Plan) -> None:
-    """Resolve the dependencies with the project's own `make lock`. No locks are better than wrong ones."""
-    makefile = OTHER_MAKEFILE if OTHER_MAKEFILE in plan.files else "Makefile"
-    with tempfile.TemporaryDirectory() as folder:
-        for name in ("pyproject.toml", makefile):
-            (Path(folder) / name).write_bytes(plan.files[name])
-        path = os.pathsep.join([str(Path(find_uv_bin()).parent), os.environ.get("PATH", "")])
-        argv = ["make", "--silent", "-f", makefile, "lock"]
-        try:
-            process = subprocess.run(argv, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
-        except FileNotFoundError:
-            raise UserError("make is not installed, and the project's commands need it. Install it.") from None
-        for lock in LOCKS:
-            if process.returncode == 0:
-                plan.files[lock] = (Path(folder) / lock).read_bytes()
-            else:
-                plan.files.pop(lock, None)
-        if process.returncode:
-            click.echo(f"The locks could not be resolved. Fix pyproject.toml, then run `make lock`:\n{process.stderr}")
 
 
 def _write(project: Project, plan: Plan) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import yaml
-from yaml.nodes import MappingNode, Node, ScalarNode
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from .changes import Change
 from .kedro1 import OLD_PACKAGE, REMOVED_TYPES, RENAMED_TYPES
@@ -98,11 +98,20 @@ def edit_mlflow(text: str, providers: str) -> Change:
 def check_logging(text: str) -> Change:
     """Find what Kedro 1.7 refuses in a logging.yml, at the start of every command."""
     change = Change(text)
-    for number, line in enumerate(text.splitlines(), 1):
-        if re.match(r"[^#]*[\"'](\(\))[\"']\s*:|\s*\(\)\s*:", line):
-            change.todos.append(
-                (number, "Kedro 1.7 refuses `()` here. Name a handler, formatter or filter by `class`.")
+    for key, value in _walk(_parse(text, change)):
+        module = value.value.rpartition(".")[0] if isinstance(value, ScalarNode) else ""
+        if key.value == "()":
+            words = "Kedro 1.7 refuses () here. Name the class of a handler, formatter or filter by the key `class`."
+        elif key.value == "class" and module.startswith("kedro.extras."):
+            words = f"Kedro 1.7 refuses class {value.value}, which is gone. Use kedro.logging.RichHandler."
+        elif key.value == "class" and module and not re.match(r"(logging|kedro\.logging)(\.|$)", module):
+            words = (
+                f"Kedro 1.7 refuses class {value.value}, which is neither of `logging` nor `kedro.logging`. To allow "
+                f"it, set KEDRO_LOGGING_MODULE_ALLOWLIST={module} in your shell, in CI, and by ENV in the Dockerfile."
             )
+        else:
+            continue
+        change.todos.append((key.start_mark.line + 1, words))
     return change
 
 
@@ -177,6 +186,16 @@ def _list_items(node: Node | None) -> list[tuple[ScalarNode, Node]]:
     if not isinstance(node, MappingNode):
         return []
     return [(key, value) for key, value in node.value if isinstance(key, ScalarNode)]
+
+
+def _walk(node: Node | None) -> Iterator[tuple[ScalarNode, Node]]:
+    """Yield all keys with their values, at every depth."""
+    for key, value in _list_items(node):
+        yield key, value
+        yield from _walk(value)
+    if isinstance(node, SequenceNode):
+        for item in node.value:
+            yield from _walk(item)
 
 
 def _get_value(node: Node | None, name: str) -> Node | None:

@@ -10,18 +10,25 @@ from .kedro1 import ARGUMENTS, CATALOG_METHODS, HOOK_ARGUMENTS, HOOKS, IMPORTS, 
 Finding = tuple[int, str]
 
 
-def find_outdated_code(text: str, package: str) -> list[Finding]:
+def find_outdated_code(text: str, package: str, python: str) -> list[Finding]:
     """Return line number and sentence for each place.
 
     Args:
         text: the module.
         package: the project's package, which has the header providers of kedro-vertexai now.
+        python: the oldest Python of the project, ``3.12``.
+
+    Raises:
+        SyntaxError: when an older Python than that runs this command, and cannot read the module.
     """
+    here, oldest = sys.version_info.minor, int(python.rpartition(".")[2])
     try:
-        tree = ast.parse(text)
+        tree = ast.parse(text, feature_version=(3, min(here, oldest)))
     except SyntaxError as error:
-        python = ".".join(map(str, sys.version_info[:2]))
-        return [(error.lineno or 0, f"Python {python}, which runs this command, cannot read this: {error.msg}.")]
+        if here < oldest:
+            raise
+        reader = f"Python {python}, the oldest one that requires-python allows,"
+        return [(error.lineno or 0, f"{reader} cannot read this: {error.msg}. Fix it, or raise requires-python.")]
     findings: list[Finding] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level == 0:

@@ -74,6 +74,8 @@ RENAMED_TYPES = {
     "kedro_mlflow.io.metrics.MlflowMetricsDataSet": "kedro_mlflow.io.metrics.MlflowMetricsHistoryDataset",
     "kedro_mlflow.io.models.MlflowModelLoggerDataSet": "kedro_mlflow.io.models.MlflowModelTrackingDataset",
     "kedro_mlflow.io.models.MlflowModelSaverDataSet": "kedro_mlflow.io.models.MlflowModelLocalFileSystemDataset",
+    "networkx.NetworkXDataSet": "networkx.JSONDataset",
+    "networkx.NetworkXDataset": "networkx.JSONDataset",
     "polars.GenericDataSet": "polars.EagerPolarsDataset",
     "polars.GenericDataset": "polars.EagerPolarsDataset",
 }
@@ -88,6 +90,18 @@ REMOVED_TYPES = {
     "tracking.MetricsDataset": "json.JSONDataset, or for metrics of MLflow one MlflowMetricDataset for each number",
     "video.VideoDataSet": "kedro_datasets_experimental.video.VideoDataset",
     "video.VideoDataset": "kedro_datasets_experimental.video.VideoDataset",
+}
+# Extras of kedro-datasets are named after types, and are renamed with them. These have another successor, or none.
+RENAMED_EXTRAS = {
+    **{
+        old.lower().replace(".", "-"): new.lower().replace(".", "-")
+        for old, new in RENAMED_TYPES.items()
+        if "." in old and not old.startswith("kedro") and old.lower() != new.lower()
+    },
+    "geopandas-geojsondataset": "geopandas-genericdataset",
+    "tracking": "",
+    "tracking-jsondataset": "",
+    "tracking-metricsdataset": "",
 }
 # Kedro 0 looked for types in this package, so a catalog could leave it out.
 OLD_PACKAGE = "kedro.extras.datasets."

@@ -1,6 +1,7 @@
 """Decide what becomes of each file: a project and the template go in, a plan comes out, and nothing is written."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,17 +12,17 @@ from ..git import git, list_tracked_files, run_git
 from .changes import Change
 from .code import merge_cli, merge_settings
 from .configuration import check_logging, edit_catalog, edit_mlflow, edit_vertexai
+from .dependency_files import find_unread_files, read_requirement_files
 from .findings import find_outdated_code
 from .ignore_files import merge_dockerignore, merge_gitattributes, merge_gitignore
 from .linters import LINTER_FILES, exclude_platform
 from .makefile import LINT_LATER, OTHER_MAKEFILE, call_other_makefile, drop_linter, has_linter
 from .project import Project
 from .pyproject import merge_pyproject
+from .python_version import choose_python
 from .rendering import choose_provider_package, render_files
 
 VERTEXAI_YML = "conf/base/vertexai.yml"
-# Where projects keep their dependencies, if not in pyproject.toml.
-REQUIREMENT_FILES = ("requirements.txt", "src/requirements.txt")
 # A file of the user's that is kept → the name of the template's beside it, and what to do about the two.
 BESIDE = {
     ".github/workflows/ci.yml": (".github/workflows/vertexai.yml", "both run after a push; keep what yours lacks."),
@@ -40,6 +41,11 @@ ONLY_WITHOUT = {
     "tests/conftest.py": "**/test*/*.py",
     "tests/test_project.py": "**/test*/*.py",
 }
+
+
+# The Python that runs this command, and how to run it with another one.
+_HERE = ".".join(map(str, sys.version_info[:2]))
+_RUN_WITH = "run the command with the project's Python: uvx --from … --python {} vertexai-adopt"
 
 
 @dataclass
@@ -94,13 +100,14 @@ def make_plan(project: Project, template: Path, ci: str) -> Plan:
         ci: which CI files the project gets: ``github``, ``gitlab`` or ``none``.
     """
     providers = choose_provider_package(project)
-    template_files = render_files(project, template, ci, providers)
-    requirements = {path: text for path in REQUIREMENT_FILES if (text := project.read(path))}
+    python = choose_python(project, template)
+    template_files = render_files(project, template, ci, providers, python)
+    requirements = read_requirement_files(project)
     is_linted = has_linter(project, template_files)
     if not is_linted:
         template_files["Makefile"] = drop_linter(template_files["Makefile"])
     plan = Plan()
-    _plan_template_files(project, plan, template_files, requirements)
+    _plan_template_files(project, plan, template_files, requirements, python)
     if OTHER_MAKEFILE in plan.files:
         call_other_makefile(plan.files)
     if not is_linted:
@@ -109,18 +116,18 @@ def make_plan(project: Project, template: Path, ci: str) -> Plan:
         if (text := project.read(path)) and path not in template_files:
             plan.change(path, exclude_platform(path, text), text)
     _plan_configuration(project, plan, template_files, f"{project.package}.{providers}")
-    for path in project.list_modules():
-        text = project.read(path)
-        if text.encode() != template_files.get(path):
-            places = find_outdated_code(text, project.package)
-            plan.todos += [f"{path}:{line}: {words}" for line, words in places]
+    _check_code(project, plan, template_files, python)
     _remove_requirement_files(project, plan, requirements)
     _add_remarks(project, plan)
+    plan.todos += [
+        f"{path}: its packages are not read. Add those that the steps import to [project] of pyproject.toml."
+        for path in find_unread_files(project, requirements)
+    ]
     return plan
 
 
 def _plan_template_files(
-    project: Project, plan: Plan, template_files: dict[str, bytes], requirements: dict[str, str]
+    project: Project, plan: Plan, template_files: dict[str, bytes], requirements: dict[str, str], python: str
 ) -> None:
     """Add each of the template's files, merge it with the user's, or keep the user's."""
     merges = _list_merges(project, template_files, requirements)
@@ -133,8 +140,10 @@ def _plan_template_files(
             try:
                 plan.change(path, merges[path](theirs, content.decode()), theirs)
             except SyntaxError as error:
-                message = f"{path}:{error.lineno}: this is not valid Python 3: {error.msg}. Fix it first."
-                raise UserError(message) from None
+                message = (
+                    f"{path}:{error.lineno}: Python {_HERE}, which runs this command, cannot read this: {error.msg}."
+                )
+                raise UserError(f"{message} Fix it first, or {_RUN_WITH.format(python)}") from None
             if path == VERTEXAI_YML:  # A file of kedro-vertexai has nothing of the template's in it.
                 plan.skipped_files.append(path)
         elif theirs.encode() != content and path not in (RECORD, *LOCKS):
@@ -211,6 +220,26 @@ def _plan_configuration(project: Project, plan: Plan, template_files: dict[str, 
                 plan.change(path, edit(text), text)
 
 
+def _check_code(project: Project, plan: Plan, template_files: dict[str, bytes], python: str) -> None:
+    """Find what Kedro 1 does not run any more, or the project's oldest Python not yet."""
+    unread_modules = []
+    for path in project.list_modules():
+        text = project.read(path)
+        if text.encode() == template_files.get(path):
+            continue
+        try:
+            plan.todos += [
+                f"{path}:{line}: {words}" for line, words in find_outdated_code(text, project.package, python)
+            ]
+        except SyntaxError:
+            unread_modules.append(path)
+    if unread_modules:
+        plan.todos.append(
+            f"{', '.join(unread_modules)}: not checked, because Python {_HERE}, which runs this command, lacks this "
+            f"syntax. If Python {python} has it, {_RUN_WITH.format(python)}"
+        )
+
+
 def _remove_requirement_files(project: Project, plan: Plan, requirements: dict[str, str]) -> None:
     """Remove requirement files, whose lines are in pyproject.toml now, unless another file refers to them."""
     for path in requirements:
@@ -237,8 +266,6 @@ def _add_remarks(project: Project, plan: Plan) -> None:
     for name in ("setup.py", "src/setup.py"):
         if (project.folder / name).exists():
             plan.kept_files.append(f"{name}: pyproject.toml replaces it; delete it when nothing of yours needs it.")
-    if (project.folder / "environment.yml").exists():
-        plan.todos.append("environment.yml: it is not read. Add the packages that the steps import to pyproject.toml.")
     if any(path.startswith(".github/") for path in plan.files) and not (project.folder / ".git").exists():
         plan.todos.append(
             ".github: the project is not at the top of its repository, where GitHub looks. Move the files there."

@@ -13,6 +13,10 @@ SUPPORTED_VERSIONS = ("0.18", "0.19", "1")
 _VERSIONS = f"{', '.join(SUPPORTED_VERSIONS[:-1])} or {SUPPORTED_VERSIONS[-1]}"
 
 
+# As the template's hook has it.
+_PROJECT_NAME = r"[A-Za-z][A-Za-z0-9 _-]+"
+
+
 @dataclass(frozen=True)
 class Project:
     """An existing Kedro project.
@@ -67,12 +71,16 @@ def read_project(folder: Path) -> Project:
         content = tomllib.loads(pyproject.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{pyproject} cannot be read: {error}. Fix it.") from None
-    if not (kedro := content.get("tool", {}).get("kedro")):
+    if not isinstance(kedro := content.get("tool", {}).get("kedro"), dict):
         raise UserError(f"{pyproject} has no table [tool.kedro], so this is not a Kedro project.")
     problems = _check_layout(folder, content, kedro) + check_work_tree(folder)
     if problems:
         raise UserError("\n".join(problems))
-    return Project(folder, kedro.get("project_name") or folder.name, kedro["package_name"], _read_version(kedro))
+    return Project(folder, _read_name(folder, kedro), kedro["package_name"], _read_version(kedro))
+
+
+def _read_name(folder: Path, kedro: dict[str, Any]) -> Any:
+    return kedro.get("project_name") or folder.name
 
 
 def _read_version(kedro: dict[str, Any]) -> str:
@@ -93,8 +101,18 @@ def _check_layout(folder: Path, content: dict[str, Any], kedro: dict[str, Any]) 
             f"pyproject.toml: tool.kedro.source_dir is {kedro['source_dir']}. The image and CI expect the package in "
             "src: move it there and set source_dir to src."
         )
-    elif not package or not (folder / "src" / package).is_dir():
-        problems.append(f"pyproject.toml: tool.kedro.package_name is {package or 'missing'}; src/{package} must exist.")
+    elif package and not (isinstance(package, str) and re.fullmatch(r"\w+", package)):
+        problems.append(f"pyproject.toml: tool.kedro.package_name is {package!r:.200}, which is no name of a package.")
+    elif not package:
+        problems.append("pyproject.toml: tool.kedro.package_name is missing. Name the package below src there.")
+    elif not (folder / "src" / package).is_dir():
+        problems.append(f"pyproject.toml: tool.kedro.package_name is {package}; src/{package} must exist.")
+    name = _read_name(folder, kedro)
+    if not isinstance(name, str) or not re.fullmatch(_PROJECT_NAME, name):
+        problems.append(
+            f"pyproject.toml: tool.kedro.project_name is {name!r:.200}. It must start with a letter, and have only "
+            "letters, digits, spaces, hyphens and underscores."
+        )
     if "poetry" in content.get("tool", {}) and "project" not in content:
         problems.append(
             "pyproject.toml: the dependencies are in [tool.poetry.dependencies], which only Poetry reads. Move them to "

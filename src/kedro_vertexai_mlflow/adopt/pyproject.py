@@ -12,7 +12,9 @@ from tomlkit.container import OutOfOrderTableProxy
 
 from ..errors import UserError
 from .changes import Change, find_line
+from .dependency_files import find_dynamic_files
 from .linters import add_to_list
+from .python_version import find_oldest_python
 from .requirements import RequirementMerger
 
 
@@ -35,15 +37,12 @@ def merge_pyproject(theirs: str, ours: str, lock: str, requirements: Mapping[str
         document["tool"]["setuptools"] = {"packages": template["tool"]["setuptools"]["packages"]}
         change.additions.append("[tool.setuptools.packages.find]")
     _set_versions(document, template, change)
-    project = document["project"]
-    if "dependencies" in (dynamic := project.get("dynamic", [])):
-        dynamic.remove("dependencies")
-        document["tool"]["setuptools"]["dynamic"].remove("dependencies")
-        change.replacements.append((find_line(theirs, "dynamic"), "dynamic dependencies → dependencies"))
+    _make_static(document, change)
     groups = {"dependencies": template["project"]["dependencies"], **template["project"]["optional-dependencies"]}
-    merger = RequirementMerger(project, theirs, change, lock, list(chain(*groups.values())))
+    merger = RequirementMerger(document["project"], theirs, change, lock, list(chain(*groups.values())))
+    dynamic_files = find_dynamic_files(tomllib.loads(theirs))
     for path, text in requirements.items():
-        merger.add_file(path, text)
+        merger.add_file(path, text, dynamic_files.get(path, "dependencies"))
     for group, needed in groups.items():
         merger.add_needed(group, needed)
     change.text = tomlkit.dumps(document)
@@ -53,6 +52,23 @@ def merge_pyproject(theirs: str, ours: str, lock: str, requirements: Mapping[str
         add_to_list(change, "tool.setuptools.package-data", "vertexai_mlflow", data)
         _package_the_platform(change)
     return change
+
+
+def _make_static(document: Any, change: Change) -> None:
+    """Let no build backend look for dependencies elsewhere, because pyproject.toml has them all."""
+    dynamic = document["project"].get("dynamic", [])
+    tables = document["tool"].get("setuptools", {}).get("dynamic", {})
+    line = find_line(change.text, "dynamic")
+    for name in ("dependencies", "optional-dependencies"):
+        if name not in dynamic:
+            continue
+        dynamic.remove(name)
+        if name in tables:
+            tables.remove(name)
+            change.replacements.append((line, f"dynamic {name} → {name}"))
+        else:
+            message = f"dynamic {name}: they are written elsewhere. Add them to [project] {name}."
+            change.todos.append((line, message))
 
 
 def _add_extras_table(text: str) -> str:
@@ -104,11 +120,18 @@ def _set_versions(document: Any, template: dict[str, Any], change: Change) -> No
         change.replacements.append((find_line(change.text, old), message))
         kedro.remove(old)
         kedro["kedro_init_version"] = version
-    python = template["project"]["requires-python"]
+    python = SpecifierSet(template["project"]["requires-python"])
     theirs = document["project"].get("requires-python")
     if theirs is None:
-        document["project"]["requires-python"] = python
+        document["project"]["requires-python"] = str(python)
         change.additions.append("requires-python")
-    elif any(SpecifierSet(theirs).contains(f"3.{minor}") for minor in range(int(python.rpartition(".")[2]))):
-        change.replacements.append((find_line(change.text, "requires-python"), f"requires-python {theirs} → {python}"))
-        document["project"]["requires-python"] = python
+    elif find_oldest_python(theirs) != find_oldest_python(str(python)):
+        document["project"]["requires-python"] = new = str(_raise_python(SpecifierSet(theirs), python))
+        change.replacements.append((find_line(change.text, "requires-python"), f"requires-python {theirs} → {new}"))
+
+
+def _raise_python(theirs: SpecifierSet, python: SpecifierSet) -> SpecifierSet:
+    """Return the template's Python, with the upper bounds of the user's that allow it."""
+    bounds = [str(bound) for bound in theirs if bound.operator.startswith("<")]
+    (oldest,) = (bound.version for bound in python)
+    return SpecifierSet(",".join([str(python), *[bound for bound in bounds if oldest in SpecifierSet(bound)]]))

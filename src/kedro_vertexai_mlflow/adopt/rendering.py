@@ -17,7 +17,7 @@ def choose_provider_package(project: Project) -> str:
     return "mlflow_auth" if is_users else "auth"
 
 
-def render_files(project: Project, template: Path, ci: str, providers: str) -> dict[str, bytes]:
+def render_files(project: Project, template: Path, ci: str, providers: str, python: str) -> dict[str, bytes]:
     """Return the template's files by path, as they are for this project.
 
     Args:
@@ -25,8 +25,10 @@ def render_files(project: Project, template: Path, ci: str, providers: str) -> d
         template: the folder of the template.
         ci: the CI files to render: ``github``, ``gitlab`` or ``none``.
         providers: the name of the package that the header providers are put into.
+        python: the Python of locks, image and CI, ``3.12``.
     """
     answers = {"project_name": project.name, "python_package": project.package, "example": "no", "ci": ci}
+    answers["python_version"] = python
     answers["repo_name"] = re.sub(r"[^a-z0-9]+", "-", project.folder.name.lower()).strip("-")
     for path in [*project.list_configuration("mlflow*"), *project.list_configuration("vertexai*")]:
         answers |= read_facts(project.read(path))

@@ -21,6 +21,8 @@ from ..files import LOCKS, PLATFORM, RECORD
 from ..git import check_work_tree, git, list_tracked_files, run_git
 from ..render import render
 from . import from_0_1, platform
+from .record import read_record
+from .trust import ask_to_run
 
 _IDENTITY = {
     f"GIT_{role}_{key}": value
@@ -43,20 +45,25 @@ _CONFLICTS = {
 )
 @click.option("--restore", is_flag=True, help=f"Only restore {PLATFORM} as the template made it.")
 @click.option("--verify", is_flag=True, help=f"Only check whether {PLATFORM} is as the template made it.")
-def main(template: Path, to: str, restore: bool, verify: bool) -> None:
+@click.option("--yes", is_flag=True, help="Do not ask before code of the template runs, in CI for instance.")
+def main(template: Path, to: str, restore: bool, verify: bool, yes: bool) -> None:
     """Merge what is new in TEMPLATE, a clone of the template's repository, into the project in this folder."""
     project = Path.cwd()
-    record = _read_record(project)
+    record = read_record(project)
     _check_commit(template, record)
+    address = run_git(template, "remote", "get-url", "origin").stdout.strip() or str(template.resolve())
+    address = re.sub(r"^(https?://)[^/]*@", r"\1", address)  # a token for cloning must stay secret
     if restore or verify:
+        ask_to_run(address, [record["commit"]], yes=yes)
         _compare(project, template, record, restore=restore)
         return
     if problems := check_work_tree(project):
         raise UserError("\n".join(problems))
-    commits = {"old": str(record["commit"]), "new": git(template, "rev-parse", f"{to}^{{commit}}")}
+    commits = {"old": str(record["commit"]), "new": git(template, "rev-parse", "--verify", f"{to}^{{commit}}")}
     if not git(template, "diff", "--name-only", *commits.values(), "--", "cookiecutter.json", "hooks", "{{*"):
         click.echo("The project is up to date with the template.")
         return
+    ask_to_run(address, commits.values(), yes=yes)
     with tempfile.TemporaryDirectory() as folder:
         versions = {name: _render(template, commit, record, Path(folder) / name) for name, commit in commits.items()}
         context = json.loads((versions["new"] / RECORD).read_text())["context"]
@@ -85,17 +92,6 @@ class _Report:
     edits: Mapping[str, str]
     patch: str
     move: from_0_1.Move | None
-
-
-def _read_record(project: Path) -> dict[str, Any]:
-    if not (project / RECORD).exists():
-        raise UserError(
-            f"There is no {RECORD} here, the file that says where the project comes from. Run this in the project's "
-            "folder, or create the file: cruft link <the template's address> --checkout <the commit it was generated "
-            "from>."
-        )
-    record: dict[str, Any] = json.loads((project / RECORD).read_text())
-    return record
 
 
 def _check_commit(template: Path, record: dict[str, Any]) -> None:
@@ -179,7 +175,7 @@ def _remove_unmerged(project: Path, versions: dict[str, Path], record: dict[str,
     removed_files = {path.relative_to(old) for path in old.rglob("*") if path.is_file()} - tracked_files
     sealed_files = (platform.list_platform_files(old) | platform.list_platform_files(new)) - owned_files
     locks = LOCKS if has_own_locks else ()
-    for path in [*removed_files, *map(Path, [*sealed_files, *record.get("skip", []), RECORD, *locks])]:
+    for path in [*removed_files, *map(Path, [*sealed_files, *(record.get("skip") or []), RECORD, *locks])]:
         for version in versions.values():
             if (version / path).is_dir():
                 shutil.rmtree(version / path)

@@ -19,7 +19,7 @@ _CACHES = "__pycache__"
 
 def list_owned_files(record: dict[str, Any]) -> set[str]:
     """Return the files of the platform's folder that the project owns, and that are merged like all others."""
-    return {str(path) for path in record.get("owned", [])}
+    return {str(path) for path in record.get("owned") or []}
 
 
 def list_platform_files(project: Path) -> set[str]:

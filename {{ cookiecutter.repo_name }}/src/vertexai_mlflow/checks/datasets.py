@@ -5,10 +5,14 @@ No dataset is made and no credentials are read.
 
 import importlib
 import pkgutil
+import re
+import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import kedro_datasets
@@ -18,11 +22,15 @@ from kedro.io.core import parse_dataset_definition
 from ..compile.plan import Plan
 from ..contract.catalog import Catalog
 from ..errors import UserError, did_you_mean, in_own_code
+from ..image.imports import imports_of
 from ..project import Project
 from .dependencies import extras_of, lines_to_add
 
 # The prefixes with which Kedro looks for a class, in this order.
 _PREFIXES = ("kedro.io.", "kedro_datasets.", "")
+_NOT_INSTALLED = re.compile(r"needs .+ not installed: ")
+# Classes with a successor that needs less.
+_ALTERNATIVES = {"spark.SparkDataset": ". Or use spark.SparkDatasetV2, which needs neither hdfs nor s3fs."}
 
 
 class Datasets:
@@ -40,6 +48,7 @@ class Datasets:
     def __init__(self, project: Project, plan: Plan) -> None:
         self.classes: dict[str, type] = {}
         self._source = project.source
+        self._missing_packages: set[str] = set()
         catalog = Catalog(project.config("catalog"), "catalog.yml")
         names = {name for step in plan.steps for name in (*step.inputs, *step.outputs)}
         if plan.on_exit:
@@ -69,7 +78,12 @@ class Datasets:
             # Kedro's catalog takes the validator out as well.
             class_, arguments = parse_dataset_definition({k: v for k, v in config.items() if k != "validator"})
         except Exception as error:
-            yield f"{where}.type: {_explain_import_error(config['type'], error, self._source)}"
+            explanation = _explain_import_error(config["type"], error, self._source)
+            # What is not installed is missing for all datasets of a class.
+            if explanation not in self._missing_packages:
+                yield f"{where}.type: {explanation}"
+            if _NOT_INSTALLED.search(explanation):
+                self._missing_packages.add(explanation)
             return
         self.classes[where] = class_
         # Signature.bind would name only the first problem.
@@ -90,6 +104,20 @@ class Datasets:
             yield from self._check_entry(f"{where}.dataset", inner, added)
 
 
+def _find_missing_libraries(error: ModuleNotFoundError) -> set[str]:
+    """The library that could not be imported, and others that the same module needs."""
+    file = Path(extract_tb(error.__traceback__)[-1].filename)
+    others = {name.partition(".")[0] for name in (imports_of(file) if file.is_file() else ())}
+    return {str(error.name).partition(".")[0], *(module for module in others if not _can_import(module))}
+
+
+def _can_import(module: str) -> bool:
+    try:
+        return module in sys.builtin_module_names or find_spec(module) is not None
+    except ValueError:  # it was removed from this process
+        return False
+
+
 def _explain_import_error(type_: str, error: Exception, source: Path) -> str:
     """Why a class cannot be imported. Kedro's own message is about the last place where it looked."""
     if not isinstance(error, DatasetError):
@@ -102,11 +130,12 @@ def _explain_import_error(type_: str, error: Exception, source: Path) -> str:
         except ModuleNotFoundError as missing:
             if f"{path}.".startswith(f"{missing.name}."):
                 continue
-            library = str(missing.name).partition(".")[0]
-            lines = ", ".join(lines_to_add({library}, extras_of(path, name)))
+            libraries = _find_missing_libraries(missing)
+            lines = ", ".join(lines_to_add(libraries, extras_of(path, name)))
+            needs = "packages that are" if len(libraries) > 1 else "a package that is"
             return (
-                f"{type_} needs a package that is not installed: {library}. Add to pyproject.toml's dependencies: "
-                f"{lines}. Then: pip install -e '.[launch]' && make lock"
+                f"{type_} needs {needs} not installed: {', '.join(sorted(libraries))}. Add to pyproject.toml's "
+                f"dependencies: {lines}. Then: pip install -e '.[launch]' && make lock{_ALTERNATIVES.get(type_, '')}"
             )
         except AttributeError:
             classes = [attribute for attribute in dir(module) if attribute[0].isupper()]

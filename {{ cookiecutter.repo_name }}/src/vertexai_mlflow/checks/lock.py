@@ -3,8 +3,8 @@
 import re
 import sys
 import tomllib
-from collections.abc import Mapping
-from importlib.metadata import packages_distributions
+from collections.abc import Iterator, Mapping
+from importlib.metadata import metadata, packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from ..errors import UserError
+from ..contract.check import Doubt
+from ..errors import UserError, did_you_mean
 from ..image.imports import imports_of, own_modules
 from ..project import Project
 from .dependencies import extras_of, installed_version, lines_to_add
@@ -48,7 +49,20 @@ def check_lock(project: Project, classes: Mapping[str, type]) -> str:
         )
     if problems:
         raise UserError(" ".join(problems))
+    if doubts := [sentence for requirement in declared for sentence in _find_unknown_extras(requirement)]:
+        raise Doubt(" ".join(doubts))
     return f"{len(pinned)} packages for the image"
+
+
+def _find_unknown_extras(requirement: Requirement) -> Iterator[str]:
+    """The extras that a requirement asks for and the installed package does not have."""
+    if not (pin := installed_version(requirement.name)):
+        return
+    known = {canonicalize_name(extra) for extra in metadata(requirement.name).get_all("Provides-Extra") or []}
+    for extra in sorted(map(canonicalize_name, requirement.extras)):
+        if extra not in known:
+            place = f"pyproject.toml: {requirement.name}[{extra}]: {requirement.name} {pin} has no such extra"
+            yield f"{place}, so it installs nothing.{did_you_mean(extra, known).partition(' Known:')[0]}"
 
 
 def _find_missing(project: Project, classes: Mapping[str, type], packages: set[str]) -> dict[str, str]:

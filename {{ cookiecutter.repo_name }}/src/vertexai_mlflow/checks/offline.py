@@ -16,6 +16,7 @@ from ..seal import problems
 from .data import find_changes, find_sources
 from .datasets import Datasets
 from .lock import check_lock, check_versions
+from .python import check_python
 from .vertex_limits import GPU_TYPES, MAX_CPUS, MAX_MEMORY, REGIONS
 
 _IMAGE = re.compile(r"[a-z0-9]+([._:/-]+[a-zA-Z0-9_]+)*(@sha256:[0-9a-f]{64})?")
@@ -53,6 +54,7 @@ def offline(project: Project, plan: Callable[[], Plan], compile_: Callable[[], A
     yield check("resources", lambda: _check_resources(plan()))
     yield check("schedules", lambda: _check_schedules(project))
     yield check("lock", lambda: check_lock(project, datasets.classes))
+    yield check("python", lambda: check_python(project.path))
     yield check("versions", lambda: check_versions(project))
 
 
