@@ -18,7 +18,6 @@ from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines, settings
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
-from packaging.utils import canonicalize_name
 
 from .contract import leaves, literal
 from .errors import PLACEHOLDER, UserError, did_you_mean, in_own_code, not_filled_in
@@ -331,9 +330,9 @@ def _import_settings(package: str, source: Path) -> None:
 
 def _plugin_hooks(disabled: Iterable[str]) -> list[Any]:
     """The hooks of installed plugins, except for those of which it is known that they add nothing."""
-    left_out = {canonicalize_name(name) for name in (*_HARMLESS_PLUGINS, *disabled)}
+    left_out = {name.replace("_", "-") for name in (*_HARMLESS_PLUGINS, *disabled)}
     plugins = entry_points(group="kedro.hooks")
-    return [hooks.load() for hooks in plugins if not hooks.dist or canonicalize_name(hooks.dist.name) not in left_out]
+    return [hooks.load() for hooks in plugins if not hooks.dist or hooks.dist.name.replace("_", "-") not in left_out]
 
 
 @contextmanager
