@@ -94,3 +94,92 @@ def use(x, done):
     assert "data_x does not match its recorded SHA-256 (expected " in tags["error"]
     assert not (project / "hacked").exists()
     assert not (project / "used").exists()
+
+
+def test_a_step_loads_no_model_that_somebody_has_replaced(with_pipeline):
+    """Who may write a run's artifacts turns a model of any format into a pickle, and so into code."""
+    code = """
+import os
+from pathlib import Path
+
+import numpy
+from sklearn.linear_model import LinearRegression
+
+
+class Attack:
+    def __reduce__(self):
+        return os.system, (f"touch {Path.cwd()}/hacked",)
+
+
+def fit():
+    return LinearRegression().fit(numpy.array([[1.0], [2.0]]), numpy.array([2.0, 4.0]))
+
+
+def meddle(model):
+    import cloudpickle
+    import re
+
+    for about in Path().rglob("MLmodel"):
+        text = re.sub("serialization_format: .*", "serialization_format: cloudpickle", about.read_text())
+        about.write_text(text)
+        (file,) = re.findall("pickled_model: (.*)", text)
+        (about.parent / file).write_bytes(cloudpickle.dumps(Attack()))
+    return 2
+
+
+def use(model, done):
+    Path("used").touch()
+"""
+    nodes = """
+        Node(fit, None, "model", name="fit"), Node(meddle, "model", "done", name="meddle"),
+        Node(use, ["model", "done"], None, name="use"),
+    """
+    project = with_pipeline(source(nodes, code))
+    entry = (
+        "{type: kedro_mlflow.io.models.MlflowModelTrackingDataset, flavor: mlflow.sklearn, save_args: {name: model}}"
+    )
+    (project / "conf/base/catalog.yml").write_text(f"model: {entry}\n")
+    done = vertexai(project, "run-local", "-p", "under_test")
+    assert done.returncode == 1, done.stdout + done.stderr
+    tags = only_run(project).data.tags
+    assert tags["failed_node"] == "use"
+    assert "Dataset 'model', the model models:/" in tags["error"]
+    assert "does not match its recorded SHA-256 (expected " in tags["error"]
+    assert not (project / "hacked").exists()
+    assert not (project / "used").exists()
+
+
+def test_a_projects_own_secrets_are_written_nowhere_and_reach_the_step(with_pipeline):
+    code = """
+from pathlib import Path
+
+
+def use(password, key, moment):
+    Path("used.txt").write_text(f"{password} {key} {moment}")
+"""
+    nodes = "Node(use, ['params:database', 'params:api_key', 'params:moment'], None, name='use')"
+    project = with_pipeline(source(nodes, code))
+    settings = project / "src/test_project/settings.py"
+    settings.write_text(
+        settings.read_text()
+        + """
+CONFIG_LOADER_ARGS["custom_resolvers"] |= {
+    "vault.read": lambda name: f"S3CR3T-{name}", "now": lambda: "today",
+    "lookup": lambda name: f"postgresql://me:S3CR3T-{name}@host/db",
+}
+"""
+    )
+    parameters = {
+        "database": "${vault.read:db}",
+        "api_key": "${now:} S3CR3T",
+        "url": "${lookup:x}",
+        "moment": "${now:}",
+    }
+    (project / "conf/base/parameters.yml").write_text(json.dumps(parameters))
+    done = vertexai(project, "run-local", "-p", "under_test")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (project / "used.txt").read_text() == "S3CR3T-db today S3CR3T today"
+    written = [path for path in project.glob(".vertexai/**/*") if path.is_file()]
+    assert written
+    assert [str(path) for path in written if b"S3CR3T" in path.read_bytes()] == []
+    assert "run_config.resolve_once: [lookup, now]" in vertexai(project, "plan", "-p", "under_test").stderr

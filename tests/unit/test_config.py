@@ -76,8 +76,33 @@ def test_the_keys_that_resolvers_make_are_found_without_calling_one_and_secrets_
         args = {"base_env": "base", "default_run_env": "base", "custom_resolvers": dict.fromkeys(names, Path.unlink)}
         return Configuration(tmp_path, tmp_path, None, OmegaConfigLoader, args)
 
-    keys = configuration("now", "gcp.token").resolved_at_start({})
+    keys = configuration("now", "gcp.token").resolved_once({}, None).keys
     assert keys == {"parameters": {"moment": True, "listed": True, "nested": {"a": True}}}
     (tmp_path / "base/parameters.yml").write_text(yaml.safe_dump({"token": content["token"]}))
-    assert configuration("gcp.token").resolved_at_start({}) == {}
+    assert configuration("gcp.token").resolved_once({}, None).keys == {}
     assert configuration("gcp.token").marked("parameters", {}) == {"token": "***"}
+
+
+@pytest.mark.filterwarnings("ignore:register_new_resolver:UserWarning")
+@pytest.mark.parametrize(
+    ("names", "handed_on", "left_alone"),
+    [
+        (None, {"moment", "mixed", "day"}, {"password", "db_password", "vaulted", "both"}),
+        (["now"], {"moment"}, {"password", "db_password", "vaulted", "both", "mixed", "day"}),
+        (["now", "today", "read.vault"], {"moment", "mixed", "day"}, {"password", "db_password", "vaulted", "both"}),
+        ([], set(), {"moment", "mixed", "day", "password", "db_password", "vaulted", "both"}),
+    ],
+)
+def test_only_values_of_named_resolvers_are_handed_on_and_no_secret(tmp_path, names, handed_on, left_alone):
+    content = {
+        "plain": 1, "moment": "${now:}", "day": "${today:}", "mixed": "${now:} ${today:}", "password": "${now:}",
+        "db_password": {"deep": "${today:}"}, "vaulted": "${read.vault:x}", "both": "${now:} ${read.vault:x}",
+    }  # fmt: skip
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/parameters.yml").write_text(yaml.safe_dump(content))
+    resolvers = dict.fromkeys(("now", "today", "read.vault"), Path.unlink)
+    args = {"base_env": "base", "default_run_env": "base", "custom_resolvers": resolvers}
+    resolved = Configuration(tmp_path, tmp_path, None, OmegaConfigLoader, args).resolved_once({}, names)
+    assert {where.split(": ")[1] for where in resolved.handed_on} == handed_on
+    assert {where.split(": ")[1] for where in resolved.left_alone} == left_alone
+    assert set(resolved.keys.get("parameters", {})) == handed_on

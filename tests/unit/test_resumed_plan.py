@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kedro.pipeline import Node, Pipeline
 
+from vertexai_mlflow.cloud.request import labels_of
+from vertexai_mlflow.commands.resume import refuse_foreign_job
 from vertexai_mlflow.compile.compiler import compile_plan
 from vertexai_mlflow.compile.fingerprint import Definitions, by_name
 from vertexai_mlflow.compile.plan import Plan, make_plan, with_fingerprints
@@ -191,3 +194,77 @@ def test_jobs_that_cannot_be_resumed_say_why():
     ):
         with pytest.raises(UserError, match=said):
             resumed(plan, job, *again)
+
+
+@pytest.mark.parametrize(
+    ("uri", "is_ours"),
+    [
+        ("gs://bucket/root/old/right/data_b", True),
+        ("gs://bucket/root-of-others/old/right/data_b", False),
+        ("gs://bucket/root/../others/data_b", False),
+        ("gs://theirs/root/old/right/data_b", False),
+        ("http://127.0.0.1:80/root/data_b", False),
+        ("file:///etc/passwd", False),
+        ("/etc/passwd", False),
+    ],
+)
+def test_no_artifact_is_taken_from_outside_of_the_environments_root(uri, is_ours):
+    """Somebody who may start jobs could make one with our labels whose results are at a place of his own."""
+    plan = planned(*DIAMOND)
+    job = ended(plan, join="FAILED")
+    outputs = {"artifacts": {"data_b": {"uri": uri, "metadata": {"sha256": "1"}}}}
+    job = replace(job, tasks={**job.tasks, "right": replace(job.tasks["right"], outputs=outputs)})
+    lookup = Catalog(dict(CATALOG), "catalog.yml").entry
+    if is_ours:
+        assert names(resume(plan, job, (), lookup, RUN_CONFIG.root)) == ["join"]
+        return
+    with pytest.raises(
+        UserError, match=r"its dataset 'b' is at .*, outside of gs://bucket/root\. Run it again: --rerun right"
+    ):
+        resume(plan, job, (), lookup, RUN_CONFIG.root)
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:80/model", "gs://theirs/model", "/tmp/model"])
+def test_a_model_is_taken_by_an_address_of_mlflow_only(uri):
+    model = {"type": "kedro_mlflow.io.models.MlflowModelTrackingDataset", "flavor": "mlflow.sklearn"}
+    catalog = {**CATALOG, "model": model}
+    plan = planned(Node(same, "raw", "model", name="fit"), Node(same, "model", None, name="use"), catalog=catalog)
+    job = ended(plan, use="FAILED")
+    outputs = {"artifacts": {"data_model": {"uri": uri, "metadata": {"model_uri": uri, "sha256": "1"}}}}
+    job = replace(job, tasks={**job.tasks, "fit": replace(job.tasks["fit"], outputs=outputs)})
+    with pytest.raises(UserError, match=r"its dataset 'model' is at .*, outside of"):
+        resume(plan, job, (), Catalog(catalog, "catalog.yml").entry, RUN_CONFIG.root)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, ""),
+        ({"service_account": "me@p.iam.gserviceaccount.com"}, "its service account is me@p.iam.gserviceaccount.com, not steps@p"),
+        ({"service_account": ""}, "its service account is not set, not steps@p"),
+        ({"root": "gs://mine/root"}, "its root is gs://mine/root, not gs://bucket/root"),
+        ({"labels": {"kedro_project": "demo", "kedro_env": "dev"}}, "its label kedro_env is dev, not cloud"),
+        ({"labels": {}}, "its label kedro_project is not set, not demo"),
+    ],
+)  # fmt: skip
+def test_only_a_job_of_this_environment_is_resumed(changes, sentence):
+    job = ended(planned(*DIAMOND), join="FAILED")
+    ours = {"root": "gs://bucket/root/", "service_account": "steps@p", "labels": labels_of("demo", "cloud")}
+    job = replace(job, **{**ours, **changes})
+    run_config = RunConfig(image="x", root="gs://bucket/root", service_account="steps@p")
+    project = SimpleNamespace(package_name="demo", env="cloud", settings=SimpleNamespace(run_config=run_config))
+    if not sentence:
+        refuse_foreign_job(job, project)
+        return
+    with pytest.raises(UserError) as error:
+        refuse_foreign_job(job, project)
+    assert sentence in str(error.value)
+
+
+def test_what_is_imported_is_told_to_the_step_with_its_hash():
+    plan = planned(*DIAMOND)
+    again = resumed(plan, ended(plan, join="FAILED"))
+    containers = {task.name: task.container for task in tasks(compile_plan(again, Launch("demo"), RUN_CONFIG))}
+    arguments = StepArguments.of(containers["join"]["args"])
+    assert arguments.imported == {"data_b": {"uri": "gs://bucket/root/old/right/data_b", "sha256": "1"}}
+    assert arguments.root == "gs://bucket/root"

@@ -22,7 +22,7 @@ from kedro.pipeline import Pipeline
 from .contract import leaves, literal
 from .errors import PLACEHOLDER, UserError, did_you_mean, in_own_code, not_filled_in
 from .settings.carried_over import without_meaningless_keys
-from .settings.configuration import Configuration
+from .settings.configuration import Configuration, ResolvedOnce
 from .settings.models import Settings, Target, parse_settings
 
 _TRACKING_URI = "MLFLOW_TRACKING_URI"
@@ -231,8 +231,41 @@ class Project:
 
     @property
     def resolved_at_start(self) -> dict[str, Any]:
-        """See ``Configuration.resolved_at_start``."""
-        return self.configuration.resolved_at_start(literal(self.params))
+        """See ``ResolvedOnce.keys``."""
+        return self._resolved_once.keys
+
+    @property
+    def resolver_warnings(self) -> list[str]:
+        """What to say about values of custom resolvers that steps may get differently, or that can be read.
+
+        Raises:
+            UserError: when ``resolve_once`` names a resolver that does not exist.
+        """
+        names = self.settings.run_config.resolve_once
+        custom = [name for name in self.configuration.resolvers if not name.startswith(("gcp.", "oc."))]
+        for unknown in sorted(set(names or ()) - set(custom)):
+            raise UserError(
+                f"{self.settings_file}: run_config.resolve_once: settings.py has no resolver '{unknown}'."
+                + did_you_mean(unknown, custom)
+            )
+        resolved = self._resolved_once
+        warnings = [
+            f"{where} is made by the resolver {', '.join(resolvers)}, which each step calls by itself, so steps may "
+            "get different values. If it is no secret, name the resolver in run_config.resolve_once."
+            for where, resolvers in resolved.left_alone.items()
+            if names is not None and not set(resolvers) <= set(names)
+        ]
+        if names is None and resolved.handed_on:
+            used = ", ".join(sorted({name for resolvers in resolved.handed_on.values() for name in resolvers}))
+            warnings.append(
+                f"Values of these resolvers are handed on to all steps and can be read in Vertex AI's console: {used}. "
+                f"Name those that may be: run_config.resolve_once: [{used}]. Version 0.3 will hand on no others."
+            )
+        return warnings
+
+    @property
+    def _resolved_once(self) -> ResolvedOnce:
+        return self.configuration.resolved_once(literal(self.params), self.settings.run_config.resolve_once)
 
     def marked(self, name: str) -> dict[str, Any]:
         """See ``Configuration.marked``."""

@@ -31,6 +31,8 @@ def parse_job(job: types.PipelineJob) -> PipelineJob:
         labels=dict(job.labels),
         run_context=job.job_detail.pipeline_run_context.name,
         spec=spec,
+        service_account=job.service_account,
+        root=job.runtime_config.gcs_output_directory,
         tasks={task.name: task for task in tasks},
     )
 

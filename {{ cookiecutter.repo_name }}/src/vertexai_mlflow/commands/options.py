@@ -81,7 +81,7 @@ class Chosen:
         if not self.resumed:
             return whole
         entries = Catalog(self.project.config("catalog"), "catalog.yml")
-        plan = resume(whole, self.resumed, self.rerun, entries.entry)
+        plan = resume(whole, self.resumed, self.rerun, entries.entry, self.project.settings.run_config.root)
         if gone := missing(plan.must_exist):
             nodes = ",".join(sorted({plan.must_exist[place] for place in gone}))
             raise UserError(f"Gone since job {self.resumed.name}: {', '.join(gone)}. Make it again: --rerun {nodes}")

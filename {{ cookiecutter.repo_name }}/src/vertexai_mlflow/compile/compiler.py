@@ -106,6 +106,7 @@ class _Components:
     def __init__(self, plan: Plan, launch: Launch, run_config: RunConfig, resolve: Mapping[str, Any]) -> None:
         self._plan, self._launch, self._resolve = plan, launch, resolve
         self.image = launch.image or run_config.image
+        self._root = run_config.root if run_config.root and not contract.is_local(run_config.root) else ""
         # The steps take these where there are any. A step without them is found in the cache more often.
         self.resolved: _Types = {contract.RESOLVED: "Dict"} if resolve else {}
         aliases = run_config.network.host_aliases
@@ -158,6 +159,8 @@ class _Components:
             },
             lineage={name: _lineage(artifact, name in at_start) for name, artifact in outputs.items()},
             timeout=step.resources.timeout or 0,
+            imported=self._imported_by(step),
+            root=self._root,
             fingerprint=step.fingerprint,
             reads=plan.reads.get(step.name, ()),
         )
@@ -171,6 +174,16 @@ class _Components:
     def outputs_of(self, step: Step) -> _Types:
         """Key → type of each artifact that a step makes."""
         return _types(self._artifacts(step.outputs).values())
+
+    def _imported_by(self, step: Step) -> dict[str, dict[str, str]]:
+        """What is known by now of the artifacts that a step takes and no step of the job makes."""
+        keys = self.inputs_of(step).keys()
+        uploads = {raw.key: raw.uploaded for raw in self._fetched_by(step) if raw.uploaded}
+        known = {key: {"uri": uploaded.uri, "sha256": uploaded.sha256} for key, uploaded in uploads.items()}
+        for reused in self._plan.reused:
+            if reused.key in keys:
+                known[reused.key] = {"uri": reused.uri, "sha256": str(reused.metadata.get("sha256", ""))}
+        return known
 
     def _artifacts(self, datasets: Iterable[str]) -> dict[str, Artifact]:
         return {name: self._plan.artifacts[name] for name in datasets if name in self._plan.artifacts}

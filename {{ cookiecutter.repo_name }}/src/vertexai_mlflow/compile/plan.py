@@ -120,6 +120,7 @@ def plan_pipeline(
         uploaded={name: raw.uploaded.sha256 for raw in plan.raw if raw.uploaded for name in raw.datasets},
     )
     plan = with_fingerprints(plan, pipeline, definitions)
+    warnings += project.resolver_warnings
     return replace(plan, selection=selection or {}, warnings=(*warnings, *plan.warnings))
 
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..contract import FINISH_TASK, START_TASK, importer_name
+from ..contract import FINISH_TASK, START_TASK, importer_name, is_local
 from ..contract.arguments import JobArguments, StepArguments
 from ..contract.catalog import Entry
 from ..contract.job import PipelineJob, State
 from ..errors import UserError, did_you_mean
-from .datasets import Lookup, Step
+from .datasets import Artifact, Lookup, Step
 from .fingerprint import changed_parts
 from .plan import Plan, Reused
 from .spec import tasks
@@ -30,7 +30,7 @@ def job_arguments_of(job: PipelineJob) -> JobArguments | None:
     return JobArguments.of(containers[0].get("args", [])) if containers else None
 
 
-def resume(plan: Plan, job: PipelineJob, rerun: Sequence[str], lookup: Lookup) -> Plan:
+def resume(plan: Plan, job: PipelineJob, rerun: Sequence[str], lookup: Lookup, root: str | None = None) -> Plan:
     """Plan a job that goes on where an earlier one has ended.
 
     Args:
@@ -38,6 +38,7 @@ def resume(plan: Plan, job: PipelineJob, rerun: Sequence[str], lookup: Lookup) -
         job: the earlier job, with its spec and its tasks.
         rerun: nodes whose steps run again although they have finished, and so all that follows them.
         lookup: what the catalog says about a dataset.
+        root: ``run_config.root``.
 
     Returns:
         The plan without the steps whose results are taken, and with what is taken: ``reused``, and ``must_exist``.
@@ -71,6 +72,9 @@ def resume(plan: Plan, job: PipelineJob, rerun: Sequence[str], lookup: Lookup) -
             if (output := earlier.artifact_of(dataset, maker)) is None:
                 problems.append((maker, f"dataset '{dataset}' was not handed on"))
                 continue
+            if not _may_be_taken(output["uri"], artifact, root):
+                problems.append((maker, f"its dataset '{dataset}' is at {output['uri']}, outside of {root}"))
+                continue
             reused[dataset] = Reused(artifact.key, artifact.type, output["uri"], output.get("metadata") or {})
             if artifact.travels != "model":
                 must_exist[output["uri"]] = maker.nodes[0]
@@ -97,6 +101,14 @@ def resume(plan: Plan, job: PipelineJob, rerun: Sequence[str], lookup: Lookup) -
             "keys": {dataset: artifact.key for dataset, artifact in reused.items()},
         },
     )
+
+
+def _may_be_taken(uri: str, artifact: Artifact, root: str | None) -> bool:
+    """Whether an artifact is where jobs of this environment keep them; the launcher opens no other address."""
+    if artifact.travels == "model":
+        return uri.startswith(("models:/", "runs:/"))
+    home = artifact.uri if artifact.travels == "version" else root
+    return not home or is_local(home) or (uri.startswith(f"{home.rstrip('/')}/") and ".." not in uri.split("/"))
 
 
 def _read_from_the_catalog(step: Step, plan: Plan, lookup: Lookup) -> dict[str, Entry]:

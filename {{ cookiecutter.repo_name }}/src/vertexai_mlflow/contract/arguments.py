@@ -77,6 +77,9 @@ class StepArguments(TaskArguments):
         lineage: dataset → what Vertex AI's lineage is told about it: ``key``, ``uri``, ``metadata``, and whether its
             ``numbers`` are metrics.
         timeout: seconds after which the step stops itself; 0 for no limit.
+        imported: key of an artifact that no step of the job makes, uploaded or of an earlier job → its ``uri`` and
+            ``sha256`` as they were when the job was compiled. Nobody can change them since, unlike metadata.
+        root: URI below which this environment's jobs keep their artifacts; empty on this machine.
         reads: files and folders on local disk that no step makes. The step needs no list of them; what keeps results
             of earlier runs on this machine does.
         fingerprint: what the result of the step depends on, for jobs that may take it.
@@ -90,6 +93,8 @@ class StepArguments(TaskArguments):
     versions: Mapping[str, str] = field(default_factory=dict)
     lineage: Mapping[str, Any] = field(default_factory=dict)
     timeout: int = 0
+    imported: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    root: str = ""
     reads: Sequence[str] = ()
     fingerprint: str = ""
 

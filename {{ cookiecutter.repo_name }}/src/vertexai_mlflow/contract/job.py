@@ -112,6 +112,8 @@ class PipelineJob:
         error: why it failed, in the platform's words.
         labels: its labels.
         spec: its compiled spec; empty in a list of jobs.
+        service_account: the account that its steps run as.
+        root: URI below which it keeps its artifacts.
         run_context: Vertex AI's metadata context of the job; empty until there is one.
     """
 
@@ -127,6 +129,8 @@ class PipelineJob:
     labels: Mapping[str, str] = field(default_factory=dict)
     run_context: str = ""
     spec: Mapping[str, Any] = field(default_factory=dict)
+    service_account: str = ""
+    root: str = ""
 
     @property
     def url(self) -> str:

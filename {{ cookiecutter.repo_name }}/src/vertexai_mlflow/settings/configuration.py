@@ -1,7 +1,8 @@
 """The configuration of one environment: what Kedro's loader reads, from which files, and what those refer to."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,25 @@ _RUNTIME_PARAM = re.compile(r"\$\{runtime_params:\s*([^\s,}]+)")
 _VARIABLE = re.compile(r"\$\{oc\.env:\s*([^\s,}]+)")
 # Resolvers whose names begin with this return secrets.
 _SECRET = "gcp."
+# Names of resolvers, and of keys, whose values never leave the step that resolves them.
+_LOOKS_SECRET = re.compile(r"secret|passw|token|credential|vault|private|api_?key", re.IGNORECASE)
 # What a stub returns in place of the resolver ``now``: ⟦now⟧
 _MARKER = re.compile("⟦(.+?)⟧")
+
+
+@dataclass(frozen=True)
+class ResolvedOnce:
+    """The values of custom resolvers, each by the place where it is written: ``parameters: now``.
+
+    Args:
+        keys: those that the first task resolves for all steps, for ``JobArguments.resolve``.
+        handed_on: the same by place → the resolvers that make it.
+        left_alone: those that each step resolves by itself.
+    """
+
+    keys: dict[str, Any] = field(default_factory=dict)
+    handed_on: dict[str, list[str]] = field(default_factory=dict)
+    left_alone: dict[str, list[str]] = field(default_factory=dict)
 
 
 class Configuration:
@@ -75,29 +93,44 @@ class Configuration:
         finally:
             self._forget_resolvers()
 
-    def resolved_at_start(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Find the keys of parameters and catalog whose values custom resolvers make, for ``JobArguments.resolve``.
+    def resolved_once(self, params: dict[str, Any], names: Sequence[str] | None) -> "ResolvedOnce":
+        """Find the values of parameters and catalog that the first task resolves for all steps.
 
-        Such a value must be the same in all steps, because a resolver may look at the clock. No resolver is called:
-        every resolver is replaced by a stub that returns a marker, and a value that contains a marker is made by a
-        resolver. A value that ``gcp.…`` has a part in is a secret, and left out.
+        Such a value must be the same in all steps, because a resolver may look at the clock. It can be read in Vertex
+        AI's console, so what looks like a secret is left to each step. No resolver is called: every resolver is
+        replaced by a stub that returns a marker, and a value that contains a marker is made by a resolver.
+
+        Args:
+            params: runtime parameters, nested, escaped by ``contract.literal``.
+            names: ``run_config.resolve_once``; None for all resolvers.
         """
-        if not self._clocks:
-            return {}
-        config = {name: self.marked(name, params) for name in ("parameters", "catalog")}
-        return dict(self._keys_made_by_resolvers(config))
+        resolved = ResolvedOnce()
+        if self._clocks:
+            allowed = self._clocks if names is None else self._clocks & set(names)
+            allowed = {name for name in allowed if not _LOOKS_SECRET.search(name)}
+            for name in ("parameters", "catalog"):
+                if keys := self._keys_to_resolve(self.marked(name, params), allowed, name, resolved):
+                    resolved.keys[name] = keys
+        return resolved
 
     def marked(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
         """Read what Kedro's loader has under a name, with a marker in place of each value that a resolver makes."""
         stubs = {key: _stub(f"⟦{_SECRET if key.startswith(_SECRET) else key}⟧") for key in self._resolvers}
         return self.read(name, params, stubs if self._clocks else None)
 
-    def _keys_made_by_resolvers(self, marked: Any) -> Any:
-        """The keys of the values that resolvers make, nested, each True; empty if there are none. A list is a value."""
+    def _keys_to_resolve(self, marked: Any, allowed: set[str], where: str, resolved: "ResolvedOnce") -> Any:
+        """The keys of values that may be handed on, nested, each True; empty if there are none. A list is a value."""
         if isinstance(marked, Mapping):
-            return {key: keys for key, value in marked.items() if (keys := self._keys_made_by_resolvers(value))}
+            nested = {
+                key: self._keys_to_resolve(value, allowed, f"{where}: {key}", resolved) for key, value in marked.items()
+            }
+            return {key: keys for key, keys in nested.items() if keys}
         resolvers = set(_MARKER.findall(str(marked)))
-        return not self._clocks.isdisjoint(resolvers) and _SECRET not in resolvers
+        if self._clocks.isdisjoint(resolvers) or _SECRET in resolvers:
+            return False
+        may_travel = resolvers <= allowed and not _LOOKS_SECRET.search(where)
+        (resolved.handed_on if may_travel else resolved.left_alone)[where] = sorted(resolvers)
+        return may_travel
 
     def files(self, *names: str) -> list[Path]:
         """The files of these configurations, such as ``catalog``; those of the environment first."""

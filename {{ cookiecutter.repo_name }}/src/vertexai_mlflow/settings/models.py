@@ -142,6 +142,9 @@ class RunConfig(Strict):
     caching: bool | dict[str, bool] = Field(
         False, description="whether results of earlier runs are taken: for all steps, or as resources"
     )
+    resolve_once: list[str] | None = Field(
+        None, description="custom resolvers whose values the first task hands on to all steps, readable in the console"
+    )
     hook_params: list[str] = Field([], description="runtime parameters that no node takes, but hooks read")
     on_exit_pipeline: str | None = Field(
         None, description="Kedro pipeline that runs at the end of a job, whether the job succeeded or failed"

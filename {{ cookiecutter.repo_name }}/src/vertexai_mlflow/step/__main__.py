@@ -26,6 +26,7 @@ from .artifact import ArtifactDataset
 from .carry import Carrier
 from .io import StepIO
 from .lineage import Lineage
+from .models import fetch_model, sha256_of_model
 from .process import alias, deadline
 from .run_tags import attached
 from .runner import StepRunner, StepSession, job_version, resolve
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run one task; an exception is the task's failure."""
     timing = Timing()
     args, executor_input, platform = parse_arguments(argv)
-    io = StepIO(executor_input)
+    io = StepIO(executor_input, args.imported if isinstance(args, StepArguments) else None)
     if args.host_aliases:
         alias(args.host_aliases)
     refuse_the_copy_of_another_project(bootstrap_project(Path.cwd()).source_dir)
@@ -100,7 +101,7 @@ def _run_nodes(
         Its output artifacts, as KFP's ExecutorOutput has them.
     """
     nodes = list(args.nodes)
-    models = {name: io.model_uri(key) for name, key in args.models.items()}
+    io.refuse_uris_outside(args.root, [*args.artifacts.values(), *args.files.values()])
     asks_catalog = args.files or args.versions
     carrier = Carrier(args, Catalog(context.config_loader["catalog"] if asks_catalog else {}, "catalog.yml"), io)
     artifacts = {
@@ -114,6 +115,10 @@ def _run_nodes(
                 hooks.append(stack.enter_context(attached(job, args.task, nodes, io.steps_of_other_jobs(job.name))))
         with timing.measure("data"):
             carrier.fetch()
+            # A model has no address yet if this step makes it.
+            uris = {name: (key, uri) for name, key in args.models.items() if (uri := io.model_uri(key))}
+            fetched = {name: fetch_model(name, uri, io.sha256(key)) for name, (key, uri) in uris.items()}
+            models = {name: fetched.get(name, "") for name in args.models}
         runner = StepRunner(artifacts, models, hooks, args.is_async)
         # What another job has saved in the meantime is not for this one.
         versions = {**args.load_versions, **io.versions_to_load(args.versions)}
@@ -122,8 +127,9 @@ def _run_nodes(
         )
         with timing.measure("data"):
             updates = carrier.put(runner.has_nothing, session.version)
-    for name, uri in runner.model_uris.items():
-        updates[args.models[name]] = {"uri": uri, "metadata": {"model_uri": uri}}
+            for name, uri in runner.model_uris.items():
+                metadata = {"model_uri": uri, "sha256": sha256_of_model(uri)}
+                updates[args.models[name]] = {"uri": uri, "metadata": metadata}
     return lineage.executor_output(io.outputs, updates)
 
 

@@ -2,12 +2,14 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import fsspec
 
 from .. import contract
+from ..contract import is_local
+from ..errors import UserError
 
 
 class StepIO:
@@ -15,6 +17,7 @@ class StepIO:
 
     Args:
         executor_input: KFP's ExecutorInput.
+        imported: see ``StepArguments``; what it says of an artifact replaces what the platform says.
 
     Attributes:
         parameters: the values of the input parameters.
@@ -25,15 +28,49 @@ class StepIO:
         output_file: where the executor output belongs.
     """
 
-    def __init__(self, executor_input: Mapping[str, Any]) -> None:
+    def __init__(
+        self, executor_input: Mapping[str, Any], imported: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
         inputs, outputs = executor_input.get("inputs", {}), executor_input.get("outputs", {})
         self.parameters = inputs.get("parameterValues", {})
         self.params = contract.decode(self.parameters.get(contract.PARAMS, {}))
         self.resolved = contract.decode(self.parameters.get(contract.RESOLVED, {}))
-        self.inputs = _artifacts(inputs)
+        self._imported = imported or {}
+        self.inputs = {key: self._as_compiled(key, artifact) for key, artifact in _artifacts(inputs).items()}
         self.outputs = _artifacts(outputs)
         self._artifacts = {**self.inputs, **self.outputs}
         self.output_file: str = outputs.get("outputFile", "")
+
+    def refuse_uris_outside(self, root: str, keys: Iterable[str]) -> None:
+        """Refuse artifacts that a job of this environment cannot have made.
+
+        Args:
+            root: URI below which its jobs keep their artifacts; empty if any place will do.
+            keys: the artifacts that are read by their URI.
+
+        Raises:
+            UserError: naming the artifact and its URI.
+        """
+        if is_local(self.output_file) and not self.output_file.startswith("/gcs/"):
+            return  # the job runs on this machine, whatever the root of its environment
+        for key in keys:
+            if root and key in self.inputs and key not in self._imported:
+                uri = self.uri(key)
+                if not uri.startswith(f"{root.rstrip('/')}/") or ".." in uri.split("/"):
+                    raise UserError(
+                        f"Artifact {key} is said to be at {uri}, but the jobs of this environment keep their artifacts "
+                        f"below {root}. Somebody may have changed its address. Run the step that makes it again."
+                    )
+
+    def _as_compiled(self, key: str, artifact: Mapping[str, Any]) -> Mapping[str, Any]:
+        """An artifact with the URI and the hash that it had when the job was compiled, if it was known then."""
+        if not (known := self._imported.get(key)):
+            return artifact
+        return {
+            **artifact,
+            "uri": known["uri"],
+            "metadata": {**artifact.get("metadata", {}), "sha256": known["sha256"]},
+        }
 
     def uri(self, key: str) -> str:
         """The URI of an artifact."""

@@ -11,6 +11,7 @@ from kedro.io.shared_memory_dataset import SharedMemoryDataset
 from kedro.runner import SequentialRunner
 
 from .. import contract
+from ..errors import masked
 from .artifact import ArtifactDataset
 
 _LOG = logging.getLogger(__name__)
@@ -63,6 +64,10 @@ def _values_at(config: Any, keys: Mapping[str, Any], where: str) -> dict[str, An
         value = config[key]
         if nested is not True:
             values[key] = _values_at(value, nested, f"{where}: {key}")
+        elif masked(str(value)) != str(value):
+            _LOG.warning(
+                "%s: %s looks like a secret, so it is not handed on. Each step resolves it by itself.", where, key
+            )
         elif contract.comes_back(value):
             values[key] = contract.encode(value)
         else:
@@ -93,7 +98,7 @@ class StepRunner(SequentialRunner):
 
     Args:
         artifacts: dataset → the dataset by which it travels between steps.
-        models: dataset that is a model of the MLflow run → the model's URI; empty if this step makes the model.
+        models: dataset that is a model of the MLflow run → the folder to load it from; empty if this step makes it.
         hooks: objects with Kedro hook methods, for this run only.
         is_async: whether a node's datasets are loaded and saved concurrently.
 
@@ -129,16 +134,18 @@ class StepRunner(SequentialRunner):
         for name, dataset in self._artifacts.items():
             _refuse_dataset_of_a_hook(catalog, name)
             _replace(catalog, name, dataset)
-        for name, uri in self._models.items():
-            if uri:
+        for name, folder in self._models.items():
+            if folder:
                 config = catalog.config_resolver.resolve_pattern(name)
-                config = {**config, "load_args": {**(config.get("load_args") or {}), "model_uri": uri}}
+                config = {**config, "load_args": {**(config.get("load_args") or {}), "model_uri": folder}}
                 _replace(catalog, name, AbstractDataset.from_config(name, config))
         for hook in self._hooks:
             hook_manager.register(hook)
         try:
             result = super().run(pipeline, catalog, hook_manager, **kwargs)
-            self.model_uris = {name: str(catalog[name].model_uri) for name, uri in self._models.items() if not uri}
+            self.model_uris = {
+                name: str(catalog[name].model_uri) for name, folder in self._models.items() if not folder
+            }
             return result
         except DatasetError as error:
             for name, dataset in self._artifacts.items():
