@@ -277,12 +277,12 @@ def _in_run_order(spec: dict[str, Any], plan: Plan) -> dict[str, Any]:
     spec = json.loads(json.dumps(spec, sort_keys=True))
     keys = [*(raw.key for raw in plan.raw), *(reused.key for reused in plan.reused)]
     importers = sorted(map(contract.importer_name, keys))
-    names = [contract.START_TASK, *importers, *(step.name for step in plan.steps)]
-    order = {name: number for number, name in enumerate(names)}
+    tasks = [contract.START_TASK, *importers, *(step.name for step in plan.steps)]
+    order = {name: number for number, name in enumerate(tasks)}
 
     def by_order(items: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-        names = sorted(items, key=lambda name: (order.get(name.removeprefix(prefix), len(order)), name))
-        return {name: items[name] for name in names}
+        ordered = sorted(items, key=lambda name: (order.get(name.removeprefix(prefix), len(order)), name))
+        return {name: items[name] for name in ordered}
 
     for component in [spec["root"], *spec["components"].values()]:
         if "dag" in component:

@@ -68,12 +68,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     timing.print()
 
 
-def _session(args: TaskArguments, io: StepIO, platform: Namespace, **params: Any) -> StepSession:
+def _session(args: TaskArguments, io: StepIO, platform: Namespace, **more_params: Any) -> StepSession:
     """Create a session with the job's runtime parameters, and with these besides."""
     session = StepSession.create(
         Path.cwd(),
         env=args.env or None,
-        runtime_params=contract.literal({**io.params, **params}),
+        runtime_params=contract.literal({**io.params, **more_params}),
         conf_source=args.conf_source or None,
     )
     session.version = job_version(platform.job_created, platform.job_id)
