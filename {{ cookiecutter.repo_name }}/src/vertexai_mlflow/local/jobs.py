@@ -68,14 +68,13 @@ def read_job(folder: Path) -> PipelineJob:
 
 
 def require_writable(folder: Path) -> None:
-    """Create the folder of jobs if it is missing, and refuse to go on if nothing can be written there.
+    """Refuse to go on if no job can be kept in a folder; it need not be there yet.
 
     Raises:
         UserError: naming the folder.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
+        with TemporaryFile(dir=folder if os.path.lexists(folder) else folder.parent):
             pass
     except OSError as error:
         raise UserError(
