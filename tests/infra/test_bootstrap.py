@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from running import BIN, PLATFORM, run
 from small_cloud import sign_jwts
 
 from vertexai_mlflow.errors import UserError
-from vertexai_mlflow.infra import facts
+from vertexai_mlflow.infra import facts, gcloud
 from vertexai_mlflow.infra.compare import plan_commands
 from vertexai_mlflow.infra.git_host import _ORIGIN, Host
 from vertexai_mlflow.infra.wanted import APIS, LAUNCHER_PERMISSIONS, Cloud, list_grants, list_resources
@@ -216,7 +217,7 @@ def test_a_dry_run_prints_the_plan_and_changes_nothing(plane, project, bootstrap
 
 def test_what_is_filled_in_is_kept_and_without_ci_nothing_is_federated(plane, project, bootstrap):
     own = "own@project-42.iam.gserviceaccount.com"
-    plane.resources["b/own"] = CLOSED_BUCKET
+    plane.resources["b/own"] = {**CLOSED_BUCKET}
     plane.resources[f"projects/project-42/serviceAccounts/{own}"] = {"email": own}
     made = project(ci="none", gcp_bucket="gs://own/with/path", service_account=own)
     done = bootstrap(made)
@@ -282,8 +283,39 @@ def test_the_roles_on_a_bucket_that_somebody_else_has_made_are_named_and_left(pl
     done = bootstrap(project(ci="none", gcp_bucket="gs://own"))
     assert done.returncode == 0, done.stderr
     assert plane.roles("b/own")["projectEditor:project-42"] == {"roles/storage.legacyBucketOwner"}
+    # It is of before there were marks, or made by hand.
+    assert plane.resources["b/own"]["labels"]["kedro_owner"].startswith("test_project-cloud-")
+    assert "Warning: bucket gs://own did not say whose it is. It is marked as this environment's now" in done.stdout
     said = "Not granted by this command: roles/storage.legacyBucketOwner on bucket gs://own for projectEditor:project-42. To remove it: "
     assert f"{said}gcloud storage buckets remove-iam-policy-binding gs://own" in done.stdout
+
+
+def test_an_environment_does_not_get_the_bucket_of_another_one(plane, project, bootstrap):
+    """As in a copy of `conf/cloud` in which `bucket` stayed filled in: who may write it runs code in its steps."""
+    made = project(ci="none")
+    shutil.copytree(made / "conf/cloud", made / "conf/prod")
+    assert bootstrap(made).returncode == 0
+    facts.fill_in(made / "conf/prod/globals.yml", {"bucket": globals_of(made)["bucket"]})
+    before = list(plane.changes)
+    done = bootstrap(made, "--env prod --adopt")
+    assert done.returncode == 2
+    assert "bucket gs://project-42-test-project exists, but it is not one that keeps the artifacts" in done.stderr
+    assert re.search(r'labels.kedro_owner is "test_project-cloud-\w+" and must be "test_project-prod-\w+"', done.stderr)
+    assert plane.changes == before
+
+
+def test_a_bucket_of_another_repository_with_the_same_package_and_environment_is_refused(plane, monkeypatch):
+    _let_gcloud_talk_to(plane, monkeypatch)
+    bucket, *_ = list_resources(CLOUD)
+    plane.resources["b/b"] = {**CLOSED_BUCKET, "name": "b", "labels": {"team": "birds"}}
+    ((_, commands),) = plan_commands([bucket], {"bucket"}, adopt=False)
+    assert commands == (bucket.command("update"),)
+    gcloud.change(*commands[0])
+    assert plane.resources["b/b"]["labels"].keys() == {"team", "kedro_owner"}
+    assert plan_commands([bucket], {"bucket"}, adopt=False) == [(bucket, ())]
+    theirs, *_ = list_resources(replace(CLOUD, owner=CLOUD.owner.replace("1296269", "666")))
+    with pytest.raises(UserError, match=r"labels.kedro_owner is .* and must be"):
+        plan_commands([theirs], {"bucket"}, adopt=True)
 
 
 @pytest.mark.parametrize(

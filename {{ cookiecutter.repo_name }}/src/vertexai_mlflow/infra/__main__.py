@@ -66,7 +66,14 @@ def bootstrap(project: Path, arguments: argparse.Namespace) -> None:
         _print_item(not commands, resource.name, resource.reason)
         for command in commands:
             _change(command, dry_run)
-        is_created_here = resource.command("create") in commands or resource.globals_key not in filled_in
+        is_new = resource.command("create") in commands
+        if resource.update_options and commands and not is_new:
+            # From 0.3 on, such a bucket takes --adopt, as everything else that names no owner.
+            print(
+                f"Warning: {resource.name} did not say whose it is. It is marked as this environment's now. If another "
+                "environment uses it as well, give that one a bucket of its own: it is refused there from now on."
+            )
+        is_created_here = is_new or resource.globals_key not in filled_in
         _remove_roles(resource, is_created_here or _has_rule(resource, cloud), dry_run)
     grants = list(list_grants(cloud))
     for grant in grants:
