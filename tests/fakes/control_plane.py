@@ -209,7 +209,7 @@ class ControlPlane:
     def _set_policy(self, method: str, name: str, policy: dict[str, Any]) -> dict[str, Any]:
         if policy.get("etag") != self._policy(name)["etag"]:
             raise Refused(409, "There were concurrent policy changes.")
-        members = [member.partition(":") for binding in policy["bindings"] for member in binding["members"]]
+        members = [member.partition(":") for binding in policy.get("bindings", []) for member in binding["members"]]
         for email in (email for kind, _, email in members if kind == "serviceAccount"):
             known = f"projects/{self.project}/serviceAccounts/{email}" in self.resources
             if not known or self.unknown_for:

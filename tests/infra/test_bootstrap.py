@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from small_cloud import sign_jwts
 
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.infra import facts, gcloud
+from vertexai_mlflow.infra.__main__ import _print_keys, _print_other_grants, _read_bindings
 from vertexai_mlflow.infra.compare import plan_commands
 from vertexai_mlflow.infra.git_host import _ORIGIN, Host
 from vertexai_mlflow.infra.wanted import APIS, LAUNCHER_PERMISSIONS, Cloud, list_grants, list_resources
@@ -250,6 +252,43 @@ def test_a_refusal_is_told_by_gcloud_and_what_was_made_is_found_the_next_time(pl
     assert done.returncode == 0, done.stderr
     assert "there bucket gs://project-42-test-project" in done.stdout
     assert globals_of(made)["service_account"] == PIPELINE
+
+
+def test_all_that_lets_others_in_is_named(plane, monkeypatch, capsys):
+    """With a condition or not: whoever mints the accounts' tokens, writes to the bucket, or has a key."""
+    _let_gcloud_talk_to(plane, monkeypatch)
+    account = f"projects/project-42/serviceAccounts/{PIPELINE}"
+    plane.resources["b/b"] = {**CLOSED_BUCKET, "name": "b"}
+    plane.resources[account] = {"email": PIPELINE, "description": OWNER}
+    plane.resources[f"{account}/keys"] = {"keys": ["0123abcd"]}
+    plane.grant(account, "roles/iam.serviceAccountTokenCreator", "user:eve@example.com", "true")
+    plane.grant("b/b", "roles/storage.objectAdmin", "user:eve@example.com")
+    plane.grant("b/b", "roles/storage.objectViewer", "user:reader@example.com")
+    plane.grant("b/b", "roles/storage.objectUser", f"serviceAccount:{PIPELINE}", "request.time < timestamp('2100')")
+    plane.grant("projects/project-42", "roles/storage.admin", "group:data@example.com")
+    plane.grant("projects/project-42", "roles/viewer", "group:data@example.com")
+    _read_bindings.cache_clear()
+    cloud = replace(CLOUD, host=None, mlflow=())
+    bucket, _registry, pipeline, *_ = list_resources(cloud)
+    _print_other_grants(cloud, [grant for grant in list_grants(cloud) if "registry" not in grant.resource.name])
+    _print_keys([bucket, pipeline])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(". To remove it: gcloud ")[0] for line in lines] == [
+        "Not granted by this command: roles/storage.admin on project project-42 for group:data@example.com",
+        f"Not granted by this command: roles/storage.objectUser on bucket gs://b for serviceAccount:{PIPELINE}, if "
+        "request.time < timestamp('2100')",
+        "Not granted by this command: roles/storage.objectAdmin on bucket gs://b for user:eve@example.com",
+        f"Not granted by this command: roles/iam.serviceAccountTokenCreator on service account {PIPELINE} for "
+        "user:eve@example.com, if true",
+        f"Not made by this command: key 0123abcd of service account {PIPELINE}. Whoever has it acts as this account, and "
+        "nothing here needs it",
+    ]
+    for line in lines:
+        _, *command = shlex.split(line.partition(". To remove it: ")[2])
+        if "remove-iam-policy-binding" in command:
+            gcloud.change(*command)
+    assert plane.roles("b/b") == {"user:reader@example.com": {"roles/storage.objectViewer"}}
+    assert plane.roles(account) == {}
 
 
 LEFT = {"projectOwner:project-42": {"roles/storage.legacyBucketOwner", "roles/storage.legacyObjectOwner"}}

@@ -46,6 +46,10 @@ _LEGACY_ROLES = (
     ("projectViewer", "roles/storage.legacyBucketReader"),
     ("projectViewer", "roles/storage.legacyObjectReader"),
 )
+# Roles on a bucket that let nobody write to it or change its roles.
+READING_ROLES = frozenset(
+    f"roles/storage.{name}" for name in ("bucketViewer", "legacyBucketReader", "legacyObjectReader", "objectViewer")
+)
 
 
 @dataclass(frozen=True)
@@ -152,13 +156,8 @@ class Resource(Target):
             options = (*self.options, *self.create_options)
             return (*self.command_group, verb + self.command_suffix, name, *location, *options)
         if verb == "update":
-            return (
-                *self.command_group,
-                verb + self.command_suffix,
-                *self.identifier,
-                *self.options,
-                *self.update_options,
-            )
+            options = (*self.options, *self.update_options)
+            return (*self.command_group, verb + self.command_suffix, *self.identifier, *options)
         return (*self.command_group, verb, *self.identifier, *self.describe_options)
 
 
