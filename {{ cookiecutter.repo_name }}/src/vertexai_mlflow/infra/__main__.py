@@ -49,6 +49,7 @@ def main(project: Path, argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--repository-id", type=int, help="its number on that host  [default: the host is asked]")
     parser.add_argument("--owner-id", type=int, help="the number of its owner  [default: the host is asked]")
     parser.add_argument("--branch", default="main", help="the only branch whose CI may launch  [default: main]")
+    parser.add_argument("--workflow", help="GitHub's file that launches  [default: vertexai.yml, otherwise ci.yml]")
     parser.add_argument("--mlflow", default="", help="behind IAP: cloud-run:NAME, backend-services:NAME, app-engine")
     parser.add_argument("--adopt", action="store_true", help="take over what globals.yml names and has no owner")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
