@@ -380,6 +380,37 @@ def test_a_client_of_another_server_gets_no_token(provide, two_servers):
     assert other.requests == []
 
 
+@pytest.mark.parametrize("guard", ["my-company", "kubernetes"])
+def test_without_the_guard_no_token_is_sent(provide, two_servers, monkeypatch, guard):
+    """MLflow asks one such provider only, so another one's redirects would be followed with the token."""
+    server, other = two_servers
+    server.redirects["/api/2.0/mlflow/experiments/search"] = f"http://{other.address}/steal"
+    monkeypatch.setenv("MLFLOW_TRACKING_AUTH", guard)
+    with pytest.raises(AuthorizationError, match=f"MLFLOW_TRACKING_AUTH is set to {guard}"):
+        provide(f"http://{server.address}", header="X-Token")
+        mlflow.search_experiments()
+    assert (server.requests, other.requests) == ([], [])
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+def test_a_proxy_gets_no_unencrypted_token(provide, two_servers, monkeypatch, variable):
+    server, proxy = two_servers
+    for name in ("http_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    provide(f"http://{server.address}")
+    assert mlflow.search_experiments() == []
+    server.requests.clear()
+    monkeypatch.setenv(variable, f"http://{proxy.address}")
+    with pytest.raises(AuthorizationError, match=r"NO_PROXY=127\.0\.0\.1"):
+        mlflow.search_experiments()
+    assert (server.requests, proxy.requests) == ([], [])
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    assert mlflow.search_experiments() == []
+    assert server.requests[-1]["Authorization"].startswith("Bearer ")
+    assert proxy.requests == []
+
+
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:5000", "http://localhost:5000", "http://[::1]:5000"])
 def test_a_server_on_this_machine_may_use_plain_http(google, uri):
     mlflow.set_tracking_uri(uri)

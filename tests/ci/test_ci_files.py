@@ -62,7 +62,7 @@ def test_only_the_job_that_launches_writes_the_build_cache(bake):
     """What runs on main for somebody else's event could write a layer that the next build of main takes."""
     project = bake(ci="github")
     writers = []
-    for path in sorted((project / ".github/workflows").glob("*.yml")):
+    for path in sorted((project / ".github/workflows").glob("*.y*ml")):
         workflow = yaml.safe_load(path.read_text())
         assert set(workflow[True]) <= {"pull_request", "push", "schedule", "workflow_dispatch"}
         for name, job in workflow["jobs"].items():
@@ -74,16 +74,20 @@ def test_only_the_job_that_launches_writes_the_build_cache(bake):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "trigger", ["pull_request_target", "[push, issue_comment]", "{workflow_run: {workflows: [ci]}}"]
-)
-def test_the_projects_own_tests_refuse_a_workflow_that_strangers_start(trigger, bake):
+    ("file", "trigger"),
+    [
+        ("label.yml", "pull_request_target"), ("label.yaml", "pull_request_target"), ("label.yml", "[push, issue_comment]"),
+        ("label.yaml", "{workflow_run: {workflows: [ci]}}"),
+    ],
+)  # fmt: skip
+def test_the_projects_own_tests_refuse_a_workflow_that_strangers_start(file, trigger, bake):
     project = bake(ci="github")
     command = [BIN / "pytest", "-q", "tests/test_workflows.py"]
     assert run(*command, cwd=project).returncode == 0
-    (project / ".github/workflows/label.yml").write_text(f"on: {trigger}\njobs: {{}}\n")
+    (project / ".github/workflows" / file).write_text(f"on: {trigger}\njobs: {{}}\n")
     done = run(*command, cwd=project)
     assert done.returncode == 1
-    assert "test_no_workflow_runs_on_the_main_branch_for_others[label.yml]" in done.stdout
+    assert f"test_no_workflow_runs_on_the_main_branch_for_others[{file}]" in done.stdout
 
 
 def test_what_is_launched_was_pushed_before(jobs):

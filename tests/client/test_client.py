@@ -136,9 +136,63 @@ def test_the_same_job_id_starts_no_second_job(vertex, service):
     assert (job.name, was_there) == ("same", True)
     assert len(service.jobs) == 1
     with pytest.raises(
-        UserError, match=r"--job-id same: this id belongs to another job \(PENDING\). Choose another id."
+        UserError,
+        match=r"--job-id same: this id belongs to another job \(PENDING\), which differs in "
+        r"runtimeConfig.gcsOutputDirectory. Choose another id.",
     ):
         vertex.submit(request(root="gs://bucket/other"), "same")
+
+
+# What somebody else's job or schedule has, with the labels of ours.
+FORGERIES = {
+    "pipelineSpec": {"pipelineSpec": {**spec(), "sdkVersion": "another"}},
+    "serviceAccount": {"serviceAccount": "evil@project-42.iam.gserviceaccount.com"},
+    "runtimeConfig.gcsOutputDirectory": {"runtimeConfig": {"gcsOutputDirectory": "gs://evil/place"}},
+    "encryptionSpec.kmsKeyName": {
+        "encryptionSpec": {"kmsKeyName": "projects/project-42/locations/europe-west1/keyRings/evil/cryptoKeys/k"}
+    },
+    "pscInterfaceConfig.networkAttachment": {"pscInterfaceConfig": {"networkAttachment": "evil"}},
+}
+
+
+@pytest.mark.parametrize("field", FORGERIES)
+def test_a_job_with_our_id_and_our_labels_is_not_ours_if_it_is_another_one(field, vertex, service):
+    service.execute = False
+    wanted = request()
+    vertex.submit({**wanted, **FORGERIES[field]}, "ci-1-1")
+    with pytest.raises(UserError, match=rf"this id belongs to another job \(PENDING\), which differs in {field}\."):
+        vertex.submit(wanted, "ci-1-1")
+
+
+@pytest.mark.parametrize("field", FORGERIES)
+def test_a_schedule_with_our_labels_is_made_ours_if_its_job_is_another_one(field, vertex, service):
+    wanted = schedule()
+    job = wanted["createPipelineJobRequest"]["pipelineJob"]
+    vertex.create_schedule({**wanted, "createPipelineJobRequest": {"pipelineJob": {**job, **FORGERIES[field]}}})
+    (change,) = changes([wanted], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
+    assert change.action in ("updated", "replaced")
+    assert list(change.differences) == [f"createPipelineJobRequest.pipelineJob.{field}"]
+
+
+@pytest.mark.parametrize("account", [None, ACCOUNT])
+def test_what_google_fills_in_is_no_difference(account, vertex, service):
+    service.execute = False
+    wanted = request(service_account=account, preflight_validations=True)
+    wanted["runtimeConfig"]["parameterValues"] = {"text": "hello"}
+    vertex.submit(wanted, "one")
+    assert vertex.submit(wanted, "one")[1]
+    timed = make_schedule(ScheduleConfig(cron_expression="0 6 * * *"), wanted, "f")
+    vertex.create_schedule(timed)
+    (change,) = changes([timed], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
+    assert (change.action, change.differences) == ("unchanged", None)
+
+
+def test_what_only_looks_like_the_default_account_is_a_difference(vertex, service):
+    service.execute = False
+    wanted = request(service_account=None)
+    vertex.submit({**wanted, "serviceAccount": "666-compute@developer.gserviceaccount.com.evil.example"}, "one")
+    with pytest.raises(UserError, match="which differs in serviceAccount"):
+        vertex.submit(wanted, "one")
 
 
 @pytest.mark.parametrize("failures", [[503], [429, 500], [502, 504], [-2], [0], [-1], [-1, 503]])

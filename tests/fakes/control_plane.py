@@ -78,9 +78,12 @@ class ControlPlane:
                 found.setdefault(member, set()).add(binding["role"])
         return found
 
-    def grant(self, resource: str, role: str, member: str) -> None:
-        """What somebody else has granted."""
-        self.policies.setdefault(resource, {}).setdefault("bindings", []).append({"role": role, "members": [member]})
+    def grant(self, resource: str, role: str, member: str, condition: str = "") -> None:
+        """What somebody else has granted, on a condition or not."""
+        on = {"condition": {"title": "some", "expression": condition}} if condition else {}
+        self.policies.setdefault(resource, {}).setdefault("bindings", []).append(
+            {"role": role, "members": [member], **on}
+        )
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Any:
         """One request, by REST's rules that these APIs share.
@@ -108,6 +111,9 @@ class ControlPlane:
             return self._set_policy(method, name, body["policy"])
         if verb:
             raise Refused(404, f"no such method: {path}")
+        if method == "GET" and name.endswith("/keys"):
+            keys = self.resources.get(name, {}).get("keys", [])
+            return {"keys": [{"name": f"{name}/{key}", "keyType": "USER_MANAGED"} for key in keys]}
         if method == "GET" and name.endswith("/providers"):
             below = [found for key, found in self.resources.items() if key.startswith(f"{name}/")]
             return {"workloadIdentityPoolProviders": below}
@@ -161,8 +167,11 @@ class ControlPlane:
         if method == "GET":
             return self._get(name)
         self._allow(method, name)
-        if method == "PATCH":
-            self._get(name).update(body)
+        if (
+            method == "PATCH"
+        ):  # each label by itself: https://docs.cloud.google.com/storage/docs/json_api/v1/buckets/patch
+            labels = {**self._get(name).get("labels", {}), **body.pop("labels", {})}
+            self._get(name).update(body, labels=labels)
             return self._get(name)
         name = f"b/{body['name']}"
         project = query["project"]
@@ -200,7 +209,7 @@ class ControlPlane:
     def _set_policy(self, method: str, name: str, policy: dict[str, Any]) -> dict[str, Any]:
         if policy.get("etag") != self._policy(name)["etag"]:
             raise Refused(409, "There were concurrent policy changes.")
-        members = [member.partition(":") for binding in policy["bindings"] for member in binding["members"]]
+        members = [member.partition(":") for binding in policy.get("bindings", []) for member in binding["members"]]
         for email in (email for kind, _, email in members if kind == "serviceAccount"):
             known = f"projects/{self.project}/serviceAccounts/{email}" in self.resources
             if not known or self.unknown_for:

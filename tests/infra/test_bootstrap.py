@@ -2,9 +2,11 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,8 @@ from running import BIN, PLATFORM, run
 from small_cloud import sign_jwts
 
 from vertexai_mlflow.errors import UserError
-from vertexai_mlflow.infra import facts
+from vertexai_mlflow.infra import facts, gcloud
+from vertexai_mlflow.infra.__main__ import _print_keys, _print_other_grants, _read_bindings
 from vertexai_mlflow.infra.compare import plan_commands
 from vertexai_mlflow.infra.git_host import _ORIGIN, Host
 from vertexai_mlflow.infra.wanted import APIS, LAUNCHER_PERMISSIONS, Cloud, list_grants, list_resources
@@ -216,7 +219,7 @@ def test_a_dry_run_prints_the_plan_and_changes_nothing(plane, project, bootstrap
 
 def test_what_is_filled_in_is_kept_and_without_ci_nothing_is_federated(plane, project, bootstrap):
     own = "own@project-42.iam.gserviceaccount.com"
-    plane.resources["b/own"] = CLOSED_BUCKET
+    plane.resources["b/own"] = {**CLOSED_BUCKET}
     plane.resources[f"projects/project-42/serviceAccounts/{own}"] = {"email": own}
     made = project(ci="none", gcp_bucket="gs://own/with/path", service_account=own)
     done = bootstrap(made)
@@ -251,6 +254,43 @@ def test_a_refusal_is_told_by_gcloud_and_what_was_made_is_found_the_next_time(pl
     assert globals_of(made)["service_account"] == PIPELINE
 
 
+def test_all_that_lets_others_in_is_named(plane, monkeypatch, capsys):
+    """With a condition or not: whoever mints the accounts' tokens, writes to the bucket, or has a key."""
+    _let_gcloud_talk_to(plane, monkeypatch)
+    account = f"projects/project-42/serviceAccounts/{PIPELINE}"
+    plane.resources["b/b"] = {**CLOSED_BUCKET, "name": "b"}
+    plane.resources[account] = {"email": PIPELINE, "description": OWNER}
+    plane.resources[f"{account}/keys"] = {"keys": ["0123abcd"]}
+    plane.grant(account, "roles/iam.serviceAccountTokenCreator", "user:eve@example.com", "true")
+    plane.grant("b/b", "roles/storage.objectAdmin", "user:eve@example.com")
+    plane.grant("b/b", "roles/storage.objectViewer", "user:reader@example.com")
+    plane.grant("b/b", "roles/storage.objectUser", f"serviceAccount:{PIPELINE}", "request.time < timestamp('2100')")
+    plane.grant("projects/project-42", "roles/storage.admin", "group:data@example.com")
+    plane.grant("projects/project-42", "roles/viewer", "group:data@example.com")
+    _read_bindings.cache_clear()
+    cloud = replace(CLOUD, host=None, mlflow=())
+    bucket, _registry, pipeline, *_ = list_resources(cloud)
+    _print_other_grants(cloud, [grant for grant in list_grants(cloud) if "registry" not in grant.resource.name])
+    _print_keys([bucket, pipeline])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(". To remove it: gcloud ")[0] for line in lines] == [
+        "Not granted by this command: roles/storage.admin on project project-42 for group:data@example.com",
+        f"Not granted by this command: roles/storage.objectUser on bucket gs://b for serviceAccount:{PIPELINE}, if "
+        "request.time < timestamp('2100')",
+        "Not granted by this command: roles/storage.objectAdmin on bucket gs://b for user:eve@example.com",
+        f"Not granted by this command: roles/iam.serviceAccountTokenCreator on service account {PIPELINE} for "
+        "user:eve@example.com, if true",
+        f"Not made by this command: key 0123abcd of service account {PIPELINE}. Whoever has it acts as this account, and "
+        "nothing here needs it",
+    ]
+    for line in lines:
+        _, *command = shlex.split(line.partition(". To remove it: ")[2])
+        if "remove-iam-policy-binding" in command:
+            gcloud.change(*command)
+    assert plane.roles("b/b") == {"user:reader@example.com": {"roles/storage.objectViewer"}}
+    assert plane.roles(account) == {}
+
+
 LEFT = {"projectOwner:project-42": {"roles/storage.legacyBucketOwner", "roles/storage.legacyObjectOwner"}}
 
 
@@ -282,8 +322,39 @@ def test_the_roles_on_a_bucket_that_somebody_else_has_made_are_named_and_left(pl
     done = bootstrap(project(ci="none", gcp_bucket="gs://own"))
     assert done.returncode == 0, done.stderr
     assert plane.roles("b/own")["projectEditor:project-42"] == {"roles/storage.legacyBucketOwner"}
+    # It is of before there were marks, or made by hand.
+    assert plane.resources["b/own"]["labels"]["kedro_owner"].startswith("test_project-cloud-")
+    assert "Warning: bucket gs://own did not say whose it is. It is marked as this environment's now" in done.stdout
     said = "Not granted by this command: roles/storage.legacyBucketOwner on bucket gs://own for projectEditor:project-42. To remove it: "
     assert f"{said}gcloud storage buckets remove-iam-policy-binding gs://own" in done.stdout
+
+
+def test_an_environment_does_not_get_the_bucket_of_another_one(plane, project, bootstrap):
+    """As in a copy of `conf/cloud` in which `bucket` stayed filled in: who may write it runs code in its steps."""
+    made = project(ci="none")
+    shutil.copytree(made / "conf/cloud", made / "conf/prod")
+    assert bootstrap(made).returncode == 0
+    facts.fill_in(made / "conf/prod/globals.yml", {"bucket": globals_of(made)["bucket"]})
+    before = list(plane.changes)
+    done = bootstrap(made, "--env prod --adopt")
+    assert done.returncode == 2
+    assert "bucket gs://project-42-test-project exists, but it is not one that keeps the artifacts" in done.stderr
+    assert re.search(r'labels.kedro_owner is "test_project-cloud-\w+" and must be "test_project-prod-\w+"', done.stderr)
+    assert plane.changes == before
+
+
+def test_a_bucket_of_another_repository_with_the_same_package_and_environment_is_refused(plane, monkeypatch):
+    _let_gcloud_talk_to(plane, monkeypatch)
+    bucket, *_ = list_resources(CLOUD)
+    plane.resources["b/b"] = {**CLOSED_BUCKET, "name": "b", "labels": {"team": "birds"}}
+    ((_, commands),) = plan_commands([bucket], {"bucket"}, adopt=False)
+    assert commands == (bucket.command("update"),)
+    gcloud.change(*commands[0])
+    assert plane.resources["b/b"]["labels"].keys() == {"team", "kedro_owner"}
+    assert plan_commands([bucket], {"bucket"}, adopt=False) == [(bucket, ())]
+    theirs, *_ = list_resources(replace(CLOUD, owner=CLOUD.owner.replace("1296269", "666")))
+    with pytest.raises(UserError, match=r"labels.kedro_owner is .* and must be"):
+        plan_commands([theirs], {"bucket"}, adopt=True)
 
 
 @pytest.mark.parametrize(

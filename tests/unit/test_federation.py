@@ -1,9 +1,14 @@
 """Which CI jobs may get Google credentials: the provider's condition, run by a real evaluator of its language."""
 
+from argparse import Namespace
+from pathlib import Path
+
 import pytest
 from fakes.federation import evaluate
+from running import run
 
-from vertexai_mlflow.infra.git_host import Host
+from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.infra.git_host import Host, find_host
 
 GITHUB = Host(
     "github", "https://token.actions.githubusercontent.com", "acme/penguins", "1296269", "583231", "main", "cloud"
@@ -60,3 +65,40 @@ def test_only_ci_jobs_of_the_repositorys_main_branch_get_credentials(host, claim
 
 def test_a_token_for_another_project_or_environment_of_gitlab_has_another_audience():
     assert GITLAB.audience == "https://gitlab.com/projects/278964/environments/cloud"
+
+
+ARGUMENTS = Namespace(
+    server=None, repository=None, repository_id=1296269, owner_id=583231, branch="main", env="cloud", workflow=None
+)  # fmt: skip
+
+
+def adopted(folder: Path, *workflows: str) -> Path:
+    """A project with these workflows, pushed to GitHub."""
+    for name in workflows:
+        (folder / ".github/workflows").mkdir(parents=True, exist_ok=True)
+        (folder / ".github/workflows" / name).write_text("on: {push: {branches: [main]}}\n")
+    for command in (["init", "-q"], ["remote", "add", "origin", "git@github.com:acme/penguins.git"]):
+        assert run("git", *command, cwd=folder).returncode == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("workflows", "chosen", "expected"),
+    [
+        (["ci.yml"], None, "ci.yml"),
+        # The template's workflow in a project that had a ci.yml of its own, which launches nothing.
+        (["ci.yml", "vertexai.yml"], None, "vertexai.yml"),
+        (["ci.yml", "vertexai.yml", "launch.yaml"], "launch.yaml", "launch.yaml"),
+    ],
+)
+def test_the_workflow_that_launches_is_let_in_and_no_other(workflows, chosen, expected, tmp_path):
+    host = find_host(adopted(tmp_path, *workflows), Namespace(**{**vars(ARGUMENTS), "workflow": chosen}))
+    for name in workflows:
+        claims = OF_GITHUB | {"workflow_ref": f"acme/penguins/.github/workflows/{name}@refs/heads/main"}
+        assert bool(evaluate(host.condition, claims)) is (name == expected)
+
+
+@pytest.mark.parametrize("chosen", ["other.yml", "../ci.yml", "x'y.yml"])
+def test_a_workflow_that_is_not_there_is_named(chosen, tmp_path):
+    with pytest.raises(UserError, match=r"--workflow .*: there is no file \.github/workflows/"):
+        find_host(adopted(tmp_path, "ci.yml"), Namespace(**{**vars(ARGUMENTS), "workflow": chosen}))

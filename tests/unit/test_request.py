@@ -197,9 +197,20 @@ def test_a_pipeline_root_that_is_not_in_cloud_storage_is_refused(root):
         ({"project_id": None}, "f: project_id not set, so this environment has no cloud to ask."),
         ({"project_id": None, "region": None}, "f: project_id and region not set"),
         ({"region": "Europe"}, "f: region: Europe is not the name of a region, such as europe-west1."),
-        (
-            {"api_endpoint": "http://vertex.example.com"},
-            "must begin with https://, because access tokens are sent to it.",
+        *(
+            ({"api_endpoint": endpoint}, f"f: api_endpoint: {endpoint} must be an address of Google")
+            for endpoint in (
+                "http://europe-west1-aiplatform.googleapis.com",
+                "https://vertex.example.com",
+                "https://googleapis.com.example.com",
+                "https://x-googleapis.com",
+                "https://aiplatform.googleapis.com@example.com",
+                "https://example.com\\@aiplatform.googleapis.com",
+                "https://example.com/aiplatform.googleapis.com",
+                "https://example.com#.googleapis.com",
+                "http://127.0.0.1.example.com:80",
+                "http://127.0.0.1@example.com",
+            )
         ),
     ],
 )
@@ -211,7 +222,11 @@ def test_an_environment_without_a_cloud_is_explained(values, sentence):
 
 def test_the_endpoint_is_that_of_the_region_unless_the_settings_name_another():
     assert settings().target("f").api_endpoint == "https://europe-west1-aiplatform.googleapis.com"
-    assert settings(api_endpoint="https://psc.example.com").target("f").api_endpoint == "https://psc.example.com"
+    for endpoint in (
+        "https://europe-west1-aiplatform-mine.p.googleapis.com", "https://europe-west1-aiplatform.googleapis.com:443/",
+        "http://127.0.0.1:80", "http://localhost:80", "http://[::1]:80",
+    ):  # fmt: skip
+        assert settings(api_endpoint=endpoint).target("f").api_endpoint == endpoint
 
 
 @pytest.mark.parametrize("job_id", ["Job", "1job", "a_b", "a" * 128, ""])

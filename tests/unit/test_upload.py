@@ -114,6 +114,17 @@ def test_an_interrupted_upload_is_completed_when_it_is_repeated(project, root):
     assert content(about.uri) == whole
 
 
+def test_what_somebody_has_spoiled_in_the_bucket_is_sent_again_also_with_the_same_size(project, root):
+    data = LocalData(project.path / "data/parts")
+    about, _count, _steps = sent(data, root)
+    fs, folder = fsspec.url_to_fs(about.uri)
+    fs.pipe_file(f"{folder}/two with # and ü.csv", b"23")
+    again, count, steps = sent(data, root)
+    assert (again, count, sum(steps)) == (about, 1, 3)
+    assert content(about.uri)["/two with # and ü.csv"] == b"22"
+    assert sent(data, root)[1] == 0
+
+
 def test_a_failed_upload_is_told_with_the_cure(project, root, monkeypatch):
     def fail(*_args, **_kwargs):
         raise PermissionError("denied")

@@ -181,6 +181,31 @@ def test_commit_and_dirty_state_are_known(project):
     assert labels_of_code(code) == {"kedro_code": code.sha256[:32], "kedro_commit": head, "kedro_dirty": "true"}
 
 
+@pytest.mark.parametrize("hidden_by", ["assume-unchanged", "skip-worktree", "fsmonitor", "replace"])
+def test_an_edit_that_git_is_told_to_overlook_makes_the_code_dirty(project, hidden_by):
+    (project / ".gitignore").write_text(".venv\n")
+    code = project / "src/demo/nodes.py"
+    code.write_text("x = 1\n")
+    head = commit(project)
+    if hidden_by == "fsmonitor":
+        monitor = project.parent / "monitor"
+        monitor.write_text("#!/bin/sh\nprintf 'token\\0'\n")
+        monitor.chmod(0o755)
+        assert run("git", "config", "core.fsmonitor", str(monitor), cwd=project).returncode == 0
+        assert run("git", "update-index", "--fsmonitor", cwd=project).returncode == 0
+        run("git", "status", cwd=project)
+    elif hidden_by != "replace":
+        assert run("git", "update-index", f"--{hidden_by}", "src/demo/nodes.py", cwd=project).returncode == 0
+    assert not code_of(project).is_dirty
+    code.write_text("x = 2\n")
+    if hidden_by == "replace":
+        edited = commit(project)
+        assert run("git", "replace", head, edited, cwd=project).returncode == 0
+        assert run("git", "update-ref", "HEAD", head, cwd=project).returncode == 0
+    assert run("git", "status", "--porcelain", "--untracked-files=no", cwd=project).stdout == ""
+    assert (code_of(project).commit, code_of(project).is_dirty) == (head, True)
+
+
 def test_too_much_code_is_refused_and_the_largest_files_are_named(project):
     with (project / "src/demo/model.bin").open("wb") as file:
         file.truncate(49 * 2**20)
@@ -204,6 +229,9 @@ def test_code_is_sent_once(project, tmp_path):
     assert [upload_code(code), upload_code(code)] == [True, False]
     Path(code.uri).write_bytes(b"half")
     assert upload_code(code)
+    assert Path(code.uri).read_bytes() == code.archive
+    Path(code.uri).write_bytes(b"x" * len(code.archive))  # somebody has spoiled it
+    assert [upload_code(code), upload_code(code)] == [True, False]
     assert Path(code.uri).read_bytes() == code.archive
     os.utime(code.uri, (time.time() - 100_000,) * 2)  # the bucket may delete what is old
     assert [upload_code(code), upload_code(code)] == [True, False]

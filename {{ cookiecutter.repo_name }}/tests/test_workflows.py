@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-WORKFLOWS = sorted((Path(__file__).parents[1] / ".github/workflows").glob("*.yml"))
+WORKFLOWS = sorted((Path(__file__).parents[1] / ".github/workflows").glob("*.y*ml"))
 # A pull request's run is not of the main branch. pull_request_target, issue_comment, workflow_run and others are.
 HARMLESS = {"pull_request", "push", "schedule", "workflow_call", "workflow_dispatch"}
 

@@ -36,6 +36,7 @@ class Vertex:
 
     Args:
         project, region: the only ones that there are.
+        number: the project's number, which is in the name of its default account.
         cwd: working directory of the tasks: the project that the image would have in it.
         folder: where jobs keep their logs and artifacts.
         environment: environment variables of the tasks.
@@ -72,6 +73,7 @@ class Vertex:
     denied: set[str] = field(default_factory=set)
     refusal: Refusal | None = None
     setback: str = ""
+    number: str = "123456789012"
     enabled: bool = True
     others: dict[str, str] = field(default_factory=dict)
     quota_projects: set[str] = field(default_factory=set)

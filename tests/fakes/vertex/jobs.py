@@ -63,7 +63,7 @@ def _create(vertex: "Vertex", job_id: str, body: Json) -> Json:
     job = checked(vertex, body)
     if vertex.refusal:
         raise vertex.refusal
-    if job.get("serviceAccount") and "iam.serviceAccounts.actAs" in vertex.denied:
+    if body.get("serviceAccount") and "iam.serviceAccounts.actAs" in vertex.denied:
         raise Refusal(
             400,
             f"You do not have permission to act as service_account: {job['serviceAccount']}. (or it may not exist).",
@@ -109,6 +109,8 @@ def checked(vertex: "Vertex", body: Json) -> Json:
     for parameter in message.runtime_config.parameter_values:
         if parameter not in known:
             raise Refusal(400, f"'{parameter}' is not an input of the pipeline")
+    # What a request leaves out is shown with what counts in its place.
+    message.service_account = message.service_account or f"{vertex.number}-compute@developer.gserviceaccount.com"
     return json_format.MessageToDict(message)
 
 

@@ -108,5 +108,6 @@ def _checked(vertex: "Vertex", body: Json) -> Json:
         raise Refusal(400, f"cron '{message.cron}' is not valid")
     if message.create_pipeline_job_request.parent != vertex.parent:
         raise Refusal(400, "create_pipeline_job_request.parent is not the schedule's")
-    jobs.checked(vertex, body["createPipelineJobRequest"]["pipelineJob"])
-    return json_format.MessageToDict(message)
+    job = jobs.checked(vertex, body["createPipelineJobRequest"]["pipelineJob"])
+    schedule: Json = json_format.MessageToDict(message)
+    return {**schedule, "createPipelineJobRequest": {**schedule["createPipelineJobRequest"], "pipelineJob": job}}

@@ -1,8 +1,10 @@
 """What git knows about a project's folder."""
 
+import os
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 
 def head(project: Path) -> str:
@@ -17,8 +19,13 @@ def origin(project: Path) -> str:
 
 def is_dirty(project: Path, names: Iterable[str]) -> bool:
     """Whether some of a project's files differ from the commit that is checked out, or are not in it."""
-    tracked_files = _git(project, "ls-files", "-z").split("\0")
-    changes = _git(project, "status", "--porcelain", "--untracked-files=no", ".")
+    # A new index knows nothing of `update-index --assume-unchanged` and `--skip-worktree`, so the files are compared.
+    with TemporaryDirectory() as folder:
+        variables = {"GIT_INDEX_FILE": str(Path(folder) / "index"), "GIT_NO_REPLACE_OBJECTS": "1"}
+        _git(project, "read-tree", "HEAD", **variables)
+        tracked_files = _git(project, "ls-files", "-z", **variables).split("\0")
+        no_monitor = ("-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false")
+        changes = _git(project, *no_monitor, "status", "--porcelain", "--untracked-files=no", ".", **variables)
     return bool(changes) or not set(tracked_files).issuperset(names)
 
 
@@ -28,9 +35,10 @@ def list_ignored(project: Path, folder: str) -> list[str]:
     return listing.split("\0")
 
 
-def _git(project: Path, *arguments: str) -> str:
-    """What git prints; empty if it prints nothing, or is not installed."""
+def _git(project: Path, *arguments: str, **variables: str) -> str:
+    """What git prints, with these environment variables; empty if it prints nothing, or is not installed."""
+    command, environment = ["git", *arguments], {**os.environ, **variables}
     try:
-        return subprocess.run(["git", *arguments], cwd=project, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True).stdout.strip()
     except FileNotFoundError:
         return ""

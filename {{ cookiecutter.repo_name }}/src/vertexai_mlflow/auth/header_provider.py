@@ -18,8 +18,9 @@ from mlflow.environment_variables import MLFLOW_TRACKING_AUTH
 from mlflow.tracking.request_auth.abstract_request_auth_provider import RequestAuthProvider
 from mlflow.tracking.request_auth.registry import _request_auth_provider_registry
 from mlflow.tracking.request_header.abstract_request_header_provider import RequestHeaderProvider
+from requests.utils import get_environ_proxies, select_proxy
 
-from ..errors import PLACEHOLDER, AuthorizationError, not_filled_in
+from ..errors import PLACEHOLDER, AuthorizationError, masked, not_filled_in
 
 _GUARD = "only-to-the-tracking-server"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -36,7 +37,8 @@ class RequestHeaderProviderWithKedroContext(RequestHeaderProvider):
             together with ``run_config.mlflow.request_header_provider_params`` of ``vertexai.yml``.
 
     Raises:
-        AuthorizationError: when the two files contradict each other, or a placeholder has not been filled in.
+        AuthorizationError: when the two files contradict each other, a placeholder has not been filled in, or
+            MLFLOW_TRACKING_AUTH names another guard.
     """
 
     # Each Kedro context registers one more provider. Only that of the newest context sends headers, so the class and
@@ -48,7 +50,12 @@ class RequestHeaderProviderWithKedroContext(RequestHeaderProvider):
         self.params = _join_params(init_kwargs, kedro_context)
         _refuse_placeholders(self.params, kedro_context)
         RequestHeaderProviderWithKedroContext._newest = self
-        os.environ.setdefault(MLFLOW_TRACKING_AUTH.name, _GUARD)
+        # MLflow asks one guard only. Without ours, it follows redirects to other hosts with the token.
+        if (guard := os.environ.setdefault(MLFLOW_TRACKING_AUTH.name, _GUARD)) != _GUARD:
+            raise AuthorizationError(
+                f"{MLFLOW_TRACKING_AUTH.name} is set to {guard}, so nothing would keep the authorization header from "
+                f"other servers. Unset it, because {type(self).__name__} already authorizes MLflow's requests."
+            )
 
     def required(self, name: str) -> str:
         """Get a parameter that this provider cannot do without.
@@ -143,6 +150,12 @@ def _refuse_plain_http(provider: RequestHeaderProviderWithKedroContext) -> None:
         raise AuthorizationError(
             f"mlflow.yml: server.mlflow_tracking_uri is plain http to {host}, so others on the network could "
             f"read the authorization header. Use https, or allow this host: init_kwargs.allow_http: {host}"
+        )
+    address = server.geturl()
+    if server.scheme == "http" and (proxy := select_proxy(address, get_environ_proxies(address))):
+        raise AuthorizationError(
+            f"mlflow.yml: server.mlflow_tracking_uri is plain http to {host}, so the proxy {masked(proxy)} could read "
+            f"the authorization header. Let requests to this host pass it by: NO_PROXY={host}"
         )
 
 

@@ -27,7 +27,7 @@ from ..errors import UserError
 from ..settings.models import Target
 from .api_errors import explain_errors, summarize
 from .parsing import parse_job
-from .request import FINGERPRINT, Request, check_job_id
+from .request import Request, check_job_id, find_differences
 
 _TIMEOUT = 60.0  # seconds to wait for one answer
 _PATIENCE = 90.0  # seconds for which a failing call is retried
@@ -84,9 +84,14 @@ class Vertex:
                 )
                 return parse_job(job), False
             except Conflict:
-                existing = self.get(job_id)
-        if existing.labels.get(FINGERPRINT) != request["labels"][FINGERPRINT]:
-            raise UserError(f"--job-id {job_id}: this id belongs to another job ({existing.state}). Choose another id.")
+                job = self._get(job_id)
+        existing = parse_job(job)
+        # Not by the label of its fingerprint, which whoever has created it could copy.
+        if differences := find_differences(json_format.MessageToDict(types.PipelineJob.pb(job)), request):
+            raise UserError(
+                f"--job-id {job_id}: this id belongs to another job ({existing.state}), which differs in "
+                f"{', '.join(differences)}. Choose another id."
+            )
         # If the connection was dropped in an earlier attempt, that attempt may have started this very job.
         return existing, not failures
 
@@ -100,9 +105,11 @@ class Vertex:
         Raises:
             UserError: when there is no job with this id, or Vertex AI refuses.
         """
+        return parse_job(self._get(job_id, **retry))
+
+    def _get(self, job_id: str, **retry: Any) -> types.PipelineJob:
         with explain_errors(self.target, f"job {job_id}"):
-            job = self._pipelines.get_pipeline_job(name=self._job_name(job_id), **self._options(**retry))
-        return parse_job(job)
+            return self._pipelines.get_pipeline_job(name=self._job_name(job_id), **self._options(**retry))
 
     def follow(
         self, job_id: str, on_change: Callable[[TaskRun], None], on_trouble: Callable[[str], None]

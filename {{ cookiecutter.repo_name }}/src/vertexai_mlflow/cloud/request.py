@@ -46,6 +46,16 @@ _SET_BY = {
     "preflightValidations": "run_config.preflight_validations",
     "encryptionSpec.kmsKeyName": "run_config.encryption_spec_key_name",
 }
+# Fields in which two jobs with one content may differ: names, what only Google sets, and what it does not show again.
+_NOT_CONTENT = {
+    "displayName", "labels", "name", "createTime", "startTime", "endTime", "updateTime", "state", "jobDetail", "error",
+    "templateMetadata", "scheduleName", "preflightValidations",
+}  # fmt: skip
+# What Google may show for a field that the request left out.
+_DEFAULTS = {
+    "serviceAccount": re.compile(r"\d+-compute@developer\.gserviceaccount\.com"),
+    "runtimeConfig.failurePolicy": re.compile("PIPELINE_FAILURE_POLICY_FAIL_SLOW"),
+}
 _JOB_ID = re.compile(r"[a-z][a-z0-9-]{0,126}")
 
 
@@ -109,6 +119,37 @@ def make_request(
         **request,
         "labels": {**run_config.labels, **labels, FINGERPRINT: fingerprint},
     }
+
+
+def find_differences(existing: Request, desired: Request) -> dict[str, tuple[Any, Any]]:
+    """Compare what two jobs are: spec, account, runtime configuration and the like.
+
+    Labels do not count: whoever may create jobs can copy them.
+
+    Args:
+        existing: a job as Google returns it.
+        desired: a job of ``make_request``.
+
+    Returns:
+        By dotted field, the value of each. A spec is too long to be shown, so it is only named.
+    """
+    before, after = _get_content(existing), _get_content(desired)
+    names = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
+    differences = {name: (before.get(name), after.get(name)) for name in names if not _is_default(name, before, after)}
+    return differences | ({"pipelineSpec": ("another", "this one")} if "pipelineSpec" in differences else {})
+
+
+def _get_content(job: Request) -> dict[str, Any]:
+    """The fields of a job by dotted name, with values as they are after their way through Google. The spec is one."""
+    fields = {key: value for key, value in job.items() if key not in _NOT_CONTENT}
+    parsed = json_format.MessageToDict(json_format.ParseDict(fields, types.PipelineJob.pb()()))
+    spec = parsed.pop("pipelineSpec", {})
+    # The API leaves out what is empty.
+    return {"pipelineSpec": spec, **{name: value for name, value in leaves(parsed) if value != {}}}
+
+
+def _is_default(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    return name in _DEFAULTS and name not in after and bool(_DEFAULTS[name].fullmatch(before[name]))
 
 
 def _parse_pipeline_job(fields: Mapping[str, Any], where: str) -> Request:

@@ -15,10 +15,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from cronsim import CronSim, CronSimError
 
-from ..contract import leaves, merged
+from ..contract import merged
 from ..errors import UserError, did_you_mean
 from ..settings.models import ScheduleConfig
-from .request import ENTRY, ENV, FINGERPRINT, PIPELINE, PROJECT, Request, label_value
+from .request import ENTRY, ENV, FINGERPRINT, PIPELINE, PROJECT, Request, find_differences, label_value
 
 DEFAULT_ENTRY = "default_schedule"
 
@@ -26,7 +26,7 @@ _TIMING_FIELDS = (
     "cron", "startTime", "endTime", "maxRunCount", "maxConcurrentRunCount", "maxConcurrentActiveRunCount",
     "allowQueueing",
 )  # fmt: skip
-# The fields that are compared. Everything else is in the job, which has a fingerprint.
+# The fields that are compared. Everything else is in the job.
 _FIELDS = ("displayName", *_TIMING_FIELDS)
 _JOB_REQUEST = "createPipelineJobRequest"
 _JOB_PATH = f"{_JOB_REQUEST}.pipelineJob"
@@ -198,8 +198,7 @@ def _compare(desired: Request, existing: Request | None) -> Change:
         # Vertex AI sets the start time itself if the file has none.
         if not _are_equal(existing.get(field), desired.get(field)) and (field != "startTime" or field in desired)
     }
-    if _get_labels(existing) != _get_labels(desired):  # one of the labels is the fingerprint of the job
-        differences |= _compare_jobs(existing, desired)
+    differences |= _compare_jobs(existing, desired)
     is_completed = existing.get("state") == "COMPLETED"
     removes_value = any(after is None for _before, after in differences.values())
     if not differences:
@@ -214,25 +213,14 @@ def _compare(desired: Request, existing: Request | None) -> Change:
 
 
 def _compare_jobs(existing: Request, desired: Request) -> dict[str, tuple[Any, Any]]:
-    """Find out which parts of the job differ. A spec is too long to be shown, so it is only named."""
-    before, after = _get_job_parts(existing), _get_job_parts(desired)
-    names = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
-    differences = {name: (before.get(name), after.get(name)) for name in names}
-    if f"{_JOB_PATH}.pipelineSpec" in differences:
-        differences[f"{_JOB_PATH}.pipelineSpec"] = ("another", "this one")
-    # If Vertex AI lists no labels, there is no fingerprint, and only the parts can be compared.
-    if differences or FINGERPRINT not in _get_labels(existing):
+    """Find out what differs in the jobs. Only the labels do if what the project puts into them has changed."""
+    before, after = (schedule[_JOB_REQUEST]["pipelineJob"] for schedule in (existing, desired))
+    differences = {f"{_JOB_PATH}.{name}": values for name, values in find_differences(before, after).items()}
+    labels_before, labels_after = _get_labels(existing), _get_labels(desired)
+    # If Vertex AI lists no labels, there is no fingerprint.
+    if differences or labels_before == labels_after or FINGERPRINT not in labels_before:
         return differences
-    return {f"{_JOB_PATH}.labels": (_get_labels(existing), _get_labels(desired))}
-
-
-def _get_job_parts(schedule: Request) -> dict[str, Any]:
-    """The parts of a schedule's job by dotted name, without its own name and labels. The spec is one part."""
-    job = schedule[_JOB_REQUEST]["pipelineJob"]
-    rest = {key: value for key, value in job.items() if key not in ("displayName", "labels", "pipelineSpec")}
-    # The API leaves out what is empty.
-    parts = {name: value for name, value in leaves(rest, _JOB_PATH) if value != {}}
-    return {f"{_JOB_PATH}.pipelineSpec": job.get("pipelineSpec"), **parts}
+    return {f"{_JOB_PATH}.labels": (labels_before, labels_after)}
 
 
 def _make_mark(labels: Mapping[str, str]) -> str:

@@ -1,5 +1,7 @@
 """Upload raw data and code from this machine to the bucket, below a hash, so that nothing is uploaded twice."""
 
+import base64
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -76,7 +78,7 @@ def require_bucket(root: str | None, where: str) -> str:
 
 
 def upload(data: LocalData, root: str, advance: Callable[[int], None]) -> tuple[UploadedData, int]:
-    """Copy a file or folder to the bucket, except for files that are there already with the same size.
+    """Copy a file or folder to the bucket, except for files that are there already with the same content.
 
     Args:
         data: the file or folder.
@@ -92,14 +94,35 @@ def upload(data: LocalData, root: str, advance: Callable[[int], None]) -> tuple[
     base = f"{_uploads_folder(root)}/{data.sha256}"
     with _explain_errors(data.path, base):
         fs, folder = fsspec.url_to_fs(base)
-        sizes = {name: info["size"] for name, info in fs.find(folder, detail=True).items()}
+        existing = fs.find(folder, detail=True)
         sources = {f"{folder}/{name}": path for name, path in data.files.items()}
-        unsent = {name: path for name, path in sources.items() if sizes.get(name) != path.stat().st_size}
+        unsent = {name: path for name, path in sources.items() if not _is_there(fs, existing.get(name), path)}
         advance(data.bytes - sum(path.stat().st_size for path in unsent.values()))
         if unsent:
             fs.put([str(path) for path in unsent.values()], list(unsent), callback=_Progress(advance))
     uri = f"{base}/{data.base.name}"
     return UploadedData(uri=uri, sha256=data.sha256, bytes=data.bytes, files=len(data.files)), len(unsent)
+
+
+def _is_there(fs: Any, info: Mapping[str, Any] | None, path: Path) -> bool:
+    """Whether what a file system says about a file in it is true of this file, too."""
+    if info is None or info["size"] != path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        return _get_md5(fs, info) == hashlib.file_digest(file, _new_md5).digest()
+
+
+def _get_md5(fs: Any, info: Mapping[str, Any]) -> bytes:
+    """Hash of a file's content. Cloud Storage knows it, except of objects that somebody has composed of others."""
+    if encoded := info.get("md5Hash"):
+        return base64.b64decode(encoded)
+    with fs.open(info["name"], "rb") as file:
+        return hashlib.file_digest(file, _new_md5).digest()
+
+
+def _new_md5(data: bytes = b"") -> Any:
+    # It finds what was spoiled. What a step reads is compared by SHA-256.
+    return hashlib.md5(data, usedforsecurity=False)
 
 
 def _uploads_folder(root: str) -> str:
@@ -123,7 +146,9 @@ def upload_code(code: Code) -> bool:
     """
     with _explain_errors("The code", code.uri):
         fs, path = fsspec.url_to_fs(code.uri)
-        if fs.exists(path) and fs.size(path) == len(code.archive) and datetime.now(UTC) - fs.modified(path) < _MAX_AGE:
+        info = fs.info(path) if fs.exists(path) else {}
+        is_same = info.get("size") == len(code.archive) and _get_md5(fs, info) == _new_md5(code.archive).digest()
+        if is_same and datetime.now(UTC) - fs.modified(path) < _MAX_AGE:
             return False
         with fsspec.open(code.uri, "wb", auto_mkdir=is_local(code.uri)) as file:
             file.write(code.archive)

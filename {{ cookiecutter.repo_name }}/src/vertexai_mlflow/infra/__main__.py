@@ -11,14 +11,25 @@ import re
 import shlex
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import UserError
 from . import compare, facts, gcloud
 from .git_host import find_host
-from .wanted import APIS, LIFECYCLE_FILE, Cloud, Grant, Resource, Target, list_grants, list_resources, make_lifecycle
+from .wanted import (
+    APIS,
+    LIFECYCLE_FILE,
+    READING_ROLES,
+    Cloud,
+    Grant,
+    Resource,
+    Target,
+    list_grants,
+    list_resources,
+    make_lifecycle,
+)
 
 
 def main(project: Path, argv: Sequence[str] | None = None) -> None:
@@ -38,6 +49,7 @@ def main(project: Path, argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--repository-id", type=int, help="its number on that host  [default: the host is asked]")
     parser.add_argument("--owner-id", type=int, help="the number of its owner  [default: the host is asked]")
     parser.add_argument("--branch", default="main", help="the only branch whose CI may launch  [default: main]")
+    parser.add_argument("--workflow", help="GitHub's file that launches  [default: vertexai.yml, otherwise ci.yml]")
     parser.add_argument("--mlflow", default="", help="behind IAP: cloud-run:NAME, backend-services:NAME, app-engine")
     parser.add_argument("--adopt", action="store_true", help="take over what globals.yml names and has no owner")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
@@ -62,16 +74,26 @@ def bootstrap(project: Path, arguments: argparse.Namespace) -> None:
     print(f"Project {cloud.project} ({cloud.number}), region {cloud.region}. {meaning}")
     _enable_apis(cloud, dry_run)
     filled_in = {name for name, value in facts.read(globals_file).items() if value}
-    for resource, commands in compare.plan_commands(list_resources(cloud), filled_in, arguments.adopt):
+    planned = compare.plan_commands(list_resources(cloud), filled_in, arguments.adopt)
+    existing_resources = [resource for resource, commands in planned if resource.command("create") not in commands]
+    for resource, commands in planned:
         _print_item(not commands, resource.name, resource.reason)
         for command in commands:
             _change(command, dry_run)
-        is_created_here = resource.command("create") in commands or resource.globals_key not in filled_in
+        is_new = resource.command("create") in commands
+        if resource.update_options and commands and not is_new:
+            # From 0.3 on, such a bucket takes --adopt, as everything else that names no owner.
+            print(
+                f"Warning: {resource.name} did not say whose it is. It is marked as this environment's now. If another "
+                "environment uses it as well, give that one a bucket of its own: it is refused there from now on."
+            )
+        is_created_here = is_new or resource.globals_key not in filled_in
         _remove_roles(resource, is_created_here or _has_rule(resource, cloud), dry_run)
     grants = list(list_grants(cloud))
     for grant in grants:
         _grant(grant, dry_run)
     _print_other_grants(cloud, grants)
+    _print_keys(existing_resources)
     _fill_in(globals_file, cloud, dry_run)
     if not cloud.mlflow:
         print("To let the pipeline through to an MLflow behind Identity-Aware Proxy, add: --mlflow cloud-run:SERVICE")
@@ -172,11 +194,19 @@ def _enable_apis(cloud: Cloud, dry_run: bool) -> None:
 
 
 @functools.cache  # gcloud takes a second to answer, and several grants are on the same resource
-def _read_roles(resource: Target) -> frozenset[tuple[str, str]]:
-    """Members with their roles on a resource, without those that have a condition; none if it does not exist yet."""
+def _read_bindings(resource: Target) -> frozenset[tuple[str, str, str]]:
+    """Members with their roles on a resource, and on which condition; none if the resource does not exist yet."""
     policy = gcloud.read(*resource.command_group, "get-iam-policy", *resource.identifier) or {}
-    unconditional = [item for item in policy.get("bindings", []) if "condition" not in item]
-    return frozenset((member, item["role"]) for item in unconditional for member in item["members"])
+    return frozenset(
+        (member, item["role"], (item.get("condition") or {}).get("expression", ""))
+        for item in policy.get("bindings", [])
+        for member in item["members"]
+    )
+
+
+def _read_roles(resource: Target) -> frozenset[tuple[str, str]]:
+    """Members with their roles on a resource, without those that have a condition."""
+    return frozenset((member, role) for member, role, condition in _read_bindings(resource) if not condition)
 
 
 def _grant(grant: Grant, dry_run: bool) -> None:
@@ -222,22 +252,51 @@ def _remove_roles(resource: Resource, is_created_here: bool, dry_run: bool) -> N
             _print_unneeded(member, role, resource, command)
 
 
-def _print_unneeded(member: str, role: str, resource: Target, command: tuple[str, ...]) -> None:
-    removal = shlex.join(("gcloud", *command))
-    print(f"Not granted by this command: {role} on {resource.name} for {member}. To remove it: {removal}")
+def _print_unneeded(member: str, role: str, resource: Target, command: tuple[str, ...], condition: str = "") -> None:
+    removal, only_if = shlex.join(("gcloud", *command)), f", if {condition}" if condition else ""
+    print(f"Not granted by this command: {role} on {resource.name} for {member}{only_if}. To remove it: {removal}")
 
 
 def _print_other_grants(cloud: Cloud, grants: list[Grant]) -> None:
-    """Print roles that others have on the two accounts, and further roles of these two. They may be a mistake."""
+    """Print roles that others have on the two accounts, further roles of these two, and other writers of the bucket.
+
+    They may be a mistake. Whoever may write to the bucket changes what the steps read from it.
+    """
     accounts = {f"serviceAccount:{cloud.pipeline}", f"serviceAccount:{cloud.launcher}"}
     needed = {(grant.member, grant.role, grant.resource) for grant in grants}
     for resource in dict.fromkeys(grant.resource for grant in grants):
-        for member, role in sorted(_read_roles(resource)):
+        for member, role, condition in sorted(_read_bindings(resource)):
             is_ours = member in accounts or resource.command_group == ("iam", "service-accounts")
-            if is_ours and (member, role, resource) not in needed:
+            is_needed = (member, role, resource) in needed and not condition
+            if (is_ours or _may_write(member, role, resource)) and not is_needed:
                 options = (*resource.identifier, f"--member={member}", f"--role={role}")
+                # gcloud would need the condition word for word.
+                options += ("--all",) if condition else ()
                 command = (*resource.command_group, "remove-iam-policy-binding", *options)
-                _print_unneeded(member, role, resource, command)
+                _print_unneeded(member, role, resource, command, condition)
+
+
+def _may_write(member: str, role: str, resource: Target) -> bool:
+    """Whether this role may let a member write to the bucket, other than what `_remove_roles` looks at."""
+    is_of_storage = resource.command_group == ("storage", "buckets") or role.startswith("roles/storage.")
+    is_known = isinstance(resource, Resource) and (member, role) in resource.unwanted_roles
+    return is_of_storage and role not in READING_ROLES and not is_known and not member.startswith("projectOwner:")
+
+
+def _print_keys(resources: Iterable[Resource]) -> None:
+    """Print the keys of the accounts: whoever has one acts as the account, from anywhere."""
+    for resource in resources:
+        if resource.command_group != ("iam", "service-accounts"):
+            continue
+        email, *project = resource.identifier
+        account = (f"--iam-account={email}", *project)
+        keys = gcloud.read("iam", "service-accounts", "keys", "list", "--managed-by=user", *account) or []
+        for key in (item["name"].rpartition("/")[2] for item in keys):
+            command = ("gcloud", "iam", "service-accounts", "keys", "delete", key, *account)
+            print(
+                f"Not made by this command: key {key} of {resource.name}. Whoever has it acts as this account, and "
+                f"nothing here needs it. To remove it: {shlex.join(command)}"
+            )
 
 
 def _fill_in(globals_file: Path, cloud: Cloud, dry_run: bool) -> None:

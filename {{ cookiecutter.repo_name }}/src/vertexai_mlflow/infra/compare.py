@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import UserError
 from . import gcloud
-from .wanted import OWNER_PREFIX, Resource
+from .wanted import OWNER_LABEL, OWNER_PREFIX, Resource
 
 Commands = tuple[tuple[str, ...], ...]
 
@@ -28,7 +28,8 @@ def plan_commands(resources: Iterable[Resource], filled_in: set[str], adopt: boo
     for resource in resources:
         existing = gcloud.read(*resource.command("describe"))
         if existing is None:
-            planned.append((resource, (resource.command("create"),)))
+            finish = (resource.command("update"),) if resource.update_options else ()
+            planned.append((resource, (resource.command("create"), *finish)))
             continue
         # For a while, Google still shows a deleted resource as it was.
         is_deleted = existing.get("state") == "DELETED" or existing.get("deleted")
@@ -39,7 +40,10 @@ def plan_commands(resources: Iterable[Resource], filled_in: set[str], adopt: boo
                 problems[child] = f"{child} is in it as well, and may let in anybody"
         names_owner = OWNER_PREFIX in existing.get("description", "")
         can_adopt = list(problems) == ["description"] and not names_owner and resource.globals_key in filled_in
-        if problems and not (can_adopt and adopt):
+        is_unmarked = list(problems) == [f"labels.{OWNER_LABEL}"] and not (existing.get("labels") or {}).get(
+            OWNER_LABEL
+        )
+        if problems and not (is_unmarked or (can_adopt and adopt)):
             refusals.append(_explain_refusal(resource, problems, can_adopt))
         planned.append((resource, (resource.command("update"),) if problems else ()))
     if refusals:

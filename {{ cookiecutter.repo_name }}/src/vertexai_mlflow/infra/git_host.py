@@ -32,6 +32,7 @@ class Host:
         owner_id: the host's number for the owner, or on GitLab for the namespace.
         branch: the only branch whose jobs may launch.
         environment: the git host's environment, with its approvals, of the job that launches.
+        workflow: on GitHub, the file of the only workflow whose jobs may launch.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Host:
     owner_id: int
     branch: str
     environment: str
+    workflow: str = "ci.yml"
 
     @property
     def audience(self) -> str:
@@ -72,7 +74,7 @@ class Host:
         either, because strangers may be able to start those (``pull_request_target``).
         """
         ref = f"refs/heads/{self.branch}"
-        workflow = f"{self.repository}/.github/workflows/ci.yml@{ref}"
+        workflow = f"{self.repository}/.github/workflows/{self.workflow}@{ref}"
         if self.name == "github":
             claims = {"repository_id": self.repository_id, "repository_owner_id": self.owner_id, "ref": ref}
             claims |= {"workflow_ref": workflow}
@@ -91,7 +93,8 @@ def find_host(project: Path, arguments: argparse.Namespace) -> Host | None:
 
     Args:
         project: the project's folder.
-        arguments: the options ``server``, ``repository``, ``repository_id``, ``owner_id``, ``branch`` and ``env``.
+        arguments: the options ``server``, ``repository``, ``repository_id``, ``owner_id``, ``branch``, ``workflow`` and
+            ``env``.
 
     Raises:
         UserError: when it is not clear which repository, branch or host is meant.
@@ -117,7 +120,7 @@ def find_host(project: Path, arguments: argparse.Namespace) -> Host | None:
     server = {"ssh.github.com": "github.com", "altssh.gitlab.com": "gitlab.com"}.get(server, server)
     if not re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d+)?", server):
         raise UserError(f"--server: '{server}' is not a host name. Name the host whose CI may launch, e.g. {name}.com.")
-    workflow = project / ".github/workflows/ci.yml"
+    workflow = _find_workflow(project, arguments.workflow) if name == "github" else Path("ci.yml")
     if name == "github" and f"branches: [{arguments.branch}]" not in workflow.read_text(encoding="utf-8"):
         raise UserError(
             f"--branch {arguments.branch}: {workflow.name} runs on pushes to another branch. Change it there first."
@@ -128,7 +131,19 @@ def find_host(project: Path, arguments: argparse.Namespace) -> Host | None:
     repository_id, owner_id = arguments.repository_id, arguments.owner_id
     if not (repository_id and owner_id):
         repository_id, owner_id = _fetch_ids(name, server, repository)
-    return Host(name, issuer, repository, repository_id, owner_id, arguments.branch, arguments.env)
+    return Host(name, issuer, repository, repository_id, owner_id, arguments.branch, arguments.env, workflow.name)
+
+
+def _find_workflow(project: Path, name: str | None) -> Path:
+    """The workflow that launches. In a project that had a ``ci.yml``, the template's is beside it."""
+    folder = project / ".github/workflows"
+    names = [name] if name else ["vertexai.yml", "ci.yml"]
+    for candidate in names:
+        if re.fullmatch(r"[\w.-]+", candidate) and (folder / candidate).is_file():
+            return folder / candidate
+    raise UserError(
+        f"--workflow {names[-1]}: there is no file .github/workflows/{names[-1]}. Name the workflow that launches."
+    )
 
 
 def _fetch_ids(name: str, server: str, repository: str) -> tuple[int, int]:

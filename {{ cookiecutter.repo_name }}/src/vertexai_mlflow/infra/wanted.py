@@ -3,6 +3,8 @@
 This file changes nothing itself: ``__main__`` compares it with what exists and creates what is missing.
 """
 
+import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -26,6 +28,8 @@ LIFECYCLE_FILE = ".vertexai/lifecycle.json"
 ARTIFACT_DAYS = 90
 # How a description that names the owner begins.
 OWNER_PREFIX = "Owner: "
+# A bucket has no description, so a label says whose it is.
+OWNER_LABEL = "kedro_owner"
 # What launching needs of Vertex AI. With roles/aiplatform.user, CI could also start custom jobs, and such a job runs as
 # Vertex AI's own account if it names none. https://cloud.google.com/vertex-ai/docs/general/iam-permissions
 LAUNCHER_PERMISSIONS = (
@@ -41,6 +45,10 @@ _LEGACY_ROLES = (
     ("projectEditor", "roles/storage.legacyObjectOwner"),
     ("projectViewer", "roles/storage.legacyBucketReader"),
     ("projectViewer", "roles/storage.legacyObjectReader"),
+)
+# Roles on a bucket that let nobody write to it or change its roles.
+READING_ROLES = frozenset(
+    f"roles/storage.{name}" for name in ("bucketViewer", "legacyBucketReader", "legacyObjectReader", "objectViewer")
 )
 
 
@@ -86,6 +94,13 @@ class Cloud:
         """Resource name of the federation's pool."""
         return self.provider.partition("/providers/")[0]
 
+    @property
+    def owner_label(self) -> str:
+        """The owner as the value of a label: package and environment as they fit into it, and a hash of the whole."""
+        package_and_env = re.sub(r"[^a-z0-9_]+", "-", self.owner.partition(", repository")[0].lower())
+        name = package_and_env.replace("-environment-", "-", 1)[:46]
+        return f"{name}-{hashlib.sha256(self.owner.encode()).hexdigest()[:16]}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
@@ -112,6 +127,7 @@ class Resource(Target):
         expected_fields: dotted fields that gcloud must show, with their values; None for a field that must not be set.
         options: the arguments of the commands "create" and "update" that set these fields.
         create_options: further arguments of the command "create".
+        update_options: further arguments of the command "update", for what "create" cannot set.
         describe_options: further arguments of the command "describe".
         command_suffix: what gcloud adds to the words "create" and "update" in that group.
         list_children: the gcloud command that lists what is in it.
@@ -124,6 +140,7 @@ class Resource(Target):
     expected_fields: Mapping[str, object] = field(hash=False)
     options: tuple[str, ...]
     create_options: tuple[str, ...] = ()
+    update_options: tuple[str, ...] = ()
     describe_options: tuple[str, ...] = ()
     command_suffix: str = ""
     list_children: tuple[str, ...] = ()
@@ -139,7 +156,8 @@ class Resource(Target):
             options = (*self.options, *self.create_options)
             return (*self.command_group, verb + self.command_suffix, name, *location, *options)
         if verb == "update":
-            return (*self.command_group, verb + self.command_suffix, *self.identifier, *self.options)
+            options = (*self.options, *self.update_options)
+            return (*self.command_group, verb + self.command_suffix, *self.identifier, *options)
         return (*self.command_group, verb, *self.identifier, *self.describe_options)
 
 
@@ -189,6 +207,8 @@ def list_resources(cloud: Cloud) -> Iterator[Resource]:
             "projectNumber": cloud.number,
             "iamConfiguration.uniformBucketLevelAccess.enabled": True,
             "iamConfiguration.publicAccessPrevention": "enforced",
+            # Whoever may write to it runs code in the steps that read from it, so no two environments share one.
+            f"labels.{OWNER_LABEL}": cloud.owner_label,
         },
         options=("--uniform-bucket-level-access", "--public-access-prevention"),
         create_options=(
@@ -198,6 +218,7 @@ def list_resources(cloud: Cloud) -> Iterator[Resource]:
             # Otherwise each artifact's temporary file is kept, and paid for, for a week after it has been renamed.
             "--soft-delete-duration=0",
         ),
+        update_options=(f"--update-labels={OWNER_LABEL}={cloud.owner_label}",),
         describe_options=("--raw",),
         unwanted_roles=tuple((f"{group}:{cloud.project}", role) for group, role in _LEGACY_ROLES),
     )

@@ -203,9 +203,10 @@ class _Scheduler:
         except UserError as error:
             return str(error), {}
         container, containers = f"{self.folder.name}-{task.name}", self.options.containers
+        variables = {item["name"]: item.get("value", "") for item in task.container.get("env", [])}
         if containers:
             argv = containers.argv(container, task.container, argv)
-        variables = {item["name"]: item.get("value", "") for item in task.container.get("env", [])}
+            variables = containers.environment_of_docker(task.container)
         # An import before the fork may have read a variable.
         interpreter = None if variables or containers else preloaded
         try:

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, IPvAnyAddress, ValidationError, model_validator
 
@@ -20,6 +19,10 @@ _EXPERIMENT = r"^[a-z0-9][a-z0-9-]{0,127}$"
 # https://cloud.google.com/vpc/docs/about-network-attachments: a name, or a full path.
 _NAME = r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?$"
 _ATTACHMENT = rf"^(projects/[^/]+/regions/[^/]+/networkAttachments/)?{_NAME}"
+# As a whole, because a backslash or an @ in an address means other hosts to other libraries.
+_ENDPOINT = re.compile(
+    r"https://([a-z0-9-]+\.)+googleapis\.com(:\d+)?/?|https?://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?/?"
+)
 _REGION = re.compile(r"[a-z]+-[a-z]+\d+")
 
 
@@ -214,10 +217,10 @@ class Settings(Strict):
         if not _REGION.fullmatch(self.region):
             raise UserError(f"{where}: region: {self.region} is not the name of a region, such as europe-west1.")
         endpoint = self.api_endpoint or f"https://{self.region}-aiplatform.googleapis.com"
-        url = urlsplit(endpoint)
-        if url.scheme != "https" and not (url.scheme == "http" and url.hostname in ("127.0.0.1", "localhost", "::1")):
+        if not _ENDPOINT.fullmatch(endpoint):
             raise UserError(
-                f"{where}: api_endpoint: {endpoint} must begin with https://, because access tokens are sent to it."
+                f"{where}: api_endpoint: {endpoint} must be an address of Google such as "
+                f"https://{self.region}-aiplatform.googleapis.com, because access tokens are sent to it."
             )
         return Target(self.project_id, self.region, endpoint)
 
