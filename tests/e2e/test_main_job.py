@@ -278,7 +278,7 @@ def test_compiling_needs_no_network(bake, no_network):
         assert done.returncode == 0, done.stderr
 
 
-COLLISION = 'Node(print, "params:a", "x", name="a_b"), Node(print, "params:a", "y", name="a-b")'
+RESERVED = 'Node(print, "params:a", "x", name="mlflow_start_run")'
 MISSING = 'Node(print, "nowhere", None, name="lost")'
 
 
@@ -309,7 +309,10 @@ def test_a_mistake_is_a_sentence_and_leaves_nothing(bake, arguments, code, sente
 @pytest.mark.parametrize(
     ("nodes", "sentence"),
     [
-        (COLLISION, "Nodes 'a-b' and 'a_b' would both become the task 'a-b'. Rename one of them."),
+        (
+            RESERVED,
+            "Node 'mlflow_start_run' would become the task 'mlflow-start-run', which is reserved for MLflow. Rename it.",
+        ),
         (MISSING, "Dataset 'nowhere' (input of node 'lost' of pipeline '__default__') is made by no node"),
     ],
 )

@@ -307,7 +307,9 @@ def test_a_project_of_0_1_0_moves_and_runs(template_since_0_1_0, tmp_path):
     edit(project, "conf/base/vertexai.yml", "  grouping:\n    cls: vertexai_mlflow.grouping.ChainNodeGrouper\n", "")
     # The same tasks, inputs, outputs, edges and cache settings; only the module has another name.
     after = compiled(project)
-    assert json.loads(json.dumps(before).replace("my_project.vertexai.step", "vertexai_mlflow.step")) == after
+    renamed = json.dumps(before).replace("my_project.vertexai.step", "vertexai_mlflow.step")
+    before, after = (re.sub('"--fingerprint=[^"]*"', '""', text) for text in (renamed, json.dumps(after)))
+    assert json.loads(before) == json.loads(after)
     tested = run(sys.executable, "-m", "pytest", "-q", cwd=project, PYTHONPATH="src")
     assert tested.returncode == 0, tested.stdout
     ran = run(BIN / "kedro", "vertexai", "run-local", cwd=project)

@@ -1,6 +1,8 @@
 """A fingerprint of a step changes with all that decides its result, and with nothing else."""
 
+import importlib
 import itertools
+import linecache
 import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -11,6 +13,7 @@ from types import ModuleType
 import pytest
 from kedro.pipeline import Node
 
+from vertexai_mlflow.compile import source_digest
 from vertexai_mlflow.compile.fingerprint import Definitions, by_name, changed_parts, fingerprint
 
 _NUMBERS = itertools.count()
@@ -43,6 +46,14 @@ EDITS = {
     "a lambda": ("work = lambda x: x + 1", "+ 1", "+ 2"),
     "a lambda in a list": ("work = [lambda x: x + 1, lambda x: x][0]", "+ 1", "+ 2"),
     "made by exec": ("space = {}\nexec('def work(x): return x + 1', space)\nwork = space['work']", "+ 1", "+ 2"),
+    "the value of an enumeration": ("from enum import Enum\nclass Kind(Enum):\n    A = 1\nKIND = Kind.A\ndef work(x):\n    return KIND.value", "A = 1", "A = 2"),
+    "the default of a dictionary": ("from collections import defaultdict\nD = defaultdict(lambda: 1)\ndef work(x):\n    return D[x]", "lambda: 1", "lambda: 2"),
+    "a built-in function": ("from math import sqrt\ndef work(x):\n    return sqrt(x)", "from math", "from cmath"),
+    "a decorator that is a class": ("from functools import update_wrapper\nclass More:\n    def __init__(self, f):\n        update_wrapper(self, f)\n        self.f = f\n    def __call__(self, x):\n        return self.f(x) + 1\n@More\ndef work(x):\n    return x", "+ 1", "+ 2"),
+    "a lambda on lines of its own": ("def same(f):\n    return f\nwork = same(\n    lambda x:\n    x + 1,\n)", "+ 1", "+ 2"),
+    "one of two lambdas on a line": ("A, B = lambda x: x + 1, lambda x: x + 2\nwork = A", "work = A", "work = B"),
+    "a constructor": ("def made(x):\n    return x + 1\nclass Add:\n    def __new__(cls, x):\n        return made(x)\nwork = Add", "x + 1", "x + 2"),
+    "an attribute of a function": ("def work(x):\n    return x * work.rate\nwork.rate = 1", "rate = 1", "rate = 2"),
     "an object that no one can take apart": ("import threading\nLOCK, STEP = threading.Lock(), 1\nTOOL = (LOCK, STEP)\ndef work(x):\n    return x + TOOL[1]", "Lock(), 1", "Lock(), 2"),
 }  # fmt: skip
 
@@ -95,6 +106,36 @@ def test_state_that_cannot_be_seen_is_said(source, names, tmp_path):
     text, why = of(imported(tmp_path, source))
     assert text.startswith("unknown-")
     assert why == f"its code cannot be compared ({names})"
+
+
+@pytest.mark.parametrize("edited", ["consts", "helping", "client"])
+def test_what_a_module_imports_by_name_counts(tmp_path, monkeypatch, edited):
+    """`from consts import RATE` leaves no module behind, and a client that holds a lock is made in another module."""
+    monkeypatch.syspath_prepend(tmp_path)
+    sources = {
+        "consts": "RATE = 1\n", "helping": "from consts import RATE\ndef f(x):\n    return x * RATE\n",
+        "client": "import threading\nclass C:\n    def __init__(self, n):\n        self.n, self.lock = n, threading.Lock()\nCLIENT = C(1)\n",
+    }  # fmt: skip
+    node = "import helping\nfrom client import CLIENT\ndef work(x):\n    return helping.f(x) + CLIENT.n\n"
+    texts = []
+    for edit in (False, True):
+        for name, source in sources.items():
+            changed = source.replace("RATE = 1", "RATE = 2").replace("x * RATE", "x + RATE").replace("C(1)", "C(2)")
+            (tmp_path / f"{name}.py").write_text(changed if edit and name == edited else source)
+            sys.modules.pop(name, None)
+        clear_caches()
+        texts.append(of(imported(tmp_path, node))[0])
+    assert changed_parts(*texts) == ["code"]
+    for name in sources:
+        sys.modules.pop(name, None)
+
+
+def clear_caches() -> None:
+    """Files are read once in a process, and here they change."""
+    for name in ("_text_of", "_source_of", "_modules_imported_in"):
+        getattr(source_digest, name).cache_clear()
+    linecache.clearcache()
+    importlib.invalidate_caches()
 
 
 def test_modules_of_the_project_are_followed_and_installed_ones_are_not(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from ..contract import DATA_PREFIX, MAX_KEY, shortened
 from ..contract.catalog import Entry
+from ..contract.places import overlap
 from ..settings.models import UploadedData
 from ..settings.resources import Resources
 from .place_index import PlaceIndex
@@ -151,6 +152,7 @@ class _Tracer:
     def __init__(self, steps: Sequence[Step], lookup: Lookup, uploaded: Mapping[str, UploadedData]) -> None:
         self._lookup, self._uploaded = lookup, uploaded
         self._makers = {dataset: step for step in steps for dataset in step.outputs}
+        self._makers_of_transcoded = {base_name(name): step for name, step in self._makers.items() if "@" in name}
         self._ancestors = _Ancestors(steps)
         self._made = PlaceIndex()
         for dataset in self._makers:
@@ -176,9 +178,11 @@ class _Tracer:
             if entry.kept == "disk":
                 sources |= dict.fromkeys(earlier)
                 self._find_raw_data(dataset, entry, step, earlier)
-            if entry.is_versioned and earlier:
-                self.versions[step.name][dataset] = earlier[-1]
-                sources[earlier[-1]] = None
+            # Not what is made around it, or inside of it: only the same place has the same versions.
+            same = [name for name in earlier if self._entry(name).addresses == entry.addresses]
+            if entry.is_versioned and same:
+                self.versions[step.name][dataset] = same[-1]
+                sources[same[-1]] = None
             self._look_at_crossing(dataset, entry, step)
         return tuple(sources)
 
@@ -187,12 +191,14 @@ class _Tracer:
         rewritten = [name for name in self._made_at(entry) if self._makers[name] is step]
         if set(rewritten) & set(step.made_before.get(dataset, ())):
             return
+        made_before = [other for name in earlier for other in self._entry(name).places]
         for place in entry.places:
+            is_raw = not any(overlap(place, other) for other in made_before)
             # Earlier steps may have added files to a folder of raw data.
-            makes_all = any(
-                f"{place}/".startswith(f"{other}/") for name in earlier for other in self._entry(name).places
+            is_added_to = place in self._uploaded and not any(
+                f"{place}/".startswith(f"{other}/") for other in made_before
             )
-            if not earlier or (place in self._uploaded and not makes_all):
+            if is_raw or is_added_to:
                 self._readers.setdefault(place, []).append((step.name, dataset))
         if rewritten and not earlier:
             self.warnings.append(
@@ -274,7 +280,8 @@ class _Tracer:
 
     def _key(self, dataset: str) -> str:
         # Two names may become one key. Unlike task names, nobody reads keys, so a number tells them apart.
-        key = base = shortened(DATA_PREFIX + re.sub(r"[^a-z0-9]+", "_", dataset.lower()).strip("_"), MAX_KEY)
+        text = DATA_PREFIX + re.sub(r"[^a-z0-9]+", "_", dataset.lower()).strip("_")
+        key = base = shortened(text, MAX_KEY - len("_1000"))
         number = 1
         while key in self._keys:
             number += 1
@@ -297,8 +304,8 @@ class _Tracer:
 
     def _look_at_crossing(self, dataset: str, entry: Entry, step: Step) -> None:
         """Name a dataset whose data does not get from one step to another, or may not."""
-        maker = self._makers.get(dataset)
-        if not maker or maker.name == step.name:
+        maker = self._makers.get(dataset) or self._makers_of_transcoded.get(base_name(dataset))
+        if not maker or maker is step:
             return
         crosses = f"Dataset '{dataset}' is made in step '{maker.name}' and taken in step '{step.name}'"
         if entry.kept == "process":

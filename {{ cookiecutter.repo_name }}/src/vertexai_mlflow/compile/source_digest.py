@@ -13,14 +13,20 @@ import os
 import sys
 import sysconfig
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache, partial
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from functools import cache, lru_cache, partial
 from pathlib import Path, PurePath
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
+_CACHED_FUNCTION = type(lru_cache(lambda: None))
 _PLAIN = (bool, int, float, complex, bytes, type(None), type(...), range, slice)
-_INSTALLED = tuple({f"{Path(path).resolve()}{os.sep}" for path in sysconfig.get_paths().values()})
+# Not all of these paths: the one of data is the environment's own folder, which may be the project's.
+_INSTALLED = tuple(
+    f"{Path(sysconfig.get_paths()[name]).resolve()}{os.sep}"
+    for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
+)
 
 
 class CannotTell(Exception):
@@ -49,11 +55,11 @@ class Describer:
             CannotTell: naming the type that cannot be described.
         """
         if isinstance(value, enum.Enum):
-            return ["enum", _name_of(type(value)), value.name]
+            return ["enum", _name_of(type(value)), value.name, self.describe(value.value)]
         if type(value) in _PLAIN:
             return [type(value).__name__, repr(value)]
         if isinstance(value, str | PurePath):
-            return [type(value).__name__, str(value).replace(self._root, "")]
+            return [type(value).__name__, f"{value}/".replace(f"{self._root}/", "/")]
         if id(value) in self._described:
             return ["again", self._described[id(value)][0]]
         self._described[id(value)] = (len(self._described), value)
@@ -66,8 +72,10 @@ class Describer:
         if type(value) in (list, tuple):
             return [type(value).__name__, *map(self.describe, value)]
         if type(value) in (set, frozenset):
-            return [type(value).__name__, *sorted(map(repr, map(self.describe, value)))]
-        if isinstance(value, Mapping) and type(value).__module__ in ("builtins", "collections", "types"):
+            # Each by itself, because references to what has come before would depend on the order.
+            items = (Describer(Path(self._root)).describe(item) for item in value)
+            return [type(value).__name__, *sorted(map(repr, items))]
+        if type(value) in (dict, OrderedDict, MappingProxyType):
             return [type(value).__name__, *([self.describe(key), self.describe(item)] for key, item in value.items())]
         if isinstance(value, ModuleType):
             return self._module(value)
@@ -79,14 +87,15 @@ class Describer:
             return ["method", self.describe(value.__func__), self.describe(value.__self__)]
         if isinstance(value, BuiltinFunctionType):
             owner = value.__self__
-            return ["built in", value.__qualname__, None if isinstance(owner, ModuleType) else self.describe(owner)]
+            owner_text = None if isinstance(owner, ModuleType) else self.describe(owner)
+            return ["built in", value.__module__, value.__qualname__, owner_text]
         if isinstance(value, partial):
             return ["partial", *map(self.describe, (value.func, value.args, value.keywords))]
         if isinstance(value, property | classmethod | staticmethod):
             functions = [getattr(value, name, None) for name in ("fget", "fset", "fdel", "__func__")]
             return [type(value).__name__, *map(self.describe, functions)]
-        if wrapped := getattr(value, "__wrapped__", None):  # functools.lru_cache
-            return ["wrapped", _name_of(type(value)), self.describe(wrapped)]
+        if isinstance(value, _CACHED_FUNCTION):
+            return ["cached", self.describe(value.__wrapped__)]
         return self._object(value)
 
     def _object(self, value: Any) -> Any:
@@ -103,56 +112,67 @@ class Describer:
 
     def _function(self, function: FunctionType) -> Any:
         own = [self.describe(cell.cell_contents) for cell in function.__closure__ or () if _is_filled(cell)]
-        own += [self.describe(function.__defaults__), self.describe(function.__kwdefaults__)]
+        attributes = {name: value for name, value in vars(function).items() if name != "__wrapped__"}
+        own += map(self.describe, (function.__defaults__, function.__kwdefaults__, attributes))
         if is_installed(function.__code__.co_filename):
             return ["function", function.__module__, function.__qualname__, own]
         names = sorted(_names_in(function.__code__))
         used = [[name, self._global(function, name)] for name in names if name in function.__globals__]
-        imported = [_text_of(file) for file in _files_imported_in(function.__code__, _package_of(function))]
-        return ["function", _source_of(function.__code__), own, used, imported]
+        source = _source_of(function.__code__)
+        text = source if isinstance(source, str) else ""
+        imported = self._imported_in(text, function.__code__.co_filename, _package_of(function))
+        # The source of a lambda may end too early, or be that of two.
+        code = _bytecode_of(function.__code__) if function.__name__ == "<lambda>" else []
+        return ["function", source, code, own, used, imported]
 
     def _global(self, function: FunctionType, name: str) -> Any:
         """What a function finds under a global name; if that cannot be told, the module that makes it."""
+        value = function.__globals__[name]
+        return self._or_text_of(value, [function.__code__.co_filename, *_files_that_have(value)])
+
+    def _or_text_of(self, value: Any, files: Iterable[str]) -> Any:
+        """Describe an object; if that cannot be done, the text of the files that make it."""
+        described = len(self._described)
         try:
-            return self.describe(function.__globals__[name])
+            return self.describe(value)
         except CannotTell:
-            return _text_of(function.__code__.co_filename)
+            # What was described on the way is not in the result.
+            self._described = dict(list(self._described.items())[:described])
+            return ["made in", *map(_text_of, files)]
 
     def _class(self, class_: type) -> Any:
         file = getattr(sys.modules.get(class_.__module__), "__file__", None)
         if not file or is_installed(file):
             return ["class", _name_of(class_)]
         members = [
-            [name, self._member(member, file)]
+            [name, self._or_text_of(member, [file])]
             for name, member in vars(class_).items()
-            if isinstance(member, FunctionType) or not name.startswith(("__", "_abc_"))
+            if isinstance(member, FunctionType | staticmethod | classmethod) or not name.startswith(("__", "_abc_"))
         ]
-        bases = [self.describe(base) for base in class_.__bases__]
+        bases = [self.describe(base) for base in (type(class_), *class_.__bases__)]
         try:
             source = inspect.getsource(class_)
         except (OSError, TypeError):  # it was made in another way than in a file
             source = ""
         return ["class", class_.__qualname__, source, bases, members]
 
-    def _member(self, member: Any, file: str) -> Any:
-        """What a class has under a name; if that cannot be told, the module that makes it."""
-        try:
-            return self.describe(member)
-        except CannotTell:
-            return _text_of(file)
-
     def _module(self, module: ModuleType) -> Any:
         """A module of the project, and those of its modules that it imports."""
         file = getattr(module, "__file__", None)
         if not file or is_installed(file):
             return ["module", module.__name__]
-        used = {id(value): value for value in vars(module).values() if isinstance(value, ModuleType)}
-        for value in vars(module).values():
-            other = sys.modules.get(getattr(value, "__module__", None) or "")
-            if other is not None and other is not module:
-                used[id(other)] = other
-        modules = sorted(used.values(), key=lambda other: other.__name__)
-        return ["module", _text_of(file), *map(self.describe, modules)]
+        package = module.__name__ if hasattr(module, "__path__") else module.__name__.rpartition(".")[0]
+        return ["module", _text_of(file), self._imported_in(_text_of(file), file, package)]
+
+    def _imported_in(self, source: str, file: str, package: str) -> list[Any]:
+        """The modules of the project that a text imports; their text alone if they have not been imported yet."""
+        described = []
+        for name in _modules_imported_in(source, file, package):
+            module = sys.modules.get(name)
+            module_file = getattr(module, "__file__", None) if module else _file_of(name)
+            if module_file and not is_installed(module_file):
+                described.append([name, self.describe(module) if module else _text_of(module_file)])
+        return described
 
 
 def _name_of(class_: type) -> str:
@@ -176,7 +196,18 @@ def _source_of(code: CodeType) -> Any:
     try:
         return inspect.getsource(code)
     except (OSError, TypeError):
-        return [code.co_code.hex(), *map(repr, _constants_in(code))]
+        return _bytecode_of(code)
+
+
+def _bytecode_of(code: CodeType) -> list[str]:
+    return [code.co_code.hex(), *code.co_names, *map(repr, _constants_in(code))]
+
+
+def _files_that_have(value: Any) -> list[str]:
+    """The project's modules in which an object has a name."""
+    modules = [(module, getattr(module, "__file__", None)) for module in list(sys.modules.values())]
+    edited = [(module, file) for module, file in modules if file and not is_installed(file)]
+    return sorted({file for module, file in edited if any(item is value for item in vars(module).values())})
 
 
 def _is_filled(cell: Any) -> bool:
@@ -209,17 +240,15 @@ def _constants_in(code: CodeType) -> Iterator[Any]:
 
 
 @cache
-def _files_imported_in(code: CodeType, package: str) -> tuple[str, ...]:
-    """The project's files of modules that a function imports in its body."""
-    source = _source_of(code)
-    if not isinstance(source, str) or "import" not in source:
+def _modules_imported_in(source: str, file: str, package: str) -> tuple[str, ...]:
+    """The names of what a text imports, sorted: modules, and what may be modules in packages."""
+    if "import" not in source:
         return ()
     try:
-        nodes = list(ast.walk(ast.parse(textwrap.dedent(source))))
-    except SyntaxError:  # a lambda in the middle of an expression
-        return ()
-    files = {file for node in nodes for name in _imports_of(node, package) if (file := _file_of(name))}
-    return tuple(sorted(files))
+        tree = ast.parse(textwrap.dedent(source))
+    except SyntaxError:  # the text is a part of an expression, or cannot be taken out of its indentation
+        tree = ast.parse(_text_of(file))
+    return tuple(sorted({name for node in ast.walk(tree) for name in _imports_of(node, package)}))
 
 
 def _imports_of(node: ast.AST, package: str) -> Iterable[str]:
@@ -233,9 +262,9 @@ def _imports_of(node: ast.AST, package: str) -> Iterable[str]:
 
 
 def _file_of(module: str) -> str | None:
+    """The file of a module that has not been imported; packages around it are."""
     try:
         spec = importlib.util.find_spec(module)
-    except (ImportError, AttributeError, ValueError):
+    except Exception:  # importing runs any code
         return None
-    is_edited = spec and spec.has_location and spec.origin and not is_installed(spec.origin)
-    return spec.origin if spec and is_edited else None
+    return spec.origin if spec and spec.has_location else None

@@ -273,7 +273,8 @@ def _table(config: Mapping[str, Any]) -> str | None:
     if not isinstance(table := config.get("table_name"), str):
         return None
     database = [config.get(key) for key in ("connection", "con", "credentials", "database", "schema", "load_args")]
-    return f"table:{database}:{table}"
+    # Brackets would look like a pattern of paths.
+    return "table:" + f"{database}/{table}".translate(str.maketrans("[]*?", "()--"))
 
 
 def _is_in_memory(address: str) -> bool:
