@@ -16,6 +16,8 @@ from vertexai_mlflow.checks import python as pythons
 from vertexai_mlflow.contract.check import Doubt
 from vertexai_mlflow.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 # What a user may write → the oldest Python that it allows.
 FORMS = {
     '[project]\nrequires-python = ">=3.12"\n': "3.12",

@@ -13,6 +13,8 @@ import projects
 import pytest
 from running import PLATFORM, ROOT, commit, run
 
+pytestmark = pytest.mark.slow
+
 ADOPT = (
     "import sys; from pathlib import Path; import kedro_vertexai_mlflow as k; k.TEMPLATE = Path(sys.argv.pop(1)); "
     "from kedro_vertexai_mlflow.adopt.command import main; main(prog_name='vertexai-adopt')"

@@ -582,6 +582,7 @@ def side_by_side(retries: int = 0) -> dict[str, Any]:
     return make_request(made, config, name="demo", params={}, labels=LABELS, where="f")
 
 
+@pytest.mark.slow
 def test_a_job_that_needs_more_cpus_than_there_are_says_which_quota_it_is_and_what_helps(vertex, service):
     service.quota = 4  # this machine may run no more than two side by side
     vertex.submit(side_by_side(), "one")
@@ -595,6 +596,7 @@ def test_a_job_that_needs_more_cpus_than_there_are_says_which_quota_it_is_and_wh
     assert vertex.follow("two", lambda task: None, lambda error: None).succeeded
 
 
+@pytest.mark.slow
 def test_a_task_that_is_tried_again_waits_until_there_are_cpus(vertex, service):
     service.quota = 4
     vertex.submit(side_by_side(retries=5), "one")

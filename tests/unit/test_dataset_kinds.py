@@ -225,3 +225,34 @@ def test_a_versioned_dataset_is_loaded_in_the_version_that_the_job_has_saved(pat
 def test_a_versioned_dataset_that_no_step_makes_is_loaded_in_its_latest_version():
     plan = planned(Node(same, "table", "end", name="use"), table={**VERSIONED, "filepath": "gs://bucket/t.parquet"})
     assert (plan.versions, plan.artifacts) == ({"use": {}}, {})
+
+
+def test_a_version_is_not_that_of_a_folder_around_it():
+    report = {**VERSIONED, "filepath": "gs://bucket/out/x.parquet"}
+    folder = {"type": "partitions.PartitionedDataset", "path": "gs://bucket/out", "dataset": "json.JSONDataset"}
+    nodes = [
+        Node(same, "raw", "report", name="make"), Node(same, ["raw", "report"], "everything", name="spread"),
+        Node(same, ["report", "everything"], "end", name="use"),
+    ]  # fmt: skip
+    assert planned(*nodes, report=report, everything=folder).versions["use"] == {"report": "report"}
+
+
+def test_a_file_beside_what_a_step_has_made_is_raw_data():
+    labelled = {**TABLE, "metadata": {"vertexai": {"paths": ["data/01_raw/labels.csv"]}}}
+    nodes = [Node(same, "raw", "table", name="make"), Node(same, ["labelled", "table"], "end", name="use")]
+    plan = planned(*nodes, table=TABLE, labelled=labelled)
+    assert [raw.place for raw in plan.raw] == ["data/01_raw/labels.csv"]
+
+
+def test_two_ways_to_read_a_table_in_a_file_are_one_table():
+    table = {"type": "pandas.SQLTableDataset", "table_name": "t", "credentials": {"con": "sqlite:///data/t.db"}}
+    nodes = [Node(same, "raw", "table@pandas", name="make"), Node(same, "table@spark", "end", name="use")]
+    with pytest.raises(UserError, match="is a file on the disk of one container"):
+        planned(*nodes, **{"table@pandas": table, "table@spark": table})
+
+
+def test_tables_of_two_names_are_two_tables():
+    table = {"type": "pandas.SQLTableDataset", "credentials": "warehouse"}
+    nodes = [Node(same, "raw", "one", name="make"), Node(same, "other", "end", name="use")]
+    plan = planned(*nodes, one={**table, "table_name": "a"}, other={**table, "table_name": "b"})
+    assert [step.after for step in plan.steps] == [(), ()]

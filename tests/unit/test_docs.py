@@ -15,7 +15,7 @@ from running import ROOT
 from kedro_vertexai_mlflow.adopt.command import main as adopt
 from kedro_vertexai_mlflow.upgrade.command import main as upgrade
 from vertexai_mlflow.cli import COMMANDS, vertexai
-from vertexai_mlflow.contract import FINISH_TASK, START_TASK, STEP_VARIABLE
+from vertexai_mlflow.contract.names import FINISH_TASK, START_TASK, STEP_VARIABLE
 from vertexai_mlflow.infra import facts
 from vertexai_mlflow.settings.models import Settings
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from kedro.config import OmegaConfigLoader
 
 from vertexai_mlflow.compile.refusals import check_known
-from vertexai_mlflow.contract import decode, encode, literal
+from vertexai_mlflow.contract.params import decode, encode, literal
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.step.runner import resolve
 

@@ -3,7 +3,7 @@
 import pytest
 
 from vertexai_mlflow.cloud.request import check_job_id, label_value, labels_of, make_request
-from vertexai_mlflow.contract import leaves
+from vertexai_mlflow.contract.params import leaves
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.settings.models import Settings, parse_settings
 

@@ -67,7 +67,7 @@ def project(tmp_path: Path) -> Path:
     )  # fmt: skip
     (project / "src/demo/run.sh").chmod(0o755)
     (project / "src/vertexai_mlflow/contract").mkdir()
-    for name in ("errors.py", "contract/__init__.py", "contract/uploaded.py"):
+    for name in ("errors.py", *(f"contract/{name}.py" for name in ("__init__", "uploaded", "names", "limits"))):
         shutil.copy(PLATFORM / name, project / "src/vertexai_mlflow" / name)
     return project
 
@@ -110,6 +110,7 @@ def test_what_dockerignore_lets_in_of_the_code_is_packed_and_never_a_secret(proj
         "pyproject.toml", "requirements.lock.sha256", "conf/base/parameters.yml", "sql/query.sql",
         "src/demo/__init__.py", "src/demo/run.sh", "src/demo/auth/credentials.py",
         "src/vertexai_mlflow/errors.py", "src/vertexai_mlflow/__init__.py", "src/vertexai_mlflow/contract/__init__.py",
+        "src/vertexai_mlflow/contract/limits.py", "src/vertexai_mlflow/contract/names.py",
         "src/vertexai_mlflow/contract/uploaded.py", "src/vertexai_mlflow/step/__main__.py",
     }  # fmt: skip
     assert {name for name, mode in names.items() if mode == 0o755} == {"src/demo/run.sh"}

@@ -19,7 +19,7 @@ from kedro.framework.project import pipelines, settings
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
 
-from .contract import leaves, literal
+from .contract.params import leaves, literal
 from .errors import PLACEHOLDER, UserError, did_you_mean, in_own_code, not_filled_in
 from .settings.carried_over import without_meaningless_keys
 from .settings.configuration import Configuration, ResolvedOnce

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..compile.spec import Spec
-from ..contract import DOCTOR_TASK, PROBE, REPORT, START_TASK
 from ..contract.check import Check, Doubt, check
 from ..contract.job import PipelineJob
+from ..contract.names import DOCTOR_TASK, PROBE, REPORT, START_TASK
 from ..errors import UserError
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..contract import TIMING
 from ..contract.job import PipelineJob
+from ..contract.names import TIMING
 from ..errors import UserError, did_you_mean
 from .rest import call
 

@@ -13,7 +13,8 @@ from typing import Any
 from google.cloud.aiplatform_v1 import types
 from google.protobuf import json_format
 
-from ..contract import PARAMS, encode, leaves, merged
+from ..contract.names import PARAMS
+from ..contract.params import encode, leaves, merged
 from ..contract.uploaded import Code
 from ..errors import UserError
 from ..settings.models import RunConfig

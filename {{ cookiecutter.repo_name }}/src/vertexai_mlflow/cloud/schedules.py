@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from cronsim import CronSim, CronSimError
 
-from ..contract import merged
+from ..contract.params import merged
 from ..errors import UserError, did_you_mean
 from ..settings.models import ScheduleConfig
 from .request import ENTRY, ENV, FINGERPRINT, PIPELINE, PROJECT, Request, find_differences, label_value

@@ -16,8 +16,7 @@ import fsspec
 import yaml
 from fsspec.callbacks import Callback
 
-from ..contract import is_local
-from ..contract.places import base_of, files_at, sha256_of
+from ..contract.places import base_of, files_at, is_local, sha256_of
 from ..contract.uploaded import Code
 from ..errors import UserError
 from ..settings.models import UploadedData

@@ -13,7 +13,7 @@ from kfp import dsl
 from kfp.dsl import structures
 from kfp.dsl.container_component_class import ContainerComponent
 
-from .. import contract
+from ..contract import limits, names, params, places
 from ..contract.arguments import JobArguments, StepArguments, TaskArguments
 from ..contract.launch import Launch
 from ..errors import UserError
@@ -70,13 +70,13 @@ def compile_plan(
     Raises:
         UserError: when the executor input of a step could become too long for an argument.
     """
-    default_params: dict[str, Any] = contract.encode(launch.params)
+    default_params: dict[str, Any] = params.encode(launch.params)
     _refuse_what_does_not_fit(plan, default_params, run_config.root)
     components = _Components(plan, launch, run_config, resolve or {})
 
     def build(params: dict[str, Any] = default_params) -> None:
         finish = components.finish()(params=params).set_caching_options(False)
-        with dsl.ExitHandler(finish, name=contract.GRAPHS[0]):
+        with dsl.ExitHandler(finish, name=names.GRAPHS[0]):
             started = components.start()(params=params).set_caching_options(False)
             tasks: dict[str, dsl.PipelineTask] = {}
             # Key of an artifact → KFP's channel of it.
@@ -87,15 +87,15 @@ def compile_plan(
                 inputs = {key: channels[key] for key in components.inputs_of(step)}
                 task = components.step(step)(params=params, **values, **inputs)
                 task.after(started, *(tasks[name] for name in step.after))
-                task.set_display_name(contract.shortened(step.nodes[0] if len(step.nodes) == 1 else step.name))
-                named_by_digest = contract.is_digest(step.resources.image or components.image)
+                task.set_display_name(names.shortened(step.nodes[0] if len(step.nodes) == 1 else step.name))
+                named_by_digest = names.is_digest(step.resources.image or components.image)
                 task.set_caching_options(step.cached and (named_by_digest or cache_here))
                 _ask_for(task, step.resources)
                 tasks[step.name] = task
                 channels |= {key: task.outputs[key] for key in components.outputs_of(step)}
 
     name = launch.package if plan.pipeline == "__default__" else f"{launch.package}-{plan.pipeline}"
-    naming = {"name": contract.task_name(name), "description": run_config.description}
+    naming = {"name": names.task_name(name), "description": run_config.description}
     pipeline = dsl.pipeline(**naming, pipeline_root=run_config.root)(build)
     return _in_run_order(json_format.MessageToDict(pipeline.pipeline_spec), plan)
 
@@ -106,9 +106,9 @@ class _Components:
     def __init__(self, plan: Plan, launch: Launch, run_config: RunConfig, resolve: Mapping[str, Any]) -> None:
         self._plan, self._launch, self._resolve = plan, launch, resolve
         self.image = launch.image or run_config.image
-        self._root = run_config.root if run_config.root and not contract.is_local(run_config.root) else ""
+        self._root = run_config.root if run_config.root and not places.is_local(run_config.root) else ""
         # The steps take these where there are any. A step without them is found in the cache more often.
-        self.resolved: _Types = {contract.RESOLVED: "Dict"} if resolve else {}
+        self.resolved: _Types = {names.RESOLVED: "Dict"} if resolve else {}
         aliases = run_config.network.host_aliases
         self._common: dict[str, Any] = {
             "pipeline": plan.pipeline,
@@ -124,20 +124,20 @@ class _Components:
         code = self._launch.code
         arguments = JobArguments(
             **self._common,
-            task=contract.START_TASK,
+            task=names.START_TASK,
             image=self.image,
             code={"uri": code.uri, "commit": code.commit, "dirty": code.is_dirty} if code else {},
             resolve=self._resolve,
             selection=self._plan.selection,
             resumed=self._plan.resumed,
         )
-        outputs = {contract.MLFLOW_RUN: "String", **self.resolved}
-        return self._component(arguments, {contract.PARAMS: "Dict"}, outputs)
+        outputs = {names.MLFLOW_RUN: "String", **self.resolved}
+        return self._component(arguments, {names.PARAMS: "Dict"}, outputs)
 
     def finish(self) -> ContainerComponent:
         """``mlflow-finish-run``"""
-        arguments = JobArguments(**self._common, task=contract.FINISH_TASK, on_exit=self._plan.on_exit or "")
-        return self._component(arguments, {contract.STATUS: _STATUS_TYPE, contract.PARAMS: "Dict"}, {})
+        arguments = JobArguments(**self._common, task=names.FINISH_TASK, on_exit=self._plan.on_exit or "")
+        return self._component(arguments, {names.STATUS: _STATUS_TYPE, names.PARAMS: "Dict"}, {})
 
     def step(self, step: Step) -> ContainerComponent:
         """The component of a step."""
@@ -164,7 +164,7 @@ class _Components:
             fingerprint=step.fingerprint,
             reads=plan.reads.get(step.name, ()),
         )
-        inputs = {contract.PARAMS: "Dict", **self.resolved, **self.inputs_of(step)}
+        inputs = {names.PARAMS: "Dict", **self.resolved, **self.inputs_of(step)}
         return self._component(arguments, inputs, self.outputs_of(step), step.resources.image)
 
     def inputs_of(self, step: Step) -> _Types:
@@ -201,7 +201,7 @@ class _Components:
                     f"Task '{arguments.task}', {option}: KFP replaces '{{{{$' in names and paths. ({value})"
                 )
         code = self._launch.code
-        module = [contract.UPLOADED_MODULE, code.uri] if code else [contract.STEP_MODULE]
+        module = [names.UPLOADED_MODULE, code.uri] if code else [names.STEP_MODULE]
         container = structures.ContainerSpecImplementation(
             image=image or self.image, command=["python", "-m", *module], args=args
         )
@@ -233,28 +233,28 @@ def _lineage(artifact: Artifact, moves: bool) -> dict[str, Any]:
 
 
 def _refuse_what_does_not_fit(plan: Plan, params: Any, root: str | None) -> None:
-    size = _ARTIFACT_SIZE if root is None or contract.is_local(root) else _REMOTE_ARTIFACT_SIZE
+    size = _ARTIFACT_SIZE if root is None or places.is_local(root) else _REMOTE_ARTIFACT_SIZE
     parameters = len(json.dumps(params, ensure_ascii=False).encode())
-    if parameters > contract.MAX_EXECUTOR_INPUT:
+    if parameters > limits.MAX_EXECUTOR_INPUT:
         raise UserError(
             f"--params: these take {parameters // 1024} KiB. Each step gets them in one argument, which has "
-            f"{contract.MAX_EXECUTOR_INPUT // 1024} KiB. Put large values into parameters.yml or into a dataset."
+            f"{limits.MAX_EXECUTOR_INPUT // 1024} KiB. Put large values into parameters.yml or into a dataset."
         )
     for step in plan.steps:
         artifacts = 0
         names = (*plan.taken[step.name], *step.outputs)
         for artifact in (plan.artifacts[name] for name in names if name in plan.artifacts):
-            metadata = contract.MAX_METADATA if artifact.is_metrics else len(json.dumps(dict(artifact.metadata)))
-            artifacts += size + 3 * len(artifact.key) + min(metadata, contract.MAX_METADATA)
+            metadata = limits.MAX_METADATA if artifact.is_metrics else len(json.dumps(dict(artifact.metadata)))
+            artifacts += size + 3 * len(artifact.key) + min(metadata, limits.MAX_METADATA)
         for raw in plan.raw:
             if raw.uploaded and step.name in raw.steps:
                 artifacts += size + 3 * len(raw.key) + len(json.dumps(describe(raw)))
-        if artifacts > contract.MAX_ARTIFACTS or artifacts + parameters > contract.MAX_EXECUTOR_INPUT:
+        if artifacts > limits.MAX_ARTIFACTS or artifacts + parameters > limits.MAX_EXECUTOR_INPUT:
             raise UserError(
                 f"Step '{step.name}' takes {len(step.inputs)} datasets and makes {len(step.outputs)}. What it is told "
                 f"about them can take {artifacts // 1024} KiB, and its parameters take {parameters // 1024} KiB. "
-                f"That does not fit into an argument: {contract.MAX_ARTIFACTS // 1024} KiB are for datasets, and "
-                f"{contract.MAX_EXECUTOR_INPUT // 1024} KiB in all. Let its nodes exchange fewer datasets, for "
+                f"That does not fit into an argument: {limits.MAX_ARTIFACTS // 1024} KiB are for datasets, and "
+                f"{limits.MAX_EXECUTOR_INPUT // 1024} KiB in all. Let its nodes exchange fewer datasets, for "
                 "instance one dictionary, or group them with the nodes that they exchange data with "
                 "(run_config.grouping)."
             )
@@ -276,8 +276,8 @@ def _in_run_order(spec: dict[str, Any], plan: Plan) -> dict[str, Any]:
     """Protobuf maps have no order. People who read the file, and files that must not differ, need one."""
     spec = json.loads(json.dumps(spec, sort_keys=True))
     keys = [*(raw.key for raw in plan.raw), *(reused.key for reused in plan.reused)]
-    importers = sorted(map(contract.importer_name, keys))
-    tasks = [contract.START_TASK, *importers, *(step.name for step in plan.steps)]
+    importers = sorted(map(names.importer_name, keys))
+    tasks = [names.START_TASK, *importers, *(step.name for step in plan.steps)]
     order = {name: number for number, name in enumerate(tasks)}
 
     def by_order(items: dict[str, Any], prefix: str = "") -> dict[str, Any]:

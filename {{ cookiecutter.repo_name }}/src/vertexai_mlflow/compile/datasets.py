@@ -13,8 +13,9 @@ from functools import reduce
 from operator import or_
 from typing import Any, Literal
 
-from ..contract import DATA_PREFIX, MAX_KEY, shortened
 from ..contract.catalog import Entry
+from ..contract.limits import MAX_KEY
+from ..contract.names import DATA_PREFIX, shortened
 from ..contract.places import overlap
 from ..settings.models import UploadedData
 from ..settings.resources import Resources

@@ -6,7 +6,7 @@ from typing import Any
 from kfp.dsl import structures
 from kfp.dsl.importer_component import ImporterComponent
 
-from .. import contract
+from ..contract import names
 from .plan import Reused
 from .raw import RawData
 
@@ -28,7 +28,7 @@ def _import(key: str, type_: str, uri: str, metadata: Mapping[str, Any]) -> Any:
     """Add an importer as ``dsl.importer`` does, but with a name of its own."""
     type_ += SCHEMA_VERSION
     spec = structures.ComponentSpec(
-        name=contract.importer_name(key),
+        name=names.importer_name(key),
         implementation=structures.Implementation(
             importer=structures.ImporterSpec(
                 artifact_uri="{{$.inputs.parameters['uri']}}",

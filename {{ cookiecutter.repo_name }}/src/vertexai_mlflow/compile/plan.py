@@ -12,8 +12,9 @@ from typing import Any
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from ..contract import FINISH_TASK, IMPORT_PREFIX, START_TASK, is_digest, is_local, task_name, with_hash
 from ..contract.catalog import Catalog
+from ..contract.names import FINISH_TASK, IMPORT_PREFIX, START_TASK, is_digest, task_name, with_hash
+from ..contract.places import is_local
 from ..errors import UserError
 from ..grouping import group_nodes
 from ..project import Project

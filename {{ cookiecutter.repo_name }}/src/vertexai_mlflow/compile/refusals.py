@@ -9,7 +9,8 @@ from typing import Any
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from ..contract import EXIT_PARAMETER, leaves
+from ..contract.names import EXIT_PARAMETER
+from ..contract.params import leaves
 from ..errors import UserError, did_you_mean
 from .datasets import Lookup, base_name, datasets_in
 from .raw import RawData

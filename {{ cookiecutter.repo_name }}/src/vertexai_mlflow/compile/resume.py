@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..contract import FINISH_TASK, START_TASK, importer_name, is_local
 from ..contract.arguments import JobArguments, StepArguments
 from ..contract.catalog import Entry
 from ..contract.job import PipelineJob, State
+from ..contract.names import FINISH_TASK, START_TASK, importer_name
+from ..contract.places import is_local
 from ..errors import UserError, did_you_mean
 from .datasets import Artifact, Lookup, Step
 from .fingerprint import changed_parts

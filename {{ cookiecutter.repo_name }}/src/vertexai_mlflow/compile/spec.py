@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from ..contract import PARAMS, decode, encode
+from ..contract.names import PARAMS
+from ..contract.params import decode, encode
 from ..errors import UserError
 
 Spec = Mapping[str, Any]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from . import DOCTOR_TASK, FINISH_TASK, START_TASK
+from .names import DOCTOR_TASK, FINISH_TASK, START_TASK
 
 # https://www.kubeflow.org/docs/components/pipelines/user-guides/components/additional-functionality/#placeholders
 _EXECUTOR_INPUT_PLACEHOLDER = "{{$}}"

@@ -21,7 +21,8 @@ from kedro.io.core import parse_dataset_definition
 from kedro.io.shared_memory_dataset import SharedMemoryDataset
 
 from ..errors import UserError, did_you_mean
-from . import is_local, leaves
+from .params import leaves
+from .places import is_local
 
 # Artifact types: https://www.kubeflow.org/docs/components/pipelines/user-guides/data-handling/artifacts/
 ARTIFACT_TYPES = ("Artifact", "Dataset", "Model", "Metrics", "ClassificationMetrics", "HTML", "Markdown")

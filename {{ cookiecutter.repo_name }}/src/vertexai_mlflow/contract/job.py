@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from . import FINISH_TASK, IMPORT_PREFIX, MLFLOW_RUN, START_TASK, TIMING
+from .names import FINISH_TASK, IMPORT_PREFIX, MLFLOW_RUN, START_TASK, TIMING
 
 _CONSOLE = "https://console.cloud.google.com"
 _RESOURCE = re.compile(r"projects/([^/]+)/locations/([^/]+)/pipelineJobs/([^/]+)")

@@ -7,11 +7,19 @@ them, doctor, ``upload-data``, and the cache.
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from glob import escape, glob, has_magic
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
+
+_REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+def is_local(place: str) -> bool:
+    """Whether a path or URI is on the disk of whoever reads it: ``data/x.csv``, ``file:///x``, but not ``gs://…``."""
+    return not _REMOTE.match(place)
 
 
 def base_of(place: str | Path) -> Path:

@@ -19,7 +19,7 @@ from tempfile import mkdtemp
 import fsspec
 
 from ..errors import UserError
-from . import STEP_MODULE
+from .names import STEP_MODULE
 
 # What is never packed, whatever .dockerignore lets into an image. They are patterns as in .dockerignore. Steps use the
 # data of the image.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..contract import SHARED_DISK_VARIABLE
+from ..contract.names import SHARED_DISK_VARIABLE
 from .preloaded import Fork, Preloaded
 
 Process = subprocess.Popen[bytes] | Fork

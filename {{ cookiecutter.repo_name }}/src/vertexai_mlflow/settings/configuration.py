@@ -70,7 +70,7 @@ class Configuration:
 
         Args:
             name: its name.
-            params: runtime parameters, nested, escaped by ``contract.literal``.
+            params: runtime parameters, nested, escaped by ``params.literal``.
             resolvers: custom resolvers to use instead of the project's own.
 
         Raises:
@@ -101,7 +101,7 @@ class Configuration:
         replaced by a stub that returns a marker, and a value that contains a marker is made by a resolver.
 
         Args:
-            params: runtime parameters, nested, escaped by ``contract.literal``.
+            params: runtime parameters, nested, escaped by ``params.literal``.
             names: ``run_config.resolve_once``; None for all resolvers.
         """
         resolved = ResolvedOnce()

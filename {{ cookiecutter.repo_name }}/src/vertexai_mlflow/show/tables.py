@@ -14,8 +14,8 @@ from rich.text import Text
 from ..compile.datasets import Step
 from ..compile.plan import Plan
 from ..compile.width import describe_width
-from ..contract import FINISH_TASK, START_TASK
 from ..contract.job import MlflowRun, PipelineJob
+from ..contract.names import FINISH_TASK, START_TASK
 from ..errors import masked, shown
 
 _NO_RUN = MlflowRun("", "")

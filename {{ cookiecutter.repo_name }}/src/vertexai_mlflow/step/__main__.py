@@ -16,7 +16,8 @@ from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines
 from kedro.framework.startup import bootstrap_project
 
-from .. import contract, tracking
+from .. import tracking
+from ..contract import names, params
 from ..contract.arguments import JobArguments, StepArguments, TaskArguments, parse_arguments
 from ..contract.catalog import Catalog
 from ..contract.job import JobIdentity
@@ -42,12 +43,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         alias(args.host_aliases)
     refuse_the_copy_of_another_project(bootstrap_project(Path.cwd()).source_dir)
     # A hook reads here that it runs in a step, and in which environment; on this machine as in a container.
-    os.environ |= {contract.STEP_VARIABLE: args.task, contract.JOB_VARIABLE: platform.job_name, "KEDRO_ENV": args.env}
+    os.environ |= {names.STEP_VARIABLE: args.task, names.JOB_VARIABLE: platform.job_name, "KEDRO_ENV": args.env}
     if not args.env:
         del os.environ["KEDRO_ENV"]
-    if args.task == contract.DOCTOR_TASK:
+    if args.task == names.DOCTOR_TASK:
         report = json.dumps(doctor.run_checks(args, io, platform))
-        return io.write({"parameterValues": {contract.REPORT: report}})
+        return io.write({"parameterValues": {names.REPORT: report}})
     job = JobIdentity(platform.job_name, platform.job_id, platform.job_resource_name)
     seconds = args.timeout if isinstance(args, StepArguments) else 0
     with deadline(seconds), _session(args, io, platform) as session:
@@ -56,12 +57,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         output: dict[str, Any] = {}
         if isinstance(args, StepArguments):
             output = {"artifacts": _run_nodes(args, job, io, session, context, timing)}
-        elif args.task == contract.START_TASK:
+        elif args.task == names.START_TASK:
             with timing.measure("mlflow"):
                 run = _start(args, job) if tracking.is_enabled(context, args.pipeline) else "tracking is switched off"
-            output = {"parameterValues": {contract.MLFLOW_RUN: run}}
+            output = {"parameterValues": {names.MLFLOW_RUN: run}}
             if args.resolve:
-                output["parameterValues"][contract.RESOLVED] = resolve(context.config_loader, args.resolve)
+                output["parameterValues"][names.RESOLVED] = resolve(context.config_loader, args.resolve)
         else:
             _finish(args, job, io, platform, tracking.is_enabled(context, args.pipeline))
     io.write(output)
@@ -73,7 +74,7 @@ def _session(args: TaskArguments, io: StepIO, platform: Namespace, **more_params
     session = StepSession.create(
         Path.cwd(),
         env=args.env or None,
-        runtime_params=contract.literal({**io.params, **more_params}),
+        runtime_params=params.literal({**io.params, **more_params}),
         conf_source=args.conf_source or None,
     )
     session.version = job_version(platform.job_created, platform.job_id)
@@ -135,10 +136,10 @@ def _run_nodes(
 
 def _finish(args: JobArguments, job: JobIdentity, io: StepIO, platform: Namespace, is_tracked: bool) -> None:
     """Run the pipeline that ``on_exit_pipeline`` names. Then end the MLflow run, even if that pipeline has failed."""
-    status = io.parameters[contract.STATUS]
+    status = io.parameters[names.STATUS]
     try:
         if args.on_exit:
-            outcome = {contract.EXIT_PARAMETER: tracking.how_it_ended(job, status, is_tracked)}
+            outcome = {names.EXIT_PARAMETER: tracking.how_it_ended(job, status, is_tracked)}
             with (
                 _session(args, io, platform, **outcome) as session,
                 tracking.active(job) if is_tracked else nullcontext(),

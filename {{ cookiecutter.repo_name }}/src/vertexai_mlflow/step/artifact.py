@@ -16,8 +16,7 @@ from typing import Any
 import fsspec
 from kedro.io import AbstractDataset, DatasetError
 
-from ..contract import is_local
-from ..contract.places import mismatch
+from ..contract.places import is_local, mismatch
 from .file_references import FileReferences
 
 # Large buffers (NumPy, Arrow) are written without a copy: https://peps.python.org/pep-0574/

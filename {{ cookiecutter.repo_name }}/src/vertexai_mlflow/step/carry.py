@@ -15,10 +15,10 @@ from typing import Any
 import fsspec
 from kedro.io import DatasetError
 
-from ..contract import SHARED_DISK_VARIABLE, is_local
 from ..contract.arguments import StepArguments
 from ..contract.catalog import Catalog, Entry
-from ..contract.places import base_of, files_at, mismatch, sha256_of_all
+from ..contract.names import SHARED_DISK_VARIABLE
+from ..contract.places import base_of, files_at, is_local, mismatch, sha256_of_all
 from .io import StepIO
 
 _LOG = logging.getLogger(__name__)

@@ -20,8 +20,9 @@ from mlflow.entities import LoggedModelOutput, Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking.request_header.registry import resolve_request_headers
 
-from .. import contract, tracking
+from .. import tracking
 from ..auth.credentials import DefaultCredentialsError, whoami
+from ..contract import names, places
 from ..contract.arguments import TaskArguments
 from ..contract.check import Doubt, check
 from ..errors import AuthorizationError, UserError
@@ -40,7 +41,7 @@ def run_checks(args: TaskArguments, io: StepIO, platform: Namespace) -> dict[str
     Returns:
         ``checks``, as dictionaries, and the ``revision`` that the image was built from.
     """
-    probe = io.uri(contract.PROBE)
+    probe = io.uri(names.PROBE)
     job = {name: getattr(platform, name) for name in _JOB_FIELDS}
     account = check("access token", _access_token)
     account_name = account.said if account.ok and not account.doubtful else "the account of the steps"
@@ -55,7 +56,7 @@ def run_checks(args: TaskArguments, io: StepIO, platform: Namespace) -> dict[str
     # This comes before the ID token, because its session configures the header provider, even if MLflow then refuses.
     mlflow_check = check("MLflow", lambda: _mlflow(args))
     checks += [check("ID token", _header), mlflow_check]
-    revision = os.environ.get(contract.REVISION_VARIABLE, "")
+    revision = os.environ.get(names.REVISION_VARIABLE, "")
     return {"checks": [asdict(line) for line in checks], "revision": revision}
 
 
@@ -105,7 +106,7 @@ def _bucket(probe: str, account: str) -> str:
     fs, path = fsspec.url_to_fs(probe)
     trial, permission = f"{path}.trial", "storage.objects.create"
     try:
-        if contract.is_local(probe):
+        if places.is_local(probe):
             fs.makedirs(fs._parent(path), exist_ok=True)
         fs.pipe_file(trial, b"doctor")
         permission = "storage.objects.delete"  # renaming is copying, and deleting the old name
@@ -133,7 +134,7 @@ def _mlflow(args: TaskArguments) -> str:
             if not tracking.is_enabled(session.load_context(), args.pipeline):
                 return "tracking is switched off"
             tracking.check_version()
-            with mlflow.start_run(run_name=contract.DOCTOR_TASK) as run:
+            with mlflow.start_run(run_name=names.DOCTOR_TASK) as run:
                 mlflow.log_metric("doctor", 1.0)
                 mlflow.log_text("doctor", "doctor.txt")
                 _log_model(run)
@@ -178,6 +179,6 @@ def _find_limit(run: Run) -> str:
 def _log_model(run: Run) -> None:
     """Log a model without anything in it, as what logs a model does, and delete it."""
     client = mlflow.MlflowClient()
-    model = client.create_logged_model(run.info.experiment_id, contract.DOCTOR_TASK, run.info.run_id)
+    model = client.create_logged_model(run.info.experiment_id, names.DOCTOR_TASK, run.info.run_id)
     client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, 0)])
     client.delete_logged_model(model.model_id)

@@ -7,8 +7,8 @@ from typing import Any
 
 import fsspec
 
-from .. import contract
-from ..contract import is_local
+from ..contract import names, params, places
+from ..contract.places import is_local
 from ..errors import UserError
 
 
@@ -33,8 +33,8 @@ class StepIO:
     ) -> None:
         inputs, outputs = executor_input.get("inputs", {}), executor_input.get("outputs", {})
         self.parameters = inputs.get("parameterValues", {})
-        self.params = contract.decode(self.parameters.get(contract.PARAMS, {}))
-        self.resolved = contract.decode(self.parameters.get(contract.RESOLVED, {}))
+        self.params = params.decode(self.parameters.get(names.PARAMS, {}))
+        self.resolved = params.decode(self.parameters.get(names.RESOLVED, {}))
         self._imported = imported or {}
         self.inputs = {key: self._as_compiled(key, artifact) for key, artifact in _artifacts(inputs).items()}
         self.outputs = _artifacts(outputs)
@@ -105,7 +105,7 @@ class StepIO:
         allowed to write.
         """
         uri = re.sub("^/gcs/", "gs://", self.output_file)
-        with fsspec.open(uri, "w", encoding="utf-8", auto_mkdir=contract.is_local(uri)) as file:
+        with fsspec.open(uri, "w", encoding="utf-8", auto_mkdir=places.is_local(uri)) as file:
             json.dump(output, file, allow_nan=False)
 
     def _metadata(self, key: str) -> Mapping[str, Any]:

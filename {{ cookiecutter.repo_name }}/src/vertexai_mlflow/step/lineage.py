@@ -7,7 +7,7 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
-from ..contract import MAX_METADATA
+from ..contract.limits import MAX_METADATA
 from .artifact import ArtifactDataset
 
 _LOG = logging.getLogger(__name__)

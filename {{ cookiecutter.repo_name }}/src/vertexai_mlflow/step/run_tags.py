@@ -7,7 +7,7 @@ import mlflow
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline.node import Node
 
-from .. import contract
+from ..contract import names
 from ..contract.job import JobIdentity
 from ..tracking import active, delete_tags
 from ..tracking.failures import error_text
@@ -29,17 +29,17 @@ def attached(
         RuntimeError: when the job has no run.
     """
     with active(job) as run:
-        if run.data.tags.get(contract.FAILED_NODE_TAG) in nodes:  # this is a retry
-            delete_tags(run, contract.FAILED_NODE_TAG, contract.ERROR_TAG)
-        mlflow.set_tags({contract.REUSED_TAG + step: job_name for step, job_name in (reused or {}).items()})
+        if run.data.tags.get(names.FAILED_NODE_TAG) in nodes:  # this is a retry
+            delete_tags(run, names.FAILED_NODE_TAG, names.ERROR_TAG)
+        mlflow.set_tags({names.REUSED_TAG + step: job_name for step, job_name in (reused or {}).items()})
         tags = NodeTags(task, nodes[0])
         try:
             yield tags
         except Exception as error:
             message = error_text(f"{type(error).__name__}: {error}")
-            mlflow.set_tags({contract.FAILED_NODE_TAG: tags.node, contract.ERROR_TAG: message})
+            mlflow.set_tags({names.FAILED_NODE_TAG: tags.node, names.ERROR_TAG: message})
             raise
-        delete_tags(run, contract.RUNNING_NODE_TAG + task)
+        delete_tags(run, names.RUNNING_NODE_TAG + task)
 
 
 class NodeTags:
@@ -56,4 +56,4 @@ class NodeTags:
 
     def _tag(self, node: str) -> None:
         self.node = node
-        mlflow.set_tags({contract.LATEST_NODE_TAG: node, contract.RUNNING_NODE_TAG + self._task: node})
+        mlflow.set_tags({names.LATEST_NODE_TAG: node, names.RUNNING_NODE_TAG + self._task: node})

@@ -10,7 +10,7 @@ from kedro.io import AbstractDataset, CachedDataset, DatasetError, MemoryDataset
 from kedro.io.shared_memory_dataset import SharedMemoryDataset
 from kedro.runner import SequentialRunner
 
-from .. import contract
+from ..contract import params
 from ..errors import masked
 from .artifact import ArtifactDataset
 
@@ -39,7 +39,7 @@ class StepSession(KedroSession):
     def _get_config_loader(self) -> Any:
         loader = super()._get_config_loader()
         for name, values in self.resolved.items():
-            loader[name] = contract.merged(loader[name], values)
+            loader[name] = params.merged(loader[name], values)
         return loader
 
 
@@ -68,8 +68,8 @@ def _values_at(config: Any, keys: Mapping[str, Any], where: str) -> dict[str, An
             _LOG.warning(
                 "%s: %s looks like a secret, so it is not handed on. Each step resolves it by itself.", where, key
             )
-        elif contract.comes_back(value):
-            values[key] = contract.encode(value)
+        elif params.comes_back(value):
+            values[key] = params.encode(value)
         else:
             _LOG.warning(
                 "%s: %s: a resolver has returned a %s, which cannot be handed on to the steps. Each step resolves it "

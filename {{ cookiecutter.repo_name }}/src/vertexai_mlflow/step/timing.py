@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from kedro.framework.hooks import hook_impl
 
-from .. import contract
+from ..contract import names
 
 
 class Timing:
@@ -32,7 +32,7 @@ class Timing:
         """Print the line; the time outside of all parts is that of Kedro's session."""
         total = time.monotonic() - self._started
         parts = {**self._parts, "session": total - sum(self._parts.values())}
-        print(contract.TIMING + json.dumps({name: round(seconds, 2) for name, seconds in parts.items()}), flush=True)
+        print(names.TIMING + json.dumps({name: round(seconds, 2) for name, seconds in parts.items()}), flush=True)
 
     @hook_impl
     def before_node_run(self) -> None:

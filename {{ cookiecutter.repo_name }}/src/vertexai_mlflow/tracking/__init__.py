@@ -21,7 +21,7 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 from mlflow.utils.rest_utils import http_request
 
-from .. import contract
+from ..contract import names
 from ..contract.job import JobIdentity, MlflowRun, PipelineJob
 from ..errors import AuthorizationError, UserError, masked
 from .failures import failure_tags
@@ -93,19 +93,19 @@ def start(
     check_version()
     run = _find(job)
     if run is None:
-        tags = {contract.JOB_NAME_TAG: job.name, contract.JOB_ID_TAG: job.id, contract.JOB_URL_TAG: job.url}
-        if contract.is_digest(image):
-            tags[contract.IMAGE_TAG] = image
+        tags = {names.JOB_NAME_TAG: job.name, names.JOB_ID_TAG: job.id, names.JOB_URL_TAG: job.url}
+        if names.is_digest(image):
+            tags[names.IMAGE_TAG] = image
         if code:
-            tags[contract.CODE_TAG] = code["uri"]
-            tags |= {contract.DIRTY_TAG: str(code["dirty"]).lower()} if code["commit"] else {}
-        if commit := code["commit"] if code else os.environ.get(contract.REVISION_VARIABLE):
+            tags[names.CODE_TAG] = code["uri"]
+            tags |= {names.DIRTY_TAG: str(code["dirty"]).lower()} if code["commit"] else {}
+        if commit := code["commit"] if code else os.environ.get(names.REVISION_VARIABLE):
             tags[MLFLOW_GIT_COMMIT] = commit
         # Steps that start at the same moment would each insert such a tag first, and the database would refuse one.
-        tags |= dict.fromkeys((*_KEDRO_MLFLOW_TAGS, contract.LATEST_NODE_TAG), "")
+        tags |= dict.fromkeys((*_KEDRO_MLFLOW_TAGS, names.LATEST_NODE_TAG), "")
         earlier = _find(resumed) if resumed else None
         if resumed and earlier:
-            tags |= {contract.RESUMED_TAG: resumed.name, contract.RESUMED_RUN_TAG: earlier.info.run_id}
+            tags |= {names.RESUMED_TAG: resumed.name, names.RESUMED_RUN_TAG: earlier.info.run_id}
         run = mlflow.start_run(run_name=job.name, tags=tags)
         if earlier:
             _copy(earlier, run, tuple(params))
@@ -122,7 +122,7 @@ def active(job: JobIdentity) -> Iterator[Run]:
     """
     run = _find(job)
     if run is None:
-        raise RuntimeError(f"No MLflow run has the tag {contract.JOB_NAME_TAG}={job.name}; mlflow-start-run makes it.")
+        raise RuntimeError(f"No MLflow run has the tag {names.JOB_NAME_TAG}={job.name}; mlflow-start-run makes it.")
     mlflow.start_run(run_id=run.info.run_id)
     try:
         yield run
@@ -151,8 +151,8 @@ def finish(job: JobIdentity, status: Mapping[str, Any], failed: Iterable[str] = 
         for name, value in failure_tags(tags, _message(status), failed).items():
             client.set_tag(run.info.run_id, name, value)
     elif run_status == "FINISHED":
-        delete_tags(run, contract.FAILED_NODE_TAG, contract.ERROR_TAG)
-    delete_tags(run, *(tag for tag in tags if tag.startswith(contract.RUNNING_NODE_TAG)))
+        delete_tags(run, names.FAILED_NODE_TAG, names.ERROR_TAG)
+    delete_tags(run, *(tag for tag in tags if tag.startswith(names.RUNNING_NODE_TAG)))
     client.set_terminated(run.info.run_id, run_status)
     return run_status
 
@@ -184,7 +184,7 @@ def how_it_ended(job: JobIdentity, status: Mapping[str, Any], tracked: bool) -> 
     """
     run = _find(job) if tracked else None
     tags = run.data.tags if run else {}
-    failure = {name: tags.get(name, "") for name in (contract.FAILED_NODE_TAG, contract.ERROR_TAG)}
+    failure = {name: tags.get(name, "") for name in (names.FAILED_NODE_TAG, names.ERROR_TAG)}
     if status["state"] not in ("SUCCEEDED", "CANCELLED"):
         failure |= failure_tags(tags, _message(status))
     return {
@@ -198,7 +198,7 @@ def runs_of(jobs: Iterable[PipelineJob]) -> dict[str, MlflowRun]:
     runs = {}
     for job in jobs:
         if run := _find(job.identity):
-            failed_node, error = (run.data.tags.get(tag, "") for tag in (contract.FAILED_NODE_TAG, contract.ERROR_TAG))
+            failed_node, error = (run.data.tags.get(tag, "") for tag in (names.FAILED_NODE_TAG, names.ERROR_TAG))
             runs[job.name] = MlflowRun(run.info.status, _run_url(run), failed_node, error)
     return runs
 
@@ -269,14 +269,14 @@ def _message(status: Mapping[str, Any]) -> str:
 
 def _find(job: JobIdentity) -> Run | None:
     """The run of a job, by its name and number. A job of another project or region may have the same name."""
-    identifiers = {contract.JOB_NAME_TAG: job.name, contract.JOB_ID_TAG: job.id}
+    identifiers = {names.JOB_NAME_TAG: job.name, names.JOB_ID_TAG: job.id}
     for value in identifiers.values():
         if not re.fullmatch(r"[\w.-]*", value):
             raise UserError(f"{value!r} cannot be the name or number of a pipeline job.")
     filter_ = " AND ".join(f"tags.{tag} = '{value}'" for tag, value in identifiers.items() if value)
     # kedro-mlflow has set the experiment, and search_runs looks in that one.
     runs = mlflow.search_runs(filter_string=filter_, output_format="list")
-    return next((run for run in runs if job.may_be_at(run.data.tags.get(contract.JOB_URL_TAG, ""))), None)
+    return next((run for run in runs if job.may_be_at(run.data.tags.get(names.JOB_URL_TAG, ""))), None)
 
 
 def _run_url(run: Run) -> str:

@@ -1,0 +1,100 @@
+"""Names that launcher and container agree on: of tasks, inputs and outputs, of MLflow's tags, of variables."""
+
+import hashlib
+import re
+
+from .limits import MAX_NAME
+
+# The module that every container runs.
+STEP_MODULE = "vertexai_mlflow.step"
+
+# The one that runs instead where code was uploaded: it unpacks the code and becomes the step.
+UPLOADED_MODULE = "vertexai_mlflow.contract.uploaded"
+START_TASK = "mlflow-start-run"
+FINISH_TASK = "mlflow-finish-run"
+
+# The only task of the job by which doctor looks around in the image, and the output and the artifact of that task.
+DOCTOR_TASK = "doctor"
+REPORT = "report"
+PROBE = "probe"
+
+# The graph of all tasks but the last one: the name that people see, and its key in the spec, which KFP chooses.
+GRAPHS = ("kedro-pipeline", "exit-handler-1")
+
+# Begins the names of importers: tasks that hand uploaded data to the steps and run no container.
+IMPORT_PREFIX = "vertexai-import-"
+
+# Inputs and outputs of tasks: the runtime parameters, KFP's final status, the address of the MLflow run, and the values
+# that the first task has resolved for all.
+PARAMS = "params"
+STATUS = "status"
+MLFLOW_RUN = "mlflow_run"
+RESOLVED = "resolved"
+
+# Begins the keys of artifacts.
+DATA_PREFIX = "data_"
+
+# The parameter that the nodes of `on_exit_pipeline` may take.
+EXIT_PARAMETER = "vertexai_job"
+
+# Tags of the job's MLflow run; docs/reference/tags.md explains them.
+JOB_NAME_TAG = "vertexai_job_name"
+JOB_ID_TAG = "vertexai_run_id"
+JOB_URL_TAG = "vertexai_job_url"
+IMAGE_TAG = "vertexai_image"
+LATEST_NODE_TAG = "latest_node"
+FAILED_NODE_TAG = "failed_node"
+ERROR_TAG = "error"
+CODE_TAG = "vertexai_code"
+DIRTY_TAG = "vertexai_code_dirty"
+RESUMED_TAG = "resumed_from"
+RESUMED_RUN_TAG = "resumed_from_run"
+REUSED_TAG = "reused."  # and the name of a step; the job that its result comes from
+RUNNING_NODE_TAG = "running_node."  # and the task's name; only while the task runs
+
+# Begins the line of a step's log that tells where its time went, as JSON: part → seconds.
+TIMING = "step timing: "
+
+# Set by `run-local` where all steps share one disk, so that nothing has to be carried.
+SHARED_DISK_VARIABLE = "VERTEXAI_SHARED_DISK"
+
+# Set in the process of a step to the names of its task and its job, for hooks to look at.
+STEP_VARIABLE = "VERTEXAI_STEP"
+JOB_VARIABLE = "VERTEXAI_JOB"
+
+# Set in the image to the commit that it was built from.
+REVISION_VARIABLE = "IMAGE_REVISION"
+
+
+def task_name(name: str) -> str:
+    """A Kedro name as KFP allows it for a task or a pipeline: at most 128 lower case letters, digits and hyphens.
+
+    Where letters of other scripts are lost, a hash of the whole keeps two names apart: ``step-3f2a91c0``.
+    """
+    text = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    is_whole = text and not any(letter.isalnum() and not letter.isascii() for letter in name)
+    return shortened(text) if is_whole else with_hash(text or "step", name)
+
+
+def with_hash(text: str, name: str) -> str:
+    """A name for a task, and a hash of the name that people know it by."""
+    return f"{text[: MAX_NAME - 9]}-{_hash(name)}"
+
+
+def importer_name(key: str) -> str:
+    """The task that hands on the artifact with this key, which nothing in the job makes."""
+    return IMPORT_PREFIX + task_name(key.removeprefix(DATA_PREFIX))
+
+
+def shortened(name: str, limit: int = MAX_NAME) -> str:
+    """A name that is not too long. Where it is cut, a hash of the whole keeps two names apart."""
+    return name if len(name) <= limit else f"{name[: limit - 9]}-{_hash(name)}"
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+
+
+def is_digest(image: str) -> bool:
+    """Whether the name of an image says what is in it, as a tag does not."""
+    return "@sha256:" in image
