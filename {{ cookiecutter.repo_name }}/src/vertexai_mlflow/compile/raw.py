@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from ..contract.places import MOUNT
 from ..settings.models import UploadedData
 
 # Where the user of the image may write. The home folder is /tmp there.
-_WRITABLE = ("data/", "/tmp/", "/gcs/", "~/")
+_WRITABLE = ("data/", "/tmp/", MOUNT, "~/")
 ONLY_BELOW_DATA = "a step can write only below data/ and /tmp. Give it a path below data/."
 
 

@@ -8,7 +8,7 @@ from ..contract.arguments import JobArguments, StepArguments
 from ..contract.catalog import Entry
 from ..contract.job import PipelineJob, State
 from ..contract.names import FINISH_TASK, START_TASK, importer_name
-from ..contract.places import is_local
+from ..contract.places import MODEL_SCHEMES, is_below, is_local
 from ..errors import UserError, did_you_mean
 from .datasets import Artifact, Lookup, Step
 from .fingerprint import changed_parts
@@ -107,9 +107,9 @@ def resume(plan: Plan, job: PipelineJob, rerun: Sequence[str], lookup: Lookup, r
 def _may_be_taken(uri: str, artifact: Artifact, root: str | None) -> bool:
     """Whether an artifact is where jobs of this environment keep them; the launcher opens no other address."""
     if artifact.travels == "model":
-        return uri.startswith(("models:/", "runs:/"))
+        return uri.startswith(MODEL_SCHEMES)
     home = artifact.uri if artifact.travels == "version" else root
-    return not home or is_local(home) or (uri.startswith(f"{home.rstrip('/')}/") and ".." not in uri.split("/"))
+    return not home or is_local(home) or is_below(uri, home)
 
 
 def _read_from_the_catalog(step: Step, plan: Plan, lookup: Lookup) -> dict[str, Entry]:

@@ -22,7 +22,7 @@ from kedro.io.shared_memory_dataset import SharedMemoryDataset
 
 from ..errors import UserError, did_you_mean
 from .params import leaves
-from .places import is_local
+from .places import MOUNT, is_local
 
 # Artifact types: https://www.kubeflow.org/docs/components/pipelines/user-guides/data-handling/artifacts/
 ARTIFACT_TYPES = ("Artifact", "Dataset", "Model", "Metrics", "ClassificationMetrics", "HTML", "Markdown")
@@ -30,8 +30,6 @@ ARTIFACT_TYPES = ("Artifact", "Dataset", "Model", "Metrics", "ClassificationMetr
 _IN_MEMORY = (MemoryDataset, SharedMemoryDataset)
 # Packages whose classes are known by name.
 _KNOWN_PACKAGES = ("kedro", "kedro_datasets", "kedro_mlflow")
-# Vertex AI mounts Cloud Storage there: https://cloud.google.com/vertex-ai/docs/training/cloud-storage-file-system
-_MOUNTS = ("/gcs/",)
 # Databases that are a file on the disk of whoever opens them, or nothing but memory.
 _FILE_DATABASE = re.compile(r"(?:sqlite|duckdb)(?:\+\w+)?:(.*)")
 # Backends of ibis that keep tables in the memory of the process.
@@ -101,7 +99,7 @@ class Entry:
     @property
     def places(self) -> tuple[str, ...]:
         """Its files and folders on local disk, normalised, so that two spellings of one place are equal."""
-        is_on_disk = self.path and is_local(self.path) and not self.path.startswith(_MOUNTS)
+        is_on_disk = self.path and is_local(self.path) and not self.path.startswith(MOUNT)
         paths = [*([self.path] if self.path and is_on_disk else []), *self.paths]
         return tuple(os.path.normpath(path.removeprefix("file://")) for path in paths)
 

@@ -14,12 +14,22 @@ from glob import escape, glob, has_magic
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
+# Vertex AI mounts Cloud Storage there: https://cloud.google.com/vertex-ai/docs/training/cloud-storage-file-system
+MOUNT = "/gcs/"
+# What MLflow's addresses of models begin with. Any other could lead to somebody else's server.
+MODEL_SCHEMES = ("models:/", "runs:/")
+
 _REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 def is_local(place: str) -> bool:
     """Whether a path or URI is on the disk of whoever reads it: ``data/x.csv``, ``file:///x``, but not ``gs://…``."""
     return not _REMOTE.match(place)
+
+
+def is_below(uri: str, root: str) -> bool:
+    """Whether a URI is below another one, and does not lead out of it again."""
+    return uri.startswith(f"{root.rstrip('/')}/") and ".." not in uri.split("/")
 
 
 def base_of(place: str | Path) -> Path:

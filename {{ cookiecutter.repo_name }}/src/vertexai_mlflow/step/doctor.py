@@ -22,9 +22,10 @@ from mlflow.tracking.request_header.registry import resolve_request_headers
 
 from .. import tracking
 from ..auth.credentials import DefaultCredentialsError, whoami
-from ..contract import names, places
+from ..contract import names
 from ..contract.arguments import TaskArguments
 from ..contract.check import Doubt, check
+from ..contract.places import MOUNT, is_local
 from ..errors import AuthorizationError, UserError
 from ..tracking.failures import refusal
 from .io import StepIO
@@ -81,7 +82,7 @@ def _placeholders(values: Mapping[str, str]) -> str:
 
 
 def _mount(output_file: str) -> str:
-    if not output_file.startswith("/gcs/"):
+    if not output_file.startswith(MOUNT):
         return "this platform uses no path below /gcs"
     trial = Path(f"{output_file}.trial")
     try:
@@ -106,7 +107,7 @@ def _bucket(probe: str, account: str) -> str:
     fs, path = fsspec.url_to_fs(probe)
     trial, permission = f"{path}.trial", "storage.objects.create"
     try:
-        if places.is_local(probe):
+        if is_local(probe):
             fs.makedirs(fs._parent(path), exist_ok=True)
         fs.pipe_file(trial, b"doctor")
         permission = "storage.objects.delete"  # renaming is copying, and deleting the old name

@@ -7,8 +7,8 @@ from typing import Any
 
 import fsspec
 
-from ..contract import names, params, places
-from ..contract.places import is_local
+from ..contract import names, params
+from ..contract.places import MOUNT, is_below, is_local
 from ..errors import UserError
 
 
@@ -51,12 +51,12 @@ class StepIO:
         Raises:
             UserError: naming the artifact and its URI.
         """
-        if is_local(self.output_file) and not self.output_file.startswith("/gcs/"):
+        if is_local(self.output_file) and not self.output_file.startswith(MOUNT):
             return  # the job runs on this machine, whatever the root of its environment
         for key in keys:
             if root and key in self.inputs and key not in self._imported:
                 uri = self.uri(key)
-                if not uri.startswith(f"{root.rstrip('/')}/") or ".." in uri.split("/"):
+                if not is_below(uri, root):
                     raise UserError(
                         f"Artifact {key} is said to be at {uri}, but the jobs of this environment keep their artifacts "
                         f"below {root}. Somebody may have changed its address. Run the step that makes it again."
@@ -104,8 +104,8 @@ class StepIO:
         Vertex AI names a file in the bucket by its path below the mount, ``/gcs/…``, where the image's user may not be
         allowed to write.
         """
-        uri = re.sub("^/gcs/", "gs://", self.output_file)
-        with fsspec.open(uri, "w", encoding="utf-8", auto_mkdir=places.is_local(uri)) as file:
+        uri = re.sub(f"^{MOUNT}", "gs://", self.output_file)
+        with fsspec.open(uri, "w", encoding="utf-8", auto_mkdir=is_local(uri)) as file:
             json.dump(output, file, allow_nan=False)
 
     def _metadata(self, key: str) -> Mapping[str, Any]:

@@ -10,10 +10,7 @@ from pathlib import Path
 import mlflow
 from kedro.io import DatasetError
 
-from ..contract.places import mismatch, sha256_of
-
-# What an address of a model begins with. Any other could lead to somebody else's server.
-_SCHEMES = ("models:/", "runs:/")
+from ..contract.places import MODEL_SCHEMES, mismatch, sha256_of
 
 
 def sha256_of_model(uri: str) -> str:
@@ -32,7 +29,7 @@ def fetch_model(dataset: str, uri: str, sha256: str | None) -> str:
     Raises:
         DatasetError: when the address is not one of MLflow's, or the model is not what was logged.
     """
-    if not uri.startswith(_SCHEMES):
+    if not uri.startswith(MODEL_SCHEMES):
         raise DatasetError(f"Dataset '{dataset}': the model's address is none of MLflow's: {uri}")
     folder = _download(uri)
     if (actual := sha256_of(folder)) != sha256:
