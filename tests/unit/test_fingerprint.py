@@ -14,7 +14,8 @@ import pytest
 from kedro.pipeline import Node
 
 from vertexai_mlflow.compile import source_digest
-from vertexai_mlflow.compile.fingerprint import Definitions, by_name, changed_parts, fingerprint
+from vertexai_mlflow.compile.fingerprint import Definitions, changed_parts, fingerprint
+from vertexai_mlflow.contract.params import by_name
 
 _NUMBERS = itertools.count()
 

@@ -12,7 +12,7 @@ from kedro.pipeline import Node, Pipeline
 from vertexai_mlflow.cloud.request import labels_of
 from vertexai_mlflow.commands.resume import refuse_foreign_job
 from vertexai_mlflow.compile.compiler import compile_plan
-from vertexai_mlflow.compile.fingerprint import Definitions, by_name
+from vertexai_mlflow.compile.fingerprint import Definitions
 from vertexai_mlflow.compile.plan import Plan, make_plan, with_fingerprints
 from vertexai_mlflow.compile.resume import resume
 from vertexai_mlflow.compile.spec import tasks
@@ -20,6 +20,7 @@ from vertexai_mlflow.contract.arguments import StepArguments
 from vertexai_mlflow.contract.catalog import Catalog
 from vertexai_mlflow.contract.job import PipelineJob, State, TaskRun
 from vertexai_mlflow.contract.launch import Launch
+from vertexai_mlflow.contract.params import by_name
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.settings.models import RunConfig
 

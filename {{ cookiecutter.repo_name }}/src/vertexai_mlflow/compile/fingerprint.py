@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from kedro.pipeline.node import Node
 
+from ..settings.configuration import resolvers_in
 from .datasets import datasets_in
 from .refusals import parameters_in
 from .source_digest import CannotTell, Describer
@@ -19,8 +19,6 @@ PARTS = ("code", "parameters", "catalog entries")
 _LENGTH = 12
 # In the place of a part that cannot be told; a fingerprint that has one is like no other.
 _UNKNOWN = "unknown"
-# What stands for the value of a resolver, see ``Configuration.marked``.
-_MARKER = re.compile("⟦(.+?)⟧")
 
 
 @dataclass(frozen=True)
@@ -42,20 +40,6 @@ class Definitions:
     class_of: Callable[[str], type | None] = lambda _dataset: None
     resolvers: Mapping[str, Any] = field(default_factory=dict)
     uploaded: Mapping[str, str] = field(default_factory=dict)
-
-
-def by_name(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """All parameters by the names under which Kedro gives them to nodes."""
-    named: dict[str, Any] = {"": dict(parameters)}
-
-    def add(name: str, value: Any) -> None:
-        named[name] = value
-        for key, item in value.items() if isinstance(value, Mapping) else ():
-            add(f"{name}.{key}", item)
-
-    for name, value in parameters.items():
-        add(str(name), value)
-    return named
 
 
 def fingerprint(nodes: Sequence[Node], definitions: Definitions) -> tuple[str, str]:
@@ -104,7 +88,7 @@ def changed_parts(before: str, now: str) -> list[str]:
 
 def _resolvers_in(values: Any, definitions: Definitions) -> dict[str, Any]:
     """The resolvers whose values are somewhere in these."""
-    names = sorted(set(_MARKER.findall(str(values))))
+    names = sorted(resolvers_in(values))
     return {name: definitions.resolvers[name] for name in names if name in definitions.resolvers}
 
 

@@ -14,6 +14,7 @@ from kedro.pipeline.node import Node
 
 from ..contract.catalog import Catalog
 from ..contract.names import FINISH_TASK, IMPORT_PREFIX, START_TASK, is_digest, task_name, with_hash
+from ..contract.params import by_name
 from ..contract.places import is_local
 from ..errors import UserError
 from ..grouping import group_nodes
@@ -21,7 +22,7 @@ from ..project import Project
 from ..settings.models import RunConfig, UploadedData
 from ..settings.per_step import is_cached, resources_of, step_resources
 from .datasets import Artifact, Lookup, Step, datasets_in, is_made_in, trace_data
-from .fingerprint import Definitions, by_name, fingerprint
+from .fingerprint import Definitions, fingerprint
 from .place_index import PlaceIndex
 from .raw import RawData
 from .refusals import (

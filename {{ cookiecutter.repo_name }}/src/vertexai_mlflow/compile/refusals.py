@@ -10,7 +10,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from ..contract.names import EXIT_PARAMETER
-from ..contract.params import leaves
+from ..contract.params import by_name, leaves
 from ..errors import UserError, did_you_mean
 from .datasets import Lookup, base_name, datasets_in
 from .raw import RawData
@@ -106,7 +106,7 @@ def parameters_in(inputs: Iterable[str]) -> set[str]:
 
 def names_in(parameters: Mapping[str, Any]) -> set[str]:
     """The names that nodes may take parameters by: ``{"a": {"b": 1}}`` → ``a`` and ``a.b``"""
-    return {name for leaf, _ in leaves(parameters) for name in _with_parents(leaf)}
+    return set(by_name(parameters)) - {""}
 
 
 def _with_parents(name: str) -> Iterable[str]:

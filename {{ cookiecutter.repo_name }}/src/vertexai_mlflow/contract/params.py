@@ -26,6 +26,20 @@ def leaves(nested: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, nested
 
 
+def by_name(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """All parameters by the names under which Kedro gives them to nodes."""
+    named: dict[str, Any] = {"": dict(parameters)}
+
+    def add(name: str, value: Any) -> None:
+        named[name] = value
+        for key, item in value.items() if isinstance(value, Mapping) else ():
+            add(f"{name}.{key}", item)
+
+    for name, value in parameters.items():
+        add(str(name), value)
+    return named
+
+
 def merged(config: Any, values: Any) -> Any:
     """A dictionary with these values in the place of its own, nested."""
     if not isinstance(values, Mapping) or not isinstance(config, Mapping):

@@ -125,7 +125,7 @@ class Configuration:
                 key: self._keys_to_resolve(value, allowed, f"{where}: {key}", resolved) for key, value in marked.items()
             }
             return {key: keys for key, keys in nested.items() if keys}
-        resolvers = set(_MARKER.findall(str(marked)))
+        resolvers = resolvers_in(marked)
         if self._clocks.isdisjoint(resolvers) or _SECRET in resolvers:
             return False
         may_travel = resolvers <= allowed and not _LOOKS_SECRET.search(where)
@@ -186,6 +186,11 @@ class Configuration:
     def _find_in_files(self, pattern: re.Pattern[str]) -> set[str]:
         files = [path for path in self._conf.rglob("*") if path.suffix in _SUFFIXES]
         return {name for path in files for name in pattern.findall(path.read_text(encoding="utf-8", errors="replace"))}
+
+
+def resolvers_in(marked: Any) -> set[str]:
+    """The resolvers that have a part in a marked value, see ``Configuration.marked``."""
+    return set(_MARKER.findall(str(marked)))
 
 
 def _default_patterns(name: str) -> list[str]:
