@@ -8,7 +8,7 @@ them, doctor, ``upload-data``, and the cache.
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from glob import escape, glob, has_magic
 from itertools import takewhile
@@ -54,7 +54,25 @@ def files_at(place: str | Path) -> list[Path]:
     if place != base:  # Path.glob would follow no links to folders
         pattern = Path(escape(str(base)), place.relative_to(base))
         paths = [Path(name) for name in glob(str(pattern), recursive=True)]  # noqa: PTH207
-    return sorted({file for path in paths for file in _files_below(path)})
+    return sorted({file for path in paths for file in files_below(path)})
+
+
+def files_below(
+    path: Path, enters: Callable[[Path], bool] = lambda _folder: True, around: tuple[str, ...] = ()
+) -> Iterator[Path]:
+    """The file, or the files of a folder and of the folders in it; a link to a folder around it is not followed.
+
+    Args:
+        path: the file or folder.
+        enters: whether the files of a folder in it count.
+        around: the real paths of the folders that it is in.
+    """
+    if path.is_file():
+        yield path
+    elif path.is_dir() and (real := os.path.realpath(path)) not in around:
+        for child in path.iterdir():
+            if not child.is_dir() or enters(child):
+                yield from files_below(child, enters, (*around, real))
 
 
 def overlap(first: str, second: str) -> bool:
@@ -90,15 +108,6 @@ def mismatch(what: str, actual: str, recorded: str | None) -> str:
         f"{what} does not match its recorded SHA-256 (expected {recorded or 'none'}, found {actual}). It may have been "
         "replaced. If an older version of this project wrote it, run its step again without caching."
     )
-
-
-def _files_below(path: Path, around: tuple[str, ...] = ()) -> Iterator[Path]:
-    """The file, or the files of a folder and of the folders in it; a link to a folder around it is not followed."""
-    if path.is_file():
-        yield path
-    elif path.is_dir() and (real := os.path.realpath(path)) not in around:
-        for child in path.iterdir():
-            yield from _files_below(child, (*around, real))
 
 
 def _are_patterns(*parts: str) -> bool:

@@ -22,7 +22,7 @@ from urllib.request import url2pathname
 from ..compile.source_digest import is_installed
 from ..compile.spec import Task
 from ..contract.arguments import StepArguments
-from ..contract.places import files_at, sha256_of
+from ..contract.places import files_at, files_below, sha256_of
 from .jobs import write_json
 
 _CODE = ("src", "pyproject.toml", "requirements.lock")
@@ -103,30 +103,23 @@ def _code_beside(project: Path) -> list[tuple[str, int, int]]:
     """
     folders = {Path(entry).resolve() for entry in sys.path if entry} | set(_editable_installs())
     project = project.resolve()
+
+    def may_have_code(folder: Path) -> bool:
+        return folder.name not in _NO_CODE and folder.name[0] != "." and folder.resolve() != project
+
     files = []
-    for top in sorted(folders):
-        if not top.is_dir() or top.is_relative_to(project) or is_installed(str(top / "any.py")):
-            continue
-        for folder, names, file_names in os.walk(top, followlinks=True):
-            names[:] = [name for name in names if _may_have_code(Path(folder, name), project)]
-            stats = [(path, path.stat()) for name in file_names if (path := Path(folder, name)).is_file()]
-            files += [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+    for folder in sorted(folders):
+        if not folder.is_relative_to(project) and not is_installed(str(folder / "any.py")):
+            stats = [(str(path), path.stat()) for path in files_below(folder, may_have_code)]
+            files += [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
     return sorted(files)
-
-
-def _may_have_code(folder: Path, project: Path) -> bool:
-    """Whether modules may be imported from a folder beside the project; not from a link to a folder around it."""
-    real = folder.resolve()
-    is_circle = folder.is_symlink() and folder.parent.resolve().is_relative_to(real)
-    return folder.name not in _NO_CODE and folder.name[0] != "." and real != project and not is_circle
 
 
 def _editable_installs() -> Iterator[Path]:
     """The folders of packages that were installed by ``pip install -e``."""
     for distribution in distributions():
-        text = distribution.read_text(
-            "direct_url.json"
-        )  # https://packaging.python.org/en/latest/specifications/direct-url/
+        # https://packaging.python.org/en/latest/specifications/direct-url/
+        text = distribution.read_text("direct_url.json")
         origin = json.loads(text) if text else {}
         if origin.get("dir_info", {}).get("editable") and origin["url"].startswith("file:"):
             yield Path(url2pathname(urlsplit(origin["url"]).path)).resolve()

@@ -17,7 +17,7 @@ import fsspec
 from kedro.io import AbstractDataset, DatasetError
 
 from ..contract.places import is_local, mismatch
-from .file_references import FileReferences
+from .file_references import FileReferences, WatchedFile
 
 # Large buffers (NumPy, Arrow) are written without a copy: https://peps.python.org/pep-0574/
 _PROTOCOL = 5
@@ -79,14 +79,13 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
             DatasetError: when the object cannot be serialised or written (Kedro wraps the error), or would look for a
                 file that the step which takes it does not have.
         """
-        partial = f"{self._path}.partial"
+        partial, sha256 = f"{self._path}.partial", hashlib.sha256()
         if is_local(self._uri):  # a bucket has no folders, and to ask for one may be forbidden
             self._fs.makedirs(self._fs._parent(self._path), exist_ok=True)
         try:
             with self._fs.open(partial, "wb") as file:
-                hashing_file = _HashingFile(file)
-                self._write(data, hashing_file)
-            self._sha256 = hashing_file.sha256.hexdigest()
+                self._write(data, WatchedFile(file, sha256.update))
+            self._sha256 = sha256.hexdigest()
             self.file_metadata = {"sha256": self._sha256, "bytes": self._fs.size(partial)}
             self._fs.mv(partial, self._path)
         except BaseException:
@@ -116,18 +115,3 @@ class ArtifactDataset(AbstractDataset[Any, Any]):
 
     def _describe(self) -> dict[str, Any]:
         return {"uri": self._uri}
-
-
-class _HashingFile:
-    """A file that is open for writing, and the hash of what is written to it."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self.sha256 = hashlib.sha256()
-
-    def write(self, data: Any) -> int:
-        self.sha256.update(data)
-        return self._file.write(data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)

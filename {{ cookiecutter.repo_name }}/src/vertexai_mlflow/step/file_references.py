@@ -5,7 +5,8 @@ it is used. In ``kedro run`` that is the same disk. In another container the fil
 """
 
 import logging
-from collections.abc import Collection
+import re
+from collections.abc import Callable, Collection
 from pathlib import PurePath
 from typing import Any
 
@@ -28,16 +29,17 @@ class FileReferences:
 
     def __init__(self, places: Collection[str]) -> None:
         texts = {str(literal_part(place)).removeprefix("~/"): place for place in places}
-        self._needles = {text.encode(errors="surrogateescape"): place for text, place in texts.items() if text != "."}
-        self._longest = max(map(len, self._needles), default=0)
+        needles = {text.encode(errors="surrogateescape"): place for text, place in texts.items() if text != "."}
+        self._patterns = {place: re.compile(re.escape(needle)) for needle, place in needles.items()}
+        self._longest = max(map(len, needles), default=0)
         self._tail = b""
         self._is_lazy = False
         self._found: set[str] = set()
 
     def dump(self, data: Any, file: Any, protocol: int) -> None:
         """Pickle an object into a file, and look at what is pickled."""
-        if self._needles:
-            _Pickler(_Reading(file, self), protocol, self).dump(data)
+        if self._patterns:
+            _Pickler(WatchedFile(file, self.read), protocol, self).dump(data)
         else:
             cloudpickle.dump(data, file, protocol=protocol)
 
@@ -63,15 +65,19 @@ class FileReferences:
     def look_at(self, value: Any) -> None:
         """Note an object that is being pickled."""
         if isinstance(value, PurePath):
-            self.read(str(value).encode(errors="surrogateescape"))
+            self._search(str(value).encode(errors="surrogateescape"))
         elif not isinstance(value, type):
             self._is_lazy |= callable(value) or any(hasattr(type(value), name) for name in _COLLECTING)
 
-    def read(self, data: bytes) -> None:
-        """Look for the places in a part of the pickle, which may end in the middle of one."""
-        text = self._tail + bytes(data)
-        self._found |= {place for needle, place in self._needles.items() if needle in text}
-        self._tail = text[-self._longest :]
+    def read(self, data: Any) -> None:
+        """Look for the places in a part of the pickle, which may end in the middle of one, and may be large."""
+        part = memoryview(data).cast("B")
+        self._search(part)
+        self._search(self._tail + bytes(part[: self._longest]))
+        self._tail = (self._tail + bytes(part[-self._longest :]))[-self._longest :]
+
+    def _search(self, text: Any) -> None:
+        self._found |= {place for place, pattern in self._patterns.items() if pattern.search(text)}
 
 
 class _Pickler(cloudpickle.Pickler):
@@ -86,13 +92,16 @@ class _Pickler(cloudpickle.Pickler):
         return super().reducer_override(obj)
 
 
-class _Reading:
-    """A file that is open for writing, and that shows what is written to it."""
+class WatchedFile:
+    """A file that is open for writing, and something that sees what is written to it."""
 
-    def __init__(self, file: Any, references: FileReferences) -> None:
+    def __init__(self, file: Any, watch: Callable[[Any], object]) -> None:
         self._file = file
-        self._references = references
+        self._watch = watch
 
     def write(self, data: Any) -> int:
-        self._references.read(data)
+        self._watch(data)
         return self._file.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
