@@ -263,7 +263,7 @@ class Project:
             )
         return warnings
 
-    @property
+    @cached_property
     def _resolved_once(self) -> ResolvedOnce:
         return self.configuration.resolved_once(literal(self.params), self.settings.run_config.resolve_once)
 

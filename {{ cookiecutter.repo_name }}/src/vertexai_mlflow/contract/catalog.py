@@ -168,8 +168,8 @@ class Catalog:
 
     def class_of(self, dataset: str) -> type | None:
         """The class of a dataset, if it can be imported and is not known by name."""
-        config = self._resolver.resolve_pattern(dataset)
-        return _class_of(config) if config and not _is_known_by_name(str(config.get("type", ""))) else None
+        type_ = str(self._resolver.resolve_pattern(dataset).get("type", ""))
+        return None if _is_known_by_name(type_) else _class_of(type_)
 
     def _entry(self, dataset: str, config: Mapping[str, Any]) -> Entry:
         type_ = str(config.get("type", ""))
@@ -177,7 +177,7 @@ class Catalog:
         wrapped = self._entry(dataset, inner if isinstance(inner, Mapping) else {"type": inner}) if inner else None
         path = config.get("filepath") or config.get("path") or (wrapped.path if wrapped else None)
         is_known_by_name = _is_known_by_name(type_)
-        class_ = None if is_known_by_name else _class_of(config)
+        class_ = None if is_known_by_name else _class_of(type_)
         if class_:
             path = path or _place_argument(class_, config)
             in_memory = issubclass(class_, _IN_MEMORY)
@@ -233,10 +233,11 @@ def _modules_of_kedro_datasets() -> frozenset[str]:
     return frozenset(module.name for module in pkgutil.iter_modules(kedro_datasets.__path__))
 
 
-def _class_of(config: Mapping[str, Any]) -> type | None:
+@cache
+def _class_of(type_: str) -> type | None:
     """The class of an entry, as Kedro finds it; None if it cannot be imported."""
     try:
-        return parse_dataset_definition({key: value for key, value in config.items() if key != "validator"})[0]
+        return parse_dataset_definition({"type": type_})[0]
     except Exception:  # importing runs any code; doctor names the error
         return None
 
