@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kedro.pipeline import Node, Pipeline
 
-from vertexai_mlflow.cloud.request import labels_of
-from vertexai_mlflow.commands.resume import refuse_foreign_job
+from vertexai_mlflow.cloud.request import labels_of, refuse_foreign_job
 from vertexai_mlflow.compile.compiler import compile_plan
 from vertexai_mlflow.compile.fingerprint import Definitions
 from vertexai_mlflow.compile.plan import Plan, make_plan, with_fingerprints
@@ -253,12 +251,11 @@ def test_only_a_job_of_this_environment_is_resumed(changes, sentence):
     ours = {"root": "gs://bucket/root/", "service_account": "steps@p", "labels": labels_of("demo", "cloud")}
     job = replace(job, **{**ours, **changes})
     run_config = RunConfig(image="x", root="gs://bucket/root", service_account="steps@p")
-    project = SimpleNamespace(package_name="demo", env="cloud", settings=SimpleNamespace(run_config=run_config))
     if not sentence:
-        refuse_foreign_job(job, project)
+        refuse_foreign_job(job, run_config, labels_of("demo", "cloud"))
         return
     with pytest.raises(UserError) as error:
-        refuse_foreign_job(job, project)
+        refuse_foreign_job(job, run_config, labels_of("demo", "cloud"))
     assert sentence in str(error.value)
 
 

@@ -56,6 +56,11 @@ def shown(text: str) -> str:
     return _COMMAND.sub(r"\1\\", visible)
 
 
+def short_path(path: Path, folder: Path) -> str:
+    """A path as a message names it: relative to a folder, if it is below it."""
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` with the nearest of the known words; a list of all of them when none is near."""
     known = sorted(known)

@@ -20,7 +20,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
 
 from .contract.params import leaves, literal
-from .errors import PLACEHOLDER, UserError, did_you_mean, in_own_code, not_filled_in
+from .errors import PLACEHOLDER, UserError, did_you_mean, in_own_code, not_filled_in, short_path
 from .settings.carried_over import without_meaningless_keys
 from .settings.configuration import Configuration, ResolvedOnce
 from .settings.models import Settings, Target, parse_settings
@@ -79,7 +79,7 @@ class Project:
 
     def name_of(self, path: Path) -> str:
         """How a message names a path: relative to the project, if it is below it."""
-        return str(path.relative_to(self.path)) if path.is_relative_to(self.path) else str(path)
+        return short_path(path, self.path)
 
     def refuse_configuration_elsewhere(self) -> None:
         """Refuse to go on if the configuration is outside of the project, and so in no image.

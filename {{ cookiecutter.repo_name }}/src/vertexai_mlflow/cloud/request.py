@@ -13,6 +13,7 @@ from typing import Any
 from google.cloud.aiplatform_v1 import types
 from google.protobuf import json_format
 
+from ..contract.job import PipelineJob
 from ..contract.names import PARAMS
 from ..contract.params import encode, leaves, merged
 from ..contract.uploaded import Code
@@ -177,6 +178,35 @@ def labels_of(project: str, env: str | None, pipeline: str | None = None) -> dic
     """
     labels = {PROJECT: label_value(project), ENV: label_value(env or "base")}
     return labels | ({PIPELINE: label_value(pipeline)} if pipeline else {})
+
+
+def refuse_foreign_job(job: PipelineJob, run_config: RunConfig, labels: Mapping[str, str]) -> None:
+    """Refuse to take results of a job that was not launched as an environment launches its own.
+
+    Anybody who may start jobs in the Google project can start one with our labels, and its results are code.
+
+    Args:
+        job: the job.
+        run_config: ``run_config`` of the environment's ``vertexai.yml``.
+        labels: those by which the environment's jobs are found.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    differences = [
+        f"its {what} is {actual or 'not set'}, not {expected or 'not set'}"
+        for what, actual, expected in [
+            ("service account", job.service_account, run_config.service_account or ""),
+            ("root", job.root.rstrip("/"), (run_config.root or "").rstrip("/")),
+            *((f"label {name}", job.labels.get(name, ""), value) for name, value in labels.items()),
+        ]
+        if actual != expected
+    ]
+    if differences:
+        raise UserError(
+            f"Job {job.name} is not resumed, because it is not one of this environment: {'; '.join(differences)}. Its "
+            "results may be somebody else's. Launch the pipeline again: run-once."
+        )
 
 
 def labels_of_code(code: Code) -> dict[str, str]:

@@ -12,6 +12,7 @@ import click
 from .. import tracking
 from ..compile.spec import Spec, read_spec, tasks, with_params
 from ..contract.job import PipelineJob, State
+from ..errors import short_path
 from ..git import head
 from ..image.docker import project_mismatch, refuse_other_version, require_image
 from ..local.containers import Containers
@@ -157,21 +158,16 @@ def _tell(job: PipelineJob, folder: Path, seconds: float) -> None:
     """Print what has failed in a job, and where to look."""
     for task in job.failed_tasks:
         log = Path(task.log)
-        say(f"\n{task.name} failed: {task.error}. Its last lines in {_shown(log)}:", colour="red")
+        say(f"\n{task.name} failed: {task.error}. Its last lines in {short_path(log, Path.cwd())}:", colour="red")
         say(_tail(log))
         if _LOCKED.search(_tail(log)):
             say("Two steps may have opened one file at the same time. To run them one by one: --max-workers 1")
     if job.mlflow_run:
         say(f"MLflow: {job.mlflow_run}")
-    say(f"Logs and artifacts: {_shown(folder)}")
+    say(f"Logs and artifacts: {short_path(folder, Path.cwd())}")
     say(f"Took {seconds:.1f} s")
 
 
 def _tail(log: Path, lines: int = 15) -> str:
     text = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join(f"  {line}" for line in text[-lines:])
-
-
-def _shown(path: Path) -> str:
-    """A path as the user would type it."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

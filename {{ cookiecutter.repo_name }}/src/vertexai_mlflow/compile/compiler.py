@@ -242,8 +242,8 @@ def _refuse_what_does_not_fit(plan: Plan, params: Any, root: str | None) -> None
         )
     for step in plan.steps:
         artifacts = 0
-        names = (*plan.taken[step.name], *step.outputs)
-        for artifact in (plan.artifacts[name] for name in names if name in plan.artifacts):
+        datasets = (*plan.taken[step.name], *step.outputs)
+        for artifact in (plan.artifacts[name] for name in datasets if name in plan.artifacts):
             metadata = limits.MAX_METADATA if artifact.is_metrics else len(json.dumps(dict(artifact.metadata)))
             artifacts += size + 3 * len(artifact.key) + min(metadata, limits.MAX_METADATA)
         for raw in plan.raw:

@@ -7,6 +7,8 @@ from pathlib import Path
 import yaml
 from omegaconf import OmegaConf
 
+from ..errors import short_path
+
 # The loader's message → what to say after the key instead.
 _FIXES = {
     r"Runtime parameter '(.+?)' not found.*": r" needs the runtime parameter '\1'; give it with --params \1=…",
@@ -23,7 +25,7 @@ def explain(error: Exception, files: Iterable[Path], root: Path) -> str:
         root: the project's folder; files are named by their path below it.
     """
     files = list(files)
-    if problems := [f"{_name(file, root)}{problem}" for file in files if (problem := _syntax_problem(file))]:
+    if problems := [f"{short_path(file, root)}{problem}" for file in files if (problem := _syntax_problem(file))]:
         return " ".join(problems)
     if isinstance(error, ValueError) and str(error).startswith("Duplicate keys"):
         lines = [f"{line}. Keep one of them." for line in str(error).replace(f"{root}/", "").splitlines()]
@@ -35,12 +37,8 @@ def explain(error: Exception, files: Iterable[Path], root: Path) -> str:
     key = str(getattr(error, "full_key", None) or "")
     for file in files:
         if any(key.startswith(name) for name in _keys_with_references(file)):
-            return f"{_name(file, root)}: {key}{problem}"
+            return f"{short_path(file, root)}: {key}{problem}"
     return f"{key or type(error).__name__}{problem}"
-
-
-def _name(file: Path, root: Path) -> str:
-    return str(file.relative_to(root)) if file.is_relative_to(root) else str(file)
 
 
 def _syntax_problem(file: Path) -> str:

@@ -88,9 +88,9 @@ def _start(args: JobArguments, job: JobIdentity) -> str:
         return tracking.start(job, args.image, args.code)
     nodes = [node for name in args.pipeline.split(",") for node in pipelines[name].nodes]
     inputs = {name for node in nodes if node.name in args.resumed["nodes"] for name in node.inputs}
-    params = [name.removeprefix("params:") for name in inputs if name.startswith("params:")]
+    parameters = [name.removeprefix("params:") for name in inputs if name.startswith("params:")]
     earlier = JobIdentity(args.resumed["job"], resource_name=args.resumed["resource_name"])
-    return tracking.start(job, args.image, args.code, earlier, params)
+    return tracking.start(job, args.image, args.code, earlier, parameters)
 
 
 def _run_nodes(

@@ -243,10 +243,10 @@ def check_version() -> str:
     return version
 
 
-def delete_tags(run: Run, *names: str) -> None:
+def delete_tags(run: Run, *tags: str) -> None:
     """Delete those of these tags that a run has."""
     present = mlflow.get_run(run.info.run_id).data.tags
-    for name in names:
+    for name in tags:
         if name in present:
             mlflow.MlflowClient().delete_tag(run.info.run_id, name)
 
