@@ -1,9 +1,10 @@
-"""Steps and catalog → what happens to each dataset: it travels as a pickle, its files are carried, or it stays put.
+"""Steps and catalog → how each dataset gets from the step that makes it to the steps that take it; see ``Travels``.
 
 A dataset that the catalog does not keep travels as a pickle. One that the catalog keeps on local disk is carried: its
-files go to the artifact's URI after the step that makes them, and to the same place before a step that takes them.
-Of a versioned one that stays put, the version travels, because another job may save a newer one in between.
-Artifacts belong to places, not to names: two datasets with one path are one artifact.
+files go to the artifact's URI after the step that makes them, and to the same place before a step that takes them. A
+model of the MLflow run is handed on by its address. Everything else stays where it is; if it is versioned, the version
+is handed on, because another job may save a newer one in between.
+Artifacts belong to places, not to names: what one step has made by one name, another step may take by another.
 """
 
 import re
@@ -37,7 +38,8 @@ class Step:
         inputs: datasets that the step loads and does not make itself.
         outputs: datasets that the step makes.
         after: names of the steps that must have succeeded before.
-        made_before: input → the outputs of those nodes of the step that run before the first node that takes it.
+        made_before: input → the outputs of those nodes of the step that run before the first node that takes it. An
+            input that the step itself has written by then is no raw data.
         resources: what it asks of the machine.
         cached: whether the result of an earlier run is taken if there is one.
         fingerprint: see ``fingerprint``.
@@ -99,17 +101,17 @@ class DataFlow:
     """How data gets from step to step.
 
     Args:
-        artifacts: dataset → the artifact that carries or describes it, by the name under which it is made.
-        inputs: name of a step → the artifacts that it takes, by those names.
-        versions: name of a step → versioned dataset that it loads → the artifact that knows the version.
+        artifacts: dataset → the artifact that hands it on or describes it, by the name under which it is made.
+        taken: name of a step → the datasets whose artifacts it takes, by the names under which they are made.
+        versions: name of a step → versioned dataset that it loads → the name under which that was made.
         raw: files and folders that steps read and no earlier step makes.
-        impossible: what cannot work anywhere, in whole sentences, each once.
-        problems: what cannot work in the cloud, likewise.
-        warnings: what may not be what the user wants, likewise.
+        impossible: what cannot work anywhere, in whole sentences without duplicates.
+        problems: what cannot work in the cloud, in the same form.
+        warnings: what may not be what the user wants, in the same form.
     """
 
     artifacts: dict[str, Artifact]
-    inputs: dict[str, tuple[str, ...]]
+    taken: dict[str, tuple[str, ...]]
     versions: dict[str, dict[str, str]]
     raw: tuple[RawData, ...]
     impossible: tuple[str, ...]
@@ -120,7 +122,7 @@ class DataFlow:
 def trace_data(
     steps: Sequence[Step], lookup: Lookup, at_exit: Iterable[str], uploaded: Mapping[str, UploadedData]
 ) -> DataFlow:
-    """Look at each dataset where it is made, and for each step that takes it.
+    """Find out how each dataset gets from step to step, and what stands in the way.
 
     Args:
         steps: in an order in which they can run.
@@ -129,25 +131,33 @@ def trace_data(
         uploaded: path → what was uploaded of it.
     """
     tracer = _Tracer(steps, lookup, uploaded)
+    # In this order: only when all steps have been looked at, it is known what is consumed, and what is raw data.
     sources = {step.name: tracer.find_sources(step) for step in steps}
     consumed = {dataset for names in sources.values() for dataset in names}
     artifacts = tracer.make_artifacts(consumed)
     raw = tracer.make_raw_data()
-    for dataset in at_exit:
-        tracer.look_at_exit(dataset)
     for step in steps:
-        tracer.look_at_classes(step)
-    inputs = {step: tuple(name for name in names if name in artifacts) for step, names in sources.items()}
-    # A sentence may be about several steps or datasets, and is said once.
-    sentences = [tuple(dict.fromkeys(lines)) for lines in (tracer.impossible, tracer.problems, tracer.warnings)]
-    return DataFlow(artifacts, inputs, tracer.versions, raw, *sentences)
+        tracer.report_crossings(step)
+        tracer.report_unknown_classes(step)
+    for dataset in at_exit:
+        tracer.report_exit(dataset)
+    return DataFlow(
+        artifacts=artifacts,
+        taken={step: tuple(name for name in names if name in artifacts) for step, names in sources.items()},
+        versions=tracer.versions,
+        raw=raw,
+        # A sentence may be about several steps or datasets, and is said once.
+        impossible=tuple(dict.fromkeys(tracer.impossible)),
+        problems=tuple(dict.fromkeys(tracer.problems)),
+        warnings=tuple(dict.fromkeys(tracer.warnings)),
+    )
 
 
 class _Tracer:
     """The passes of ``trace_data``, and the indexes that they share.
 
     Attributes:
-        versions, impossible, problems, warnings: see ``DataFlow``; the sentences are not yet each once.
+        versions, impossible, problems, warnings: see ``DataFlow``; the sentences still with duplicates.
     """
 
     def __init__(self, steps: Sequence[Step], lookup: Lookup, uploaded: Mapping[str, UploadedData]) -> None:
@@ -159,7 +169,7 @@ class _Tracer:
         for dataset in self._makers:
             for address in self._entry(dataset).addresses:
                 self._made.add(address, dataset)
-        # Place → the steps and the datasets that read raw data there.
+        # Place of raw data → the steps that read it, each with the dataset by which it does.
         self._readers: dict[str, list[tuple[str, str]]] = {}
         self._keys: set[str] = set()
         self.versions: dict[str, dict[str, str]] = {step.name: {} for step in steps}
@@ -168,14 +178,17 @@ class _Tracer:
         self.warnings: list[str] = []
 
     def find_sources(self, step: Step) -> tuple[str, ...]:
-        """The datasets whose artifacts a step takes, by the names under which they are made. It may read raw data."""
+        """The datasets whose artifacts a step takes, by the names under which they are made.
+
+        Notes also which version it loads, and what it reads that no step makes.
+        """
         sources: dict[str, None] = {}
         for dataset in step.inputs:
             entry = self._entry(dataset)
             if entry.kept in ("memory", "model"):
                 sources[dataset] = None
             neighbours = self._made_at(entry)
-            earlier = [name for name in neighbours if self._ancestors.has(self._makers[name], step)]
+            earlier = [name for name in neighbours if self._ancestors.is_before(self._makers[name], step)]
             if entry.kept == "disk":
                 sources |= dict.fromkeys(earlier)
                 self._find_raw_data(dataset, entry, step, earlier)
@@ -184,13 +197,12 @@ class _Tracer:
             if entry.is_versioned and same:
                 self.versions[step.name][dataset] = same[-1]
                 sources[same[-1]] = None
-            self._look_at_crossing(dataset, entry, step)
         return tuple(sources)
 
     def _find_raw_data(self, dataset: str, entry: Entry, step: Step, earlier: Collection[str]) -> None:
         """Note where a step reads files that nothing has made before."""
-        rewritten = [name for name in self._made_at(entry) if self._makers[name] is step]
-        if set(rewritten) & set(step.made_before.get(dataset, ())):
+        own_outputs = [name for name in self._made_at(entry) if self._makers[name] is step]
+        if set(own_outputs) & set(step.made_before.get(dataset, ())):
             return
         made_before = [other for name in earlier for other in self._entry(name).places]
         for place in entry.places:
@@ -201,9 +213,9 @@ class _Tracer:
             )
             if is_raw or is_added_to:
                 self._readers.setdefault(place, []).append((step.name, dataset))
-        if rewritten and not earlier:
+        if own_outputs and not earlier:
             self.warnings.append(
-                f"Step '{step.name}' reads dataset '{dataset}' at {entry.path}, and then writes '{rewritten[0]}' "
+                f"Step '{step.name}' reads dataset '{dataset}' at {entry.path}, and then writes '{own_outputs[0]}' "
                 "there. The next job will again read what was uploaded or is in the image, not what this job writes. "
                 "If jobs build on each other, give both a remote path, gs://…"
             )
@@ -213,11 +225,11 @@ class _Tracer:
         artifacts = {}
         for dataset, maker in self._makers.items():
             entry = self._entry(dataset)
-            self._look_at_places(dataset, entry, maker)
+            self._report_places(dataset, entry, maker)
             travels = self._way_of(entry, dataset in consumed)
             if travels or entry.artifact_type:
                 artifacts[dataset] = Artifact(
-                    key=self._key(dataset),
+                    key=self._reserve_key(dataset),
                     type=entry.artifact_type or "system.Artifact",
                     travels=travels,
                     uri=entry.path if entry.kept == "remote" else None,
@@ -230,8 +242,8 @@ class _Tracer:
         """What steps read and no earlier step makes, after ``find_sources`` of all steps."""
         return tuple(self._raw_data(place, readers) for place, readers in self._readers.items())
 
-    def look_at_exit(self, dataset: str) -> None:
-        """Name a dataset of ``on_exit_pipeline`` that only another container has."""
+    def report_exit(self, dataset: str) -> None:
+        """Report a dataset of ``on_exit_pipeline`` that only another container has."""
         entry = self._entry(dataset)
         for name in self._made_at(entry) if entry.places else ():
             self.problems.append(
@@ -239,8 +251,8 @@ class _Tracer:
                 f"'{self._makers[name].name}' has it on its disk. Give it a remote path, gs://…"
             )
 
-    def look_at_classes(self, step: Step) -> None:
-        """Name the classes of a step's datasets that could not be looked at."""
+    def report_unknown_classes(self, step: Step) -> None:
+        """Report the classes of a step's datasets that could not be looked at."""
         for dataset in (*step.inputs, *step.outputs):
             if not (entry := self._entry(dataset)).is_known:
                 self.warnings.append(
@@ -254,7 +266,8 @@ class _Tracer:
     @staticmethod
     def _way_of(entry: Entry, is_consumed: bool) -> Travels:
         """How a dataset gets to the steps that take it."""
-        if entry.kept == "disk":  # MLflow gets what it is to keep from the step itself
+        if entry.kept == "disk":
+            # What nobody takes is kept as well, unless MLflow keeps it: the container's disk is gone after the step.
             return "files" if is_consumed or not entry.in_mlflow else ""
         if not is_consumed:
             return ""
@@ -268,18 +281,19 @@ class _Tracer:
         """The datasets that are made where a dataset is, inside of it, or around it."""
         return list(dict.fromkeys(name for address in entry.addresses for name in self._made.find(address)))
 
-    def _raw_data(self, place: str, readers: Iterable[tuple[str, str]]) -> RawData:
-        steps, datasets = (tuple(dict.fromkeys(names)) for names in zip(*readers, strict=True))
+    def _raw_data(self, place: str, readers: Sequence[tuple[str, str]]) -> RawData:
+        steps = tuple(dict.fromkeys(step for step, _dataset in readers))
+        datasets = tuple(dict.fromkeys(dataset for _step, dataset in readers))
         types = [type_ for dataset in datasets if (type_ := self._entry(dataset).artifact_type)]
         uploaded = self._uploaded.get(place)
-        raw = RawData(place, datasets, steps, self._key(place), (types or ["system.Dataset"])[0], uploaded)
+        raw = RawData(place, datasets, steps, self._reserve_key(place), (types or ["system.Dataset"])[0], uploaded)
         if uploaded and not raw.can_be_fetched:
             self.problems.append(
                 f"Dataset '{datasets[0]}' was uploaded and would be fetched to {place}, but {ONLY_BELOW_DATA}"
             )
         return raw
 
-    def _key(self, dataset: str) -> str:
+    def _reserve_key(self, dataset: str) -> str:
         # Two names may become one key. Unlike task names, nobody reads keys, so a number tells them apart.
         text = DATA_PREFIX + re.sub(r"[^a-z0-9]+", "_", dataset.lower()).strip("_")
         key = base = shortened(text, MAX_KEY - len("_1000"))
@@ -290,7 +304,7 @@ class _Tracer:
         self._keys.add(key)
         return key
 
-    def _look_at_places(self, dataset: str, entry: Entry, maker: Step) -> None:
+    def _report_places(self, dataset: str, entry: Entry, maker: Step) -> None:
         others = {self._makers[name].name for name in self._made_at(entry)} - {maker.name}
         if others and entry.places:
             self.problems.append(
@@ -303,8 +317,12 @@ class _Tracer:
             if not is_writable(place)
         ]
 
-    def _look_at_crossing(self, dataset: str, entry: Entry, step: Step) -> None:
-        """Name a dataset whose data does not get from one step to another, or may not."""
+    def report_crossings(self, step: Step) -> None:
+        """Report the inputs of a step whose data does not get there from another step, or may not."""
+        for dataset in step.inputs:
+            self._report_crossing(dataset, self._entry(dataset), step)
+
+    def _report_crossing(self, dataset: str, entry: Entry, step: Step) -> None:
         maker = self._makers.get(dataset) or self._makers_of_transcoded.get(base_name(dataset))
         if not maker or maker is step:
             return
@@ -324,7 +342,7 @@ class _Tracer:
                 f"Dataset '{dataset}' crosses steps in a database that its credentials name. It must be one that every "
                 "container reaches, and no file."
             )
-        elif entry.kept == "elsewhere" and entry.bases and not entry.table and not entry.in_mlflow:
+        elif entry.kept == "elsewhere" and entry.is_own_class and not entry.table and not entry.in_mlflow:
             self.warnings.append(
                 f"{crosses}, and its entry names no place. {entry.type} must keep it where every container finds it: "
                 "not in memory, and not on local disk, unless metadata.vertexai.paths names the files."
@@ -344,7 +362,7 @@ class _Ancestors:
         for step in steps:
             self._before[step.name] = reduce(or_, (self._bit[name] | self._before[name] for name in step.after), 0)
 
-    def has(self, step: Step, later: Step) -> bool:
+    def is_before(self, step: Step, later: Step) -> bool:
         """Whether a step comes before a later one."""
         return bool(self._before[later.name] & self._bit[step.name])
 

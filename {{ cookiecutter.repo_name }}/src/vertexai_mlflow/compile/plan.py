@@ -53,7 +53,7 @@ class Plan:
         steps: every node is in exactly one of them.
         artifacts: dataset → the KFP artifact that carries or describes it, by the name under which it is made.
         taken: name of a step → the artifacts that it takes, by those names.
-        versions: name of a step → versioned dataset that it loads → the artifact that knows the version.
+        versions: name of a step → versioned dataset that it loads → the name under which that was made.
         on_exit: Kedro pipeline of the exit task.
         raw: files that steps read and no step makes, so they were uploaded, or must be in the image.
         reads: name of a step → such files and folders that it reads.
@@ -212,7 +212,7 @@ def make_plan(
         pipeline=name,
         steps=tuple(steps),
         artifacts=flow.artifacts,
-        taken=flow.inputs,
+        taken=flow.taken,
         versions=flow.versions,
         on_exit=run_config.on_exit_pipeline,
         raw=flow.raw if remote else (),

@@ -1,7 +1,7 @@
 """A Python object → what decides its behaviour, as data that can be hashed: source, closure, defaults, state.
 
-Functions and classes of the project are followed into what they call, as far as names tell: functions, classes, modules
-and values that they refer to. Installed packages are known by name, because the lock decides their code.
+Functions and classes of the project are followed into the functions, classes, modules and values that they name. What
+they find in another way (``getattr``, a registry) is not seen. Installed packages count by name only.
 """
 
 import ast
@@ -34,7 +34,7 @@ class CannotTell(Exception):
 
 
 class Describer:
-    """Describes objects for one hash; of an object that comes twice, the second description is a reference.
+    """Describes objects for one hash. An object that is met again is described as a reference to the first time.
 
     Args:
         root: the project's folder, which may be another one on the next machine.
@@ -42,7 +42,7 @@ class Describer:
 
     def __init__(self, root: Path) -> None:
         self._root = str(root)
-        # Kept, because the number of an object that is gone may be given to another one.
+        # The objects are kept too, because the id of one that is gone may be given to another.
         self._described: dict[int, tuple[int, Any]] = {}
 
     def describe(self, value: Any) -> Any:
@@ -152,7 +152,7 @@ class Describer:
         bases = [self.describe(base) for base in (type(class_), *class_.__bases__)]
         try:
             source = inspect.getsource(class_)
-        except (OSError, TypeError):  # it was made in another way than in a file
+        except (OSError, TypeError):  # it is in no file
             source = ""
         return ["class", class_.__qualname__, source, bases, members]
 
@@ -181,7 +181,7 @@ def _name_of(class_: type) -> str:
 
 @cache
 def is_installed(file: str) -> bool:
-    """Whether code is of Python or an installed package, and not what people edit: of the project, or beside it."""
+    """Whether code belongs to Python or to an installed package; all other code is the project's, or beside it."""
     return file.startswith("<frozen ") or str(Path(file).resolve()).startswith(_INSTALLED)
 
 

@@ -114,6 +114,11 @@ class Entry:
         return not self.persists and "data" in self.config
 
     @property
+    def is_own_class(self) -> bool:
+        """Whether its class is the project's or another package's, and was looked at."""
+        return bool(self.bases)
+
+    @property
     def in_mlflow(self) -> bool:
         """Whether what is written also goes to the MLflow run."""
         return any(name.startswith("kedro_mlflow.") for name in (self.type, *self.bases))
