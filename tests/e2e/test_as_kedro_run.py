@@ -6,18 +6,12 @@ spec on this machine, and as a compiled spec whose steps have disks of their own
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import yaml
-from fakes.storage import cloud_storage
-from own_disks import run_on_own_disks
-from running import environment
-from warm_kedro import WarmKedro, warm_kedro
-
-from vertexai_mlflow.local.scheduler import RunOptions, run_spec
+from three_ways import WAYS, record_in_each_way
 
 pytestmark = pytest.mark.slow
 
@@ -203,7 +197,6 @@ FILES = {
     "data/01_raw/tuesday.json": {"n": 2},
 }  # fmt: skip
 PARAMS = ",".join(row.given for row in ROWS if row.given)
-WAYS = ("kedro run", "run-local", "own disks")
 
 
 @pytest.fixture(scope="module")
@@ -225,37 +218,16 @@ def project(baked, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def recorded(project) -> Iterator[dict[str, dict[str, str]]]:
+def recorded(project) -> dict[str, dict[str, str]]:
     """Way → what each node recorded."""
-    records = {way: project.parent / way for way in WAYS}
-    for record in records.values():
-        record.mkdir()
-    chosen = ("--pipelines", "rows,other", "--params", PARAMS)
-
-    def compiled(kedro: WarmKedro, **run_config: str) -> dict:
-        settings = {
-            "run_config": {"image": "x", "hook_params": ["count"], "grouping": {"cls": "TagNodeGrouper"}, **run_config}
-        }
-        (project / "conf/base/vertexai.yml").write_text(yaml.safe_dump(settings))
-        code, printed = kedro("vertexai", "compile", *chosen, KEDRO_ENV="staging")
-        assert code == 0, printed
-        return json.loads((project / "pipeline.json").read_text())
-
-    with cloud_storage() as storage, warm_kedro(project, **storage.environment) as kedro:
-        code, printed = kedro("run", *chosen, KEDRO_ENV="staging", RECORD=str(records["kedro run"]))
-        assert code == 0, printed
-        spec = compiled(kedro)
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in environment(RECORD=str(records["run-local"]), PYTHONPATH=str(project / "src")).items():
-                patch.setenv(name, value)
-            job = run_spec(spec, RunOptions(project / ".vertexai", project, preloaded=kedro.preloaded))
-        assert job.state == "SUCCEEDED", "".join(Path(task.log).read_text() for task in job.failed_tasks)
-        shutil.rmtree(project / "data/02_intermediate")
-        run_on_own_disks(
-            compiled(kedro, root="gs://bucket/root"), project, "gs://bucket/root", kedro.preloaded,
-            ["rows.json", "data/01_raw"], RECORD=str(records["own disks"]), **storage.environment,
-        )  # fmt: skip
-    yield {way: {path.name: path.read_text() for path in record.iterdir()} for way, record in records.items()}
+    return record_in_each_way(
+        project,
+        ("--pipelines", "rows,other", "--params", PARAMS),
+        ["rows.json", "data/01_raw"],
+        lambda: shutil.rmtree(project / "data/02_intermediate", ignore_errors=True),
+        {"hook_params": ["count"], "grouping": {"cls": "TagNodeGrouper"}},
+        "staging",
+    )[0]
 
 
 @pytest.mark.parametrize("way", WAYS)

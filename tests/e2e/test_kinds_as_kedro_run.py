@@ -4,23 +4,15 @@ One project has a pipeline of them all. It runs by ``kedro run``, as a compiled 
 have disks of their own; each node records what it has received.
 """
 
-import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-from fakes.storage import cloud_storage
-from own_disks import run_on_own_disks
-from running import environment
-from warm_kedro import WarmKedro, warm_kedro
-
-from vertexai_mlflow.local.scheduler import RunOptions, run_spec
+from three_ways import WAYS, record_in_each_way
 
 pytestmark = pytest.mark.slow
 
-WAYS = ("kedro run", "run-local", "own disks")
 CLASSES = '''
 from glob import glob
 from pathlib import Path
@@ -252,36 +244,14 @@ def project(baked, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def recorded(project) -> Iterator[dict[str, dict[str, str]]]:
+def recorded(project) -> dict[str, dict[str, str]]:
     """Way → what each node recorded."""
-    records = {way: project.parent / way for way in WAYS}
-    for record in records.values():
-        record.mkdir()
-
-    def compiled(kedro: WarmKedro, **run_config: str) -> dict:
-        (project / "conf/base/vertexai.yml").write_text(yaml.safe_dump({"run_config": {"image": "x", **run_config}}))
-        code, printed = kedro("vertexai", "compile", "-p", "kinds")
-        assert code == 0, printed
-        assert "a hook must add it in every step: the context class Context, Adding.after_context_created" in printed
-        return json.loads((project / "pipeline.json").read_text())
-
-    with cloud_storage() as storage, warm_kedro(project, **storage.environment) as kedro:
-        write_raw(project)
-        code, printed = kedro("run", "--pipeline", "kinds", RECORD=str(records["kedro run"]))
-        assert code == 0, printed
-        write_raw(project)
-        spec = compiled(kedro)
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in environment(RECORD=str(records["run-local"]), PYTHONPATH=str(project / "src")).items():
-                patch.setenv(name, value)
-            job = run_spec(spec, RunOptions(project / ".vertexai", project, preloaded=kedro.preloaded))
-        assert job.state == "SUCCEEDED", "".join(Path(task.log).read_text() for task in job.failed_tasks)
-        write_raw(project)
-        run_on_own_disks(
-            compiled(kedro, root="gs://bucket/root"), project, "gs://bucket/root", kedro.preloaded,
-            ["data/01_raw", "data/02"], RECORD=str(records["own disks"]), **storage.environment,
-        )  # fmt: skip
-    yield {way: {path.name: path.read_text() for path in record.iterdir()} for way, record in records.items()}
+    chosen, in_image = ("--pipelines", "kinds"), ["data/01_raw", "data/02"]
+    texts, printed = record_in_each_way(project, chosen, in_image, lambda: write_raw(project))
+    warning = "a hook must add it in every step: the context class Context, Adding.after_context_created"
+    # Once for each of the two parameters and the dataset, here and for the cloud.
+    assert printed.count(warning) == 6
+    return texts
 
 
 @pytest.mark.parametrize("way", WAYS)
