@@ -71,11 +71,11 @@ def test_without_an_oldest_python_nothing_is_locked(text, tmp_path):
 def test_a_project_is_generated_for_the_python_that_is_chosen(bake, ci):
     project = bake(ci=ci, python_version="3.12")
     assert locked_python(project) == {"3.12"}
-    found = literal_pythons(project)
+    result = literal_pythons(project)
     assert {"github": {"Dockerfile", "ci.yml", "audit.yml"}, "gitlab": {"Dockerfile", ".gitlab-ci.yml"}}[ci] == set(
-        found
+        result
     )
-    assert all(versions == {"3.12"} for versions in found.values()), found
+    assert all(versions == {"3.12"} for versions in result.values()), result
     pyproject = (project / "pyproject.toml").read_text()
     assert 'requires-python = ">=3.12"' in pyproject
     assert ":: Python :: 3.12" in pyproject
@@ -146,13 +146,13 @@ def project(tmp_path) -> Path:
 
 @pytest.mark.parametrize("path", DIFFERENCES)
 def test_doctor_says_what_has_another_python_and_where(path, project):
-    text, said = DIFFERENCES[path]
+    text, message = DIFFERENCES[path]
     (project / path).parent.mkdir(parents=True, exist_ok=True)
     (project / path).write_text(text)
     with pytest.raises(UserError if path == "Dockerfile" else Doubt) as error:
         pythons.check_python(project)
     assert str(error.value) == (
-        f"pyproject.toml: requires-python >=3.12 makes Python 3.12 that of the locks, the image and CI, but {said}. Write "
+        f"pyproject.toml: requires-python >=3.12 makes Python 3.12 that of the locks, the image and CI, but {message}. Write "
         "3.12 there, or change requires-python. For the locks: make lock"
     )
 

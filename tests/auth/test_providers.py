@@ -511,11 +511,11 @@ def signing(lifetime: object = "3600") -> RequestHeaderProviderWithKedroContext:
 
 
 def test_a_jwt_is_signed_for_the_server_and_lives_for_an_hour_at_most(google):
-    said = claims(signing())
-    assert (said["iss"], said["sub"], said["aud"]) == (ACCOUNT, ACCOUNT, "https://mlflow.example.com/*")
-    assert said["exp"] - said["iat"] == 3600
-    assert abs(said["iat"] - time.time()) < 10
-    assert "email" not in said  # it is no ID token
+    message = claims(signing())
+    assert (message["iss"], message["sub"], message["aud"]) == (ACCOUNT, ACCOUNT, "https://mlflow.example.com/*")
+    assert message["exp"] - message["iat"] == 3600
+    assert abs(message["iat"] - time.time()) < 10
+    assert "email" not in message  # it is no ID token
     for lifetime in ("0", "3601", "an hour"):
         with pytest.raises(AuthorizationError, match=rf"lifetime is {lifetime}, and .* 1 to 3600 seconds"):
             bearer(signing(lifetime))

@@ -158,18 +158,18 @@ FORGERIES = {
 @pytest.mark.parametrize("field", FORGERIES)
 def test_a_job_with_our_id_and_our_labels_is_not_ours_if_it_is_another_one(field, vertex, service):
     service.execute = False
-    wanted = request()
-    vertex.submit({**wanted, **FORGERIES[field]}, "ci-1-1")
+    desired = request()
+    vertex.submit({**desired, **FORGERIES[field]}, "ci-1-1")
     with pytest.raises(UserError, match=rf"this id belongs to another job \(PENDING\), which differs in {field}\."):
-        vertex.submit(wanted, "ci-1-1")
+        vertex.submit(desired, "ci-1-1")
 
 
 @pytest.mark.parametrize("field", FORGERIES)
 def test_a_schedule_with_our_labels_is_made_ours_if_its_job_is_another_one(field, vertex, service):
-    wanted = schedule()
-    job = wanted["createPipelineJobRequest"]["pipelineJob"]
-    vertex.create_schedule({**wanted, "createPipelineJobRequest": {"pipelineJob": {**job, **FORGERIES[field]}}})
-    (change,) = changes([wanted], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
+    desired = schedule()
+    job = desired["createPipelineJobRequest"]["pipelineJob"]
+    vertex.create_schedule({**desired, "createPipelineJobRequest": {"pipelineJob": {**job, **FORGERIES[field]}}})
+    (change,) = changes([desired], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
     assert change.action in ("updated", "replaced")
     assert list(change.differences) == [f"createPipelineJobRequest.pipelineJob.{field}"]
 
@@ -177,11 +177,11 @@ def test_a_schedule_with_our_labels_is_made_ours_if_its_job_is_another_one(field
 @pytest.mark.parametrize("account", [None, ACCOUNT])
 def test_what_google_fills_in_is_no_difference(account, vertex, service):
     service.execute = False
-    wanted = request(service_account=account, preflight_validations=True)
-    wanted["runtimeConfig"]["parameterValues"] = {"text": "hello"}
-    vertex.submit(wanted, "one")
-    assert vertex.submit(wanted, "one")[1]
-    timed = make_schedule(ScheduleConfig(cron_expression="0 6 * * *"), wanted, "f")
+    desired = request(service_account=account, preflight_validations=True)
+    desired["runtimeConfig"]["parameterValues"] = {"text": "hello"}
+    vertex.submit(desired, "one")
+    assert vertex.submit(desired, "one")[1]
+    timed = make_schedule(ScheduleConfig(cron_expression="0 6 * * *"), desired, "f")
     vertex.create_schedule(timed)
     (change,) = changes([timed], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
     assert (change.action, change.differences) == ("unchanged", None)
@@ -189,10 +189,10 @@ def test_what_google_fills_in_is_no_difference(account, vertex, service):
 
 def test_what_only_looks_like_the_default_account_is_a_difference(vertex, service):
     service.execute = False
-    wanted = request(service_account=None)
-    vertex.submit({**wanted, "serviceAccount": "666-compute@developer.gserviceaccount.com.evil.example"}, "one")
+    desired = request(service_account=None)
+    vertex.submit({**desired, "serviceAccount": "666-compute@developer.gserviceaccount.com.evil.example"}, "one")
     with pytest.raises(UserError, match="which differs in serviceAccount"):
-        vertex.submit(wanted, "one")
+        vertex.submit(desired, "one")
 
 
 @pytest.mark.parametrize("failures", [[503], [429, 500], [502, 504], [-2], [0], [-1], [-1, 503]])
@@ -429,12 +429,12 @@ def test_a_job_that_takes_longer_than_the_interval_keeps_the_next_one_from_start
 
 
 def test_a_schedule_of_before_gets_the_limit_of_active_jobs(vertex, service):
-    wanted = schedule()
-    vertex.create_schedule({key: value for key, value in wanted.items() if key != "maxConcurrentActiveRunCount"})
-    (change,) = changes([wanted], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
+    desired = schedule()
+    vertex.create_schedule({key: value for key, value in desired.items() if key != "maxConcurrentActiveRunCount"})
+    (change,) = changes([desired], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
     assert (change.action, change.differences) == ("updated", {"maxConcurrentActiveRunCount": (None, "1")})
-    vertex.update_schedule(change.there["name"], wanted, list(change.differences))
-    (change,) = changes([wanted], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
+    vertex.update_schedule(change.there["name"], desired, list(change.differences))
+    (change,) = changes([desired], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
     assert change.action == "unchanged"
 
 
@@ -578,8 +578,8 @@ def side_by_side(retries: int = 0) -> dict[str, Any]:
             busy(number=number).set_retry(num_retries=retries, backoff_duration="1s")
 
     config = RunConfig(image="x", root="gs://bucket/demo", service_account=ACCOUNT)
-    made = json_format.MessageToDict(pipeline.pipeline_spec)
-    return make_request(made, config, name="demo", params={}, labels=LABELS, where="f")
+    content = json_format.MessageToDict(pipeline.pipeline_spec)
+    return make_request(content, config, name="demo", params={}, labels=LABELS, where="f")
 
 
 @pytest.mark.slow
@@ -610,12 +610,12 @@ def test_a_task_that_is_tried_again_waits_until_there_are_cpus(vertex, service):
     [("compute.networkAttachments.update", "roles/compute.networkAdmin"), ("dns.networks.targetWithPeeringZone", "roles/dns.peer")],
 )  # fmt: skip
 def test_what_a_private_network_needs_is_granted_to_vertex_ais_agent(permission, role):
-    said = suggest_fix(
+    message = suggest_fix(
         f"Permission '{permission}' denied on resource '//compute.googleapis.com/projects/host/x' (or it may not exist)."
     )
-    assert said.startswith("Grant service-<project number>@gcp-sa-aiplatform.iam.gserviceaccount.com")
-    assert f" {role} " in said
-    assert "//compute" not in said
+    assert message.startswith("Grant service-<project number>@gcp-sa-aiplatform.iam.gserviceaccount.com")
+    assert f" {role} " in message
+    assert "//compute" not in message
 
 
 @pytest.mark.parametrize(
@@ -660,8 +660,8 @@ def test_the_stand_in_refuses_metadata_that_is_too_large(vertex, service, size, 
         write(size=size)
 
     config = RunConfig(image="x", root="gs://bucket/demo", service_account=ACCOUNT)
-    made = json_format.MessageToDict(pipeline.pipeline_spec)
-    vertex.submit(make_request(made, config, name="demo", params={}, labels=LABELS, where="f"), "one")
+    content = json_format.MessageToDict(pipeline.pipeline_spec)
+    vertex.submit(make_request(content, config, name="demo", params={}, labels=LABELS, where="f"), "one")
     job = vertex.follow("one", lambda task: None, lambda error: None)
     assert (job.state, ["metadata of artifact model" in task.error for task in job.tasks.values()]) == (
         state, [state == "FAILED"],

@@ -106,9 +106,9 @@ def test_who_sends_signed_jwts_is_asked_for_the_right_to_sign_them(bake, launcha
     assert (checks["signed JWTs"], checks["MLflow"]) == (ACCOUNT, f"{iap.url} (MLflow {mlflow.__version__}) answers")
     assert "ID tokens" not in checks
     google.granted = False
-    found = failed(doctor(project, "--format", "json"))
-    assert found["signed JWTs"] == f"Grant this identity a role with iam.serviceAccounts.signJwt on {ACCOUNT}."
-    assert f"Grant this identity a role with iam.serviceAccounts.signJwt on {ACCOUNT}, as" in found["MLflow"]
+    result = failed(doctor(project, "--format", "json"))
+    assert result["signed JWTs"] == f"Grant this identity a role with iam.serviceAccounts.signJwt on {ACCOUNT}."
+    assert f"Grant this identity a role with iam.serviceAccounts.signJwt on {ACCOUNT}, as" in result["MLflow"]
 
 
 def test_what_is_not_there_at_all_is_named(bake, launchable, doctor, cloud, iap):

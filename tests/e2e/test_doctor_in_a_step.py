@@ -122,13 +122,13 @@ def test_a_server_that_refuses_models_is_found_before_a_training(doctor, iap):
 def test_a_server_that_takes_no_large_files_is_a_warning(doctor, iap, mlflow_url):
     iap.largest_body = 32 * 2**20
     done = doctor("--in-process", "--format", "json")
-    found = lines(done)["MLflow"]
-    assert (done.returncode, found["ok"], found["doubtful"]) == (0, True, True)
-    assert "refuses a file of 33 MiB in one request" in found["said"]
-    assert "--no-serve-artifacts" in found["said"]
+    result = lines(done)["MLflow"]
+    assert (done.returncode, result["ok"], result["doubtful"]) == (0, True, True)
+    assert "refuses a file of 33 MiB in one request" in result["said"]
+    assert "--no-serve-artifacts" in result["said"]
     iap.largest_body = float("inf")
-    found = lines(doctor("--in-process", "--format", "json"))["MLflow"]
-    assert not found["doubtful"]
+    result = lines(doctor("--in-process", "--format", "json"))["MLflow"]
+    assert not result["doubtful"]
     client = mlflow.MlflowClient(mlflow_url)
     experiments = [item.experiment_id for item in client.search_experiments()]
     runs = client.search_runs(experiments, "tags.mlflow.runName = 'doctor'", mlflow.entities.ViewType.DELETED_ONLY)

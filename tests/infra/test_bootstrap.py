@@ -80,9 +80,9 @@ def bootstrap(plane, tmp_path) -> Bootstrap:
 
 
 def test_who_sends_signed_jwts_gets_a_role_for_that_and_none_for_id_tokens(plane, project, bootstrap):
-    made = project()
-    sign_jwts(made)
-    done = bootstrap(made)
+    content = project()
+    sign_jwts(content)
+    done = bootstrap(content)
     assert done.returncode == 0, done.stderr
     role = "projects/project-42/roles/test_project_signer"
     assert plane.resources[role]["includedPermissions"] == ["iam.serviceAccounts.signJwt"]
@@ -92,7 +92,7 @@ def test_who_sends_signed_jwts_gets_a_role_for_that_and_none_for_id_tokens(plane
     }
     assert "Not granted by this command" not in done.stdout
     before = len(plane.changes)
-    assert bootstrap(made).returncode == 0
+    assert bootstrap(content).returncode == 0
     assert len(plane.changes) == before
 
 
@@ -296,9 +296,9 @@ LEFT = {"projectOwner:project-42": {"roles/storage.legacyBucketOwner", "roles/st
 
 @pytest.mark.parametrize("bucket", ["", "gs://named-beforehand"])
 def test_what_an_interrupted_run_has_left_on_the_bucket_is_removed_by_the_next_one(plane, project, bootstrap, bucket):
-    made = project(ci="none", **({"gcp_bucket": bucket} if bucket else {}))
+    content = project(ci="none", **({"gcp_bucket": bucket} if bucket else {}))
     plane.denied = "^b/.*:setIamPolicy"
-    done = bootstrap(made)
+    done = bootstrap(content)
     assert done.returncode == 2
     assert "remove-iam-policy-binding" in done.stderr
     name = f"b/{bucket.removeprefix('gs://') or 'project-42-test-project'}"
@@ -308,11 +308,11 @@ def test_what_an_interrupted_run_has_left_on_the_bucket_is_removed_by_the_next_o
         item for item in plane.policies[name]["bindings"] if item["role"] != "roles/storage.legacyObjectReader"
     ]
     plane.denied = ""
-    done = bootstrap(made)
+    done = bootstrap(content)
     assert done.returncode == 0, done.stderr
     assert plane.roles(name) == {**LEFT, f"serviceAccount:{PIPELINE}": {"roles/storage.objectUser"}}
     before = len(plane.changes)
-    assert bootstrap(made).returncode == 0
+    assert bootstrap(content).returncode == 0
     assert len(plane.changes) == before
 
 
@@ -325,18 +325,18 @@ def test_the_roles_on_a_bucket_that_somebody_else_has_made_are_named_and_left(pl
     # It is of before there were marks, or made by hand.
     assert plane.resources["b/own"]["labels"]["kedro_owner"].startswith("test_project-cloud-")
     assert "Warning: bucket gs://own did not say whose it is. It is marked as this environment's now" in done.stdout
-    said = "Not granted by this command: roles/storage.legacyBucketOwner on bucket gs://own for projectEditor:project-42. To remove it: "
-    assert f"{said}gcloud storage buckets remove-iam-policy-binding gs://own" in done.stdout
+    message = "Not granted by this command: roles/storage.legacyBucketOwner on bucket gs://own for projectEditor:project-42. To remove it: "
+    assert f"{message}gcloud storage buckets remove-iam-policy-binding gs://own" in done.stdout
 
 
 def test_an_environment_does_not_get_the_bucket_of_another_one(plane, project, bootstrap):
     """As in a copy of `conf/cloud` in which `bucket` stayed filled in: who may write it runs code in its steps."""
-    made = project(ci="none")
-    shutil.copytree(made / "conf/cloud", made / "conf/prod")
-    assert bootstrap(made).returncode == 0
-    facts.fill_in(made / "conf/prod/globals.yml", {"bucket": globals_of(made)["bucket"]})
+    content = project(ci="none")
+    shutil.copytree(content / "conf/cloud", content / "conf/prod")
+    assert bootstrap(content).returncode == 0
+    facts.fill_in(content / "conf/prod/globals.yml", {"bucket": globals_of(content)["bucket"]})
     before = list(plane.changes)
-    done = bootstrap(made, "--env prod --adopt")
+    done = bootstrap(content, "--env prod --adopt")
     assert done.returncode == 2
     assert "bucket gs://project-42-test-project exists, but it is not one that keeps the artifacts" in done.stderr
     assert re.search(r'labels.kedro_owner is "test_project-cloud-\w+" and must be "test_project-prod-\w+"', done.stderr)

@@ -187,8 +187,8 @@ GONE_EXTRAS = [
 @pytest.mark.parametrize("extra", [*GONE_EXTRAS, "matplotlib.MatplotlibWriter", "geopandas.GeoJSONDataSet"])
 def test_an_extra_of_a_dataset_that_has_another_name_now_is_renamed(package, extra):
     """uv only warns of an unknown extra, and the image would lack the packages of the dataset."""
-    found = dependencies(f'[project]\nname = "p"\ndependencies = ["{package}[pandas-csvdataset,{extra}]"]')
-    extras = Requirement(found["kedro-datasets"]).extras
+    result = dependencies(f'[project]\nname = "p"\ndependencies = ["{package}[pandas-csvdataset,{extra}]"]')
+    extras = Requirement(result["kedro-datasets"]).extras
     assert {canonicalize_name(name) for name in extras} <= set(metadata("kedro-datasets").get_all("Provides-Extra"))
     assert "pandas-csvdataset" in extras
     assert len(extras) == (1 if extra.startswith("tracking") else 2)
@@ -349,16 +349,16 @@ NEWER_SYNTAX = ["type Pair = tuple[int, int]\n", "def first[T](items: list[T]) -
 @pytest.mark.parametrize("code", NEWER_SYNTAX)
 def test_syntax_that_the_projects_oldest_python_does_not_have_is_found_whichever_python_runs_here(code):
     """The image is built on that Python."""
-    said = "Python 3.11, the oldest one that requires-python allows, cannot read this: "
+    message = "Python 3.11, the oldest one that requires-python allows, cannot read this: "
     here = find_outdated_code(f"\n{code}", "demand", "3.11")
-    assert [(line, words.startswith(said)) for line, words in here] == [(2, True)]
+    assert [(line, words.startswith(message)) for line, words in here] == [(2, True)]
     script = (
         "import sys; sys.path.insert(0, 'src'); from kedro_vertexai_mlflow.adopt.findings import find_outdated_code; "
         "print(find_outdated_code(sys.argv[1], 'demand', sys.argv[2]))"
     )
-    for python, found in (("3.11", f"[(2, '{said}"), ("3.12", "[]"), ("3.13", "[]")):
+    for python, result in (("3.11", f"[(2, '{message}"), ("3.12", "[]"), ("3.13", "[]")):
         done = run(newer_python(), "-c", script, f"\n{code}", python, cwd=ROOT)
-        assert done.stdout.startswith(found), done.stdout + done.stderr
+        assert done.stdout.startswith(result), done.stdout + done.stderr
 
 
 def newer_python() -> str:

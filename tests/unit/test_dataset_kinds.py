@@ -71,7 +71,7 @@ def own_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 
 @pytest.mark.parametrize(
-    ("entry", "kept", "place"),
+    ("entry", "storage", "place"),
     [
         ({"type": "own.Remembered"}, "memory", None),
         ({"type": "own.Checked", "filepath": "data/x.json"}, "disk", "data/x.json"),
@@ -98,16 +98,16 @@ def own_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
         ({"type": "kedro_mlflow.io.models.MlflowModelTrackingDataset", "flavor": "mlflow.sklearn"}, "model", None),
     ],
 )  # fmt: skip
-def test_the_class_and_the_entry_say_where_a_dataset_is_kept(entry, kept, place):
-    found = Catalog({"x": entry}, "catalog.yml").entry("x")
-    assert (found.kept, list(found.places)) == (kept, [place] if place else [])
+def test_the_class_and_the_entry_say_where_a_dataset_is_kept(entry, storage, place):
+    description = Catalog({"x": entry}, "catalog.yml").entry("x")
+    assert (description.storage, list(description.places)) == (storage, [place] if place else [])
 
 
 def test_a_model_of_a_class_that_inherits_from_kedro_mlflows_is_a_model(tmp_path):
     (tmp_path / "own_models.py").write_text(
         "from kedro_mlflow.io.models import MlflowModelTrackingDataset\nclass Ours(MlflowModelTrackingDataset): ...\n"
     )
-    assert Catalog({"x": {"type": "own_models.Ours"}}, "catalog.yml").entry("x").kept == "model"
+    assert Catalog({"x": {"type": "own_models.Ours"}}, "catalog.yml").entry("x").storage == "model"
 
 
 def test_a_class_that_cannot_be_imported_is_known_by_its_name_and_that_is_said():

@@ -113,19 +113,19 @@ def test_packages_that_are_missing_are_all_named_and_once_for_all_datasets_of_th
     for name in ("hdfs", "pyspark", "s3fs"):
         monkeypatch.setitem(sys.modules, name, None)
     entry = "{type: spark.SparkDataset, filepath: data/a.parquet}"
-    found = look(
+    result = look(
         f"a: {entry}\nb: {entry}\nc: {{type: pandas.CSVDatset, filepath: x}}\nd: {{type: pandas.CSVDatset, filepath: x}}"
     )
     with pytest.raises(UserError) as error:
-        found.check()
-    said = str(error.value)
-    assert said.count("spark.SparkDataset needs packages that are not installed: hdfs, pyspark, s3fs. Add to") == 1
-    assert said.startswith("catalog.yml: a.type: spark.SparkDataset needs packages")
-    assert '"kedro-datasets[spark]>=' in said
-    assert "make lock. Or use spark.SparkDatasetV2, which needs neither hdfs nor s3fs." in said
+        result.check()
+    message = str(error.value)
+    assert message.count("spark.SparkDataset needs packages that are not installed: hdfs, pyspark, s3fs. Add to") == 1
+    assert message.startswith("catalog.yml: a.type: spark.SparkDataset needs packages")
+    assert '"kedro-datasets[spark]>=' in message
+    assert "make lock. Or use spark.SparkDatasetV2, which needs neither hdfs nor s3fs." in message
     # What is misspelt must be corrected everywhere.
-    assert "catalog.yml: c.type: kedro_datasets.pandas has no class" in said
-    assert "catalog.yml: d.type: kedro_datasets.pandas has no class" in said
+    assert "catalog.yml: c.type: kedro_datasets.pandas has no class" in message
+    assert "catalog.yml: d.type: kedro_datasets.pandas has no class" in message
 
 
 def test_a_class_of_ones_own_that_is_broken_is_named_with_its_line(tmp_path, monkeypatch):

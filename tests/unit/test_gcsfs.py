@@ -78,11 +78,11 @@ def test_nothing_waits_for_grpc_and_the_bucket_may_be_empty(python, storage, who
 
 
 def test_who_has_zonal_buckets_switches_gcsfs_support_on(python):
-    said = python("import vertexai_mlflow, gcsfs; print(gcsfs.GCSFileSystem.__name__)")
-    assert said == "GCSFileSystem\n"
+    message = python("import vertexai_mlflow, gcsfs; print(gcsfs.GCSFileSystem.__name__)")
+    assert message == "GCSFileSystem\n"
     variables = {"GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "true"}
-    said = python("import vertexai_mlflow, gcsfs; print(gcsfs.GCSFileSystem.__name__)", **variables)
-    assert said == "ExtendedGcsFileSystem\n"
+    message = python("import vertexai_mlflow, gcsfs; print(gcsfs.GCSFileSystem.__name__)", **variables)
+    assert message == "ExtendedGcsFileSystem\n"
 
 
 @pytest.mark.parametrize("who", [who for who in ACCESSES if who != "uploaded code"])
@@ -98,7 +98,7 @@ def test_no_folder_is_made_in_a_bucket(python, storage, who):
 
 def test_uploaded_data_outlives_the_rule_that_deletes_the_artifacts_of_old_runs(python, storage):
     storage.put("bucket/team/my-project/cloud/1234567/my-project-1/train_1/data_model", b"")
-    said = python("""
+    message = python("""
         from pathlib import Path
         from vertexai_mlflow.cloud.upload import LocalData, upload, upload_code
         from vertexai_mlflow.contract.uploaded import Code
@@ -129,7 +129,7 @@ def test_uploaded_data_outlives_the_rule_that_deletes_the_artifacts_of_old_runs(
     storage.grow_old(89, make_lifecycle(Cloud(**rest, artifacts="team/my-project/")))
     assert len(storage.objects) == 3
     storage.grow_old(90, make_lifecycle(Cloud(**rest, artifacts="team/my-project/")))
-    assert [f"gs://{name}" for name in storage.objects] == [f"{said.strip()}/a.csv"]
+    assert [f"gs://{name}" for name in storage.objects] == [f"{message.strip()}/a.csv"]
 
 
 MISSING = """

@@ -84,6 +84,6 @@ def test_a_refusal_names_who_refuses(server, answer, sentence):
     server.api = answer
     with pytest.raises(Exception, match=r"code 40\d|Invalid Host") as error:
         tracking.ask()
-    said = refusal(str(error.value), error.value)
-    assert sentence in said
-    assert answer[1][:20] in said
+    message = refusal(str(error.value), error.value)
+    assert sentence in message
+    assert answer[1][:20] in message

@@ -94,8 +94,8 @@ def fire(vertex: "Vertex", name: str) -> bool:
     if len(active) >= int(schedule.get("maxConcurrentActiveRunCount", len(active) + 1)):
         return False
     job = schedule["createPipelineJobRequest"]["pipelineJob"]
-    made = jobs.answer(vertex, "POST", [], "", {"pipelineJobId": f"scheduled-{next(NUMBER)}"}, job)
-    made["scheduleName"] = name
+    content = jobs.answer(vertex, "POST", [], "", {"pipelineJobId": f"scheduled-{next(NUMBER)}"}, job)
+    content["scheduleName"] = name
     return True
 
 

@@ -185,11 +185,11 @@ class _Tracer:
         sources: dict[str, None] = {}
         for dataset in step.inputs:
             entry = self._entry(dataset)
-            if entry.kept in ("memory", "model"):
+            if entry.storage in ("memory", "model"):
                 sources[dataset] = None
             neighbours = self._made_at(entry)
             earlier = [name for name in neighbours if self._ancestors.is_before(self._makers[name], step)]
-            if entry.kept == "disk":
+            if entry.storage == "disk":
                 sources |= dict.fromkeys(earlier)
                 self._find_raw_data(dataset, entry, step, earlier)
             # Not what is made around it, or inside of it: only the same place has the same versions.
@@ -232,7 +232,7 @@ class _Tracer:
                     key=self._reserve_key(dataset),
                     type=entry.artifact_type or "system.Artifact",
                     travels=travels,
-                    uri=entry.path if entry.kept == "remote" else None,
+                    uri=entry.path if entry.storage == "remote" else None,
                     metadata=entry.metadata,
                     is_versioned=entry.is_versioned,
                 )
@@ -266,14 +266,14 @@ class _Tracer:
     @staticmethod
     def _way_of(entry: Entry, is_consumed: bool) -> Travels:
         """How a dataset gets to the steps that take it."""
-        if entry.kept == "disk":
+        if entry.storage == "disk":
             # What nobody takes is kept as well, unless MLflow keeps it: the container's disk is gone after the step.
             return "files" if is_consumed or not entry.in_mlflow else ""
         if not is_consumed:
             return ""
-        if entry.kept == "memory":
+        if entry.storage == "memory":
             return "pickle"
-        if entry.kept == "model":
+        if entry.storage == "model":
             return "model"
         return "version" if entry.is_versioned else ""
 
@@ -327,12 +327,12 @@ class _Tracer:
         if not maker or maker is step:
             return
         crosses = f"Dataset '{dataset}' is made in step '{maker.name}' and taken in step '{step.name}'"
-        if entry.kept == "process":
+        if entry.storage == "process":
             self.impossible.append(
                 f"{crosses}, but it is kept in the memory of one process ({entry.path or entry.database}). Keep it in "
                 "a file (parquet), or run both nodes in one step (run_config.grouping)."
             )
-        elif entry.kept == "database" or (entry.kept == "disk" and entry.database):
+        elif entry.storage == "database" or (entry.storage == "disk" and entry.database):
             self.problems.append(
                 f"{crosses}, but the database {entry.database} is a file on the disk of one container. Use a database "
                 "server, or keep the table in a file (parquet), which is carried from step to step."
@@ -342,12 +342,12 @@ class _Tracer:
                 f"Dataset '{dataset}' crosses steps in a database that its credentials name. It must be one that every "
                 "container reaches, and no file."
             )
-        elif entry.kept == "elsewhere" and entry.is_own_class and not entry.table and not entry.in_mlflow:
+        elif entry.storage == "elsewhere" and entry.is_own_class and not entry.table and not entry.in_mlflow:
             self.warnings.append(
                 f"{crosses}, and its entry names no place. {entry.type} must keep it where every container finds it: "
                 "not in memory, and not on local disk, unless metadata.vertexai.paths names the files."
             )
-        if entry.kept == "memory" and entry.config.get("copy_mode") == "assign":
+        if entry.storage == "memory" and entry.config.get("copy_mode") == "assign":
             self.warnings.append(
                 f"{crosses}, with copy_mode: assign. What a node changes in place, the nodes of other steps do not see."
             )

@@ -182,9 +182,9 @@ def make_plan(
         outputs = datasets_in(dataset for node in nodes for dataset in node.outputs)
         inputs = datasets_in(dataset for node in nodes for dataset in node.inputs if not is_made_in(dataset, outputs))
         # On one disk, a step that is skipped would leave its files as somebody else may have changed them.
-        writes = {"memory", "disk"} if remote else {"memory"}
-        writes_out = any((entry := lookup(name)) and entry.kept not in writes for name in outputs)
-        reads_out = any((entry := lookup(name)) and entry.kept not in ("memory", "disk") for name in inputs)
+        within_job = {"memory", "disk"} if remote else {"memory"}
+        writes_out = any((entry := lookup(name)) and entry.storage not in within_job for name in outputs)
+        reads_out = any((entry := lookup(name)) and entry.storage not in ("memory", "disk") for name in inputs)
         steps.append(
             Step(
                 name=names[group],

@@ -37,7 +37,7 @@ def refuse_missing_inputs(name: str, pipeline: Pipeline, lookup: Lookup, hooks: 
     problems, warnings = [], []
     for dataset in datasets_in(sorted(pipeline.inputs())):
         entry = lookup(dataset)
-        if entry is None or (entry.kept == "memory" and not entry.has_value):
+        if entry is None or (entry.storage == "memory" and not entry.has_value):
             takers = sorted(node.name for node in pipeline.nodes if dataset in node.inputs)
             sentence = (
                 f"Dataset '{dataset}' (input of node '{takers[0]}' of pipeline '{name}') is made by no node and is "
@@ -54,7 +54,7 @@ def refuse_missing_inputs(name: str, pipeline: Pipeline, lookup: Lookup, hooks: 
     for dataset in datasets_in(name for node in pipeline.nodes for name in node.inputs):
         maker = makers.get(base_name(dataset), dataset)
         for version in (maker, dataset) if maker != dataset else ():
-            if not (entry := lookup(version)) or entry.kept == "memory":
+            if not (entry := lookup(version)) or entry.storage == "memory":
                 problems.append(
                     f"Dataset '{version}' of pipeline '{name}' is transcoded, so it must be kept where another "
                     f"dataset can read it: add it to conf/base/catalog.yml with the filepath of '{base_name(version)}'."
@@ -137,7 +137,7 @@ def refuse_confirms(nodes: Mapping[str, Sequence[Node]], lookup: Lookup, remote:
                         f"Node '{node.name}' confirms dataset '{dataset}', which node '{readers[0]}' reads in another "
                         "step. Let the node that reads it confirm it, or group both nodes (run_config.grouping)."
                     )
-                if remote and (entry := lookup(dataset)) and entry.kept == "disk":
+                if remote and (entry := lookup(dataset)) and entry.storage == "disk":
                     raise UserError(
                         f"Node '{node.name}' confirms dataset '{dataset}', but its checkpoint would be written to "
                         f"{entry.path} on the container's disk and lost with it. Give it a remote path, gs://…"

@@ -46,7 +46,7 @@ _IN_METADATA = ("type", "metadata", "paths")
 #   model      in the MLflow run, at an address that only the process knows which has saved it
 #   remote     at a URL
 #   elsewhere  where only its class knows: in a table, in MLflow, behind an API
-Kept = Literal["memory", "process", "disk", "database", "model", "remote", "elsewhere"]
+Storage = Literal["memory", "process", "disk", "database", "model", "remote", "elsewhere"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Entry:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def kept(self) -> Kept:
+    def storage(self) -> Storage:
         """Where its data is when a process has ended."""
         if not self.persists:
             return "memory"

@@ -77,10 +77,11 @@ def files_below(
 
 def overlap(first: str, second: str) -> bool:
     """Whether two places may have files in common: they are equal, one is around the other, or a pattern matches."""
-    for one, other in zip(PurePosixPath(first).parts, PurePosixPath(second).parts, strict=False):
-        if "**" in (one, other):
+    for part, other_part in zip(PurePosixPath(first).parts, PurePosixPath(second).parts, strict=False):
+        if "**" in (part, other_part):
             return True
-        if not (one == other or fnmatchcase(one, other) or fnmatchcase(other, one) or _are_patterns(one, other)):
+        are_patterns = has_magic(part) and has_magic(other_part)
+        if not (are_patterns or part == other_part or fnmatchcase(part, other_part) or fnmatchcase(other_part, part)):
             return False
     return True
 
@@ -108,10 +109,6 @@ def mismatch(what: str, actual: str, recorded: str | None) -> str:
         f"{what} does not match its recorded SHA-256 (expected {recorded or 'none'}, found {actual}). It may have been "
         "replaced. If an older version of this project wrote it, run its step again without caching."
     )
-
-
-def _are_patterns(*parts: str) -> bool:
-    return all(map(has_magic, parts))
 
 
 def _of_lines(lines: Iterable[str]) -> str:
