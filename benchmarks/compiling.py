@@ -46,7 +46,7 @@ import time
 from pathlib import Path
 from vertexai_mlflow.compile.compiler import compile_pipeline
 from vertexai_mlflow.compile.plan import plan_pipeline
-from vertexai_mlflow.compile.spec import write_spec
+from vertexai_mlflow.contract.spec import write_spec
 from vertexai_mlflow.contract.launch import Launch
 from vertexai_mlflow.project import Project
 

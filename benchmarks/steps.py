@@ -8,7 +8,7 @@ from pathlib import Path
 from projects import peer_project
 from timing import BIN, ENVIRONMENT, Row, command, in_turns, median, ratio, run
 
-from vertexai_mlflow.compile.spec import Spec
+from vertexai_mlflow.contract.spec import Spec
 from vertexai_mlflow.local.preloaded import Preloaded
 from vertexai_mlflow.local.scheduler import RunOptions, run_spec
 

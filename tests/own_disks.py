@@ -17,8 +17,8 @@ import requests
 from docker.utils.build import exclude_paths
 from running import environment
 
-from vertexai_mlflow.compile.spec import Source, Task, pipeline_parameters, tasks
 from vertexai_mlflow.contract.job import State, TaskRun
+from vertexai_mlflow.contract.spec import Source, Task, pipeline_parameters, tasks
 from vertexai_mlflow.local.kfp_protocol import command_line, make_executor_input, read_executor_output
 from vertexai_mlflow.local.preloaded import Preloaded
 from vertexai_mlflow.local.processes import signal_group, start

@@ -138,7 +138,7 @@ def write(text, deep, empty, listed):
     script = """
 import json
 from pathlib import Path
-from vertexai_mlflow.compile.spec import with_params
+from vertexai_mlflow.contract.spec import with_params
 from vertexai_mlflow.local.scheduler import RunOptions, run_spec
 spec = json.loads(Path("pipeline.json").read_text())
 given = json.loads(Path("given.json").read_text())

@@ -11,8 +11,8 @@ from own_disks import run_on_own_disks
 from running import BIN, environment, run
 from warm_kedro import WarmKedro, warm_kedro
 
-from vertexai_mlflow.compile.spec import with_params
 from vertexai_mlflow.contract.job import State, TaskRun
+from vertexai_mlflow.contract.spec import with_params
 from vertexai_mlflow.local.scheduler import RunOptions, run_spec
 
 pytestmark = pytest.mark.slow

@@ -8,11 +8,11 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from vertexai_mlflow.compile.compiler import compile_plan
 from vertexai_mlflow.compile.plan import make_plan
-from vertexai_mlflow.compile.spec import read_spec, tasks, write_spec
 from vertexai_mlflow.contract.arguments import StepArguments, parse_arguments
 from vertexai_mlflow.contract.catalog import Entry
 from vertexai_mlflow.contract.launch import Launch
 from vertexai_mlflow.contract.names import FINISH_TASK, RUNNING_NODE_TAG, START_TASK
+from vertexai_mlflow.contract.spec import read_spec, tasks, write_spec
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.settings.models import RunConfig
 

@@ -16,11 +16,11 @@ from vertexai_mlflow.cli import vertexai
 from vertexai_mlflow.cloud.request import check_job_id, label_value
 from vertexai_mlflow.commands import follow
 from vertexai_mlflow.compile.compiler import compile_plan
-from vertexai_mlflow.compile.spec import tasks
 from vertexai_mlflow.contract.arguments import StepArguments, parse_arguments
 from vertexai_mlflow.contract.catalog import Catalog
 from vertexai_mlflow.contract.job import MlflowRun, PipelineJob, State, TaskRun, console_url
 from vertexai_mlflow.contract.launch import Launch
+from vertexai_mlflow.contract.spec import tasks
 from vertexai_mlflow.errors import UserError, shown
 from vertexai_mlflow.local.kfp_protocol import command_line, make_executor_input
 from vertexai_mlflow.settings.models import RunConfig

@@ -14,9 +14,9 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from vertexai_mlflow.compile.compiler import compile_plan
 from vertexai_mlflow.compile.plan import make_plan
-from vertexai_mlflow.compile.spec import Task, tasks
 from vertexai_mlflow.contract.catalog import Entry
 from vertexai_mlflow.contract.launch import Launch
+from vertexai_mlflow.contract.spec import Task, tasks
 from vertexai_mlflow.local.kfp_protocol import command_line, make_executor_input, read_executor_output
 from vertexai_mlflow.settings.models import RunConfig
 

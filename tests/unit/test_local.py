@@ -17,8 +17,8 @@ import pytest
 from google.protobuf import json_format
 from kfp import dsl
 
-from vertexai_mlflow.compile.spec import read_spec, tasks
 from vertexai_mlflow.contract.job import PipelineJob
+from vertexai_mlflow.contract.spec import read_spec, tasks
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.local import scheduler as local
 

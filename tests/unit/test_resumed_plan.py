@@ -13,12 +13,12 @@ from vertexai_mlflow.compile.compiler import compile_plan
 from vertexai_mlflow.compile.fingerprint import Definitions
 from vertexai_mlflow.compile.plan import Plan, make_plan, with_fingerprints
 from vertexai_mlflow.compile.resume import resume
-from vertexai_mlflow.compile.spec import tasks
 from vertexai_mlflow.contract.arguments import StepArguments
 from vertexai_mlflow.contract.catalog import Catalog
 from vertexai_mlflow.contract.job import PipelineJob, State, TaskRun
 from vertexai_mlflow.contract.launch import Launch
 from vertexai_mlflow.contract.params import by_name
+from vertexai_mlflow.contract.spec import tasks
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.settings.models import RunConfig
 

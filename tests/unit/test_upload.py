@@ -19,12 +19,12 @@ from vertexai_mlflow.checks.uploads import check_uploads, refuse_launch_without_
 from vertexai_mlflow.cloud.upload import LocalData, record, require_bucket, upload
 from vertexai_mlflow.compile.compiler import compile_plan
 from vertexai_mlflow.compile.plan import Plan, Surroundings, make_plan
-from vertexai_mlflow.compile.spec import tasks
 from vertexai_mlflow.contract.arguments import StepArguments, parse_arguments
 from vertexai_mlflow.contract.catalog import Catalog
 from vertexai_mlflow.contract.check import Doubt, check
 from vertexai_mlflow.contract.job import PipelineJob, State, TaskRun
 from vertexai_mlflow.contract.launch import Launch
+from vertexai_mlflow.contract.spec import tasks
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.local.scheduler import RunOptions, run_spec
 from vertexai_mlflow.settings.models import RunConfig, UploadedData, parse_settings

@@ -23,9 +23,9 @@ from vertexai_mlflow.cloud.upload import upload_code
 from vertexai_mlflow.commands.working_tree import packed
 from vertexai_mlflow.compile.compiler import compile_plan
 from vertexai_mlflow.compile.plan import make_plan
-from vertexai_mlflow.compile.spec import tasks
 from vertexai_mlflow.contract.arguments import JobArguments
 from vertexai_mlflow.contract.launch import Launch
+from vertexai_mlflow.contract.spec import tasks
 from vertexai_mlflow.contract.uploaded import Code, pack, unpack
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.settings.models import RunConfig

@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ..compile.spec import Spec
 from ..contract.check import Check, Doubt, check
 from ..contract.job import PipelineJob
 from ..contract.names import DOCTOR_TASK, PROBE, REPORT, START_TASK
+from ..contract.spec import Spec
 from ..errors import UserError
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ..checks.data import find_sources
-from ..compile.spec import write_spec
+from ..contract.spec import write_spec
 from . import options, say
 
 

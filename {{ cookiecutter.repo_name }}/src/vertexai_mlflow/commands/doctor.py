@@ -10,10 +10,10 @@ from ..checks.offline import offline as offline_checks
 from ..checks.online import online as online_checks
 from ..cloud.client import Vertex
 from ..cloud.request import labels_of, make_request
-from ..compile.spec import Spec
 from ..contract.check import Check
 from ..contract.job import PipelineJob, new_job_name
 from ..contract.names import DOCTOR_TASK
+from ..contract.spec import Spec
 from ..errors import UserError
 from ..git import head
 from ..local.scheduler import RunOptions, run_spec

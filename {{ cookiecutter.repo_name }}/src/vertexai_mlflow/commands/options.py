@@ -14,11 +14,11 @@ from omegaconf.errors import OmegaConfBaseException
 from ..cloud.upload import missing
 from ..compile.plan import Plan, plan_pipeline
 from ..compile.resume import job_arguments_of, resume, step_arguments_of
-from ..compile.spec import Spec, default_params
 from ..contract.catalog import Catalog
 from ..contract.job import PipelineJob
 from ..contract.launch import Launch
 from ..contract.params import merged
+from ..contract.spec import Spec, default_params
 from ..contract.uploaded import Code
 from ..errors import UserError, launch_extra
 from ..project import Project

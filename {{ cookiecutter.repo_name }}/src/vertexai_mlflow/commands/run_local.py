@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from .. import tracking
-from ..compile.spec import Spec, read_spec, tasks, with_params
 from ..contract.job import PipelineJob, State
+from ..contract.spec import Spec, read_spec, tasks, with_params
 from ..errors import short_path
 from ..git import head
 from ..image.docker import project_mismatch, refuse_other_version, require_image

@@ -9,11 +9,11 @@ from ..contract.catalog import Entry
 from ..contract.job import PipelineJob, State
 from ..contract.names import FINISH_TASK, START_TASK, importer_name
 from ..contract.places import MODEL_SCHEMES, is_below, is_local
+from ..contract.spec import tasks
 from ..errors import UserError, did_you_mean
 from .datasets import Artifact, Lookup, Step
 from .fingerprint import changed_parts
 from .plan import Plan, Reused
-from .spec import tasks
 
 _FINISHED = (State.SUCCEEDED, State.SKIPPED)
 

@@ -2,5 +2,5 @@
 
 Both sides import this folder, so nothing here is said anywhere else. ``names`` has those of tasks, tags and artifacts,
 ``params`` says how parameters travel, ``limits`` how much of everything fits, ``arguments`` what a task is told,
-``catalog`` and ``places`` what a dataset is and where.
+``spec`` reads and writes a compiled spec, ``catalog`` and ``places`` say what a dataset is and where.
 """

@@ -20,9 +20,9 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from ..compile.source_digest import is_installed
-from ..compile.spec import Task
 from ..contract.arguments import StepArguments
 from ..contract.places import files_at, files_below, sha256_of
+from ..contract.spec import Task
 from .jobs import write_json
 
 _CODE = ("src", "pyproject.toml", "requirements.lock")

@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from ..compile.spec import Spec
 from ..contract.job import PipelineJob, State, TaskRun
+from ..contract.spec import Spec
 from ..errors import UserError, did_you_mean
 
 _JOB = "job.json"

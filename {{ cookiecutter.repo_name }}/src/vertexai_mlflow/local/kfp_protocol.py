@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ..compile.spec import Task, definitions
+from ..contract.spec import Task, definitions
 from ..errors import UserError
 
 _PLACEHOLDER = re.compile(r"\{\{\$(.*?)\}\}")

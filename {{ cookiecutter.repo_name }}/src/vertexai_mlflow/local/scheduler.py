@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..compile.spec import Source, Spec, Task, pipeline_parameters, tasks
 from ..contract.job import ENDED, PipelineJob, State, TaskRun, new_job_name
+from ..contract.spec import Source, Spec, Task, pipeline_parameters, tasks
 from ..errors import UserError
 from ..image.docker import inspect
 from .cache import Cache

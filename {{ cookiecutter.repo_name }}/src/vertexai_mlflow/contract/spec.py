@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
-from ..contract.names import PARAMS
-from ..contract.params import decode, encode
 from ..errors import UserError
+from .names import PARAMS
+from .params import decode, encode
 
 Spec = Mapping[str, Any]
 
