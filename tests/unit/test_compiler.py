@@ -11,7 +11,7 @@ from vertexai_mlflow.compile.plan import make_plan
 from vertexai_mlflow.contract.arguments import StepArguments, parse_arguments
 from vertexai_mlflow.contract.catalog import Entry
 from vertexai_mlflow.contract.launch import Launch
-from vertexai_mlflow.contract.names import FINISH_TASK, RUNNING_NODE_TAG, START_TASK
+from vertexai_mlflow.contract.names import FINISH_TASK, START_TASK, STEP_TAG
 from vertexai_mlflow.contract.spec import read_spec, tasks, write_spec
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.settings.models import RunConfig
@@ -168,7 +168,7 @@ def test_long_names_are_cut_and_stay_apart():
     spec = compiled(*(Node(same, "raw", f"{'d' * 300}{name}", name=name) for name in names))
     made = {task.name for task in tasks(spec)} - {START_TASK, FINISH_TASK}
     assert len(made) == 3
-    assert all(len(name) <= 128 and len(RUNNING_NODE_TAG + name) <= 250 for name in made)
+    assert all(len(name) <= 128 and len(STEP_TAG + name) <= 250 for name in made)
 
 
 def test_a_long_name_of_a_pipeline_is_cut():

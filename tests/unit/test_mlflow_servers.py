@@ -8,6 +8,7 @@ import pytest
 from fakes.google_identity import JsonHandler, served
 
 from vertexai_mlflow import tracking
+from vertexai_mlflow.contract.arguments import JobArguments
 from vertexai_mlflow.contract.job import JobIdentity
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.tracking.failures import refusal
@@ -44,7 +45,10 @@ def server(monkeypatch) -> Iterator[type[Server]]:
 def test_a_server_of_another_major_version_is_refused_before_there_is_a_run(server, version):
     """Version 2.22 takes runs, metrics and files, and answers 404 when a step logs its model."""
     server.version = (200, version)
-    for ask in (tracking.ask, lambda: tracking.start(JobIdentity("job-1"), "image")):
+    for ask in (
+        tracking.ask,
+        lambda: tracking.start(JobIdentity("job-1"), JobArguments("mlflow-start-run", "p"), "", None),
+    ):
         with pytest.raises(UserError, match=rf"has version {version}, and this project logs with MLflow 3") as error:
             ask()
         assert "Upgrade the server" in str(error.value)

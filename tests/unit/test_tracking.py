@@ -2,12 +2,17 @@ import pytest
 
 from vertexai_mlflow.contract.job import JobIdentity
 from vertexai_mlflow.tracking.failures import failure_tags
+from vertexai_mlflow.tracking.steps import StepRecord
 
 # Vertex AI's own wording.
 MESSAGE = (
     "The DAG failed because some tasks failed. The failed tasks are: [train-forest].; Job (project_id = p, job_id = 1) "
     "is failed due to the above error."
 )
+
+
+def unended(task: str, node: str) -> dict[str, str]:
+    return StepRecord(task, state="RUNNING", node=node).as_tag()
 
 
 def test_the_url_of_a_job_on_vertex_is_its_page_in_the_console():
@@ -25,13 +30,13 @@ def test_the_url_of_a_local_job_is_its_resource_name():
     ("tags", "message", "expected"),
     [
         pytest.param(
-            {"running_node.train-forest": "train_forest", "failed_node": "train_forest", "error": "ValueError: x"},
+            {**unended("train-forest", "train_forest"), "failed_node": "train_forest", "error": "ValueError: x"},
             MESSAGE,
             {"failed_node": "train_forest"},
             id="the step said itself what it raised",
         ),
         pytest.param(
-            {"running_node.train-forest": "train_forest", "running_node.other": "other"},
+            {**unended("train-forest", "train_forest"), **unended("other", "other")},
             MESSAGE,
             {"failed_node": "train_forest", "error": MESSAGE},
             id="a killed step said nothing, a cancelled one did not fail",
@@ -40,41 +45,41 @@ def test_the_url_of_a_local_job_is_its_resource_name():
             {}, MESSAGE, {"failed_node": "train-forest", "error": MESSAGE}, id="killed before it said anything"
         ),
         pytest.param(
-            {"running_node.a": "a"}, "quota", {"failed_node": "a", "error": "quota"}, id="the platform names no task"
+            {**unended("a", "a")}, "quota", {"failed_node": "a", "error": "quota"}, id="the platform names no task"
         ),
         pytest.param({}, "", {"error": "The job failed without a message."}, id="nobody says anything"),
         pytest.param(
-            {"running_node.a": "a", "running_node.b": "b", "failed_node": "b", "error": "ValueError: b"},
+            {**unended("a", "a"), **unended("b", "b"), "failed_node": "b", "error": "ValueError: b"},
             "The failed tasks are: [a, b].",
             {"failed_node": "a, b"},
             id="two fail, one of them has said why",
         ),
         pytest.param(
-            {"running_node.b": "b", "failed_node": "a", "error": "ValueError: a"},
+            {**unended("b", "b"), "failed_node": "a", "error": "ValueError: a"},
             "The failed tasks are: [b].",
             {"failed_node": "b", "error": "The failed tasks are: [b]."},
             id="a retry mended the one that had said why, another was killed",
         ),
         pytest.param(
-            {"running_node.train-forest": "train_forest", "failed_node": "train_forest", "error": "ValueError: x"},
+            {**unended("train-forest", "train_forest"), "failed_node": "train_forest", "error": "ValueError: x"},
             "The failed tasks are: [train_forest].",
             {"failed_node": "train_forest"},
             id="the platform names the task as people see it",
         ),
         pytest.param(
-            {"running_node.a": "a", "running_node.b": "b", "failed_node": "a", "error": "ValueError: a"},
+            {**unended("a", "a"), **unended("b", "b"), "failed_node": "a", "error": "ValueError: a"},
             "The failed tasks are: [exit-handler-1].",
             {"failed_node": "a"},
             id="the platform names the graph, and a step has said why",
         ),
         pytest.param(
-            {"running_node.a": "a", "failed_node": "a", "error": "ValueError: a"},
+            {**unended("a", "a"), "failed_node": "a", "error": "ValueError: a"},
             "quota",
             {"failed_node": "a"},
             id="what a step has said is not replaced by what the platform guesses",
         ),
         pytest.param(
-            {"running_node.a": "a"},
+            {**unended("a", "a")},
             "The failed tasks are: [kedro-pipeline].",
             {"failed_node": "a", "error": "The failed tasks are: [kedro-pipeline]."},
             id="the platform names the graph, and a step was killed",
@@ -87,6 +92,6 @@ def test_the_failed_node_and_its_error_come_from_the_step_or_else_from_the_platf
 
 def test_the_tasks_that_failed_are_taken_from_the_list_of_tasks_if_there_is_one():
     """A job's own error names the tasks of its outermost graph, so somebody who has the whole list says which."""
-    tags = {"running_node.a": "first", "running_node.b": "b"}
+    tags = {**unended("a", "first"), **unended("b", "b")}
     found = failure_tags(tags, "The failed tasks are: [kedro-pipeline].", ["a"])
     assert found["failed_node"] == "first"

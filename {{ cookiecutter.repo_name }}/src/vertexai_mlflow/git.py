@@ -1,10 +1,12 @@
 """What git knows about a project's folder."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
 
 
 def head(project: Path) -> str:
@@ -15,6 +17,18 @@ def head(project: Path) -> str:
 def origin(project: Path) -> str:
     """The address that the project was cloned from, possibly with a password in it; empty if there is none."""
     return _git(project, "remote", "get-url", "origin")
+
+
+def repository(project: Path) -> str:
+    """The page of the project's repository, made of the address that it was cloned from; empty if that has no page."""
+    address = origin(project)
+    if match := re.fullmatch(r"(?:ssh://)?[^@/]+@([^:/]+)(?::\d+/|[:/])(.+)", address):
+        address = f"https://{match[1]}/{match[2]}"
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return ""
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path.rstrip('/').removesuffix('.git')}"
 
 
 def is_dirty(project: Path, names: Iterable[str]) -> bool:

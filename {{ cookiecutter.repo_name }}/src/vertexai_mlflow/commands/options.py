@@ -1,6 +1,8 @@
 """Options and arguments that commands share, and what a command gets for them."""
 
 import functools
+import shlex
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +20,11 @@ from ..contract.catalog import Catalog
 from ..contract.job import PipelineJob
 from ..contract.launch import Launch
 from ..contract.params import merged
-from ..contract.spec import Spec, default_params
+from ..contract.spec import Spec, default_params, with_arguments
 from ..contract.uploaded import Code
 from ..errors import UserError, launch_extra
+from ..git import repository
+from ..markdown import as_line
 from ..project import Project
 from . import say
 
@@ -94,6 +98,19 @@ class Chosen:
             from ..compile.compiler import compile_pipeline
         launch = replace(self.launch, image=image or "", code=code)
         return compile_pipeline(self.project, self.plan, launch, cache_here)
+
+
+def launched_from(project: Path, spec: Spec, command: str = "", schedule: str = "") -> Spec:
+    """Say in a spec where it was launched, for the job's MLflow run.
+
+    Args:
+        project: the project's folder.
+        spec: the spec.
+        command: what was typed; by default, how Kedro was started.
+        schedule: the entry of ``run_config.schedules`` that launches it.
+    """
+    typed = command or shlex.join(["kedro", *sys.argv[1:]])
+    return with_arguments(spec, {"command": as_line(typed), "repository": repository(project), "schedule": schedule})
 
 
 def choose_rest_of(job: PipelineJob, environment: Environment, params: dict[str, Any], rerun: Sequence[str]) -> Chosen:

@@ -86,6 +86,7 @@ def command(
             if file
             else chosen.compile(image, cache_here=True, code=packed)
         )
+        spec = options.launched_from(project.path, spec)
         own = [task.name for task in tasks(spec) if task.container.get("env")]
         if preloaded and own:
             chosen.environment.warn([f"These start Python anew, with variables of their own: {', '.join(own)}."])

@@ -93,6 +93,7 @@ def launch(chosen: options.Chosen, how: Launching) -> None:
             environment.warn([doubt])
         if unfit := wrong_platform(name_of_image):
             environment.warn([f"{unfit} If this is what was pushed, push it again: {environment.kedro} push"])
+    spec = options.launched_from(project.path, spec)
     name = how.job_id or new_job_name(spec["pipelineInfo"]["name"])
     labels = labels_of(project.package_name, project.env, chosen.launch.pipeline)
     if packed:

@@ -73,7 +73,8 @@ def _desired(environment: options.Environment, whole: Project, pipeline: str, im
     launch = Launch(project.package_name, pipeline, params=project.params, env=project.env or "")
     chosen = options.Chosen(environment, project, launch)
     environment.warn(refuse_launch_without_data(project, chosen.plan))
-    spec = chosen.compile(image)
+    # Whoever updates the schedule, and however it was spelled: the same file makes the same schedule.
+    spec = options.launched_from(project.path, chosen.compile(image), f"{environment.kedro} schedule", entry)
     labels = {**labels_of(project.package_name, project.env, pipeline), ENTRY: label_value(entry)}
     name = run_config.scheduled_run_name or spec["pipelineInfo"]["name"]
     job = make_request(spec, run_config, name=name, params=project.params, labels=labels, where=where)

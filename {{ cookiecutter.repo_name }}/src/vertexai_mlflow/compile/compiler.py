@@ -16,6 +16,7 @@ from kfp.dsl.container_component_class import ContainerComponent
 from ..contract import limits, names, params, places
 from ..contract.arguments import JobArguments, StepArguments, TaskArguments
 from ..contract.launch import Launch
+from ..contract.spec import packed, with_arguments
 from ..errors import UserError
 from ..project import Project
 from ..settings.models import RunConfig
@@ -97,7 +98,9 @@ def compile_plan(
     name = launch.package if plan.pipeline == "__default__" else f"{launch.package}-{plan.pipeline}"
     naming = {"name": names.task_name(name), "description": run_config.description}
     pipeline = dsl.pipeline(**naming, pipeline_root=run_config.root)(build)
-    return _in_run_order(json_format.MessageToDict(pipeline.pipeline_spec), plan)
+    spec = _in_run_order(json_format.MessageToDict(pipeline.pipeline_spec), plan)
+    # The first task keeps the spec in the job's MLflow run, and reads in it which steps there are.
+    return with_arguments(spec, {"spec": packed(spec)})
 
 
 class _Components:
@@ -106,6 +109,7 @@ class _Components:
     def __init__(self, plan: Plan, launch: Launch, run_config: RunConfig, resolve: Mapping[str, Any]) -> None:
         self._plan, self._launch, self._resolve = plan, launch, resolve
         self.image = launch.image or run_config.image
+        self._system_metrics = run_config.mlflow.system_metrics
         self._root = run_config.root if run_config.root and not places.is_local(run_config.root) else ""
         # The steps take these where there are any. A step without them is found in the cache more often.
         self.resolved: _Types = {names.RESOLVED: "Dict"} if resolve else {}
@@ -163,6 +167,8 @@ class _Components:
             root=self._root,
             fingerprint=step.fingerprint,
             reads=plan.reads.get(step.name, ()),
+            inputs=plan.inputs.get(step.name, ()),
+            system_metrics=self._system_metrics,
         )
         inputs = {names.PARAMS: "Dict", **self.resolved, **self.inputs_of(step)}
         return self._component(arguments, inputs, self.outputs_of(step), step.resources.image)

@@ -57,6 +57,7 @@ class Plan:
         on_exit: Kedro pipeline of the exit task.
         raw: files that steps read and no step makes, so they were uploaded, or must be in the image.
         reads: name of a step → such files and folders that it reads.
+        inputs: name of a step → datasets of the catalog that no step makes, and that it is the first one to read.
         warnings: what may not be what the user wants, in whole sentences.
         selection: which part of the pipeline it is, by the arguments of Kedro's ``Pipeline.filter``.
         resumed: the job that is resumed, see ``JobArguments``; the steps that do not run again are not in ``steps``.
@@ -72,6 +73,7 @@ class Plan:
     on_exit: str | None = None
     raw: tuple[RawData, ...] = ()
     reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    inputs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     selection: Mapping[str, Any] = field(default_factory=dict)
     resumed: Mapping[str, Any] = field(default_factory=dict)
@@ -217,8 +219,20 @@ def make_plan(
         on_exit=run_config.on_exit_pipeline,
         raw=flow.raw if remote else (),
         reads={step.name: tuple(raw.place for raw in flow.raw if step.name in raw.steps) for step in steps},
+        inputs=_free_inputs(steps, lookup),
         warnings=(*hook_warnings, *(warnings if remote else ())),
     )
+
+
+def _free_inputs(steps: Sequence[Step], lookup: Lookup) -> dict[str, tuple[str, ...]]:
+    """Step → the catalog's datasets that no step makes, and that it is the first one to read."""
+    known = [name for step in steps for name in step.outputs]
+    inputs = {}
+    for step in steps:
+        names = [name for name in step.inputs if lookup(name) and not is_made_in(name, known)]
+        inputs[step.name] = tuple(names)
+        known += names
+    return {step: names for step, names in inputs.items() if names}
 
 
 def _is_remote(run_config: RunConfig) -> bool:

@@ -83,6 +83,8 @@ class StepArguments(TaskArguments):
         reads: files and folders on local disk that no step makes. The step needs no list of them; what keeps results
             of earlier runs on this machine does.
         fingerprint: what the result of the step depends on, for jobs that may take it.
+        inputs: datasets of the catalog that no step makes, and that this is the first step to read.
+        system_metrics: whether MLflow's sampler measures the step's machine.
     """
 
     nodes: Sequence[str] = ()
@@ -97,6 +99,8 @@ class StepArguments(TaskArguments):
     root: str = ""
     reads: Sequence[str] = ()
     fingerprint: str = ""
+    inputs: Sequence[str] = ()
+    system_metrics: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,10 @@ class JobArguments(TaskArguments):
         resumed: the job that this one resumes: ``job``, ``resource_name``, the ``nodes`` that do not run again, the
             ``fingerprints`` of their steps, and the ``keys`` of datasets that are taken.
         on_exit: Kedro pipeline that the last task runs.
+        spec: the spec of the job, see ``contract.spec.packed``; empty if it is too long.
+        command: how the job was launched, as it was typed.
+        repository: the address of the project's repository, without a password.
+        schedule: the entry of ``run_config.schedules`` that launches the job.
     """
 
     image: str = ""
@@ -122,6 +130,10 @@ class JobArguments(TaskArguments):
     selection: Mapping[str, Any] = field(default_factory=dict)
     resumed: Mapping[str, Any] = field(default_factory=dict)
     on_exit: str = ""
+    spec: str = ""
+    command: str = ""
+    repository: str = ""
+    schedule: str = ""
 
 
 def parse_arguments(

@@ -50,7 +50,21 @@ DIRTY_TAG = "vertexai_code_dirty"
 RESUMED_TAG = "resumed_from"
 RESUMED_RUN_TAG = "resumed_from_run"
 REUSED_TAG = "reused."  # and the name of a step; the job that its result comes from
-RUNNING_NODE_TAG = "running_node."  # and the task's name; only while the task runs
+MODEL_STEP_TAG = "vertexai_step"  # of a model
+PIPELINE_TAG = "vertexai_pipeline"
+ENV_TAG = "vertexai_env"
+SCHEDULE_TAG = "vertexai_schedule"
+
+# Two that only this package reads. MLflow's pages show no tag that begins like this: how far a step has come, as JSON,
+# by the task's name; and the command that `kedro_command` is to have, which kedro-mlflow replaces in each step.
+STEP_TAG = "mlflow.vertexai.step."
+COMMAND_TAG = "mlflow.vertexai.command"
+
+# The folder in the artifacts of the MLflow run with what is about the job, and the files in it.
+RUN_FOLDER = "vertexai"
+SPEC_FILE = f"{RUN_FOLDER}/pipeline.json"
+PARAMETERS_FILE = f"{RUN_FOLDER}/parameters.yml"
+PAGE_FILE = f"{RUN_FOLDER}/job.html"
 
 # Begins the line of a step's log that tells where its time went, as JSON: part → seconds.
 TIMING = "step timing: "

@@ -7,6 +7,8 @@ https://github.com/kubeflow/pipelines/blob/master/api/v2alpha1/pipeline_spec.pro
 
 import json
 import os
+import zlib
+from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +18,8 @@ from typing import Any
 import yaml
 
 from ..errors import UserError
-from .names import PARAMS
+from .limits import MAX_EXECUTOR_INPUT
+from .names import PARAMS, START_TASK
 from .params import decode, encode
 
 Spec = Mapping[str, Any]
@@ -101,6 +104,33 @@ def write_spec(spec: Mapping[str, Any], path: Path) -> None:
         partial.unlink(missing_ok=True)
         fix = "Name a file in a folder that exists and can be written."
         raise UserError(f"--output {path}: {error.strerror}. {fix}") from None
+
+
+def packed(spec: Spec) -> str:
+    """A spec as a text that is short enough for an argument of a task; empty if it is too long for that."""
+    text = b64encode(zlib.compress(json.dumps(spec, separators=(",", ":")).encode(), level=9)).decode()
+    return text if len(text) <= MAX_EXECUTOR_INPUT else ""
+
+
+def unpacked(text: str) -> Spec:
+    """The spec that ``packed`` has written; empty if the text is."""
+    return json.loads(zlib.decompress(b64decode(text))) if text else {}
+
+
+def with_arguments(spec: Spec, arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Copy a spec, and give its first task further arguments.
+
+    Args:
+        spec: a compiled spec.
+        arguments: fields of ``JobArguments`` that are texts. Those that are there already are replaced.
+    """
+    changed = json.loads(json.dumps(spec))
+    for task in tasks(changed):
+        if task.name == START_TASK and task.container:
+            options = {f"--{name}": value for name, value in arguments.items() if value}
+            rest = [item for item in task.container["args"] if item.partition("=")[0] not in options]
+            task.container["args"][:] = [*rest, *(f"{name}={value}" for name, value in options.items())]
+    return changed
 
 
 def with_params(spec: Spec, params: Mapping[str, Any]) -> Spec:

@@ -103,6 +103,10 @@ class MlflowConfig(Strict):
     request_header_provider_params: dict[str, str] = Field(
         default={}, description="init_kwargs of the header provider, if they are not in mlflow.yml"
     )
+    system_metrics: bool = Field(
+        default=False,
+        description="whether MLflow samples CPU, memory, disk, network and GPU of each step, as system/<step>/…",
+    )
 
 
 class RunConfig(Strict):
@@ -136,7 +140,10 @@ class RunConfig(Strict):
     )
     labels: Labels = Field({}, description="your own labels of the jobs")
     schedules: dict[str, ScheduleConfig] = Field({}, description="by pipeline name, or default_schedule")
-    mlflow: MlflowConfig = Field(MlflowConfig(), description="arguments for the header provider of mlflow.yml")
+    mlflow: MlflowConfig = Field(
+        default=MlflowConfig(),
+        description="arguments for the header provider of mlflow.yml, and whether steps are measured",
+    )
     grouping: GroupingConfig = Field(GroupingConfig(), description="which nodes run together in one step")
     resources: dict[str, Resources] = Field({}, description="by group, node name, node tag, or __default__")
     node_selectors: dict[str, NodeSelectorConfig] = Field(

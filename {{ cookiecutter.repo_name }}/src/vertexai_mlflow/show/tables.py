@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 
 from rich.table import Table
 from rich.text import Text
@@ -16,11 +15,10 @@ from ..compile.plan import Plan
 from ..compile.width import describe_width
 from ..contract.job import MlflowRun, PipelineJob
 from ..contract.names import FINISH_TASK, START_TASK
-from ..errors import masked, shown
+from ..errors import shown
+from ..markdown import as_cell, as_line, as_link, as_url
 
 _NO_RUN = MlflowRun("", "")
-# The most characters of an error on a page of CI; the log has all of it.
-_LIMIT = 1000
 
 
 def as_table(plan: Plan) -> Table:
@@ -96,7 +94,7 @@ def jobs_as_table(jobs: Iterable[PipelineJob], runs: Mapping[str, MlflowRun]) ->
     for job in jobs:
         started = f"{job.started.astimezone():%Y-%m-%d %H:%M}" if job.started else ""
         run = runs.get(job.name, _NO_RUN)
-        status = Text(shown(run.status), style=f"link {_as_url(run.url)}" if run.url.startswith("http") else "")
+        status = Text(shown(run.status), style=f"link {as_url(run.url)}" if run.url.startswith("http") else "")
         table.add_row(job.name, job.pipeline, job.state, started, _duration(job), status)
     return table
 
@@ -118,15 +116,15 @@ def job_as_dict(job: PipelineJob, run: MlflowRun | None = None) -> dict[str, Any
 
 def job_as_markdown(job: PipelineJob, run: MlflowRun | None) -> str:
     """A job as a Markdown table for a page of CI: how it ended, and where to find out more."""
-    rows = [("job", _as_link(job.name, job.url)), ("state", _as_cell(job.state)), ("duration", _duration(job))]
+    rows = [("job", as_link(job.name, job.url)), ("state", as_cell(job.state)), ("duration", _duration(job))]
     if run:
         tags = (("failed_node", run.failed_node), ("error", run.error))
-        rows += [("MLflow run", _as_link(run.status, run.url)), *((name, _as_cell(tag)) for name, tag in tags if tag)]
+        rows += [("MLflow run", as_link(run.status, run.url)), *((name, as_cell(tag)) for name, tag in tags if tag)]
     if job.error and not job.failed_tasks:
-        rows.append(("error", _as_cell(job.error)))
+        rows.append(("error", as_cell(job.error)))
     for task in job.failed_tasks:
-        log = f", {_as_link('log', task.log)}" if task.log else ""
-        rows.append((f"step {_as_cell(task.name)}", f"FAILED: {_as_cell(task.error)}{log}"))
+        log = f", {as_link('log', task.log)}" if task.log else ""
+        rows.append((f"step {as_cell(task.name)}", f"FAILED: {as_cell(task.error)}{log}"))
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {cell} |" for name, cell in rows)])
 
 
@@ -136,7 +134,7 @@ def job_as_annotations(job: PipelineJob, run: MlflowRun | None) -> str:
     if run:
         links.append((f"MLflow run: {run.status}", run.url))
     links += [(f"Log of {task.name}: {task.error}", task.log) for task in job.failed_tasks]
-    entries = [{"label": _as_line(label), "url": _as_url(url)} for label, url in links if url.startswith("http")]
+    entries = [{"label": as_line(label), "url": as_url(url)} for label, url in links if url.startswith("http")]
     return json.dumps({"Pipeline": [{"external_link": entry} for entry in entries]}, indent=2)
 
 
@@ -146,26 +144,6 @@ def _table(title: str, *columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column == "Job")
     return table
-
-
-def _as_line(text: str) -> str:
-    """A text on one line, for a page of CI. GitHub shows nothing of a page that is too long."""
-    line = " ".join(shown(text).split())
-    return line if len(line) <= _LIMIT else f"{line[:_LIMIT]} … (and {len(line) - _LIMIT} characters more)"
-
-
-def _as_cell(text: str) -> str:
-    """A text for a cell of a Markdown table, where none of it is Markdown, HTML or a formula."""
-    return re.sub(r"[\\`*\[\]<>|~$&!]|(?<!\w)_|_(?!\w)", r"\\\g<0>", _as_line(text))
-
-
-def _as_link(text: str, url: str) -> str:
-    return f"[{_as_cell(text)}]({_as_url(url)})" if url.startswith("http") else _as_cell(text)
-
-
-def _as_url(url: str) -> str:
-    """A URL without characters that would end it in Markdown or in a terminal."""
-    return quote(masked(url), safe=":/?#@!$&'*+,;=%~", errors="replace")
 
 
 def _duration(job: PipelineJob) -> str:

@@ -25,9 +25,10 @@ from ..guard import refuse_the_copy_of_another_project
 from . import doctor
 from .artifact import ArtifactDataset
 from .carry import Carrier
+from .inputs import InputLog
 from .io import StepIO
 from .lineage import Lineage
-from .models import fetch_model, sha256_of_model
+from .models import fetch_model, sha256_of_model, tag_models
 from .process import alias, deadline
 from .run_tags import attached
 from .runner import StepRunner, StepSession, job_version, resolve
@@ -59,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             output = {"artifacts": _run_nodes(args, job, io, session, context, timing)}
         elif args.task == names.START_TASK:
             with timing.measure("mlflow"):
-                run = _start(args, job) if tracking.is_enabled(context, args.pipeline) else "tracking is switched off"
+                is_tracked = tracking.is_enabled(context, args.pipeline)
+                created = platform.job_created
+                run = _start(args, job, created, context) if is_tracked else "tracking is switched off"
             output = {"parameterValues": {names.MLFLOW_RUN: run}}
             if args.resolve:
                 output["parameterValues"][names.RESOLVED] = resolve(context.config_loader, args.resolve)
@@ -82,15 +85,14 @@ def _session(args: TaskArguments, io: StepIO, platform: Namespace, **more_params
     return session
 
 
-def _start(args: JobArguments, job: JobIdentity) -> str:
+def _start(args: JobArguments, job: JobIdentity, created: str, context: KedroContext) -> str:
     """Start the job's MLflow run. If the job resumes another, the run gets what that one's finished steps logged."""
-    if not args.resumed:
-        return tracking.start(job, args.image, args.code)
-    nodes = [node for name in args.pipeline.split(",") for node in pipelines[name].nodes]
-    inputs = {name for node in nodes if node.name in args.resumed["nodes"] for name in node.inputs}
-    parameters = [name.removeprefix("params:") for name in inputs if name.startswith("params:")]
-    earlier = JobIdentity(args.resumed["job"], resource_name=args.resumed["resource_name"])
-    return tracking.start(job, args.image, args.code, earlier, parameters)
+    parameters: list[str] = []
+    if args.resumed:
+        nodes = [node for name in args.pipeline.split(",") for node in pipelines[name].nodes]
+        inputs = {name for node in nodes if node.name in args.resumed["nodes"] for name in node.inputs}
+        parameters = [name.removeprefix("params:") for name in inputs if name.startswith("params:")]
+    return tracking.start(job, args, created, context, parameters)
 
 
 def _run_nodes(
@@ -103,8 +105,9 @@ def _run_nodes(
     """
     nodes = list(args.nodes)
     io.refuse_uris_outside(args.root, [*args.artifacts.values(), *args.files.values()])
-    asks_catalog = args.files or args.versions
-    carrier = Carrier(args, Catalog(context.config_loader["catalog"] if asks_catalog else {}, "catalog.yml"), io)
+    asks_catalog = args.files or args.versions or args.inputs
+    catalog = Catalog(context.config_loader["catalog"] if asks_catalog else {}, "catalog.yml")
+    carrier = Carrier(args, catalog, io)
     artifacts = {
         name: ArtifactDataset(io.uri(key), io.sha256(key), carrier.own_places) for name, key in args.artifacts.items()
     }
@@ -113,7 +116,10 @@ def _run_nodes(
     with ExitStack() as stack:
         with timing.measure("mlflow"):
             if tracking.is_enabled(context, args.pipeline):
-                hooks.append(stack.enter_context(attached(job, args.task, nodes, io.steps_of_other_jobs(job.name))))
+                reused = io.steps_of_other_jobs(job.name)
+                hooks.append(stack.enter_context(attached(job, args, reused, timing.began)))
+                entries = {name: entry for name in args.inputs if (entry := catalog.entry(name))}
+                hooks.append(InputLog(entries))
         with timing.measure("data"):
             carrier.fetch()
             # A model has no address yet if this step makes it.
@@ -128,9 +134,11 @@ def _run_nodes(
         )
         with timing.measure("data"):
             updates = carrier.put(runner.has_nothing, session.version)
-            for name, uri in runner.model_uris.items():
+            for name in args.models.keys() & runner.model_uris.keys():
+                uri = runner.model_uris[name]
                 metadata = {"model_uri": uri, "sha256": sha256_of_model(uri)}
                 updates[args.models[name]] = {"uri": uri, "metadata": metadata}
+            tag_models(runner.model_uris.values(), args.task)
     return lineage.executor_output(io.outputs, updates)
 
 

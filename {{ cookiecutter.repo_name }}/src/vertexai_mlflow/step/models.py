@@ -5,17 +5,32 @@ So the SHA-256 of a model's folder travels beside its address. The step that tak
 loads what it has compared.
 """
 
+import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import mlflow
 from kedro.io import DatasetError
+from mlflow.exceptions import MlflowException
 
+from ..contract import names
 from ..contract.places import MODEL_SCHEMES, mismatch, sha256_of
+
+_LOG = logging.getLogger(__name__)
 
 
 def sha256_of_model(uri: str) -> str:
     """The hash of the folder of a model that this step has logged."""
     return sha256_of(_download(uri))
+
+
+def tag_models(uris: Iterable[str], step: str) -> None:
+    """Say on MLflow's pages of models which step has logged them. The run they know by themselves."""
+    for uri in uris:
+        try:
+            mlflow.MlflowClient().set_logged_model_tags(uri.rpartition("/")[2], {names.MODEL_STEP_TAG: step})
+        except MlflowException as error:
+            _LOG.warning("The model %s does not say which step has made it: %s", uri, error)
 
 
 def fetch_model(dataset: str, uri: str, sha256: str | None) -> str:

@@ -11,6 +11,7 @@ from kedro.io.shared_memory_dataset import SharedMemoryDataset
 from kedro.runner import SequentialRunner
 
 from ..contract import params
+from ..contract.places import MODEL_SCHEMES
 from ..errors import masked
 from .artifact import ArtifactDataset
 
@@ -103,7 +104,7 @@ class StepRunner(SequentialRunner):
         is_async: whether a node's datasets are loaded and saved concurrently.
 
     Attributes:
-        model_uris: dataset → the URI of the model that this step has made.
+        model_uris: dataset → the address of the model that this step has logged.
     """
 
     def __init__(
@@ -143,9 +144,8 @@ class StepRunner(SequentialRunner):
             hook_manager.register(hook)
         try:
             result = super().run(pipeline, catalog, hook_manager, **kwargs)
-            self.model_uris = {
-                name: str(catalog[name].model_uri) for name, folder in self._models.items() if not folder
-            }
+            uris = {name: str(getattr(catalog.get(name), "model_uri", None) or "") for name in makers}
+            self.model_uris = {name: uri for name, uri in uris.items() if uri.startswith(MODEL_SCHEMES)}
             return result
         except DatasetError as error:
             for name, dataset in self._artifacts.items():

@@ -12,10 +12,14 @@ from ..contract import names
 
 
 class Timing:
-    """A stopwatch for the parts of a step, and Kedro hooks that start and stop it for nodes and datasets."""
+    """A stopwatch for the parts of a step, and Kedro hooks that start and stop it for nodes and datasets.
+
+    Attributes:
+        began: ``time.monotonic()`` when the step began.
+    """
 
     def __init__(self) -> None:
-        self._started = time.monotonic()
+        self.began = time.monotonic()
         self._parts: dict[str, float] = defaultdict(float)
         self._since = 0.0
 
@@ -30,7 +34,7 @@ class Timing:
 
     def print(self) -> None:
         """Print the line; the time outside of all parts is that of Kedro's session."""
-        total = time.monotonic() - self._started
+        total = time.monotonic() - self.began
         parts = {**self._parts, "session": total - sum(self._parts.values())}
         print(names.TIMING + json.dumps({name: round(seconds, 2) for name, seconds in parts.items()}), flush=True)
 

@@ -6,35 +6,51 @@ status. ``mlflow-finish-run`` ends it, once. The run's id never passes through t
 then be cached.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import mlflow
 from kedro.framework.context import KedroContext
 from kedro.framework.session import KedroSession
-from mlflow.entities import Param, Run
+from mlflow.entities import Param, Run, RunTag
+from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.credentials import get_default_host_creds
-from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_GIT_COMMIT,
+    MLFLOW_GIT_REPO_URL,
+    MLFLOW_RUN_NOTE,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_SOURCE_TYPE,
+)
 from mlflow.utils.rest_utils import http_request
 
 from ..contract import names
+from ..contract.arguments import JobArguments
 from ..contract.job import JobIdentity, MlflowRun, PipelineJob
+from ..contract.spec import Spec, unpacked
 from ..errors import AuthorizationError, UserError, masked
+from .description import describe
 from .failures import failure_tags
+from .files import as_yaml, log_text
+from .steps import as_tags, ended_steps, planned_steps
 
 # The final state of a job, as KFP's PipelineTaskFinalStatus names it → MLflow's run status.
 _RUN_STATUS = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
+# Otherwise MLflow's pages open in the view for generative AI, which does not show such a run.
+_VIEW = "?workflowType=machine_learning"
 # How many of them one request may log.
 _MAX_METRICS = 1000
 _MAX_PARAMS = 100
-# The tags that kedro-mlflow writes at the start of each step.
-_KEDRO_MLFLOW_TAGS = (
-    "kedro_command", "kedro_version", "node_names", "pipeline_names", "project_path", "run_id", "runner",
-)  # fmt: skip
+_MAX_TAGS = 100
+# The tags that kedro-mlflow writes at the start of each step. Those of the second line are about that step alone.
+_KEDRO_MLFLOW_TAGS = ("kedro_version", "pipeline_names", "run_id")
+_OF_ONE_STEP = ("kedro_command", "load_versions", "node_names", "project_path", "runner")
 
 
 @contextmanager
@@ -70,19 +86,19 @@ def is_enabled(context: KedroContext, pipeline: str) -> bool:
 
 def start(
     job: JobIdentity,
-    image: str,
-    code: Mapping[str, Any] | None = None,
-    resumed: JobIdentity | None = None,
-    params: Iterable[str] = (),
+    arguments: JobArguments,
+    created: str,
+    context: KedroContext,
+    copied_params: Iterable[str] = (),
 ) -> str:
     """Create the job's run, or find it if this is a retry.
 
     Args:
         job: the pipeline job.
-        image: container image of the steps. It becomes a tag if it is named by digest.
-        code: of ``JobArguments``.
-        resumed: the job that this one resumes. Its run's metrics are copied.
-        params: names of the MLflow params of that run to copy too, together with those below them.
+        arguments: what the first task is told about the job.
+        created: when the job was created, RFC 3339.
+        context: has MLflow's experiment and the job's parameters.
+        copied_params: names of the MLflow params of the resumed job's run to copy too, with those below them.
 
     Returns:
         Where to look at the run.
@@ -93,24 +109,71 @@ def start(
     check_version()
     run = _find(job)
     if run is None:
-        tags = {names.JOB_NAME_TAG: job.name, names.JOB_ID_TAG: job.id, names.JOB_URL_TAG: job.url}
-        if names.is_digest(image):
-            tags[names.IMAGE_TAG] = image
-        if code:
-            tags[names.CODE_TAG] = code["uri"]
-            tags |= {names.DIRTY_TAG: str(code["dirty"]).lower()} if code["commit"] else {}
-        if commit := code["commit"] if code else os.environ.get(names.REVISION_VARIABLE):
-            tags[MLFLOW_GIT_COMMIT] = commit
+        resumed = arguments.resumed
+        earlier_job = JobIdentity(resumed["job"], resource_name=resumed["resource_name"]) if resumed else None
+        earlier = _find(earlier_job) if earlier_job else None
+        spec = unpacked(arguments.spec)
+        tags = _tags_at_start(job, arguments, spec, earlier)
         # Steps that start at the same moment would each insert such a tag first, and the database would refuse one.
-        tags |= dict.fromkeys((*_KEDRO_MLFLOW_TAGS, names.LATEST_NODE_TAG), "")
-        earlier = _find(resumed) if resumed else None
-        if resumed and earlier:
-            tags |= {names.RESUMED_TAG: resumed.name, names.RESUMED_RUN_TAG: earlier.info.run_id}
-        run = mlflow.start_run(run_name=job.name, tags=tags)
+        tags |= dict.fromkeys((*_KEDRO_MLFLOW_TAGS, names.LATEST_NODE_TAG), "") | tags_of_the_job(tags)
+        tags |= as_tags(planned_steps(spec))
+        tags[MLFLOW_RUN_NOTE] = describe(tags)
+        experiment = mlflow.get_experiment_by_name(context.mlflow.tracking.experiment.name)
+        # MLflow's function for this does not take the time at which the job began.
+        run = mlflow.MlflowClient().create_run(
+            experiment.experiment_id,
+            start_time=_milliseconds(created),
+            tags=resolve_tags(tags),
+            run_name=_run_name(job, arguments.pipeline, created),
+        )
         if earlier:
-            _copy(earlier, run, tuple(params))
-        _detach()
+            _copy(earlier, run, tuple(copied_params))
+        log_text(run.info.run_id, json.dumps(spec, indent=2), names.SPEC_FILE)
+        log_text(run.info.run_id, as_yaml(context.params), names.PARAMETERS_FILE)
     return _run_url(run)
+
+
+def _tags_at_start(job: JobIdentity, arguments: JobArguments, spec: Spec, earlier: Run | None) -> dict[str, str]:
+    """What is known of a job when it starts, as tags of its run."""
+    code = arguments.code
+    selection = [f"{name.replace('_', ' ')} {', '.join(values)}" for name, values in arguments.selection.items()]
+    tags = {
+        names.JOB_NAME_TAG: job.name,
+        names.JOB_ID_TAG: job.id,
+        names.JOB_URL_TAG: job.url,
+        names.PIPELINE_TAG: "; ".join([arguments.pipeline, *selection]),
+        names.ENV_TAG: arguments.env,
+        names.COMMAND_TAG: arguments.command,
+        names.SCHEDULE_TAG: arguments.schedule,
+        names.IMAGE_TAG: arguments.image if names.is_digest(arguments.image) else "",
+        # MLflow would name the file by which Python was started.
+        MLFLOW_SOURCE_NAME: arguments.repository or spec.get("pipelineInfo", {}).get("name", "kedro"),
+        MLFLOW_SOURCE_TYPE: "PROJECT",
+        MLFLOW_GIT_REPO_URL: arguments.repository,
+        MLFLOW_GIT_COMMIT: code["commit"] if code else os.environ.get(names.REVISION_VARIABLE, ""),
+    }
+    if code:
+        tags[names.CODE_TAG] = code["uri"]
+        tags[names.DIRTY_TAG] = str(code["dirty"]).lower() if code["commit"] else ""
+    if earlier:
+        tags |= {names.RESUMED_TAG: arguments.resumed["job"], names.RESUMED_RUN_TAG: earlier.info.run_id}
+    for step in arguments.resumed.get("fingerprints", {}):
+        name = names.REUSED_TAG + step
+        tags[name] = (earlier.data.tags if earlier else {}).get(name, arguments.resumed["job"])
+    return {name: value for name, value in tags.items() if value}
+
+
+def _run_name(job: JobIdentity, pipeline: str, created: str) -> str:
+    """A name that tells runs apart in MLflow's list, which cuts it: pipeline and time first, then the job's number."""
+    return f"{pipeline} {created[:19].replace('T', ' ')} {job.name.rpartition('-')[2]}"
+
+
+def _milliseconds(moment: str) -> int | None:
+    """RFC 3339 → milliseconds since 1970; None if it is something else, and MLflow then takes this moment."""
+    try:
+        return int(datetime.fromisoformat(moment).timestamp() * 1000)
+    except ValueError:
+        return None
 
 
 @contextmanager
@@ -144,16 +207,21 @@ def finish(job: JobIdentity, status: Mapping[str, Any], failed: Iterable[str] = 
     run = _find(job)
     if run is None:
         return None
-    client = mlflow.MlflowClient()
-    tags = run.data.tags
+    run_id, client, tags = run.info.run_id, mlflow.MlflowClient(), dict(run.data.tags)
     run_status = _RUN_STATUS.get(status["state"], "FAILED")
+    changes = tags_of_the_job(tags)
     if run_status == "FAILED":
-        for name, value in failure_tags(tags, _message(status), failed).items():
-            client.set_tag(run.info.run_id, name, value)
+        changes |= failure_tags(tags, _message(status), failed)
     elif run_status == "FINISHED":
         delete_tags(run, names.FAILED_NODE_TAG, names.ERROR_TAG)
-    delete_tags(run, *(tag for tag in tags if tag.startswith(names.RUNNING_NODE_TAG)))
-    client.set_terminated(run.info.run_id, run_status)
+        tags = {name: value for name, value in tags.items() if name not in (names.FAILED_NODE_TAG, names.ERROR_TAG)}
+    changes |= as_tags(ended_steps(tags | changes, run_status))
+    changes[MLFLOW_RUN_NOTE] = describe(tags | changes, status["state"])
+    items = [RunTag(name, value) for name, value in changes.items()]
+    for first in range(0, len(items), _MAX_TAGS):
+        client.log_batch(run_id, tags=items[first : first + _MAX_TAGS])
+    delete_tags(run, *(name for name, value in changes.items() if not value))
+    client.set_terminated(run_id, run_status)
     return run_status
 
 
@@ -243,6 +311,15 @@ def check_version() -> str:
     return version
 
 
+def tags_of_the_job(tags: Mapping[str, str]) -> dict[str, str]:
+    """What stands for the whole job in those tags that kedro-mlflow fills anew for each step; empty if nothing does.
+
+    Args:
+        tags: the tags of the job's run.
+    """
+    return dict.fromkeys(_OF_ONE_STEP, "") | {"kedro_command": tags.get(names.COMMAND_TAG, "")}
+
+
 def delete_tags(run: Run, *tags: str) -> None:
     """Delete those of these tags that a run has."""
     present = mlflow.get_run(run.info.run_id).data.tags
@@ -281,10 +358,10 @@ def _find(job: JobIdentity) -> Run | None:
 
 def _run_url(run: Run) -> str:
     """Where to look at a run: its page if the store is a server, otherwise the store and the run's id."""
-    uri = masked(mlflow.get_tracking_uri())
+    uri, page = masked(mlflow.get_tracking_uri()), f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
     if uri.startswith("http"):
-        return f"{uri.rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
-    return f"{uri} run {run.info.run_id}"
+        return f"{uri.rstrip('/')}/{page}{_VIEW}"
+    return f"{uri} run {run.info.run_id}. To see it: kedro mlflow ui, and http://127.0.0.1:5000/{page}{_VIEW}"
 
 
 def _detach() -> None:

@@ -7,6 +7,7 @@ from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
 from ..contract import names
 from ..errors import shown
+from .steps import step_records
 
 # In Vertex AI's words: "The DAG failed because some tasks failed. The failed tasks are: [train, plot]."
 _FAILED_TASKS = re.compile(r"failed tasks are: \[([^\]]*)\]")
@@ -23,14 +24,12 @@ def failure_tags(tags: Mapping[str, str], message: str, failed: Iterable[str] = 
         message: error message of the job's final status.
         failed: names of the tasks that failed, if they are known; otherwise those that the message names.
     """
-    prefix = names.RUNNING_NODE_TAG
-    node_of = {name.removeprefix(prefix): tags[name] for name in tags if name.startswith(prefix)}  # by task
+    node_of = {record.task: record.node for record in step_records(tags) if record.is_unended}
     if not failed and (match := _FAILED_TASKS.search(message)):
         failed = match[1].split(", ")
     # The platform names a task as people see it, which is its node's name, and may name the graph that it is in.
     nodes_of_failed_tasks = {node_of.get(task, task) for task in failed if task not in names.GRAPHS}
     unended_nodes = set(node_of.values())
-    # A step that raised an exception still counts as running, unless a retry of it has succeeded.
     nodes_with_error = {tags.get(names.FAILED_NODE_TAG, "")} & unended_nodes if names.ERROR_TAG in tags else set()
     nodes = nodes_of_failed_tasks | nodes_with_error or unended_nodes
     failure = {names.FAILED_NODE_TAG: ", ".join(sorted(nodes))} if nodes else {}

@@ -1,0 +1,38 @@
+"""Files that the job's run keeps beside what the project logs: its spec, its parameters, the logs of failed steps."""
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import mlflow
+import yaml
+
+from ..errors import shown
+
+_LOG = logging.getLogger(__name__)
+# Parameters whose values nobody but the steps may see.
+_LOOKS_SECRET = re.compile(r"secret|passw|token|credential|private|api_?key", re.IGNORECASE)
+
+
+def log_text(run_id: str, text: str, file: str) -> None:
+    """Keep a text as an artifact of a run, without what looks like a secret. A job does not fail because it cannot."""
+    try:
+        mlflow.MlflowClient().log_text(run_id, shown(text), file)
+    except Exception as error:
+        _LOG.warning("%s could not be kept in the MLflow run: %s", file, shown(str(error)))
+
+
+def as_yaml(parameters: Mapping[str, Any]) -> str:
+    """Parameters as YAML; of a type that YAML does not know, as Python shows them."""
+    return yaml.dump(_plain(parameters), Dumper=yaml.SafeDumper, allow_unicode=True, sort_keys=False)
+
+
+def _plain(value: Any, name: str = "") -> Any:
+    if _LOOKS_SECRET.search(name) and not isinstance(value, Mapping | list | int | float | type(None)):
+        return "***"
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, str(key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, name) for item in value]
+    return value if isinstance(value, str | int | float | None) else str(value)
