@@ -5,7 +5,8 @@ on a laptop or in CI       ``cli``, ``commands/`` (parse, call, print), ``show/`
                            (what doctor asks), ``project`` and ``settings`` (what the project says), ``grouping``,
                            ``compile/`` (project → plan → spec), ``local/`` (runs a spec here), ``cloud/`` (Vertex AI),
                            ``image``, ``infra/`` (what the project needs in Google Cloud), ``seal`` (whether this folder
-                           is as the template made it), ``upgrade`` (asks before code of the template runs)
+                           is as the template made it), ``upgrade`` (asks before code of the template runs),
+                           ``whole_file`` (files appear whole or not at all)
 in the container           ``step/``
 on both sides              ``contract/`` (what compile writes and step reads), ``tracking`` (the job's MLflow run),
                            ``auth/`` (Google tokens), ``errors``, ``guard`` (refuses another project's copy),

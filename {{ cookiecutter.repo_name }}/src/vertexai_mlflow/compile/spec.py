@@ -6,7 +6,6 @@ https://github.com/kubeflow/pipelines/blob/master/api/v2alpha1/pipeline_spec.pro
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import yaml
 from ..contract.names import PARAMS
 from ..contract.params import decode, encode
 from ..errors import UserError
+from ..whole_file import write_whole
 
 Spec = Mapping[str, Any]
 
@@ -93,12 +93,9 @@ def write_spec(spec: Mapping[str, Any], path: Path) -> None:
     """
     is_yaml = path.suffix in (".yaml", ".yml")
     text = yaml.safe_dump(dict(spec), sort_keys=False) if is_yaml else json.dumps(spec, indent=2) + "\n"
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, text)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         fix = "Name a file in a folder that exists and can be written."
         raise UserError(f"--output {path}: {error.strerror}. {fix}") from None
 
