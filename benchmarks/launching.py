@@ -15,7 +15,7 @@ HEADERS = """
 import json, sys, time, timeit
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-sys.path[:0] = ["tests", "{{ cookiecutter.repo_name }}/src"]
+sys.path[:0] = ["tests/helpers", "{{ cookiecutter.repo_name }}/src"]
 import in_place, mlflow
 from my_project.auth.gcp import MLFlowGoogleIAMRequestHeaderProvider
 mlflow.set_tracking_uri("https://mlflow.example.com")

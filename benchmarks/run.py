@@ -15,7 +15,7 @@ from pathlib import Path
 
 from timing import BIN, ENVIRONMENT, ROOT, Row
 
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "{{ cookiecutter.repo_name }}/src")]
+sys.path[:0] = [str(ROOT / place) for place in ("tests", "tests/helpers", "{{ cookiecutter.repo_name }}/src")]
 
 from artifacts import measure_artifacts  # noqa: E402
 from carrying import measure_carrying  # noqa: E402

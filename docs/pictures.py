@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/helpers")]
 
 from fakes.artifact_registry import Image  # noqa: E402
 from fakes.control_plane import control_plane  # noqa: E402

@@ -9,7 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-import projects
+import existing_projects as projects
 import pytest
 import yaml
 from running import BIN, ROOT, commit, run

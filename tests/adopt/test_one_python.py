@@ -4,7 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
-import projects
+import existing_projects as projects
 import pytest
 from running import ROOT, run
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import projects
+import existing_projects as projects
 import pytest
 from running import PLATFORM, ROOT, commit, run
 

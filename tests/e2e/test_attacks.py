@@ -1,14 +1,10 @@
 """Attacks on a whole run: hostile parameters and errors, and artifacts that somebody replaces between two steps."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
-from test_main_job import only_run, source, vertexai
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-from test_hostile_text import HOSTILE, is_safe
+from hostile_text import HOSTILE, is_safe
+from pipeline_runs import only_run, source, vertexai
 
 pytestmark = pytest.mark.slow
 

@@ -2,8 +2,8 @@
 
 import mlflow
 import pytest
+from pipeline_runs import only_run
 from running import BIN, ROOT, run
-from test_main_job import only_run
 
 pytestmark = pytest.mark.slow
 

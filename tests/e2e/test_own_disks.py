@@ -10,8 +10,8 @@ import pyarrow
 import pytest
 from fakes.storage import Storage, cloud_storage
 from own_disks import StepFailed, run_on_own_disks
+from pipeline_runs import only_run, vertexai
 from running import BIN, launcher_environment, run
-from test_main_job import only_run, vertexai
 
 from vertexai_mlflow.local.preloaded import Preloaded
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pipeline_runs import only_run, source, vertexai
 from running import BIN, run
-from test_main_job import only_run, source, vertexai
 
 pytestmark = pytest.mark.slow
 

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 import yaml
+from pipeline_runs import vertexai
 from running import commit, run
 from small_cloud import ACCOUNT, REGISTRY, set_fact
-from test_main_job import vertexai
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ from multiprocessing.connection import Pipe
 from pathlib import Path
 
 import pytest
+from pipeline_runs import only_run, source, vertexai
 from running import BIN, PLATFORM, environment, run
-from test_main_job import only_run, source, vertexai
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import sys
 from itertools import product
 from pathlib import Path
 
-import projects
+import existing_projects as projects
 import pytest
 from running import BIN, generators, run
 

@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import existing_projects as projects
 import pytest
 from running import BIN, ROOT, commit, copy_working_tree, run
 
@@ -337,8 +338,6 @@ def test_a_project_below_the_top_of_its_repository_is_upgraded_there(project, te
 
 
 def test_an_adopted_project_follows_the_template(template, tmp_path):
-    import projects
-
     old = projects.write(projects.PLUGIN, tmp_path / "plugin")
     adopt = (
         "import sys; from pathlib import Path; import kedro_vertexai_mlflow as k; k.TEMPLATE = Path(sys.argv.pop(1)); "

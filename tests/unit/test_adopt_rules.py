@@ -14,9 +14,9 @@ from functools import partial
 from importlib.metadata import metadata
 from pathlib import Path
 
+import existing_projects as projects
 import jinja2
 import kedro.framework.hooks.specs as specs
-import projects
 import pytest
 import tomlkit
 import yaml

@@ -1,29 +1,17 @@
 from itertools import combinations
 
 import pytest
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Node
+from plans import REMOTE, planned, same
 
 from vertexai_mlflow.compile.datasets import Artifact, Step
-from vertexai_mlflow.compile.plan import make_plan
 from vertexai_mlflow.compile.raw import RawData
 from vertexai_mlflow.compile.width import count_side_by_side, describe_width
-from vertexai_mlflow.contract.catalog import Catalog
 from vertexai_mlflow.errors import UserError
-from vertexai_mlflow.settings.models import RunConfig
 from vertexai_mlflow.settings.resources import Resources
 from vertexai_mlflow.show import tables
 
-REMOTE = {"type": "pandas.ParquetDataset", "filepath": "gs://bucket/x.parquet"}
 LOCAL = {"type": "pandas.CSVDataset", "filepath": "data/x.csv"}
-
-
-def same(*args):
-    return args
-
-
-def planned(*nodes: Node, catalog: tuple[str, ...] | dict = ("raw",), **run_config):
-    config = catalog if isinstance(catalog, dict) else dict.fromkeys(catalog, REMOTE)
-    return make_plan("p", Pipeline(nodes), RunConfig(image="x", **run_config), Catalog(config, "catalog.yml").entry)
 
 
 def test_each_node_becomes_a_step_with_its_inputs_and_outputs():

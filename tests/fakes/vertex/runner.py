@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
 sys.path.insert(0, str(Path(__file__).parents[3] / "{{ cookiecutter.repo_name }}/src"))
 
 from own_disks import StepFailed, run_on_own_disks

@@ -44,15 +44,16 @@ class Vertex:
     Args:
         target: project, region and endpoint; also an attribute.
         patience: seconds for which a request that fails for the moment is retried, with growing pauses.
+        pause: seconds before the first retry, and between the first two looks at a job.
 
     Raises:
         UserError: when there are no Google credentials.
     """
 
-    def __init__(self, target: Target, patience: float = _PATIENCE) -> None:
+    def __init__(self, target: Target, patience: float = _PATIENCE, pause: float = _PAUSE) -> None:
         self.target = target
         self._parent = f"projects/{target.project_id}/locations/{target.region}"
-        self._patience = patience
+        self._patience, self._pause = patience, pause
         endpoint = ClientOptions(api_endpoint=target.api_endpoint)
         with explain_errors(target):
             options: dict[str, Any] = {"transport": "rest", "client_options": endpoint, "credentials": default()}
@@ -128,7 +129,7 @@ class Vertex:
             UserError: when Vertex AI refuses, or cannot be reached for half an hour.
         """
         seen: dict[str, tuple[str, int]] = {}
-        pause = _PAUSE
+        pause = self._pause
         while True:
             job = self.get(job_id, timeout=_LONG_PATIENCE, on_error=lambda error: on_trouble(summarize(error)))
             for task in job.tasks.values():
@@ -182,7 +183,7 @@ class Vertex:
         while not (job := self.get(job_id)).run_context:
             if job.has_ended or time.monotonic() > deadline:
                 raise UserError(f"Job {job_id} got no metadata context, so it is not in experiment {name}.")
-            time.sleep(_PAUSE)
+            time.sleep(self._pause)
         exists = self.has_experiment(name)
         with explain_errors(self.target, f"experiment {name}"):
             if not exists:
@@ -256,8 +257,8 @@ class Vertex:
 
     def _options(self, **retry: Any) -> dict[str, Any]:
         """Timeout and retry of a call."""
-        patience = {"predicate": _is_transient, "maximum": 20.0, "timeout": self._patience, **retry}
-        return {"timeout": _TIMEOUT, "retry": Retry(**patience)}
+        usual = {"predicate": _is_transient, "initial": self._pause, "maximum": 20.0, "timeout": self._patience}
+        return {"timeout": _TIMEOUT, "retry": Retry(**{**usual, **retry})}
 
 
 def _is_transient(error: Exception) -> bool:

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from ..contract.places import base_of, files_at, is_local, sha256_of
 from ..contract.uploaded import Code
 from ..errors import UserError
 from ..settings.models import UploadedData
+from ..whole_file import write_whole
 
 _MAX_AGE = timedelta(days=1)
 _HEADER = """\
@@ -175,9 +175,7 @@ def record(file: Path, uploaded: Mapping[str, UploadedData]) -> None:
     """
     existing = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.exists() else {}
     data = {**existing.get("data", {}), **{path: item.model_dump() for path, item in uploaded.items()}}
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    partial.write_text(_HEADER + yaml.safe_dump({"data": data}, allow_unicode=True), encoding="utf-8")
-    partial.replace(file)
+    write_whole(file, _HEADER + yaml.safe_dump({"data": data}, allow_unicode=True))
 
 
 class _Progress(Callback):

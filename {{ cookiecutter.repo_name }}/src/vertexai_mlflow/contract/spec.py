@@ -6,7 +6,6 @@ https://github.com/kubeflow/pipelines/blob/master/api/v2alpha1/pipeline_spec.pro
 """
 
 import json
-import os
 import zlib
 from base64 import b64decode, b64encode
 from collections import Counter
@@ -18,6 +17,7 @@ from typing import Any
 import yaml
 
 from ..errors import UserError
+from ..whole_file import write_whole
 from .limits import MAX_EXECUTOR_INPUT
 from .names import PARAMS, START_TASK
 from .params import decode, encode
@@ -96,12 +96,9 @@ def write_spec(spec: Mapping[str, Any], path: Path) -> None:
     """
     is_yaml = path.suffix in (".yaml", ".yml")
     text = yaml.safe_dump(dict(spec), sort_keys=False) if is_yaml else json.dumps(spec, indent=2) + "\n"
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, text)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         fix = "Name a file in a folder that exists and can be written."
         raise UserError(f"--output {path}: {error.strerror}. {fix}") from None
 

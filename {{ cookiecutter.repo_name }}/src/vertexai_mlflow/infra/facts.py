@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..whole_file import write_whole
+
 _LINE = re.compile(r"^(\w+):[ ]*([\"']?)(.*?)\2([ ]+#.*)?[ ]*$", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"<[^<>]*>")
 
@@ -36,7 +38,5 @@ def fill_in(path: Path, facts: Mapping[str, str]) -> list[str]:
 
     text = _LINE.sub(replace, path.read_text(encoding="utf-8"))
     text += "".join(f'{name}: "{fact}"\n' for name, fact in missing.items() if name not in existing)
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, text)
     return list(missing)

@@ -11,6 +11,7 @@ from typing import Any
 from ..contract.job import PipelineJob, State, TaskRun
 from ..contract.spec import Spec
 from ..errors import UserError, did_you_mean
+from ..whole_file import write_whole
 
 _JOB = "job.json"
 _SPEC = "pipeline.json"
@@ -86,6 +87,4 @@ def require_writable(folder: Path) -> None:
 def write_json(content: Mapping[str, Any], file: Path) -> None:
     """Write JSON, completely or not at all. The file's folder is created if it is missing."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    partial.replace(file)
+    write_whole(file, json.dumps(content))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from forked_kedro import ForkedKedro
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 # The template's package, which is the same in every project, where it lies.
 SOURCE = ROOT / "{{ cookiecutter.repo_name }}/src"
