@@ -5,11 +5,11 @@ on a laptop or in CI       ``cli``, ``commands/`` (parse, call, print), ``show/`
                            (what doctor asks), ``project`` and ``settings`` (what the project says), ``grouping``,
                            ``compile/`` (project → plan → spec), ``local/`` (runs a spec here), ``cloud/`` (Vertex AI),
                            ``image``, ``infra/`` (what the project needs in Google Cloud), ``seal`` (whether this folder
-                           is as the template made it), ``upgrade`` (asks before code of the template runs),
+                           is as the template made it), ``upgrade`` (asks before code of the template runs)
 in the container           ``step/``
 on both sides              ``contract/`` (what compile writes and step reads), ``tracking`` (the job's MLflow run),
-                           ``auth/`` (Google tokens), ``errors``, ``markdown``, ``whole_file``, ``guard`` (refuses another
-                           project's copy), ``kedro_settings`` (for the project's settings.py)
+                           ``auth/`` (Google tokens), ``errors``, ``markdown``, ``whole_file``, ``guard``
+                           (refuses another project's copy), ``kedro_settings`` (for the project's settings.py)
 =========================  =========================================================================================
 
 Imports go one way, and nothing imports ``step``; docs/explanation/how-it-works.md of the template has the picture.

@@ -22,8 +22,9 @@ def as_cell(text: str, limit: int = _LIMIT) -> str:
 
 
 def as_code(text: str) -> str:
-    """A text in the font of code, without what would end that."""
-    return f"`{as_line(text).replace('`', chr(39))}`"
+    """A text in the font of code, without what would end that; empty if the text is."""
+    line = as_line(text).replace("`", "'")
+    return f"`{line}`" if line else ""
 
 
 def as_link(text: str, url: str) -> str:

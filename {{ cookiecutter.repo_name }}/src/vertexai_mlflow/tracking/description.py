@@ -105,8 +105,8 @@ def commit_url(repository: str, commit: str) -> str:
 
 
 def _failure(tags: Mapping[str, str]) -> str:
-    node, error = tags.get(names.FAILED_NODE_TAG, ""), tags.get(names.ERROR_TAG, "")
-    return f"Node **{as_cell(node)}** failed: {as_cell(error)}" if node else as_cell(error)
+    node, error = (as_cell(tags.get(name, "")) for name in (names.FAILED_NODE_TAG, names.ERROR_TAG))
+    return f"Node **{node}** failed: {error}" if node else error
 
 
 def _table_of(records: list[StepRecord], room: int) -> str:
