@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "grouping": {"errors", "settings"},
     "project": {"errors", "contract", "settings"},
     "tracking": {"errors", "contract"},
+    "page": {"errors", "contract"},
     "step": {"errors", "auth", "contract", "guard", "tracking"},
     "compile": {"errors", "contract", "settings", "grouping", "project"},
     "local": {"errors", "contract", "image", "compile"},
@@ -39,8 +40,8 @@ MAY_IMPORT = {
     "show": {"errors", "contract", "compile"},
     "checks": {"errors", "contract", "tracking", "image", "project", "compile", "cloud", "seal"},
     "commands": {
-        "errors", "auth", "contract", "tracking", "git", "image", "project", "compile", "local", "cloud", "show", "checks",
-        "infra",
+        "errors", "auth", "contract", "tracking", "page", "git", "image", "project", "compile", "local", "cloud", "show",
+        "checks", "infra",
     },
 }  # fmt: skip
 # The rooms that may import a library.
