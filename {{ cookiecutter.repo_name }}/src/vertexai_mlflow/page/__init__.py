@@ -98,12 +98,12 @@ def _facts(job: PipelineJob, graph: Graph, now: datetime) -> list[tuple[str, str
     took = (
         as_duration(((job.ended or now) - start).total_seconds()) if start and (job.ended or not job.has_ended) else ""
     )
-    selection = {name: value for name, value in about.selection.items() if value} if about else {}
+    selection = [(name, value) for name, value in about.selection.items() if value] if about else []
     code = about.code if about else {}
     dirty = ", and changes that no commit has" if code.get("dirty") else ""
     return [
         ("Pipeline", as_text(about.pipeline if about else job.pipeline)),
-        ("Part of it", as_text("; ".join(f"{name.replace('_', ' ')}: {value}" for name, value in selection.items()))),
+        ("Part of it", as_text("; ".join(f"{name.replace('_', ' ')} {_listed(value)}" for name, value in selection))),
         ("Environment", as_text(about.env if about else "")),
         ("Resumes", as_text(str(about.resumed.get("job", "")) if about else "")),
         ("Started", as_time(start) if start else ""),
@@ -116,6 +116,10 @@ def _facts(job: PipelineJob, graph: Graph, now: datetime) -> list[tuple[str, str
         ),
         ("Runs as", as_text(job.service_account)),
     ]
+
+
+def _listed(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _links(job: PipelineJob, run: RunContents) -> list[tuple[str, str]]:
@@ -135,11 +139,11 @@ def _failures(job: PipelineJob, graph: Graph, run: RunContents) -> str:
 
 def _failure(task: TaskRun, nodes: Sequence[str], tail: str) -> str:
     where = f" <small>node {as_text(', '.join(nodes))}</small>" if nodes else ""
-    log = (
-        f"<details open><summary>The end of its log</summary><pre tabindex=0>{as_end(tail, _MAX_LOG)}</pre></details>"
-        if tail
-        else ""
-    )
+    lines = tail.splitlines()
+    last = f"<p><b>{as_text(lines[-1], 1000)}</b></p>" if lines else ""
+    # The inner element is at the bottom of the outer one, so that a browser shows the end first.
+    pre = f"<pre tabindex=0><code>{as_end(tail, _MAX_LOG)}</code></pre>"
+    log = f"{last}<details open><summary>The end of its log</summary>{pre}</details>" if lines else ""
     link = f"<p>Its log: {as_link('in Google Cloud', task.log)}</p>" if task.log else ""
     return f"<h3>{as_text(task.name)}{where}</h3><p>{as_text(task.error, 2000)}</p>{log}{link}"
 

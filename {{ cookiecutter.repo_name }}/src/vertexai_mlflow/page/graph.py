@@ -28,7 +28,7 @@ _CLASSES: dict[str, str] = {
 _WIDTH, _HEIGHT, _ACROSS, _DOWN = 150, 44, 16, 34
 _SMALL, _SMALL_ACROSS, _SMALL_DOWN = 10, 6, 14
 # Boxes side by side; a wider layer goes on in the next row.
-_COLUMNS, _SMALL_COLUMNS = 6, 60
+_COLUMNS, _SMALL_COLUMNS = 4, 60
 # With more tasks than this, a box has no text, and is no link.
 READABLE = 120
 _MAX_EDGES = 3000

@@ -18,7 +18,7 @@ a{color:var(--link)}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px 16px;margin:14px 0}
 code,pre{font:.86em/1.4 ui-monospace,monospace}
 pre{overflow:auto;max-height:26em;margin:6px 0 10px;padding:10px;border:1px solid var(--line);border-radius:6px;
-background:var(--page);white-space:pre-wrap}
+background:var(--page);white-space:pre-wrap;display:flex;flex-direction:column-reverse}
 summary{cursor:pointer}
 .m,small,figcaption,footer{color:var(--muted)}
 footer{padding-bottom:24px;font-size:.86em}
@@ -36,6 +36,7 @@ thead th{border:0;color:var(--muted);font-size:.86em}
 .failed{border-color:var(--bad);border-left-width:5px}
 .graph{overflow:auto;max-height:75vh}
 .graph svg{display:block;margin:0 auto}
+small{font-weight:400}
 svg rect{fill:var(--card);stroke:currentColor;stroke-width:1.5}
 svg text{fill:var(--text);font:12px system-ui,sans-serif;text-anchor:middle}
 svg .s{fill:currentColor;font-size:11px}
@@ -57,6 +58,7 @@ svg a:hover rect,svg a:focus rect{stroke-width:4}
 .key{color:var(--path)}
 tr:target{outline:2px solid var(--link);outline-offset:2px}
 .both{display:grid;grid-template-columns:1fr 1fr;gap:0 14px;align-items:start}
+.both section{margin-top:0}
 .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,300px),1fr));gap:14px}
 figure{margin:0}
 figure img{display:block;max-width:100%;background:#fff;border-radius:6px;border:1px solid var(--line)}
@@ -72,7 +74,8 @@ figure img{display:block;max-width:100%;background:#fff;border-radius:6px;border
 .steps td:nth-child(4):not(:empty)::before{content:"ran ";color:var(--muted)}
 .steps tbody td:nth-child(5){grid-column:1/-1;padding:5px 0 0}
 section{padding:12px}
-dl{grid-template-columns:1fr}dt{margin-top:4px}
+.graph svg{max-width:max(100%,520px);height:auto}
+
 }
 @media print{body{background:#fff}section{break-inside:avoid}.graph{max-height:none}}
 """
