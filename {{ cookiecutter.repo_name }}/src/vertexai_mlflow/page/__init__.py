@@ -6,13 +6,13 @@ and, at the end of a job, in the container, so only the standard library and the
 
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from ..contract.job import PipelineJob, RunContents, State, TaskRun
 from ..contract.spec import default_params
 from .graph import READABLE, SIGNS, Graph, css_class, draw, read_graph, word
-from .markup import as_duration, as_end, as_link, as_text, as_time, as_value, fitted, size
+from .markup import Item, as_duration, as_end, as_link, as_text, as_time, as_value, fitted, size
 from .steps import explanation, table
 from .style import CSS
 from .times import critical_path, spans
@@ -129,12 +129,16 @@ def _links(job: PipelineJob, run: RunContents) -> list[tuple[str, str]]:
 
 
 def _failures(job: PipelineJob, graph: Graph, run: RunContents) -> str:
-    failed = job.failed_tasks
-    pieces = [_failure(task, graph.nodes.get(task.name, ()), run.log_tails.get(task.name, "")) for task in failed]
-    if job.error and not pieces:
-        pieces = [f"<p>{as_text(job.error, 3000)}</p>"]
-    body = fitted(pieces, _MAX_FAILURES, lambda more: f"<p class=m>{more} more failed; the table has them.</p>")
-    return f"<section class=failed><h2>What failed</h2>{body}</section>" if pieces else ""
+    def piece(task: TaskRun) -> str:
+        return _failure(task, graph.nodes.get(task.name, ()), run.log_tails.get(task.name, ""))
+
+    if not job.error and not job.failed_tasks:
+        return ""
+    of_job = f"<p>{as_text(job.error, 3000)}</p>" if not job.failed_tasks else ""
+    of_tasks = fitted(
+        job.failed_tasks, piece, _MAX_FAILURES, lambda more: f"<p class=m>{more} more failed; the table has them.</p>"
+    )
+    return f"<section class=failed><h2>What failed</h2>{of_job}{of_tasks}</section>"
 
 
 def _failure(task: TaskRun, nodes: Sequence[str], tail: str) -> str:
@@ -162,17 +166,21 @@ def _values(run: RunContents, job: PipelineJob, graph: Graph) -> str:
     title, params = "Parameters", dict(run.params)
     if not params and graph.about:
         title, params = "Runtime parameters", _flat(default_params(job.spec))
-    metrics = [f"<tr><th>{as_text(name)}<td class=n>{value:.6g}" for name, value in sorted(run.metrics.items())]
-    values = [
-        f"<tr><th>{as_text(name)}<td><code>{as_value(name, value)}</code>" for name, value in sorted(params.items())
+    parts = [
+        _table("Metrics", run.metrics, lambda name, value: f"<td class=n>{value:.6g}", _MAX_METRICS),
+        _table(title, params, lambda name, value: f"<td><code>{as_value(name, value)}</code>", _MAX_PARAMS),
     ]
-    parts = [_table("Metrics", metrics, _MAX_METRICS), _table(title, values, _MAX_PARAMS)]
     return f'<div class="{"both" if all(parts) else "one"}">{"".join(parts)}</div>'
 
 
-def _table(title: str, rows: list[str], limit: int) -> str:
-    body = fitted(rows, limit, lambda more: f"<tr><td colspan=2 class=m>and {more} more")
-    return f"<section><h2>{title}</h2><table><tbody>{body}</tbody></table></section>" if rows else ""
+def _table(title: str, values: Mapping[str, Item], cell: Callable[[str, Item], str], limit: int) -> str:
+    rows = fitted(
+        sorted(values),
+        lambda name: f"<tr><th>{as_text(name)}{cell(name, values[name])}",
+        limit,
+        lambda more: f"<tr><td colspan=2 class=m>and {more} more",
+    )
+    return f"<section><h2>{title}</h2><table><tbody>{rows}</tbody></table></section>" if values else ""
 
 
 def _flat(params: Mapping[str, object], prefix: str = "") -> dict[str, str]:

@@ -1,11 +1,14 @@
 """Texts from outside, numbers and times as pieces of HTML that nothing in them can leave, and of a planned size."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from html import escape
+from typing import TypeVar
 from urllib.parse import quote
 
 from ..errors import masked, shown
+
+Item = TypeVar("Item")
 
 # Above this many seconds people count in minutes.
 _MINUTE, _HOUR = 60, 3600
@@ -58,13 +61,13 @@ def size(markup: str) -> int:
     return len(markup.encode())
 
 
-def fitted(pieces: Iterable[str], limit: int, more: Callable[[int], str]) -> str:
-    """As many of these pieces as fit into so many bytes, and then what ``more`` says about the number of the others."""
-    pieces, kept, left = list(pieces), [], limit
-    for piece in pieces:
-        left -= size(piece)
-        if left < 0:
-            break
+def fitted(items: Sequence[Item], make: Callable[[Item], str], limit: int, more: Callable[[int], str]) -> str:
+    """The pieces of as many items as fit into so many bytes, and then what ``more`` says of how many do not."""
+    kept: list[str] = []
+    for item in items:
+        piece = make(item)
+        limit -= size(piece)
+        if limit < 0:
+            return "".join([*kept, more(len(items) - len(kept))])
         kept.append(piece)
-    rest = len(pieces) - len(kept)
-    return "".join(kept) + (more(rest) if rest else "")
+    return "".join(kept)

@@ -28,12 +28,13 @@ def table(
     """
     whole = max((span.ended for span in times.values()), default=0.0) or 1.0
     on_path = set(path)
-    rows = (
-        f"<tr id=s{number}{' class=cp' if name in on_path else ''}>"
-        f"{_row(runs[name], graph.nodes.get(name, ()), times.get(name), whole)}"
-        for number, name in enumerate(names)
-    )
-    body = fitted(rows, limit, lambda more: f"<tr><th>{more} more steps are left out.")
+    numbers = {name: number for number, name in enumerate(names)}
+
+    def row(name: str) -> str:
+        mark = " class=cp" if name in on_path else ""
+        return f"<tr id=s{numbers[name]}{mark}>{_row(runs[name], graph.nodes.get(name, ()), times.get(name), whole)}"
+
+    body = fitted(names, row, limit, lambda more: f"<tr><th>{more} more steps are left out.")
     return (
         "<table class=steps><thead><tr><th scope=col>Step<th scope=col>State<th scope=col>Waited<th scope=col>Ran"
         f"<th scope=col>Time from 0 to {as_duration(whole)}</thead><tbody>{body}</tbody></table>"

@@ -45,11 +45,14 @@ svg a:hover rect,svg a:focus rect{stroke-width:4}
 .e{fill:none;stroke:var(--edge);stroke-width:1.3}
 .e.cp{stroke:var(--path);stroke-width:3}
 .d{fill:currentColor}
+.steps{table-layout:fixed}
 .steps th:first-child{width:30%}
+.steps th:nth-child(2){width:14%}
 .steps td:nth-child(2){white-space:nowrap}
 .steps td:nth-child(3),.steps td:nth-child(4),.steps thead th:nth-child(3),
 .steps thead th:nth-child(4){text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
-.steps td:nth-child(5){width:38%;padding:9px 0 4px}
+.steps th:nth-child(5){width:36%;padding-right:0}
+.steps td:nth-child(5){padding:9px 0 4px}
 .steps div{position:relative;height:13px;background:var(--page);border-radius:3px}
 .steps i{position:absolute;top:0;bottom:0;min-width:2px;border-radius:2px;background:currentColor}
 .steps .w{opacity:.5;background:repeating-linear-gradient(135deg,var(--muted) 0 2px,transparent 2px 5px)}
