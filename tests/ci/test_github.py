@@ -20,6 +20,7 @@ STAND_INS = {
     "google-github-actions/auth": "google-auth",
     "docker/setup-buildx-action": "setup-buildx",
     "docker/build-push-action": "build-push",
+    "actions/upload-artifact": "upload-artifact",
 }
 
 
@@ -80,6 +81,7 @@ def test_a_manual_run_of_a_failing_node_is_red_and_the_node_is_in_the_summary(
     assert "| failed_node | train_forest |" in printed
     assert re.search(r"\| error \| InvalidParameterError: The 'n_estimators' parameter", printed)
     assert "| step train-forest | FAILED: exit code 1, [log](https://console" in printed
+    assert re.search(r"Kept as job-page: job.html, \d+ bytes", printed)
     (found,) = run_of(head)
     assert (found.info.status, found.data.tags["failed_node"]) == ("FAILED", "train_forest")
     (job,) = vertex.jobs.values()

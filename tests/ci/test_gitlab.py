@@ -71,6 +71,7 @@ def test_a_push_ends_in_a_finished_run_that_names_commit_and_digest(launchable_p
     links = {link["external_link"]["label"]: link["external_link"]["url"] for link in report["Pipeline"]}
     assert links["MLflow run: FINISHED"] == page
     assert links[f"Vertex AI job {name}: SUCCEEDED"].startswith("https://console.cloud.google.com/vertex-ai/")
+    assert f"<title>{name}: succeeded</title>" in left_by(tmp_path, "launch", "job.html")
     assert list((tmp_path / "checkout").rglob(".federation")) == []
 
 
@@ -86,7 +87,9 @@ def test_a_job_that_fails_is_summed_up_as_well(bake):
     script = "\n".join(launch["after_script"])
     assert "make --silent summary >> summary.md" in script
     assert "make --silent summary FORMAT=annotations > annotations.json" in script
+    assert "make --silent page" in script
     assert launch["artifacts"]["when"] == "always"
+    assert launch["artifacts"]["paths"] == ["summary.md", "job.html"]
     assert launch["artifacts"]["reports"]["annotations"] == "annotations.json"
 
 

@@ -15,7 +15,7 @@ HOSTILE = [
 # Targets with a variable each, as the help shows them.
 TARGETS = [
     ("image", "IMAGE"), ("image", "BASE_IMAGE"), ("launch", "PARAMS"), ("launch", "JOB"), ("launch", "PIPELINE"),
-    ("launch", "ENV"), ("summary", "FORMAT"), ("base", "BASE_IMAGE"),
+    ("launch", "ENV"), ("summary", "FORMAT"), ("page", "JOB"), ("base", "BASE_IMAGE"),
 ]  # fmt: skip
 
 

@@ -78,6 +78,12 @@ def _parse_task(name: str, detail: types.PipelineTaskDetail, region: str) -> Tas
         outputs={"parameters": parameters, "artifacts": artifacts},
         origin=next(filter(None, jobs), "") if state == State.SKIPPED else "",
         containers=tuple(containers),
+        created=detail.create_time or None,
+        started=detail.start_time or None,
+        ended=detail.end_time or None,
+        attempts=tuple(
+            status.update_time for status in detail.pipeline_task_status if status.state.name == State.RUNNING
+        ),
     )
 
 

@@ -3,17 +3,20 @@
 import json
 import re
 import uuid
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 from .names import FINISH_TASK, IMPORT_PREFIX, MLFLOW_RUN, START_TASK, TIMING
 
 _CONSOLE = "https://console.cloud.google.com"
+# How many bytes of a log are its end.
+_LOG_END = 64 * 1024
 _RESOURCE = re.compile(r"projects/([^/]+)/locations/([^/]+)/pipelineJobs/([^/]+)")
 
 
@@ -73,6 +76,10 @@ class TaskRun:
         outputs: its output parameters and artifacts.
         origin: the job whose result was taken instead of running the task; empty if it ran, or that is not known.
         containers: what ran it, one for each attempt: ``projects/…/customJobs/…`` on Vertex AI.
+        created: when all that it waits for had ended, with time zone; None if that has not happened, or is not known.
+        started: when its first attempt began; the last one, where the platform tells no more.
+        ended: when it ended.
+        attempts: when each attempt began, as far as that is known.
     """
 
     name: str
@@ -84,6 +91,10 @@ class TaskRun:
     outputs: Mapping[str, Any] | None = None
     origin: str = ""
     containers: tuple[str, ...] = ()
+    created: datetime | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+    attempts: tuple[datetime, ...] = ()
 
     @property
     def is_shown(self) -> bool:
@@ -92,10 +103,17 @@ class TaskRun:
 
     def parts(self) -> dict[str, float]:
         """Part of a step → its seconds, as its log on this machine tells; empty if it does not."""
-        log = Path(self.log)
-        text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-        lines = [line for line in text.splitlines() if line.startswith(TIMING)]
+        lines = [line for line in self.log_end().splitlines() if line.startswith(TIMING)]
         return json.loads(lines[-1].removeprefix(TIMING)) if lines else {}
+
+    def log_end(self) -> str:
+        """The end of its log on this machine; empty if the log is elsewhere."""
+        log = Path(self.log)
+        if not self.log or not log.is_file():
+            return ""
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _LOG_END))
+            return file.read().decode(errors="replace")
 
 
 @dataclass(frozen=True)
@@ -185,6 +203,37 @@ class MlflowRun:
     url: str
     failed_node: str = ""
     error: str = ""
+
+
+@dataclass(frozen=True)
+class RunContents:
+    """What is in the MLflow run of a job, and in its logs, for a page that shows both.
+
+    Args:
+        params: MLflow param → its value.
+        metrics: MLflow metric → its last value.
+        images: path of an artifact → the file; empty if it is too large or cannot be read.
+        links: what is there → its address.
+        log_tails: task → the last lines that it printed.
+    """
+
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    images: Mapping[str, bytes] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    log_tails: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """As a process hands it to another one."""
+        images = {name: b64encode(content).decode() for name, content in self.images.items()}
+        return json.dumps({**vars(self), "images": images})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what ``to_json`` wrote."""
+        values = json.loads(text)
+        images = {name: b64decode(content) for name, content in values.pop("images").items()}
+        return cls(**values, images=images)
 
 
 def new_job_name(pipeline: str) -> str:

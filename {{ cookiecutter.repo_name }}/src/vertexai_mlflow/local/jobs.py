@@ -3,7 +3,9 @@
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -15,6 +17,7 @@ from ..whole_file import write_whole
 
 _JOB = "job.json"
 _SPEC = "pipeline.json"
+_TIMES = ("created", "started", "ended")
 
 
 def state_of(runs: Iterable[TaskRun]) -> str:
@@ -48,8 +51,15 @@ def write_spec_of_job(spec: Spec, folder: Path) -> None:
 
 
 def write_job(job: PipelineJob, folder: Path) -> None:
-    """Write the progress of a job to its folder."""
-    write_json({"state": job.state, "tasks": {name: asdict(run) for name, run in job.tasks.items()}}, folder / _JOB)
+    """Write the progress of a job to its folder. This process is the one that runs it."""
+    times = {name: getattr(job, name) for name in _TIMES}
+    content = {"state": job.state, "process": os.getpid(), **times}
+    write_json({**content, "tasks": {name: asdict(run) for name, run in job.tasks.items()}}, folder / _JOB)
+
+
+def has_job(folder: Path) -> bool:
+    """Whether a job of this machine has this folder."""
+    return (folder / _JOB).is_file()
 
 
 def read_job(folder: Path) -> PipelineJob:
@@ -63,9 +73,31 @@ def read_job(folder: Path) -> PipelineJob:
     except (OSError, ValueError):
         names = [path.parent.name for path in folder.parent.glob(f"*/{_JOB}")]
         raise UserError(f"There is no job {folder.name} on this machine.{did_you_mean(folder.name, names)}") from None
-    state = State.FAILED if content["state"] == State.RUNNING else content["state"]
-    tasks = {name: TaskRun(**run) for name, run in content["tasks"].items()}
-    return PipelineJob(folder.name, folder.as_uri(), state, tasks, spec=spec)
+    is_killed = content["state"] == State.RUNNING and not _is_alive(content.get("process", 0))
+    tasks = {name: _read_task(run) for name, run in content["tasks"].items()}
+    created, started, ended = (_read_time(content.get(name)) for name in _TIMES)
+    return PipelineJob(
+        folder.name, folder.as_uri(), State.FAILED if is_killed else content["state"], tasks, spec=spec,
+        created=created, started=started, ended=ended,
+    )  # fmt: skip
+
+
+def _read_task(run: Mapping[str, Any]) -> TaskRun:
+    times = {name: _read_time(run.get(name)) for name in _TIMES}
+    attempts = tuple(datetime.fromisoformat(text) for text in run.get("attempts", ()))
+    return TaskRun(**{**run, **times, "attempts": attempts})
+
+
+def _read_time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _is_alive(process: int) -> bool:
+    """Whether a process of this machine has not ended; 0 is none."""
+    with suppress(OSError):
+        os.kill(process, 0)
+        return process > 0
+    return False
 
 
 def require_writable(folder: Path) -> None:
@@ -84,7 +116,7 @@ def require_writable(folder: Path) -> None:
         ) from None
 
 
-def write_json(content: Mapping[str, Any], file: Path) -> None:
+def write_json(content: Any, file: Path) -> None:
     """Write JSON, completely or not at all. The file's folder is created if it is missing."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, json.dumps(content))
+    write_whole(file, json.dumps(content, default=datetime.isoformat))

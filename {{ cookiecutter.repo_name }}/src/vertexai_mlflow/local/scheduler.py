@@ -93,6 +93,7 @@ class _Scheduler:
     on_change: Callable[[TaskRun], None]
 
     def __post_init__(self) -> None:
+        self._created = datetime.now(UTC)
         self._parameters = pipeline_parameters(self.spec)
         self._tasks = {task.name: task for task in tasks(self.spec)}
         self._runs = {name: TaskRun(name, str(self.folder / name / "log.txt")) for name in self._tasks}
@@ -111,7 +112,7 @@ class _Scheduler:
             "pipeline_job_uuid": _new_number(),
             "pipeline_job_resource_name": self.resource_name,
             "pipeline_root": str(self.folder),
-            "pipeline_job_create_time_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+            "pipeline_job_create_time_utc": self._created.isoformat(timespec="seconds"),
         }
 
     def run(self) -> PipelineJob:
@@ -263,7 +264,7 @@ class _Scheduler:
     def _change(self, task: Task, **changes: Any) -> None:
         with self._lock:
             old = self._runs[task.name]
-            self._runs[task.name] = new = replace(old, **changes)
+            self._runs[task.name] = new = _with_times(old, replace(old, **changes))
         if (new.state, new.attempt) != (old.state, old.attempt):
             self.on_change(new)
         if new.state in ENDED and old.state not in ENDED:
@@ -271,7 +272,23 @@ class _Scheduler:
                 write_job(self._job(State.RUNNING), self.folder)
 
     def _job(self, state: str) -> PipelineJob:
-        return PipelineJob(self.folder.name, self.folder.as_uri(), state, self._runs)
+        ended = datetime.now(UTC) if state in ENDED else None
+        return PipelineJob(
+            self.folder.name, self.folder.as_uri(), state, self._runs,
+            created=self._created, started=self._created, ended=ended, spec=self.spec,
+        )  # fmt: skip
+
+
+def _with_times(old: TaskRun, new: TaskRun) -> TaskRun:
+    """A task that has come further, with the times of what has just happened to it."""
+    now = datetime.now(UTC)
+    if new.state == State.RUNNING and not old.created:
+        new = replace(new, created=now)
+    if new.attempt > old.attempt:
+        new = replace(new, started=old.started or now, attempts=(*old.attempts, now))
+    if new.state in ENDED and new.created and not old.ended:
+        new = replace(new, ended=now)
+    return new
 
 
 def _new_number() -> str:

@@ -13,7 +13,7 @@ from rich.text import Text
 from ..compile.datasets import Step
 from ..compile.plan import Plan
 from ..compile.width import describe_width
-from ..contract.job import MlflowRun, PipelineJob
+from ..contract.job import MlflowRun, PipelineJob, TaskRun
 from ..contract.names import FINISH_TASK, START_TASK
 from ..errors import shown
 from ..markdown import as_cell, as_line, as_link, as_url
@@ -108,10 +108,15 @@ def job_as_dict(job: PipelineJob, run: MlflowRun | None = None) -> dict[str, Any
     """
     fields = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in vars(job).items()}
     del fields["spec"]  # it is long, and `compile` writes it to a file
-    fields["tasks"] = [asdict(task) for task in job.tasks.values()]
+    fields["tasks"] = [_task_as_dict(task) for task in job.tasks.values()]
     fields["mlflow_status"] = run.status if run else None
     fields["mlflow_run"] = run.url if run else job.mlflow_run or None
     return {**fields, "url": job.url}
+
+
+def _task_as_dict(task: TaskRun) -> dict[str, Any]:
+    times = {name: value.isoformat() for name, value in vars(task).items() if isinstance(value, datetime)}
+    return {**asdict(task), **times, "attempts": [time.isoformat() for time in task.attempts]}
 
 
 def job_as_markdown(job: PipelineJob, run: MlflowRun | None) -> str:

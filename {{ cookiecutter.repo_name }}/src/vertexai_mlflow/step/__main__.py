@@ -22,6 +22,7 @@ from ..contract.arguments import JobArguments, StepArguments, TaskArguments, par
 from ..contract.catalog import Catalog
 from ..contract.job import JobIdentity
 from ..guard import refuse_the_copy_of_another_project
+from ..tracking.job_page import log_page
 from . import doctor
 from .artifact import ArtifactDataset
 from .carry import Carrier
@@ -160,6 +161,7 @@ def _finish(args: JobArguments, job: JobIdentity, io: StepIO, platform: Namespac
     finally:
         if is_tracked:
             tracking.finish(job, status)
+            log_page(job, status)
 
 
 if __name__ == "__main__":

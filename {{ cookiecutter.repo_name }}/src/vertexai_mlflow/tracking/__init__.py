@@ -107,11 +107,11 @@ def start(
         UserError: see ``check_version``.
     """
     check_version()
-    run = _find(job)
+    run = find_run(job)
     if run is None:
         resumed = arguments.resumed
         earlier_job = JobIdentity(resumed["job"], resource_name=resumed["resource_name"]) if resumed else None
-        earlier = _find(earlier_job) if earlier_job else None
+        earlier = find_run(earlier_job) if earlier_job else None
         spec = unpacked(arguments.spec)
         tags = _tags_at_start(job, arguments, spec, earlier)
         # Steps that start at the same moment would each insert such a tag first, and the database would refuse one.
@@ -130,7 +130,7 @@ def start(
             _copy(earlier, run, tuple(copied_params))
         log_text(run.info.run_id, json.dumps(spec, indent=2), names.SPEC_FILE)
         log_text(run.info.run_id, as_yaml(context.params), names.PARAMETERS_FILE)
-    return _run_url(run)
+    return run_url(run)
 
 
 def _tags_at_start(job: JobIdentity, arguments: JobArguments, spec: Spec, earlier: Run | None) -> dict[str, str]:
@@ -183,7 +183,7 @@ def active(job: JobIdentity) -> Iterator[Run]:
     Raises:
         RuntimeError: when the job has no run.
     """
-    run = _find(job)
+    run = find_run(job)
     if run is None:
         raise RuntimeError(f"No MLflow run has the tag {names.JOB_NAME_TAG}={job.name}; mlflow-start-run makes it.")
     mlflow.start_run(run_id=run.info.run_id)
@@ -204,7 +204,7 @@ def finish(job: JobIdentity, status: Mapping[str, Any], failed: Iterable[str] = 
     Returns:
         The MLflow run status, or None if the job has no run.
     """
-    run = _find(job)
+    run = find_run(job)
     if run is None:
         return None
     run_id, client, tags = run.info.run_id, mlflow.MlflowClient(), dict(run.data.tags)
@@ -237,7 +237,7 @@ def settle(job: JobIdentity, state: str, error: str, failed: Iterable[str] = ())
     Returns:
         The MLflow run status that it has now, or None if the job has no run, or one that had ended already.
     """
-    run = _find(job)
+    run = find_run(job)
     status = {"state": state, "error": {"message": error}}
     return finish(job, status, failed) if run and run.info.status == "RUNNING" else None
 
@@ -250,7 +250,7 @@ def how_it_ended(job: JobIdentity, status: Mapping[str, Any], tracked: bool) -> 
         status: see ``finish``.
         tracked: whether the job has a run, whose tags name the node that failed. Without a run, it is the task.
     """
-    run = _find(job) if tracked else None
+    run = find_run(job) if tracked else None
     tags = run.data.tags if run else {}
     failure = {name: tags.get(name, "") for name in (names.FAILED_NODE_TAG, names.ERROR_TAG)}
     if status["state"] not in ("SUCCEEDED", "CANCELLED"):
@@ -265,9 +265,9 @@ def runs_of(jobs: Iterable[PipelineJob]) -> dict[str, MlflowRun]:
     """Find the runs of jobs, by job name. A job without a run is left out."""
     runs = {}
     for job in jobs:
-        if run := _find(job.identity):
+        if run := find_run(job.identity):
             failed_node, error = (run.data.tags.get(tag, "") for tag in (names.FAILED_NODE_TAG, names.ERROR_TAG))
-            runs[job.name] = MlflowRun(run.info.status, _run_url(run), failed_node, error)
+            runs[job.name] = MlflowRun(run.info.status, run_url(run), failed_node, error)
     return runs
 
 
@@ -344,7 +344,7 @@ def _message(status: Mapping[str, Any]) -> str:
     return str(status.get("error", {}).get("message", ""))
 
 
-def _find(job: JobIdentity) -> Run | None:
+def find_run(job: JobIdentity) -> Run | None:
     """The run of a job, by its name and number. A job of another project or region may have the same name."""
     identifiers = {names.JOB_NAME_TAG: job.name, names.JOB_ID_TAG: job.id}
     for value in identifiers.values():
@@ -356,7 +356,7 @@ def _find(job: JobIdentity) -> Run | None:
     return next((run for run in runs if job.may_be_at(run.data.tags.get(names.JOB_URL_TAG, ""))), None)
 
 
-def _run_url(run: Run) -> str:
+def run_url(run: Run) -> str:
     """Where to look at a run: its page if the store is a server, otherwise the store and the run's id."""
     uri, page = masked(mlflow.get_tracking_uri()), f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
     if uri.startswith("http"):

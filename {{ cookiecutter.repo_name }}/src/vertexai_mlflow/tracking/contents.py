@@ -1,0 +1,69 @@
+"""What a job's MLflow run has in it, for the page of the job: params, metrics, images.
+
+``python -m vertexai_mlflow.tracking.contents FILE JOB RESOURCE_NAME ENV`` writes it to a file. ``run-local`` lets that
+run beside the job's last task, because opening a session and the store takes a second.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from kedro.framework.startup import bootstrap_project
+from mlflow import MlflowClient
+from mlflow.entities import FileInfo
+
+from ..contract.job import JobIdentity, RunContents
+from . import connected, find_run, run_url
+
+_IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".svg")
+# Bytes of an image, how many images, and how many folders of artifacts are looked at: a page holds no more, and each
+# folder is a request.
+_MAX_IMAGE, _MAX_IMAGES, _MAX_FOLDERS = 225_000, 30, 30
+
+
+def contents_of(job: JobIdentity) -> RunContents | None:
+    """Read the run of a job; None if it has none. MLflow has been configured, see ``connected``."""
+    run = find_run(job)
+    if run is None:
+        return None
+    images = {}
+    with TemporaryDirectory() as folder, suppress(Exception):  # a page without plots is better than none
+        for file in _images(run.info.run_id):
+            images[file.path] = b""
+            if file.file_size is None or file.file_size <= _MAX_IMAGE:
+                with suppress(Exception):
+                    path = MlflowClient().download_artifacts(run.info.run_id, file.path, folder)
+                    images[file.path] = Path(path).read_bytes()
+    return RunContents(run.data.params, run.data.metrics, images, {"MLflow run": run_url(run)})
+
+
+def _images(run_id: str) -> Iterator[FileInfo]:
+    folders, count = [""], 0
+    for _ in range(_MAX_FOLDERS):
+        if not folders:
+            return
+        for entry in MlflowClient().list_artifacts(run_id, folders.pop(0) or None):
+            if entry.is_dir:
+                folders.append(entry.path)
+            elif entry.path.lower().endswith(_IMAGES) and count < _MAX_IMAGES:
+                count += 1
+                yield entry
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the contents of a job's run to a file; write none if the job has no run."""
+    file, name, resource_name, env = sys.argv[1:] if argv is None else argv
+    bootstrap_project(Path.cwd())
+    with connected(Path.cwd(), env or None):
+        contents = contents_of(JobIdentity(name, resource_name=resource_name))
+    if contents:
+        partial = Path(f"{file}.{os.getpid()}")
+        partial.write_text(contents.to_json(), encoding="utf-8")
+        partial.replace(file)
+
+
+if __name__ == "__main__":
+    main()
