@@ -116,6 +116,32 @@ def test_a_failing_branch_fails_the_run_once_and_is_named(bake):
     assert found.data.tags["failed_node"] == "train_forest"
     assert found.data.tags["error"].startswith("InvalidParameterError: The 'n_estimators' parameter")
     assert found.data.params["forest.n_estimators"] == "-1"
+    lines = found.data.tags["mlflow.note.content"].splitlines()
+    assert lines[2].startswith("Node **train_forest** failed: InvalidParameterError: The 'n_estimators' parameter")
+    assert lines[4].startswith("To go on from there: `kedro vertexai run-local --resume test-project-")
+    assert {step.task: step.state for step in step_records(found.data.tags)} == {
+        "clean": "SUCCEEDED", "split": "SUCCEEDED", "train-linear": "SUCCEEDED", "train-forest": "FAILED",
+        "choose-model": "NOT_TRIGGERED", "plot-confusion": "NOT_TRIGGERED",
+    }  # fmt: skip
+    mlflow.set_tracking_uri(f"sqlite:///{project}/mlflow.db")
+    log = mlflow.artifacts.load_text(f"{found.info.artifact_uri}/vertexai/logs/train-forest.txt")
+    mlflow.set_tracking_uri(None)
+    assert "Running node: train_forest" in log
+    assert log.splitlines()[-1].startswith("sklearn.utils._param_validation.InvalidParameterError")
+
+
+def test_the_machine_of_each_step_is_measured_where_that_is_wanted(with_pipeline):
+    """Two steps side by side do not overwrite each other's samples."""
+    code = "import time\n\ndef wait():\n    time.sleep(2)\n    return 2\n"
+    nodes = 'Node(wait, None, "a", name="left"), Node(wait, None, "b", name="right")'
+    project = with_pipeline(source(nodes, code))
+    settings = project / "conf/base/vertexai.yml"
+    settings.write_text(settings.read_text() + "  mlflow: {system_metrics: true}\n")
+    done = vertexai(project, "run-local", MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL="0.2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    metrics = only_run(project).data.metrics
+    for step in ("left", "right"):
+        assert metrics[f"system/{step}/system_memory_usage_percentage"] > 0
 
 
 def test_steps_side_by_side_and_a_retried_step_never_end_the_run(with_pipeline):

@@ -124,6 +124,12 @@ def test_a_job_goes_on_where_it_has_failed_until_it_succeeds(project):
     assert (run_.info.status, before.info.status) == ("FINISHED", "FAILED")
     assert run_.data.tags["resumed_from"] == second
     assert run_.data.tags["resumed_from_run"] == project.mlflow_run(second).info.run_id
+    origins = {"load": first, "train": first, "table": first, "slow": second}
+    assert {step: run_.data.tags[f"reused.{step}"] for step in origins} == origins
+    story = run_.data.tags["mlflow.note.content"]
+    assert f"resumes {second}, MLflow run `" in story
+    assert all(f"| {step} | taken from {origin} |" in story for step, origin in origins.items())
+    assert "| check | SUCCEEDED |" in story
 
 
 def test_what_has_changed_or_gone_is_not_taken(project):

@@ -38,7 +38,7 @@ from ..errors import AuthorizationError, UserError, masked
 from .description import describe
 from .failures import failure_tags
 from .files import as_yaml, log_text
-from .steps import as_tags, ended_steps, planned_steps
+from .steps import as_tags, ended_steps, planned_steps, reused_steps
 
 # The final state of a job, as KFP's PipelineTaskFinalStatus names it → MLflow's run status.
 _RUN_STATUS = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
@@ -116,7 +116,7 @@ def start(
         tags = _tags_at_start(job, arguments, spec, earlier)
         # Steps that start at the same moment would each insert such a tag first, and the database would refuse one.
         tags |= dict.fromkeys((*_KEDRO_MLFLOW_TAGS, names.LATEST_NODE_TAG), "") | tags_of_the_job(tags)
-        tags |= as_tags(planned_steps(spec))
+        tags |= as_tags(planned_steps(spec)) | as_tags(reused_steps(tags))
         tags[MLFLOW_RUN_NOTE] = describe(tags)
         experiment = mlflow.get_experiment_by_name(context.mlflow.tracking.experiment.name)
         # MLflow's function for this does not take the time at which the job began.

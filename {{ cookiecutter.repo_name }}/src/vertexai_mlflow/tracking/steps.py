@@ -119,6 +119,12 @@ def planned_steps(spec: Spec) -> list[StepRecord]:
     ]
 
 
+def reused_steps(tags: Mapping[str, str]) -> list[StepRecord]:
+    """The steps of an earlier job that a job takes instead of having them in its spec."""
+    origins = {name.removeprefix(names.REUSED_TAG): tags[name] for name in tags if name.startswith(names.REUSED_TAG)}
+    return [StepRecord(task, number=-1, state=State.SKIPPED, origin=origin) for task, origin in origins.items()]
+
+
 def machine_of(container: Mapping[str, Any]) -> str:
     """What a container of a spec asks for: ``4 CPU, 16G, 1 × NVIDIA_L4``; empty for the platform's default."""
     resources = container.get("resources", {})
