@@ -206,7 +206,8 @@ def finished_run(run_of, vertex, iap, docker, tmp_path) -> Callable[[str, str], 
         settings = [json.loads(file.read_text()) for file in (tmp_path / "home").rglob("config.json")]
         assert [settings for found in settings if found.get("auths")] == []
         assert re.search(rf"\| job \| \[{name}\]\(https://console", printed)
-        page = f"{iap.url}/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}"
+        run = f"#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}"
+        page = f"{iap.url}/{run}?workflowType=machine_learning"
         assert f"| MLflow run | [FINISHED]({page})" in printed
         assert "access-token-of" not in printed
         assert iap.refused == []

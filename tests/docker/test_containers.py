@@ -88,7 +88,9 @@ def test_the_pipeline_runs_in_containers_with_mlflow_as_a_server(docker, built, 
     found = only_run(mlflow_url, "built_image")
     assert found.info.status == "FINISHED"
     client = mlflow.MlflowClient(mlflow_url)
-    assert [item.path for item in client.list_artifacts(found.info.run_id)] == ["confusion_matrix.png"]
+    assert [item.path for item in client.list_artifacts(found.info.run_id)] == ["confusion_matrix.png", "vertexai"]
+    files = [item.path for item in client.list_artifacts(found.info.run_id, "vertexai")]
+    assert files == ["vertexai/job.html", "vertexai/parameters.yml", "vertexai/pipeline.json"]
 
 
 def test_doctors_task_looks_around_in_the_image(docker, built):

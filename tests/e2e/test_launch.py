@@ -16,6 +16,7 @@ from running import BIN, environment, run
 from small_cloud import ACCOUNT, answers
 
 from vertexai_mlflow import __version__
+from vertexai_mlflow.tracking.steps import step_records
 
 pytestmark = pytest.mark.slow
 
@@ -88,6 +89,9 @@ def test_run_once_follows_the_job_and_one_mlflow_run_has_its_name(bake, launchab
     assert (tags["vertexai_job_url"], tags["latest_node"]) == (url, "plot_confusion")
     assert f"Vertex AI: {url}" in done.stdout
     assert f"runs/{found.info.run_id}" in done.stdout
+    assert f"tags.vertexai_job_name = '{name}'" in done.stdout
+    assert tags["kedro_command"].startswith("kedro vertexai -e cloud run-once --wait-for-completion --params")
+    assert f"[Vertex AI job {name}]({url})" in tags["mlflow.note.content"]
     assert found.data.params["forest.n_estimators"] == "7"
     assert iap.refused == []
 
@@ -170,7 +174,8 @@ def test_ctrl_c_leaves_the_job_alone_and_cancel_kills_the_run(
     assert job["state"] == "PIPELINE_STATE_CANCELLED"
     found = run_of("long")
     assert (found.info.status, found.data.tags["latest_node"]) == ("KILLED", "slow")
-    assert not [tag for tag in found.data.tags if tag.startswith("running_node")]
+    (step,) = [step for step in step_records(found.data.tags) if step.task == "slow"]
+    assert step.state == "CANCELLED"
     again = kedro(project, "cancel", "long")
     assert (again.returncode, again.stdout) == (0, "Job long has already ended: CANCELLED\n")
 

@@ -87,9 +87,10 @@ def test_the_password_of_a_tracking_uri_is_not_shown(bake, tmp_path, monkeypatch
     mlflow.set_tracking_uri(f"sqlite://user:s3cret@/{tmp_path}/x.db")
     try:
         run_ = type("Run", (), {"info": type("Info", (), {"experiment_id": "1", "run_id": "2"})})
-        assert "s3cret" not in tracking._run_url(run_)
+        assert "s3cret" not in tracking.run_url(run_)
         mlflow.set_tracking_uri("https://user:s3cret@mlflow.example.com/")
-        assert tracking._run_url(run_) == "https://mlflow.example.com/#/experiments/1/runs/2"
+        page = "https://mlflow.example.com/#/experiments/1/runs/2?workflowType=machine_learning"
+        assert tracking.run_url(run_) == page
     finally:
         mlflow.set_tracking_uri(None)
 

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from running import BIN, environment, run
 
+from vertexai_mlflow.contract.names import STEP_TAG
 from vertexai_mlflow.local.preloaded import Preloaded
 from vertexai_mlflow.local.scheduler import RunOptions, run_spec
 
@@ -92,7 +93,17 @@ def left_by(project: Path, spec: dict, preloaded: Preloaded | None) -> dict:
     (found,) = client.search_runs(
         [client.get_experiment_by_name("test_project").experiment_id], f"tags.vertexai_job_name = '{job.name}'"
     )
-    own = ("vertexai_", "run_id", "mlflow.runName", "mlflow.source", "mlflow.user", "kedro_command", "mlflow.log-model")
+    own = (
+        "vertexai_",
+        "run_id",
+        "mlflow.runName",
+        "mlflow.source",
+        "mlflow.user",
+        "kedro_command",
+        "mlflow.log-model",
+        "mlflow.note.content",
+        STEP_TAG,
+    )
     return {
         "state": job.state,
         "tasks": {name: (task.state, task.attempt, task.error) for name, task in job.tasks.items()},

@@ -11,6 +11,7 @@ from ..checks.offline import offline
 from ..checks.uploads import refuse_launch_without_data
 from ..cloud.client import Vertex
 from ..cloud.request import check_job_id, labels_of, labels_of_code, make_request
+from ..contract import names
 from ..contract.job import new_job_name
 from ..contract.uploaded import Code
 from ..errors import UserError
@@ -113,7 +114,7 @@ def launch(chosen: options.Chosen, how: Launching) -> None:
     job, was_there = vertex.submit(request, name)
     say(f"Job {name} exists already ({job.state}); no second one was started." if was_there else f"Job {name}")
     say(f"Vertex AI: {job.url}")
-    say(f"MLflow:    {project.mlflow_tracking_uri}, run {name}")
+    say(f"MLflow:    {project.mlflow_tracking_uri}, the run with tags.{names.JOB_NAME_TAG} = '{name}'")
     if run_config.experiment_name and not was_there:
         try:
             vertex.join_experiment(name, run_config.experiment_name, run_config.experiment_description)
