@@ -1,9 +1,9 @@
-"""Write the output of a real run into README and docs: what commands print, the plan, and the run's page in MLflow.
+"""Write the output of a real run into README and docs: what commands print, the plan, pages of jobs and of the run.
 
     make demo && make pictures
 
-Jobs for Vertex AI are launched on the stand-in that the tests use, and it really runs them. The picture of the page
-needs Chromium (``apt-get install chromium``).
+Jobs for Vertex AI are launched on the stand-in that the tests use, and it really runs them. The pictures of pages
+need Chromium (``apt-get install chromium``).
 """
 
 import os
@@ -34,6 +34,8 @@ COPIED = [
     "conf", "data", "src", ".github", "Makefile", "pyproject.toml", "pipeline.json", "Dockerfile",
     "requirements.lock", ".telemetry", ".dockerignore",
 ]  # fmt: skip
+# Chromium as on a system whose pages are dark.
+DARK = ["--blink-settings=preferredColorScheme=0"]
 SCHEDULES = """
 schedules:
   default_schedule:
@@ -57,11 +59,28 @@ def main() -> None:
         replace("README.md", "plan", plan)
         run_id = re.search(r"run (\w{32})", run)[1]
         screenshot(run_id, ROOT / "docs/pictures/mlflow-run.png")
+        job_pages()
         profile()
         bootstrap()
         launch()
     finally:
         shutil.rmtree(SHOWN)
+
+
+def job_pages() -> None:
+    """Take pictures of the page of a job that succeeds, of one that fails, and of one that goes on from there."""
+    jobs, pictures = SHOWN / ".vertexai", ROOT / "docs/pictures"
+    for options, exit_code, name, how in (
+        ("", 0, "job-page", ["--window-size=1000,1330"]),
+        ("--params forest.n_estimators=-1", 1, "job-page-failed", ["--window-size=1000,900"]),
+        ("--params forest.n_estimators=100 --resume {last}", 0, "job-page-phone", ["--window-size=390,1500", *DARK]),
+    ):
+        last = max((job.name for job in jobs.glob("[!.]*")), default="")
+        kedro("vertexai", "run-local", *options.format(last=last).split(), exit_code=exit_code)
+        page = max(jobs.glob("*/job.html"))
+        # The docs should not show where this machine keeps its programs.
+        page.write_text(page.read_text().replace(f"{ROOT}/", "…/"))
+        take_picture(page.as_uri(), pictures / f"{name}.png", *how)
 
 
 def profile() -> None:
@@ -213,14 +232,19 @@ def replace(file: str, name: str, text: str) -> None:
 
 def screenshot(run_id: str, picture: Path) -> None:
     """Take a picture of the run's page on a real MLflow server."""
+    with mlflow_server(BIN / "mlflow", SHOWN, ENVIRONMENT, store="sqlite:///mlflow.db") as url:
+        page = f"{url}/#/experiments/1/runs/{run_id}"
+        take_picture(page, picture, "--window-size=1500,1180", "--virtual-time-budget=20000")
+
+
+def take_picture(page: str, picture: Path, *options: str) -> None:
+    """Take a picture of a page with Chromium."""
     chromium = shutil.which("chromium") or sys.exit("Chromium is missing: apt-get install chromium")
     picture.parent.mkdir(exist_ok=True)
     quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
-    argv = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *quiet]
-    argv += [f"--user-data-dir={SHOWN / 'chromium'}", "--window-size=1500,1180", "--virtual-time-budget=20000"]
-    with mlflow_server(BIN / "mlflow", SHOWN, ENVIRONMENT, store="sqlite:///mlflow.db") as url:
-        page = f"{url}/#/experiments/1/runs/{run_id}"
-        subprocess.run([*argv, f"--screenshot={picture}", page], check=True, stderr=subprocess.DEVNULL, timeout=120)
+    argv = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *quiet, *options]
+    argv += [f"--user-data-dir={SHOWN / 'chromium'}", f"--screenshot={picture}", page]
+    subprocess.run(argv, check=True, stderr=subprocess.DEVNULL, timeout=120)
 
 
 if __name__ == "__main__":

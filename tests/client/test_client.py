@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from vertexai_mlflow.cloud.schedules import changes, make_schedule
 from vertexai_mlflow.contract.job import TaskRun
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.settings.models import RunConfig, ScheduleConfig, Target
-from vertexai_mlflow.show.tables import job_as_markdown
+from vertexai_mlflow.show.tables import job_as_dict, job_as_markdown
 
 ACCOUNT = "pipeline@project-42.iam.gserviceaccount.com"
 LABELS = labels_of("demo", "cloud", "train")
@@ -104,6 +105,11 @@ def test_a_job_is_followed_to_its_end_by_the_names_that_its_tasks_have_in_the_sp
         == "https://console.cloud.google.com/vertex-ai/locations/europe-west1/pipelines/runs/one?project=project-42"
     )
     assert done.started <= done.ended
+    say_it = done.tasks["say"]
+    assert say_it.created <= say_it.started <= say_it.ended
+    assert say_it.created <= say_it.attempts[0] <= say_it.ended
+    (task,) = [task for task in job_as_dict(done)["tasks"] if task["name"] == "say"]
+    assert datetime.fromisoformat(task["ended"]) == say_it.ended
 
 
 def test_a_failed_job_says_which_task_and_why(vertex):

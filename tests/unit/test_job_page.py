@@ -106,13 +106,16 @@ def test_steps_that_have_not_begun_are_on_the_page_of_a_running_job():
 
 def test_a_step_that_was_taken_says_where_from_and_a_second_attempt_is_counted():
     job = pages.job(
-        EXAMPLE, {"clean": State.SKIPPED}, about=JobArguments("mlflow-start-run", "p", resumed={"job": "old-1"})
+        EXAMPLE,
+        {"clean": State.SKIPPED},
+        about=JobArguments("mlflow-start-run", "p", resumed={"job": "old-1", "nodes": ["clean", "split"]}),
     )
     tasks = {**job.tasks, "split": replace(job.tasks["split"], attempt=2, attempts=job.tasks["split"].attempts * 2)}
     text = rendered(replace(job, tasks=tasks)).text
     assert "taken from demo-20261128100000-9f8e" in text
     assert "2 attempts" in text
-    assert "Resumesold-1" in text
+    assert "Resumesold-1, and takes clean, split from it" in text
+    assert "ChainNodeGrouper" not in text  # it is not the whole pipeline
 
 
 def test_a_failure_is_at_the_top_with_its_node_and_the_end_of_its_log():
@@ -286,8 +289,10 @@ def browser(tmp_path):
 @pytest.mark.slow
 def test_a_browser_opens_a_thousand_steps_in_less_than_two_seconds(browser):
     markup = page.render(pages.job(pages.layered(1000, 25)))
-    # Something else may be busy on this machine.
-    facts = min((browser(markup) for _ in range(3)), key=lambda facts: float(facts["seconds"]))
+    for _ in range(5):  # something else may be busy on this machine
+        facts = browser(markup)
+        if float(facts["seconds"]) < 2:
+            break
     assert float(facts["seconds"]) < 2
     assert (facts["rows"], facts["overflow"]) == ("1002", "0")
     assert int(facts["bars"]) >= 1002

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from vertexai_mlflow.contract.job import PipelineJob
 from vertexai_mlflow.contract.spec import read_spec, tasks
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.local import scheduler as local
+from vertexai_mlflow.local.jobs import read_job
 
 
 def sh(name: str, script: str, **arguments: Any):
@@ -152,6 +154,34 @@ def test_a_retry_succeeds_where_the_first_attempt_failed(tmp_path):
     assert job.tasks["flaky"].attempt == 2
     assert printed(job, "flaky") == "attempt\n" * 2
     assert json.loads(printed(job, "report"))["state"] == "SUCCEEDED"
+
+
+def test_a_job_on_disk_says_when_each_of_its_tasks_waited_and_ran(tmp_path):
+    def pipeline():
+        first = sh("first", "sleep 0.2")
+        sh("second", "sleep 0.2").after(first)
+        sh("third", "true").after(first)
+        sh("never", "true").after(sh("bad", "false").after(first).set_retry(1, backoff_duration="0s"))
+
+    job = execute(spec_of(pipeline), tmp_path, max_workers=1)
+    on_disk = read_job(tmp_path / job.name)
+    assert on_disk == job
+    first, second, third, bad = (on_disk.tasks[name] for name in ("first", "second", "third", "bad"))
+    assert job.created <= first.created <= first.started < first.ended <= second.created <= job.ended
+    # One worker takes one after the other.
+    assert max(task.started - task.created for task in (second, third, bad)) >= timedelta(seconds=0.2)
+    assert (len(bad.attempts), bad.attempts[0]) == (2, bad.started)
+    never = on_disk.tasks["never"]
+    assert (never.created, never.started, never.ended) == (None, None, None)
+
+
+@pytest.mark.parametrize(("runs", "state"), [(True, "RUNNING"), (False, "FAILED")])
+def test_a_job_on_disk_runs_as_long_as_its_process(runs, state, tmp_path):
+    job = execute(spec_of(lambda: sh("one", "true")), tmp_path)
+    file = tmp_path / job.name / "job.json"
+    process = os.getpid() if runs else 2**22 + 1
+    file.write_text(json.dumps({**json.loads(file.read_text()), "state": "RUNNING", "process": process}))
+    assert read_job(tmp_path / job.name).state == state
 
 
 def test_a_task_fails_when_its_retries_are_used_up(tmp_path):

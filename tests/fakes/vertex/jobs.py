@@ -234,6 +234,7 @@ def _note(vertex: "Vertex", job: Json, said: Json) -> None:
     if said["error"]:
         task["error"] = {"code": 9, "message": said["error"]}
     task["state"] = said["state"]
+    task.setdefault("pipelineTaskStatus", []).append({"updateTime": now(), "state": said["state"]})
     made = (said["outputs"] or {}).get("artifacts", {})
     task["outputs"] = {key: {"artifacts": [_artifact(vertex, key, artifact)]} for key, artifact in made.items()}
     for key, artifact in made.items():

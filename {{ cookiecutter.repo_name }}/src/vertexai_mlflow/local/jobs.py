@@ -85,7 +85,7 @@ def read_job(folder: Path) -> PipelineJob:
 def _read_task(run: Mapping[str, Any]) -> TaskRun:
     times = {name: _read_time(run.get(name)) for name in _TIMES}
     attempts = tuple(datetime.fromisoformat(text) for text in run.get("attempts", ()))
-    return TaskRun(**{**run, **times, "attempts": attempts})
+    return TaskRun(**{**run, **times, "attempts": attempts, "containers": tuple(run.get("containers", ()))})
 
 
 def _read_time(text: str | None) -> datetime | None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from ..contract.arguments import JobArguments
 from ..contract.job import PipelineJob, RunContents, State, TaskRun
 from ..contract.spec import default_params
 from .graph import READABLE, SIGNS, Graph, css_class, draw, read_graph, word
@@ -105,7 +106,7 @@ def _facts(job: PipelineJob, graph: Graph, now: datetime) -> list[tuple[str, str
         ("Pipeline", as_text(about.pipeline if about else job.pipeline)),
         ("Part of it", as_text("; ".join(f"{name.replace('_', ' ')} {_listed(value)}" for name, value in selection))),
         ("Environment", as_text(about.env if about else "")),
-        ("Resumes", as_text(str(about.resumed.get("job", "")) if about else "")),
+        ("Resumes", as_text(_resumed(about) if about and about.resumed else "")),
         ("Started", as_time(start) if start else ""),
         ("Ended", as_time(job.ended) if job.ended else ""),
         ("Took", took if job.ended or not took else f"{took} so far"),
@@ -116,6 +117,11 @@ def _facts(job: PipelineJob, graph: Graph, now: datetime) -> list[tuple[str, str
         ),
         ("Runs as", as_text(job.service_account)),
     ]
+
+
+def _resumed(about: JobArguments) -> str:
+    nodes = ", ".join(about.resumed.get("nodes", ()))
+    return f"{about.resumed.get('job')}{f', and takes {nodes} from it' if nodes else ''}"
 
 
 def _listed(value: object) -> str:

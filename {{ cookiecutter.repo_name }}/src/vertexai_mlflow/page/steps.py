@@ -85,7 +85,8 @@ def explanation(graph: Graph, runs: Mapping[str, TaskRun], times: Mapping[str, S
             "<p><span class=key>◆ The critical path</span> decides how long the job takes: "
             f"{as_text(' → '.join(path), 900)}.</p>"
         )
-    if straight := chains(graph):
+    is_whole = graph.about is None or not (graph.about.resumed or graph.about.selection)
+    if is_whole and (straight := chains(graph)):
         starts = sum(len(chain) - 1 for chain in straight)
         seconds = sum(spared(chain, runs, times) for chain in straight)
         gain = f", about {as_duration(seconds)} in all" if seconds >= 1 else ""

@@ -53,18 +53,17 @@ def as_events(
 
 
 def _success(node: Node, run: TaskRun, arguments: StepArguments) -> list[Event]:
-    """What the hook would have seen of a node that has run. Nodes of one step share its time."""
-    seconds = run.seconds / max(1, len(arguments.nodes)) if run.state == State.SUCCEEDED else 0.0
-    ran = {
-        "event": "after_node_run",
-        "node": node.name,
-        "node_id": _hash(str(node)),
-        "duration": seconds,
-        "status": "success",
-    }
+    """What the hook would have seen of a node that has run."""
     loaded = [_dataset("after_dataset_loaded", name, run, arguments) for name in _data(node.inputs)]
     saved = [_dataset("after_dataset_saved", name, run, arguments) for name in _data(node.outputs)]
-    return [*loaded, ran, *saved]
+    return [*loaded, _end(node, run, arguments, "success"), *saved]
+
+
+def _end(node: Node, run: TaskRun, arguments: StepArguments, status: str) -> Event:
+    """The end of a node. Nodes of one step share its time."""
+    seconds = run.seconds / max(1, len(arguments.nodes)) if run.state != State.SKIPPED else 0.0
+    about = {"node": node.name, "node_id": _hash(str(node)), "duration": seconds, "status": status}
+    return {"event": "after_node_run", **about}
 
 
 def _failure(
@@ -78,13 +77,12 @@ def _failure(
         index = names.index(mlflow_run.failed_node)
         events = [event for node in nodes[:index] for event in _success(node, run, arguments)]
         guilty, error = [nodes[index]], mlflow_run.error or run.error
-    return events + [
-        {
-            "event": "on_node_error", "node": node.name, "node_id": _hash(str(node)), "error": shown(error),
-            "timestamp": _text(run.ended), "traceback": shown(tail),
-        }
-        for node in guilty
-    ]  # fmt: skip
+    for node in guilty:
+        # The hook writes no duration of a node that fails, but Kedro-Viz shows one.
+        events.append(_end(node, run, arguments, "failed"))
+        about = {"node": node.name, "node_id": _hash(str(node)), "error": shown(error), "timestamp": _text(run.ended)}
+        events.append({"event": "on_node_error", **about, "traceback": shown(tail)})
+    return events
 
 
 def _data(names: Iterable[str]) -> list[str]:
