@@ -41,11 +41,14 @@ demo: $(VENV)/.generate ## generate a project in build/demo, compile its pipelin
 	@awk 'NR > 1 { all += $$1 - last; parts = parts ", " $$2 " " $$1 - last } { last = $$1 } \
 		END { print "Seconds it took:  " all " (" substr(parts, 3) ")" }' build/demo-times
 
+# The tests are compiled once, and not by each pytest anew, also on a machine that keeps no bytecode otherwise.
+unexport PYTHONDONTWRITEBYTECODE
+
 test: $(READY) lint ## check everything: linters, types, unit tests, generated projects, whole pipeline runs
 	$(MAKE) --jobs=2 --output-sync=target --no-print-directory test-host test-engine
 
-test-host: $(READY) # everything that needs no Docker engine
-	$(BIN)/pytest -n auto --dist worksteal --ignore tests/docker --ignore tests/ci
+test-host: $(READY) # everything that needs no Docker engine; a group of tests, which share what took long to make, has one worker
+	$(BIN)/pytest -n auto --dist loadgroup --ignore tests/docker --ignore tests/ci
 
 test-engine: # what needs a Docker engine; CI's jobs build their image on layers that are there by then
 	$(MAKE) --no-print-directory test-docker
