@@ -57,7 +57,7 @@ def run(
 
 @cache
 def _forked_kedro() -> ForkedKedro:
-    forked = ForkedKedro(BIN / "kedro", environment())
+    forked = ForkedKedro(environment())
     atexit.register(forked.close)
     return forked
 
