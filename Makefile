@@ -13,7 +13,7 @@ PINS := $(shell cat pyproject.toml '$(PROJECT)/pyproject.toml' | cksum | cut -d'
 READY := $(VENV)/.dev-$(PINS)-$(GITLAB_CI_LOCAL_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-host test-engine test-docker test-ci test-fast lint format bench docs pictures lock newest clean
+.PHONY: help demo test test-host test-engine test-docker test-ci test-fast examples lint format bench docs pictures lock newest clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -62,6 +62,9 @@ test-ci: $(READY) # the jobs of one CI system have one name, so a worker for eac
 
 test-fast: $(READY) ## run the unit tests, in less than a minute
 	$(BIN)/pytest -n auto --dist worksteal -m 'not slow'
+
+examples: $(READY) ## try what holds for any pipeline and catalog with 100 fresh examples, or with EXAMPLES=…
+	EXAMPLES=$(or $(EXAMPLES),100) $(BIN)/pytest -n auto --timeout 0 tests/properties
 
 lint: $(READY) ## run ruff and mypy on the template itself, without generating a project
 	$(BIN)/ruff check --force-exclude --config pyproject.toml .
