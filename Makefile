@@ -13,7 +13,7 @@ PINS := $(shell cat pyproject.toml '$(PROJECT)/pyproject.toml' | cksum | cut -d'
 READY := $(VENV)/.dev-$(PINS)-$(GITLAB_CI_LOCAL_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-host test-engine test-docker test-ci test-fast lint format bench docs pictures lock newest clean
+.PHONY: help demo test test-host test-engine test-docker test-ci test-fast examples lint format bench docs pictures lock newest clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,11 +41,14 @@ demo: $(VENV)/.generate ## generate a project in build/demo, compile its pipelin
 	@awk 'NR > 1 { all += $$1 - last; parts = parts ", " $$2 " " $$1 - last } { last = $$1 } \
 		END { print "Seconds it took:  " all " (" substr(parts, 3) ")" }' build/demo-times
 
+# The tests are compiled once, and not by each pytest anew, also on a machine that keeps no bytecode otherwise.
+unexport PYTHONDONTWRITEBYTECODE
+
 test: $(READY) lint ## check everything: linters, types, unit tests, generated projects, whole pipeline runs
 	$(MAKE) --jobs=2 --output-sync=target --no-print-directory test-host test-engine
 
-test-host: $(READY) # everything that needs no Docker engine
-	$(BIN)/pytest -n auto --dist worksteal --ignore tests/docker --ignore tests/ci
+test-host: $(READY) # everything that needs no Docker engine; a group of tests, which share what took long to make, has one worker
+	$(BIN)/pytest -n auto --dist loadgroup --ignore tests/docker --ignore tests/ci
 
 test-engine: # what needs a Docker engine; CI's jobs build their image on layers that are there by then
 	$(MAKE) --no-print-directory test-docker
@@ -59,6 +62,9 @@ test-ci: $(READY) # the jobs of one CI system have one name, so a worker for eac
 
 test-fast: $(READY) ## run the unit tests, in less than a minute
 	$(BIN)/pytest -n auto --dist worksteal -m 'not slow'
+
+examples: $(READY) ## try what holds for any pipeline and catalog with 100 fresh examples, or with EXAMPLES=…
+	EXAMPLES=$(or $(EXAMPLES),100) $(BIN)/pytest -n auto --timeout 0 tests/properties
 
 lint: $(READY) ## run ruff and mypy on the template itself, without generating a project
 	$(BIN)/ruff check --force-exclude --config pyproject.toml .

@@ -1,5 +1,6 @@
 """What tests of generated projects share: baking one, and the small cloud that it is launched in."""
 
+import compileall
 import importlib
 import os
 import shutil
@@ -57,13 +58,29 @@ def baked(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return baked
 
 
+@pytest.fixture(scope="session")
+def bytecode(baked: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder ``src`` of a project whose platform is compiled, which is the same in every project."""
+    source = shutil.copytree(baked(project_name="Test Project") / "src", tmp_path_factory.mktemp("bytecode") / "src")
+    assert compileall.compile_dir(source / "vertexai_mlflow", quiet=2)
+    return source
+
+
 @pytest.fixture
-def bake(baked: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
-    """Generate a project of the test's own with these answers."""
+def bake(baked: Callable[..., Path], bytecode: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Generate a project of the test's own with these answers. Its platform is compiled, as after the first command."""
 
     def bake(**answers: str) -> Path:
-        project = baked(**{"project_name": "Test Project", **answers})
-        return shutil.copytree(project, tmp_path / project.name)
+        template = baked(**{"project_name": "Test Project", **answers})
+        project = shutil.copytree(template, tmp_path / template.name)
+        for file in bytecode.rglob("*.pyc"):
+            source = file.parents[1] / f"{file.name.partition('.')[0]}.py"
+            copy = project / "src" / source.relative_to(bytecode)
+            # Python compares the time of the source with the one that it has noted.
+            shutil.copystat(source, copy)
+            (copy.parent / "__pycache__").mkdir(exist_ok=True)
+            shutil.copy(file, copy.parent / "__pycache__")
+        return project
 
     return bake
 

@@ -56,7 +56,7 @@ def google(endpoints, tmp_path, monkeypatch) -> Iterator[Google]:
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
-    monkeypatch.setattr(id_tokens, "_BACKOFF", (0.05, 0.1, 0.2))
+    monkeypatch.setattr(id_tokens, "BACKOFF", (0.05, 0.1, 0.2))
     mlflow.set_tracking_uri("https://mlflow.example.com")
     id_tokens.impersonated.cache_clear()
     id_tokens.signed_jwt.cache_clear()
@@ -64,6 +64,24 @@ def google(endpoints, tmp_path, monkeypatch) -> Iterator[Google]:
     with endpoints.in_best_mood():
         yield endpoints
     mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture
+def let_pass(google, monkeypatch) -> Callable[[float], None]:
+    """Let so many seconds pass, on this machine's clocks and on Google's."""
+    passed = 0.0
+    monkeypatch.setattr(
+        id_tokens, "time", SimpleNamespace(
+            time=lambda: time.time() + passed, monotonic=lambda: time.monotonic() + passed, sleep=time.sleep
+        ),
+    )  # fmt: skip
+
+    def let_pass(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+        google.skew += seconds
+
+    return let_pass
 
 
 def bearer(provider: RequestHeaderProviderWithKedroContext, header: str = "Authorization") -> str:
@@ -143,12 +161,13 @@ def test_fifty_threads_at_once_make_one_request_and_get_one_token(google):
 
 
 @pytest.mark.parametrize("skew", [0, 3600, -3600])
-def test_a_token_is_renewed_before_it_ends_whatever_this_machines_clock_says(google, skew):
-    google.lifetime, google.skew = 2, skew
+def test_a_token_is_renewed_before_it_ends_whatever_this_machines_clock_says(google, skew, let_pass):
+    google.skew = skew
     provider = gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM)
     first = bearer(provider)
+    let_pass(3400)
     assert bearer(provider) == first
-    time.sleep(1)  # it lives for less than a second more, because its times are in whole seconds
+    let_pass(150)
     assert bearer(provider) != first
     assert google.requests == 2
 
@@ -188,9 +207,9 @@ def test_a_passing_failure_is_tried_again(google, failures):
 
 
 def test_a_step_waits_for_an_endpoint_that_is_down_for_a_while(google, monkeypatch):
-    monkeypatch.setattr(id_tokens, "_BACKOFF", (0.5,) * 20)
+    monkeypatch.setattr(id_tokens, "BACKOFF", (0.2,) * 50)
     google.down = True
-    threading.Timer(1, lambda: setattr(google, "down", False)).start()
+    threading.Timer(0.5, lambda: setattr(google, "down", False)).start()
     assert claims(gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM))["email"] == ACCOUNT
 
 
@@ -216,13 +235,12 @@ def test_a_final_failure_says_what_to_grant_and_mlflow_cannot_swallow_it(google,
     assert google.requests == (4 if status == 500 else 1)
 
 
-def test_a_revoked_grant_ends_the_run_when_the_token_expires(google):
-    google.lifetime = 2
+def test_a_revoked_grant_ends_the_run_when_the_token_expires(google, let_pass):
     provider = gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM)
     bearer(provider)
     google.granted = False
     bearer(provider)
-    time.sleep(1.1)
+    let_pass(3600)
     with pytest.raises(AuthorizationError, match=r"roles/iam.serviceAccountOpenIdTokenCreator"):
         bearer(provider)
 
@@ -543,13 +561,14 @@ def test_fifty_threads_at_once_sign_one_jwt(google):
 
 
 @pytest.mark.parametrize("skew", [0, 100_000, -3600])
-def test_a_jwt_has_the_times_of_googles_clock_and_is_renewed_before_it_ends(google, skew):
+def test_a_jwt_has_the_times_of_googles_clock_and_is_renewed_before_it_ends(google, skew, let_pass):
     google.skew = skew
-    provider = signing(lifetime=2)
+    provider = signing()
     first = bearer(provider)
     assert abs(jwt.decode(first, verify=False)["iat"] - google.now()) <= 2
+    let_pass(3400)
     assert bearer(provider) == first
-    time.sleep(1)  # it lives for less than a second more, because its times are in whole seconds
+    let_pass(150)
     assert bearer(provider) != first
     assert google.requests == (3 if skew else 2)  # one to learn what time it is
 

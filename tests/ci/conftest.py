@@ -55,11 +55,14 @@ done
 """
 
 
-@pytest.fixture
-def python(tmp_path: Path) -> Path:
-    """Programs of an environment of the pipeline's own, into which ``make install`` installs."""
-    folder = tmp_path / "python"
-    done = run(BIN / "uv", "venv", "--quiet", "--python", BIN / "python", folder, cwd=tmp_path)
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Programs of an environment of the pipelines' own, into which ``make install`` installs.
+
+    They run one after the other, and what the first one has installed and compiled is there for the next.
+    """
+    folder = tmp_path_factory.mktemp("python")
+    done = run(BIN / "uv", "venv", "--quiet", "--python", BIN / "python", folder, cwd=folder)
     assert done.returncode == 0, done.stderr
     # uv's pip, which has the packages at hand below the real home, and not by way of the stand-in for Google's hosts.
     pip = folder / "bin/pip"

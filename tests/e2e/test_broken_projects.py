@@ -8,7 +8,7 @@ import pytest
 import yaml
 from warm_kedro import WarmKedro, warm_kedro
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("broken-projects")]
 
 PIPELINE = """
 from kedro.pipeline import Node, Pipeline

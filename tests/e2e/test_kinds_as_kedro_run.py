@@ -11,7 +11,7 @@ import pytest
 import yaml
 from three_ways import WAYS, record_in_each_way
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kinds")]
 
 CLASSES = '''
 from glob import glob

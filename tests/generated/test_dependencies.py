@@ -116,6 +116,7 @@ def runs(project: Path) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("environment")
 def test_the_locked_packages_run_the_compiled_example(installed):
     """As in the image: with nothing that compiles or launches."""
     project, programs = installed()
@@ -131,6 +132,7 @@ def test_the_locked_packages_run_the_compiled_example(installed):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("environment")
 @pytest.mark.parametrize("resolution", ["highest", "lowest-direct"])
 def test_the_newest_and_the_oldest_versions_that_are_allowed_work(installed, resolution):
     project, programs = installed(resolution)

@@ -89,6 +89,7 @@ def with_extras(tmp_path_factory) -> Path:
     return folder / "bin"
 
 
+@pytest.mark.xdist_group("extras")
 def test_kedro_viz_shows_the_pipeline(bake, with_extras):
     project = bake()
     command = [with_extras / "kedro", "viz", "run", "--no-browser", "--port", "41417"]
@@ -109,6 +110,7 @@ def test_kedro_viz_shows_the_pipeline(bake, with_extras):
     assert {"train_forest", "choose_model"} <= {node["name"] for node in shown["nodes"]}
 
 
+@pytest.mark.xdist_group("extras")
 def test_jupyter_starts_with_the_projects_kernel(bake, with_extras):
     done = run(with_extras / "kedro", "jupyter", "lab", "--version", cwd=bake())
     assert done.returncode == 0, done.stderr

@@ -115,6 +115,7 @@ def installed(request, repository, tmp_path_factory) -> Path:
     return folder / ".venv/bin"
 
 
+@pytest.mark.xdist_group("installed")
 def test_every_variant_is_generated_and_a_project_adopted_by_the_installed_package(installed, repository, tmp_path):
     """Without the example, the hook deletes folders in which pip has left others."""
     alone = {"PATH": f"{installed}{os.pathsep}/usr/bin:/bin"}
@@ -161,6 +162,7 @@ def test_no_path_of_this_machine_is_recorded(checkout, tmp_path):
     assert not (generate(checkout, tmp_path / "two") / ".cruft.json").exists()
 
 
+@pytest.mark.xdist_group("installed")
 def test_the_alias_of_the_installed_package_gives_the_project_that_git_gives(installed, repository, tmp_path):
     alone = {"PATH": f"{installed}{os.pathsep}/usr/bin:/bin"}
     listed = run(installed / "kedro", "starter", "list", cwd=tmp_path, **alone)

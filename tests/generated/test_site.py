@@ -14,7 +14,7 @@ import pytest
 import yaml
 from running import BIN, ROOT, run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("site")]
 
 
 def build(folder: Path):

@@ -1,13 +1,10 @@
 """A project has two packages: one is the user's, the other one the template's and sealed."""
 
-import ast
-import io
 import json
 import os
 import re
 import shutil
 import sys
-import tokenize
 from pathlib import Path
 
 import pytest
@@ -33,24 +30,6 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def lines_of_code(folder: Path) -> int:
-    """The lines of Python that are no blank line, comment or docstring."""
-    skipped = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
-    total = 0
-    for path in folder.rglob("*.py"):
-        text = path.read_text()
-        docstrings: set[int] = set()
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-                docstrings |= {*range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1)}
-        tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-        code = {
-            line for token in tokens if token.type not in skipped for line in range(token.start[0], token.end[0] + 1)
-        }
-        total += len(code - docstrings)
-    return total
-
-
 def test_the_platform_is_the_same_in_every_variant(baked):
     platforms = [files_of(baked(**answers) / PLATFORM) for answers in VARIANTS]
     assert len(platforms[0]) > 100
@@ -69,10 +48,8 @@ def test_each_variant_passes_its_own_check(answers, bake):
     assert f"vertexai_mlflow {__version__} is as the template made it.\n" in checked.stdout
 
 
-def test_the_users_package_is_small_and_few_files_are_merged(baked):
-    assert lines_of_code(baked(**VARIANTS[1]) / "src/second") <= 150
+def test_few_files_are_merged(baked):
     project = baked(**VARIANTS[0])
-    assert lines_of_code(project / "src/first") <= 220
     assert len([name for name in files_of(project) if not name.startswith(PLATFORM)]) <= 55
 
 

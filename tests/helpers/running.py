@@ -18,8 +18,11 @@ PLATFORM = SOURCE / "vertexai_mlflow"
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """This process's environment, without what would leak one project into another, or a make that runs the tests."""
-    left_out = ("KEDRO_", "MLFLOW_", "GCSFS_", "PYTHONPATH", "MAKE", "MFLAGS")
+    """This process's environment, without what would leak one project into another, or a make that runs the tests.
+
+    Python keeps what it has compiled, as it does for users, also where this process must not.
+    """
+    left_out = ("KEDRO_", "MLFLOW_", "GCSFS_", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "MAKE", "MFLAGS")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "DO_NOT_TRACK": "1", "COLUMNS": "200", **extra}
 
@@ -54,7 +57,7 @@ def run(
 
 @cache
 def _forked_kedro() -> ForkedKedro:
-    forked = ForkedKedro(BIN / "kedro", environment())
+    forked = ForkedKedro(environment())
     atexit.register(forked.close)
     return forked
 

@@ -1,10 +1,10 @@
-"""Kedro's commands in forks of an interpreter that has imported what they need, as run-local starts its steps."""
+"""A project whose commands are forks, and an interpreter that forks its steps, as run-local starts them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from running import launcher_environment
+from running import BIN, launcher_environment, run
 
 from vertexai_mlflow.local.preloaded import Preloaded
 
@@ -13,33 +13,26 @@ class WarmKedro:
     """Runs commands in a project.
 
     Args:
-        project: the project; files are written beside it.
-        preloaded: the interpreter.
+        project: the project.
+        preloaded: the interpreter for its steps.
+        variables: environment variables of all commands.
     """
 
-    def __init__(self, project: Path, preloaded: Preloaded) -> None:
-        self.project, self.preloaded = project, preloaded
+    def __init__(self, project: Path, preloaded: Preloaded, **variables: str) -> None:
+        self.project, self.preloaded, self._variables = project, preloaded, variables
 
     def __call__(self, *arguments: str, **variables: str) -> tuple[int, str]:
         """Run ``kedro`` with these arguments and environment variables; returns its exit code and what it printed."""
-        argv = ["python", "-m", "kedro", *arguments]
-        with (self.project.parent / "printed").open("w+b") as log:
-            code = self.preloaded.start(argv, self.project, launcher_environment(**variables), log.fileno()).wait()
-            log.seek(0)
-            return code, log.read().decode()
+        done = run(BIN / "kedro", *arguments, cwd=self.project, **{**self._variables, **variables})
+        return done.returncode, done.stdout + done.stderr
 
 
 @contextmanager
 def warm_kedro(project: Path, **variables: str) -> Iterator[WarmKedro]:
     """Start the interpreter. What an import looks at must be in ``variables``, because they count at its start only."""
-    memory = project.parent / "preloaded.json"
-    learning = Preloaded(project, memory, launcher_environment(**variables))
-    for command in (("run", "--help"), ("vertexai", "compile", "--help")):
-        WarmKedro(project, learning)(*command, **variables)
-    learning.close()
-    preloaded = Preloaded(project, memory, launcher_environment(**variables))
+    preloaded = Preloaded(project, project.parent / "preloaded.json", launcher_environment(**variables))
     assert preloaded.why_not == ""
     try:
-        yield WarmKedro(project, preloaded)
+        yield WarmKedro(project, preloaded, **variables)
     finally:
         preloaded.close()

@@ -10,8 +10,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 from catalogs import SOURCE, Case, cases
+from examples import examples
 from fakes.storage import Storage, cloud_storage
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from own_disks import run_on_own_disks
 from warm_kedro import WarmKedro, warm_kedro
 
@@ -60,11 +61,7 @@ def kedro_run(project, kedro) -> Callable[[Case], dict[str, str]]:
     return kedro_run
 
 
-@hypothesis.settings(
-    max_examples=int(os.environ.get("EXAMPLES", "6")), deadline=None, derandomize=os.environ.get("CI") == "true",
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-    phases=[hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate],
-)  # fmt: skip
+@examples(2)
 @given(case=cases())
 def test_kedro_run_runs_every_drawn_pipeline(project, kedro_run, case):
     recorded = kedro_run(case)
@@ -76,11 +73,7 @@ def test_kedro_run_runs_every_drawn_pipeline(project, kedro_run, case):
     assert kedro_run(case) == recorded
 
 
-@hypothesis.settings(
-    max_examples=int(os.environ.get("EXAMPLES", "5")), deadline=None, derandomize=os.environ.get("CI") == "true",
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-    phases=[hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate],
-)  # fmt: skip
+@examples(4)
 @given(case=cases())
 def test_steps_with_disks_of_their_own_give_what_kedro_run_gives(project, kedro, kedro_run, storage, case):
     as_kedro = kedro_run(case)

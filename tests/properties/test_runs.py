@@ -1,7 +1,6 @@
 """Whatever the pipeline: compiled and executed it gives what ``kedro run`` gives, dataset by dataset."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,8 +8,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 import yaml
+from examples import examples
 from graphs import SOURCE, Graph, graphs
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import strategies as st
 from running import environment
 from warm_kedro import WarmKedro, warm_kedro
@@ -80,11 +80,7 @@ def both(project, kedro) -> Callable[[Graph, str, str], tuple[dict[str, str], di
     return both
 
 
-@hypothesis.settings(
-    max_examples=int(os.environ.get("EXAMPLES", "12")), deadline=None, derandomize=os.environ.get("CI") == "true",
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture],
-    phases=[hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate],
-)  # fmt: skip
+@examples(6)
 @given(
     graph=graphs(),
     salt=st.sampled_from(["it's $(salt)", "null", "", "1e3", "-0.0", ".inf", "007", "true", "{a: {1: x}}", "[2024-01-31]", "1" * 21]),

@@ -1,7 +1,6 @@
 """Steps that are forked from a preloaded interpreter leave what steps leave that start as in a container."""
 
 import json
-import os
 import pickle
 import shutil
 from pathlib import Path
@@ -10,7 +9,8 @@ import hypothesis
 import mlflow
 import pytest
 import yaml
-from hypothesis import HealthCheck, given
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from running import BIN, environment, run
 
@@ -118,11 +118,7 @@ def left_by(project: Path, spec: dict, preloaded: Preloaded | None) -> dict:
     }
 
 
-@hypothesis.settings(
-    max_examples=int(os.environ.get("EXAMPLES", "2")), deadline=None, derandomize=os.environ.get("CI") == "true",
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-    phases=[hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate],
-)  # fmt: skip
+@examples(1)
 @hypothesis.example(
     nodes=[("n0", "raises once", []), ("n1", "is killed", ["n0"]), ("n2", "works", ["n0"]), ("n3", "exits", [])]
 )

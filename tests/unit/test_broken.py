@@ -1,6 +1,7 @@
 """What is broken in a project's own code or configuration is named with its place."""
 
 import importlib
+import re
 import sys
 from pathlib import Path
 
@@ -82,14 +83,14 @@ def explained(root: Path, params: dict | None = None, **files: str) -> str:
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"catalog": "a: {type: x\nb: y: z\n"}, "conf/base/catalog.yml, line 2: did not find expected ',' or '}'."),
-        ({"catalog": "a: 1\nb: *nobody\n"}, "conf/base/catalog.yml, line 2: found undefined alias."),
-        ({"catalog": "a: {}\n\na: {}\n"}, "conf/base/catalog.yml, line 3: found duplicate key a."),
+        ({"catalog": "a: {type: x\nb: y: z\n"}, "conf/base/catalog.yml, line 2: <why>."),
+        ({"catalog": "a: 1\nb: *nobody\n"}, "conf/base/catalog.yml, line 2: <why>."),
+        ({"catalog": "a: {}\n\na: {}\n"}, "conf/base/catalog.yml, line 3: <why>."),
         (
             {"catalog": "\ta: 1\n", "globals": "b: ]\n"},
-            "conf/base/catalog.yml, line 1: found character that cannot start any token. conf/base/globals.yml, line 1: did not find expected node content.",
+            "conf/base/catalog.yml, line 1: <why>. conf/base/globals.yml, line 1: <why>.",
         ),
-        ({"catalog": "a: \xff\n"}, "conf/base/catalog.yml: 'utf-8' codec can't decode byte 0xff in position 3: invalid start byte"),
+        ({"catalog": "a: \xff\n"}, "conf/base/catalog.yml: <why>"),
         ({"catalog": "- a\n"}, "conf/base/catalog.yml: expected a mapping of names to values."),
         (
             {"catalog": "a: {filepath: '${runtime_params:day}.csv'}\n", "catalog_b": "b: {}\n"},
@@ -99,16 +100,17 @@ def explained(root: Path, params: dict | None = None, **files: str) -> str:
             {"catalog": "a: {}\n", "catalog_b": "x.b:\n  paths: ['${globals:bucket}/b']\n"},
             "conf/base/catalog_b.yml: x.b.paths[0] refers to 'bucket' of globals.yml, which does not exist. Add it there.",
         ),
-        ({"catalog": "a: {filepath: '${_bucket}/a'}\n"}, "conf/base/catalog.yml: a.filepath: Interpolation key '_bucket' not found"),
-        ({"catalog": "a: {filepath: '${nosuch:x}'}\n"}, "conf/base/catalog.yml: a.filepath: Unsupported interpolation type nosuch"),
+        ({"catalog": "a: {filepath: '${_bucket}/a'}\n"}, "conf/base/catalog.yml: a.filepath: <why>'_bucket'<why>"),
+        ({"catalog": "a: {filepath: '${nosuch:x}'}\n"}, "conf/base/catalog.yml: a.filepath: <why> nosuch"),
         (
             {"catalog": "a: {filepath: '${oc.env:NO_SUCH_VARIABLE}'}\n"},
-            "conf/base/catalog.yml: a.filepath: KeyError raised while resolving interpolation: \"Environment variable 'NO_SUCH_VARIABLE' not found\"",
+            "conf/base/catalog.yml: a.filepath: <why>'NO_SUCH_VARIABLE'<why>",
         ),
     ],
 )  # fmt: skip
 def test_configuration_that_cannot_be_read_is_named_with_its_place(tmp_path, files, said):
-    assert explained(tmp_path, **files) == said
+    """What a library says about it is ``<why>`` here."""
+    assert re.fullmatch(".+".join(map(re.escape, said.split("<why>"))), explained(tmp_path, **files))
 
 
 def test_a_key_in_two_files_is_named_with_both(tmp_path):

@@ -1,5 +1,6 @@
 """The platform's access to Cloud Storage by gcsfs as a container has it: its own settings, and roles/storage.objectUser."""
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -7,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fakes.google_identity import Google
+from fakes.google_identity import Google, google_identity
 from fakes.storage import Storage, cloud_storage
 from running import SOURCE, environment
 
@@ -49,51 +50,89 @@ ACCESSES = {
 }
 
 
+# Each has a bucket of its own.
+BUCKETS = {who: f"bucket-{number}" for number, who in enumerate(ACCESSES)}
+RUN_ALL = """
+import json, sys, traceback
+failures = {}
+for who, code in json.loads(sys.argv[1]).items():
+    try:
+        exec(code, {})
+    except BaseException:
+        failures[who] = traceback.format_exc()
+print(json.dumps(failures))
+"""
+
+
 @pytest.fixture
 def storage() -> Iterator[Storage]:
     with cloud_storage() as storage:
         yield storage
 
 
+def run_python(*argv: str, cwd: Path, google: Google, storage: Storage, **variables: str) -> str:
+    """Run code in a process with the platform, and with credentials, without which gcsfs tries no gRPC."""
+    done = subprocess.run(
+        [sys.executable, "-c", *argv], cwd=cwd, capture_output=True, text=True, timeout=100,
+        env=environment(**google.environment | storage.on_vertex, PYTHONPATH=str(SOURCE), **variables),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.fixture
 def python(storage: Storage, google: Google, tmp_path: Path) -> Callable[..., str]:
-    """Run code in a process with the platform, and with credentials, without which gcsfs tries no gRPC."""
+    """Run code in such a process."""
+    return lambda code: run_python(textwrap.dedent(code), cwd=tmp_path, google=google, storage=storage)
 
-    def python(code: str, **variables: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, capture_output=True, text=True, timeout=40,
-            env=environment(**google.environment | storage.on_vertex, PYTHONPATH=str(SOURCE), **variables),
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
-    return python
+def run_accesses(tmp_path_factory: pytest.TempPathFactory, **variables: str) -> tuple[dict[str, str], Storage]:
+    """All accesses in one process, which has imported gcsfs once. Who has failed, and why; and what the storage was asked."""
+    folder = tmp_path_factory.mktemp("accesses")
+    codes = {who: textwrap.dedent(ACCESSES[who]).replace("bucket/", f"{BUCKETS[who]}/") for who in ACCESSES}
+    with google_identity(folder) as google, cloud_storage(*BUCKETS.values()) as storage:
+        google.environment["CLOUDSDK_CONFIG"] = str(folder / "gcloud")
+        printed = run_python(RUN_ALL, json.dumps(codes), cwd=folder, google=google, storage=storage, **variables)
+    return json.loads(printed.splitlines()[-1]), storage
+
+
+@pytest.fixture(scope="module")
+def as_usual(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], Storage]:
+    return run_accesses(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def with_zonal_buckets(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], Storage]:
+    """Without credentials, there is no gRPC."""
+    return run_accesses(tmp_path_factory, GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT="true", NO_GCE_CHECK="true")
+
+
+def requests_for(who: str, storage: Storage) -> list[tuple[str, str]]:
+    """What the storage was asked about the bucket of one of them."""
+    return [(method, path) for method, path in storage.requests if BUCKETS[who] in path.split("/")]
 
 
 @pytest.mark.parametrize("who", ACCESSES)
-def test_nothing_waits_for_grpc_and_the_bucket_may_be_empty(python, storage, who):
-    python(ACCESSES[who])
+def test_nothing_waits_for_grpc_and_the_bucket_may_be_empty(as_usual, who):
+    failures, storage = as_usual
+    assert who not in failures, failures[who]
     assert storage.grpc == 0
-    assert storage.requests
+    assert requests_for(who, storage)
 
 
-def test_who_has_zonal_buckets_switches_gcsfs_support_on(python):
-    message = python("import vertexai_mlflow, gcsfs; print(gcsfs.GCSFileSystem.__name__)")
-    assert message == "GCSFileSystem\n"
-    variables = {"GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "true"}
-    message = python("import vertexai_mlflow, gcsfs; print(gcsfs.GCSFileSystem.__name__)", **variables)
-    assert message == "ExtendedGcsFileSystem\n"
+@pytest.mark.parametrize(("switch", "name"), [("", "GCSFileSystem"), ("true", "ExtendedGcsFileSystem")])
+def test_who_has_zonal_buckets_switches_gcsfs_support_on(switch, name, storage, google, tmp_path):
+    variables = {"GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": switch} if switch else {}
+    code = "import vertexai_mlflow, gcsfs; print(gcsfs.GCSFileSystem.__name__)"
+    assert run_python(code, cwd=tmp_path, google=google, storage=storage, **variables) == f"{name}\n"
 
 
 @pytest.mark.parametrize("who", [who for who in ACCESSES if who != "uploaded code"])
-def test_no_folder_is_made_in_a_bucket(python, storage, who):
+def test_no_folder_is_made_in_a_bucket(with_zonal_buckets, who):
     """gcsfs' other class looks for the bucket first, which objectUser may not, and takes an empty one for missing."""
-    variables = {
-        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "true",
-        "NO_GCE_CHECK": "true",
-    }  # without credentials, there is no gRPC
-    python(ACCESSES[who], **variables)
-    assert ("GET", "/storage/v1/b/bucket") not in storage.requests
+    failures, storage = with_zonal_buckets
+    assert who not in failures, failures[who]
+    assert ("GET", f"/storage/v1/b/{BUCKETS[who]}") not in storage.requests
 
 
 def test_uploaded_data_outlives_the_rule_that_deletes_the_artifacts_of_old_runs(python, storage):

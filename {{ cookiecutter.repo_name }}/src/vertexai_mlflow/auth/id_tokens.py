@@ -33,7 +33,7 @@ from .credentials import advice_about_project, advice_for, default, reason, sess
 # A token is renewed this many seconds before it expires, or after nine tenths of its lifetime if that is short.
 _MARGIN = 60.0
 # Seconds to wait between the attempts to get a token: about half a minute in all.
-_BACKOFF = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+BACKOFF = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 # The most seconds that Identity-Aware Proxy lets a signed JWT live, and what signing one takes.
 MAX_LIFETIME = 3600
 SIGN_JWT = "iam.serviceAccounts.signJwt"
@@ -83,7 +83,7 @@ class IdToken:
         return self._token
 
     def _renew(self) -> None:
-        for wait in (*_BACKOFF, None):
+        for wait in (*BACKOFF, None):
             try:
                 if self._credentials is None:
                     self._credentials = self._make_credentials()
