@@ -28,8 +28,8 @@ LEFT_OUT = (
 )  # fmt: skip
 # The image has what this file pins. Its hash is packed, because the file itself would be most of the archive.
 _LOCK, _LOCK_HASH = "requirements.lock", "requirements.lock.sha256"
-# Bytes that are packed at most, and bytes that are fetched and unpacked at most, with the headers of a tar archive. Code
-# is far smaller, and both sides have it in memory.
+# Bytes that are packed at most, and bytes that are fetched and unpacked at most, with the headers of a tar archive.
+# Code is far smaller, and both sides have it in memory.
 _MOST = 50 * 2**20
 _MOST_UNPACKED = 2 * _MOST
 
