@@ -80,7 +80,9 @@ docs: $(READY) ## build the documentation as a site, in build/docs
 pictures: $(READY) ## write the output of real runs in build/demo into README and docs
 	$(BIN)/python docs/pictures.py
 
-lock: $(READY) ## renew both locks that generated projects get
+lock: $(READY) ## renew the lock of the template's commands, and both locks that generated projects get
+	$(UV) pip compile --quiet --universal --generate-hashes --no-annotate --upgrade --python-version 3.11 \
+		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 	rm -rf build/lock && mkdir -p build/lock
 	$(BIN)/cookiecutter . --no-input --output-dir build/lock >/dev/null
 	$(MAKE) -C build/lock/new-kedro-project lock PATH="$(BIN):$$PATH"

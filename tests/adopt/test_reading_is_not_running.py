@@ -279,11 +279,11 @@ def test_yes_on_the_command_line_is_for_this_time(generated, template, tmp_path)
     assert not (tmp_path / "config").exists()
 
 
-# A stand-in for uv: what it is called with, and the commit whose code it would run.
+# A stand-in for uv: what it is called with, and at last the commit whose code it would run.
 UV = """\
 #!/bin/sh
-printf '%s\\n' "$@" > {report}
-git -C .vertexai/.template rev-parse HEAD >> {report}
+echo "$@" >> {report}
+case "$*" in *vertexai-upgrade*|*kedro_vertexai_mlflow*) git -C .vertexai/.template rev-parse HEAD >> {report};; esac
 """
 
 
@@ -315,8 +315,27 @@ def make_upgrade(tmp_path) -> Callable[..., tuple[subprocess.CompletedProcess[st
 def run_by_uv(commit: str, *options: str) -> list[str]:
     """What uv is called with, and the commit that is checked out then."""
     clone = ".vertexai/.template"
-    called = ["tool", "run", "--quiet", "--from", f"./{clone}", "vertexai-upgrade", clone, "--to", commit, "--yes"]
-    return [*called, *options, commit]
+    called = f"tool run --quiet --from ./{clone} vertexai-upgrade {clone} --to {commit} --yes"
+    return [" ".join([called, *options]), commit]
+
+
+def test_make_upgrade_installs_what_the_commit_has_locked_by_hash_and_builds_nothing(generated, template, make_upgrade):
+    (template / "requirements.lock").write_text("click==8.1\n")
+    project = generated()
+    newest = run("git", "rev-parse", "HEAD", cwd=template).stdout.strip()
+    done, called = make_upgrade(project, "--to", newest, "--verify", "--yes")
+    assert done.returncode == 0, done.stderr
+    clone, environment = ".vertexai/.template", ".vertexai/.upgrade"
+    *before, command, commit = called
+    assert before == [
+        f"venv --quiet --clear --python {sys.executable} {environment}",
+        f"pip install --quiet --python {environment} --no-deps --require-hashes --no-build -r {clone}/requirements.lock",
+    ]
+    assert command == (
+        f"run --quiet --no-project --python {environment} python -P -m kedro_vertexai_mlflow.upgrade.command "
+        f"{clone} --to {newest} --yes --verify"
+    )
+    assert commit == newest
 
 
 @pytest.mark.parametrize("answer", ["", "n"])

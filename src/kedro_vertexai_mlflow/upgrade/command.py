@@ -271,3 +271,7 @@ def find_upgrade_notes(changelog: str, since: str) -> list[str]:
         if match := re.search(r"^### Upgrading\n+(.*?)(?=^### |\Z)", section, re.MULTILINE | re.DOTALL):
             notes.append(f"How to upgrade to {section.splitlines()[0]}:\n{match[1].rstrip()}")
     return notes
+
+
+if __name__ == "__main__":
+    main(prog_name="vertexai-upgrade")
