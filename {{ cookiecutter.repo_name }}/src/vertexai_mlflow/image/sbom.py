@@ -1,4 +1,4 @@
-"""What is in an image, as a CycloneDX document: ``python -m vertexai_mlflow.image.sbom IMAGE``, which `make sbom` calls.
+"""What is in an image, as a CycloneDX document: ``python -m vertexai_mlflow.image.sbom IMAGE``, for `make sbom`.
 
 The image's own Python is asked: what is installed there, and what Debian's package manager knows.
 """
@@ -56,12 +56,13 @@ def list_contents(image: str) -> str:
 def make_document(image: str, contents: dict[str, Any]) -> str:
     """Make the document of an image from what its Python has printed."""
     system = contents["system"].get("ID", "linux")
-    bom = Bom(components=[_make_component(PackageURL("generic", None, "python", contents["python"]))])
-    bom.components.update(_make_component(PackageURL("pypi", None, *package)) for package in contents["pypi"])
-    for name, version, architecture in contents["deb"]:
-        bom.components.add(_make_component(PackageURL("deb", system, name, version, {"arch": architecture})))
+    packages = [PackageURL("generic", None, "python", contents["python"])]
+    packages += [PackageURL("pypi", None, *package) for package in contents["pypi"]]
+    packages += [PackageURL("deb", system, name, version, {"arch": arch}) for name, version, arch in contents["deb"]]
+    bom = Bom(components=map(_make_component, packages))
     name, _, digest = image.partition("@")
     bom.metadata.component = Component(name=name, version=digest, type=ComponentType.CONTAINER)
+    bom.register_dependency(bom.metadata.component, bom.components)
     return JsonV1Dot6(bom).output_as_string(indent=1)
 
 
