@@ -87,6 +87,26 @@ def test_adopting_runs_no_program_that_the_projects_git_folder_names(planted, tm
     assert not planted.exists()
 
 
+@pytest.mark.parametrize("path", [".gitignore", "pyproject.toml", "src/spaceflights/settings.py", "conf/cloud"])
+def test_adopting_writes_to_nothing_that_a_link_of_the_project_leads_to(path, tmp_path):
+    """A link in a project may lead to a file of whoever adopts it."""
+    project, outside = projects.write(projects.SPACEFLIGHTS, tmp_path / "spaceflights"), tmp_path / "outside"
+    if path == "conf/cloud":
+        outside.mkdir()
+    else:
+        outside.write_text((project / path).read_text() if (project / path).exists() else "mine\n")
+        (project / path).unlink(missing_ok=True)
+    before = outside.is_file() and outside.read_text()
+    (project / path).symlink_to(outside)
+    commit(project)
+    done = adopt(project, "--yes", "--no-lock")
+    assert done.returncode == 1
+    assert f"{path} " in done.stderr or f"{path}/" in done.stderr
+    assert "outside of the project" in done.stderr
+    assert (outside.read_text() == before) if before else not any(outside.iterdir())
+    assert run("git", "status", "--porcelain", cwd=project).stdout == ""
+
+
 MARKER = "from pathlib import Path\n\nPath({!r}).touch()\n"
 
 
@@ -162,6 +182,29 @@ OUTSIDE = {
     "a path upwards": lambda victim: "/".join([*[".."] * 30, *victim.parts[1:]]),
     "a path down and up": lambda victim: "/".join(["src", *[".."] * 30, *victim.parts[1:]]),
 }
+
+
+@pytest.mark.parametrize("options", [["--yes"], ["--yes", "--restore"]])
+@pytest.mark.parametrize("path", ["src/vertexai_mlflow", "src/vertexai_mlflow/show", ".vertexai", ".cruft.json"])
+def test_upgrading_writes_to_nothing_that_a_link_of_the_project_leads_to(path, options, generated, template, tmp_path):
+    show = template / "{{ cookiecutter.repo_name }}/src/vertexai_mlflow/show"
+    show.mkdir()
+    (show / "tables.py").write_text("TABLES = 1\n")
+    project, outside = generated(), tmp_path / "outside"
+    if path == ".cruft.json":
+        (project / path).rename(outside)
+    else:
+        outside.mkdir()
+        (outside / "work.txt").write_text("not committed")
+        shutil.rmtree(project / path, ignore_errors=True)
+        (project / ".gitignore").write_text("")
+    (project / path).symlink_to(outside)
+    commit(project)
+    before = {file: file.read_bytes() for file in [outside, *outside.rglob("*")] if file.is_file()}
+    done = upgrade(project, template, *options)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"{path} leads to {outside}, outside of the project" in done.stderr
+    assert {file: file.read_bytes() for file in [outside, *outside.rglob("*")] if file.is_file()} == before
 
 
 @pytest.mark.parametrize("path", OUTSIDE)

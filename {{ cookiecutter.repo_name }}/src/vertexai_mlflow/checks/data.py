@@ -42,7 +42,8 @@ def find_sources(project: Project, plan: Plan) -> Sources:
             sources.available.append(f"{raw.place}: uploaded, {raw.uploaded.uri}")
         elif raw.place.startswith(("/", "~", "..")):
             sources.doubtful.append(
-                f"{raw.place} is outside this folder. Upload it ({upload} {raw.datasets[0]}), or put it into the base image."
+                f"{raw.place} is outside this folder. Upload it ({upload} {raw.datasets[0]}), or put it into the base "
+                "image."
             )
         elif not (files := files_at(project.path / raw.place)):
             missing.append(raw.place)
@@ -106,8 +107,8 @@ def to_upload(project: Project, plan: Plan, names: Iterable[str]) -> dict[str, L
             continue
         if not names and (outside := _find_outside(project, data.files.values())):
             problems.append(
-                f"Dataset '{raw.datasets[0]}' at {raw.place} would send {outside}, which is outside of this project. If "
-                f"whoever may read the bucket may read it, name the dataset: {upload_command(project)} "
+                f"Dataset '{raw.datasets[0]}' at {raw.place} would send {outside}, which is outside of this project. "
+                f"If whoever may read the bucket may read it, name the dataset: {upload_command(project)} "
                 f"{raw.datasets[0]}"
             )
         elif data.files and raw.can_be_fetched:
