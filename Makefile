@@ -13,7 +13,7 @@ PINS := $(shell cat pyproject.toml '$(PROJECT)/pyproject.toml' | cksum | cut -d'
 READY := $(VENV)/.dev-$(PINS)-$(GITLAB_CI_LOCAL_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-host test-engine test-docker test-ci test-fast examples lint format bench docs pictures lock newest clean
+.PHONY: help demo test test-host test-engine test-docker test-ci test-fast examples lint format bench docs pictures lock audit dist newest clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -86,11 +86,30 @@ docs: $(READY) ## build the documentation as a site, in build/docs
 pictures: $(READY) ## write the output of real runs in build/demo into README and docs
 	$(BIN)/python docs/pictures.py
 
-lock: $(READY) ## renew both locks that generated projects get
+COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-annotate --upgrade --python-version 3.11 \
+	--custom-compile-command "make lock"
+lock: $(READY) ## renew the locks of the template's commands and of its build, and both locks that generated projects get
+	$(COMPILE) --output-file requirements.lock pyproject.toml
+	printf '%s\n' hatchling uv | $(COMPILE) --output-file requirements-build.lock -
 	rm -rf build/lock && mkdir -p build/lock
 	$(BIN)/cookiecutter . --no-input --output-dir build/lock >/dev/null
 	$(MAKE) -C build/lock/new-kedro-project lock PATH="$(BIN):$$PATH"
 	cp build/lock/new-kedro-project/*.lock '$(PROJECT)'
+
+audit: $(READY) ## look for known vulnerabilities in all locks, and for weaknesses in the workflows here and in the template
+	$(BIN)/pip-audit --require-hashes --disable-pip --progress-spinner off --vulnerability-service osv \
+		$(foreach lock,$(wildcard *.lock),-r $(lock)) -r '$(PROJECT)/requirements.lock' -r '$(PROJECT)/requirements-launch.lock'
+	$(BIN)/zizmor --persona auditor .github '$(PROJECT)/.github'
+
+# With what is installed, in release.yml from requirements-build.lock: nothing is fetched meanwhile.
+dist: export VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' '$(PROJECT)/src/vertexai_mlflow/__init__.py')
+dist: ## build the package of the release TAG, and write its notes, in build/dist
+	@test "$$TAG" = "v$$VERSION" || { echo >&2 \
+		"The tag is $$TAG, and __version__ of the platform is $$VERSION. Tag the commit that has the number: see CONTRIBUTING.md"; exit 1; }
+	rm -rf build/dist && mkdir -p build/dist
+	awk -v head="## [$$VERSION]" 'index($$0, "## [") == 1 { on = index($$0, head) == 1; next } on' CHANGELOG.md > build/dist/notes.md
+	@grep -q '[^[:space:]]' build/dist/notes.md || { echo >&2 "CHANGELOG.md says nothing about $$VERSION."; exit 1; }
+	uv build --quiet --no-build-isolation --out-dir build/dist .
 
 newest: ## remove upper bounds and pins, here and in the template, and renew the lock
 	sed -i -E 's/^(    "[^"]+>=[0-9.]+),<[0-9.]+"/\1"/' '$(PROJECT)/pyproject.toml'

@@ -87,6 +87,26 @@ def test_adopting_runs_no_program_that_the_projects_git_folder_names(planted, tm
     assert not planted.exists()
 
 
+@pytest.mark.parametrize("path", [".gitignore", "pyproject.toml", "src/spaceflights/settings.py", "conf/cloud"])
+def test_adopting_writes_to_nothing_that_a_link_of_the_project_leads_to(path, tmp_path):
+    """A link in a project may lead to a file of whoever adopts it."""
+    project, outside = projects.write(projects.SPACEFLIGHTS, tmp_path / "spaceflights"), tmp_path / "outside"
+    if path == "conf/cloud":
+        outside.mkdir()
+    else:
+        outside.write_text((project / path).read_text() if (project / path).exists() else "mine\n")
+        (project / path).unlink(missing_ok=True)
+    before = outside.is_file() and outside.read_text()
+    (project / path).symlink_to(outside)
+    commit(project)
+    done = adopt(project, "--yes", "--no-lock")
+    assert done.returncode == 1
+    assert f"{path} " in done.stderr or f"{path}/" in done.stderr
+    assert "outside of the project" in done.stderr
+    assert (outside.read_text() == before) if before else not any(outside.iterdir())
+    assert run("git", "status", "--porcelain", cwd=project).stdout == ""
+
+
 MARKER = "from pathlib import Path\n\nPath({!r}).touch()\n"
 
 
@@ -162,6 +182,29 @@ OUTSIDE = {
     "a path upwards": lambda victim: "/".join([*[".."] * 30, *victim.parts[1:]]),
     "a path down and up": lambda victim: "/".join(["src", *[".."] * 30, *victim.parts[1:]]),
 }
+
+
+@pytest.mark.parametrize("options", [["--yes"], ["--yes", "--restore"]])
+@pytest.mark.parametrize("path", ["src/vertexai_mlflow", "src/vertexai_mlflow/show", ".vertexai", ".cruft.json"])
+def test_upgrading_writes_to_nothing_that_a_link_of_the_project_leads_to(path, options, generated, template, tmp_path):
+    show = template / "{{ cookiecutter.repo_name }}/src/vertexai_mlflow/show"
+    show.mkdir()
+    (show / "tables.py").write_text("TABLES = 1\n")
+    project, outside = generated(), tmp_path / "outside"
+    if path == ".cruft.json":
+        (project / path).rename(outside)
+    else:
+        outside.mkdir()
+        (outside / "work.txt").write_text("not committed")
+        shutil.rmtree(project / path, ignore_errors=True)
+        (project / ".gitignore").write_text("")
+    (project / path).symlink_to(outside)
+    commit(project)
+    before = {file: file.read_bytes() for file in [outside, *outside.rglob("*")] if file.is_file()}
+    done = upgrade(project, template, *options)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"{path} leads to {outside}, outside of the project" in done.stderr
+    assert {file: file.read_bytes() for file in [outside, *outside.rglob("*")] if file.is_file()} == before
 
 
 @pytest.mark.parametrize("path", OUTSIDE)
@@ -279,11 +322,11 @@ def test_yes_on_the_command_line_is_for_this_time(generated, template, tmp_path)
     assert not (tmp_path / "config").exists()
 
 
-# A stand-in for uv: what it is called with, and the commit whose code it would run.
+# A stand-in for uv: what it is called with, and at last the commit whose code it would run.
 UV = """\
 #!/bin/sh
-printf '%s\\n' "$@" > {report}
-git -C .vertexai/.template rev-parse HEAD >> {report}
+echo "$@" >> {report}
+case "$*" in *vertexai-upgrade*|*kedro_vertexai_mlflow*) git -C .vertexai/.template rev-parse HEAD >> {report};; esac
 """
 
 
@@ -315,8 +358,27 @@ def make_upgrade(tmp_path) -> Callable[..., tuple[subprocess.CompletedProcess[st
 def run_by_uv(commit: str, *options: str) -> list[str]:
     """What uv is called with, and the commit that is checked out then."""
     clone = ".vertexai/.template"
-    called = ["tool", "run", "--quiet", "--from", f"./{clone}", "vertexai-upgrade", clone, "--to", commit, "--yes"]
-    return [*called, *options, commit]
+    called = f"tool run --quiet --from ./{clone} vertexai-upgrade {clone} --to {commit} --yes"
+    return [" ".join([called, *options]), commit]
+
+
+def test_make_upgrade_installs_what_the_commit_has_locked_by_hash_and_builds_nothing(generated, template, make_upgrade):
+    (template / "requirements.lock").write_text("click==8.1\n")
+    project = generated()
+    newest = run("git", "rev-parse", "HEAD", cwd=template).stdout.strip()
+    done, called = make_upgrade(project, "--to", newest, "--verify", "--yes")
+    assert done.returncode == 0, done.stderr
+    clone, environment = ".vertexai/.template", ".vertexai/.upgrade"
+    *before, command, commit = called
+    assert before == [
+        f"venv --quiet --clear --python {sys.executable} {environment}",
+        f"pip install --quiet --python {environment} --no-deps --require-hashes --no-build -r {clone}/requirements.lock",
+    ]
+    assert command == (
+        f"run --quiet --no-project --python {environment} python -P -m kedro_vertexai_mlflow.upgrade.command "
+        f"{clone} --to {newest} --yes --verify"
+    )
+    assert commit == newest
 
 
 @pytest.mark.parametrize("answer", ["", "n"])

@@ -1,5 +1,6 @@
 """The generated GitHub workflow, really executed: from ``git push`` to a finished MLflow run, and on bad days."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.slow
 ACTIONS = Path(__file__).with_name("actions")
 STAND_INS = {
     "actions/checkout": "checkout",
+    "actions/upload-artifact": "upload-artifact",
     "actions/setup-python": "setup-python",
     "google-github-actions/auth": "google-auth",
     "docker/setup-buildx-action": "setup-buildx",
@@ -30,7 +32,7 @@ def ci() -> str:
 
 
 @pytest.fixture
-def pipeline(docker, pipeline_environment, git_host) -> Iterator[Callable[..., list[str]]]:
+def pipeline(docker, pipeline_environment, git_host, tmp_path) -> Iterator[Callable[..., list[str]]]:
     """The command line by which act runs a project's workflow for an event, on this machine."""
     with token_endpoint(git_host) as endpoint:
 
@@ -40,7 +42,7 @@ def pipeline(docker, pipeline_environment, git_host) -> Iterator[Callable[..., l
                 f"--local-repository={action}@{pin}={ACTIONS / STAND_INS[action]}"
                 for action, pin in sorted(set(re.findall(r"uses: (\S+)@([0-9a-f]{40})", workflow)))
             ]
-            variables = {**pipeline_environment, **endpoint}
+            variables = {**pipeline_environment, **endpoint, "ARTIFACTS": str(tmp_path / "kept")}
             given = [item for name, value in variables.items() for item in ("--env", f"{name}={value}")]
             runner = ["-P", "ubuntu-latest=-self-hosted", "--action-offline-mode"]
             # The audit is a workflow of its own that asks a database on the network, and is tried elsewhere.
@@ -50,13 +52,17 @@ def pipeline(docker, pipeline_environment, git_host) -> Iterator[Callable[..., l
         yield pipeline
 
 
-def test_a_push_ends_in_a_finished_run_that_names_commit_and_digest(launchable_project, push, finished_run):
+def test_a_push_ends_in_a_finished_run_that_names_commit_and_digest(launchable_project, push, finished_run, tmp_path):
     head = run("git", "rev-parse", "HEAD", cwd=launchable_project).stdout.strip()
     done = push(launchable_project)
     printed = done.stdout + done.stderr
     print(printed)
     finished_run(head, printed)
     assert printed.count("🏁  Job succeeded") == 2
+    contents = json.loads((tmp_path / "kept/sbom/sbom.json").read_text())
+    assert contents["metadata"]["component"]["version"].startswith("sha256:")
+    kinds = {component["purl"].partition("/")[0] for component in contents["components"]}
+    assert {"pkg:generic", "pkg:pypi"} <= kinds
 
 
 def test_a_manual_run_of_a_failing_node_is_red_and_the_node_is_in_the_summary(

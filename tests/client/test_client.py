@@ -20,8 +20,8 @@ from running import environment
 from vertexai_mlflow.cloud import client, rest
 from vertexai_mlflow.cloud.client import Vertex
 from vertexai_mlflow.cloud.permissions import suggest_fix
-from vertexai_mlflow.cloud.request import labels_of, make_request
-from vertexai_mlflow.cloud.schedules import changes, make_schedule
+from vertexai_mlflow.cloud.request import is_elsewhere, labels_of, make_request
+from vertexai_mlflow.cloud.schedules import changes, find_foreign, make_schedule
 from vertexai_mlflow.contract.job import TaskRun
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.settings.models import RunConfig, ScheduleConfig, Target
@@ -183,6 +183,22 @@ def test_a_schedule_with_our_labels_is_made_ours_if_its_job_is_another_one(field
     (change,) = changes([desired], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
     assert change.action in ("updated", "replaced")
     assert list(change.differences) == [f"createPipelineJobRequest.pipelineJob.{field}"]
+
+
+@pytest.mark.parametrize("lists_labels", [True, False])
+def test_another_project_with_our_names_keeps_its_schedules_and_its_jobs(lists_labels, vertex, service):
+    service.execute, service.lists_labels = False, lists_labels
+    theirs = {"root": "gs://theirs/demo", "service_account": "theirs@project-42.iam.gserviceaccount.com"}
+    config = RunConfig(image="x", root="gs://bucket/demo/", service_account=ACCOUNT)
+    for number, place in enumerate([theirs, {}, theirs]):
+        vertex.submit(request(**place), f"job-{number}")
+    jobs = vertex.jobs(LABELS, 1, lambda job: not is_elsewhere(job.service_account, job.root, config))
+    assert [job.name for job in jobs] == ["job-1"]
+    desired = schedule()
+    for place in (theirs, {}):
+        vertex.create_schedule({**desired, "createPipelineJobRequest": {"pipelineJob": request(**place)}})
+    existing = vertex.schedules()
+    assert find_foreign(existing, config) == existing[:1]
 
 
 @pytest.mark.parametrize("account", [None, ACCOUNT])

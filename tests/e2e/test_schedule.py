@@ -57,6 +57,13 @@ def test_schedules_become_those_of_the_file_and_stay(with_pipeline, launchable, 
     vertex.schedules[name]["createPipelineJobRequest"] = {
         "pipelineJob": {**hourly, "labels": {"kedro_project": "theirs"}}
     }
+    # And one whose package has the same name as ours: only its account and its bucket tell that it is theirs.
+    namesake = f"{vertex.parent}/schedules/2"
+    place = {"gcsOutputDirectory": "gs://theirs/test", "parameterValues": {}}
+    vertex.schedules[namesake] = {**vertex.schedules[name], "name": namesake}
+    vertex.schedules[namesake]["createPipelineJobRequest"] = {
+        "pipelineJob": {**hourly, "serviceAccount": "theirs@theirs.iam.gserviceaccount.com", "runtimeConfig": place}
+    }
 
     settings.write_text(settings.read_text().replace("0 6 * * MON-FRI", "30 6 * * *").replace("rows: 5", "rows: 6"))
     assert schedule("--dry-run") == {"under_test": "would be updated", "__default__": "would be updated"}
@@ -72,13 +79,13 @@ def test_schedules_become_those_of_the_file_and_stay(with_pipeline, launchable, 
         "under_test": "kept, although it is no longer in the file (--prune deletes it)",
     }
     assert schedule("--prune") == {"__default__": "unchanged", "under_test": "deleted"}
-    assert name in vertex.schedules
+    assert {name, namesake} < set(vertex.schedules)
 
     # An entry whose time is over stops neither schedules nor launches.
     settings.write_text(settings.read_text().replace("timezone:", 'end_time: "2026-01-01T00:00:00Z"\n      timezone:'))
     assert schedule() == {"__default__": "kept, although it is no longer in the file (--prune deletes it)"}
     assert schedule("--prune") == {"__default__": "deleted"}
-    assert set(vertex.schedules) == {name}
+    assert set(vertex.schedules) == {name, namesake}
     done = run(BIN / "kedro", "vertexai", "-e", "cloud", "doctor", "--offline", cwd=project, **google.environment)
     assert done.returncode == 0, done.stdout
     said = "run_config.schedules.default_schedule has ended (2026-01-01T00:00:00+00:00). Remove it, or"

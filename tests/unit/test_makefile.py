@@ -52,6 +52,48 @@ def test_a_value_is_never_evaluated(text, target, name, make, tmp_path):
             assert f"argument:{text}" in given or f"argument:{name}={text}" in given
 
 
+def test_pin_names_every_image_of_dockerfile_and_ci_by_digest_and_renews_the_digests(make, tmp_path):
+    files = ["Dockerfile", ".gitlab-ci.yml", ".github/workflows/ci.yml"]
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TEMPLATE / name, tmp_path / name)
+    docker = tmp_path / "bin/docker"
+    for letter in "ab":
+        docker.write_text(
+            f'#!/bin/sh\ntest "$*" = "buildx imagetools inspect $4" || exit 9\n'
+            f"printf 'Name:      %s\\nDigest:    sha256:%s\\n' \"$4\" {letter * 64}\n"
+        )
+        audited = make("unpinned").stdout.splitlines() if letter == "a" else []
+        assert len(audited) == (4 if letter == "a" else 0)
+        done = make("pin")
+        assert done.returncode == 0, done.stderr
+        images = ["docker:28-dind", "moby/buildkit:buildx-stable-1", "python:3.11-slim", "python:3.11-trixie"]
+        assert sorted(done.stdout.splitlines()) == [f"{image}@sha256:{letter * 64}" for image in images]
+        text = "".join((tmp_path / name).read_text() for name in files)
+        assert text.count(f"@sha256:{letter * 64}") == 4
+        assert make("unpinned").stdout == ""
+    for name in files:
+        pinned = (tmp_path / name).read_text().replace(f"@sha256:{'b' * 64}", "")
+        assert pinned == (TEMPLATE / name).read_text()
+    assert {path.name for path in tmp_path.rglob("*.bak")} == set()
+
+
+def test_a_name_of_an_image_is_no_command_of_sed(make, tmp_path):
+    (tmp_path / "bin/docker").write_text("#!/bin/sh\necho Digest: sha256:ab\n")
+    dockerfile = tmp_path / "Dockerfile"
+    dockerfile.write_text(dockerfile.read_text().replace("=python:3.11-slim\n", "=x#y#;s#.*#touch$IFS''planted#e;#\n"))
+    make("pin")
+    assert not (tmp_path / "planted").exists()
+
+
+def test_pin_changes_nothing_if_a_registry_does_not_answer(make, tmp_path):
+    before = (tmp_path / "Dockerfile").read_text()
+    done = make("pin")
+    assert done.returncode == 2
+    assert "python:3.11-slim" in done.stderr
+    assert (tmp_path / "Dockerfile").read_text() == before
+
+
 def test_the_image_is_named_after_the_folder_and_built_on_what_the_dockerfile_says(make, tmp_path):
     given = make("image").stdout.splitlines()
     assert f"argument:{tmp_path.name.lower()}:latest" in given

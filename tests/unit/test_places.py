@@ -183,8 +183,10 @@ def test_doctor_says_that_the_image_gets_a_link_without_its_target(project, tmp_
     sources = find_sources(SimpleNamespace(path=project, env="cloud"), plan)
     assert sources.available == []
     assert f"{linked} is a link, and the image gets the link without what it leads to" in sources.problems[0]
-    assert "upload-data" in sources.problems[0]
-    assert to_upload(SimpleNamespace(path=project, env="cloud"), plan, []).keys() == {"data/01_raw/sales/north.csv"}
+    assert "upload-data sales" in sources.problems[0]
+    assert to_upload(SimpleNamespace(path=project, env="cloud"), plan, ["sales"]).keys() == {
+        "data/01_raw/sales/north.csv"
+    }
 
 
 def test_a_link_inside_of_the_project_is_in_the_image_with_its_target(project):

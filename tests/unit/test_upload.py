@@ -1,6 +1,7 @@
 """Raw data: copied to the bucket and recorded, planned, compiled to importers, fetched, and what doctor says of it."""
 
 import hashlib
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from vertexai_mlflow.checks.uploads import check_uploads, refuse_launch_without_
 from vertexai_mlflow.cloud.upload import LocalData, record, require_bucket, upload
 from vertexai_mlflow.compile.compiler import compile_plan
 from vertexai_mlflow.compile.plan import Plan, Surroundings, make_plan
+from vertexai_mlflow.compile.raw import RawData
 from vertexai_mlflow.contract.arguments import StepArguments, parse_arguments
 from vertexai_mlflow.contract.catalog import Catalog
 from vertexai_mlflow.contract.check import Doubt, check
@@ -123,6 +125,29 @@ def test_what_somebody_has_spoiled_in_the_bucket_is_sent_again_also_with_the_sam
     assert (again, count, sum(steps)) == (about, 1, 3)
     assert content(about.uri)["/two with # and ü.csv"] == b"22"
     assert sent(data, root)[1] == 0
+
+
+@pytest.mark.parametrize("way", ["link", "link upwards", "link in a folder", "home"])
+def test_nothing_outside_of_the_project_is_sent_before_somebody_has_named_its_dataset(
+    way, project, tmp_path_factory, monkeypatch
+):
+    """A pull request's catalog names a key on the machine of whoever tries it out."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "id_rsa").write_text("PRIVATE KEY")
+    monkeypatch.setenv("HOME", str(home))
+    target = os.path.relpath(home / "id_rsa", project.path / "data") if way == "link upwards" else home / "id_rsa"
+    place = "~/id_rsa" if way == "home" else "data/keys"
+    if way == "link in a folder":
+        (project.path / place).mkdir()
+        (project.path / place / "a.csv").symlink_to(target)
+    elif way != "home":
+        (project.path / place).symlink_to(target)
+    plan = SimpleNamespace(pipeline="p", raw=[RawData(place, ("keys",), ("read",), "key")])
+    with pytest.raises(UserError) as refusal:
+        to_upload(project, plan, [])
+    assert str(home / "id_rsa") in str(refusal.value)
+    assert "upload-data keys" in str(refusal.value)
+    assert list(to_upload(project, plan, ["keys"])) == [place]
 
 
 def test_a_failed_upload_is_told_with_the_cure(project, root, monkeypatch):

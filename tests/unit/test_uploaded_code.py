@@ -296,6 +296,8 @@ def test_another_lock_needs_another_image(project, image, tmp_path):
     [
         (lambda file: file.unlink(), "cannot be read (FileNotFoundError"),
         (lambda file: file.write_bytes(b"else"), "is not what was uploaded: its SHA-256 is"),
+        # It takes no room on the disk. Read whole, it would fill the step's memory.
+        (lambda file: os.truncate(file, 300 * 2**20), "is not what was uploaded: it has more than 100 MiB"),
     ],
 )
 def test_code_that_is_gone_or_was_replaced_never_runs(project, image, tmp_path, spoil: Callable, said: str):

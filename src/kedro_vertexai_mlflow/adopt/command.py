@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from .. import TEMPLATE
-from ..files import PLATFORM
+from ..files import PLATFORM, refuse_links_outside
 from ..git import git, run_git
 from .locks import resolve_locks
 from .plan import Plan, make_plan
@@ -27,6 +27,7 @@ def main(folder: Path, dry_run: bool, yes: bool, ci: str | None, lock: bool) -> 
     project = read_project(folder.resolve())
     plan = make_plan(project, TEMPLATE, ci or _guess_ci(project))
     _show(project, plan)
+    refuse_links_outside(project.folder, plan.files)
     if dry_run:
         return
     if not plan.files:

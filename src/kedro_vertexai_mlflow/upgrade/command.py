@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from ..errors import UserError
-from ..files import LOCKS, PLATFORM, RECORD
+from ..files import LOCKS, PLATFORM, RECORD, refuse_links_outside
 from ..git import check_work_tree, git, list_tracked_files, run_git
 from ..render import render
 from . import from_0_1, platform
@@ -50,6 +50,7 @@ def main(template: Path, to: str, restore: bool, verify: bool, yes: bool) -> Non
     """Merge what is new in TEMPLATE, a clone of the template's repository, into the project in this folder."""
     project = Path.cwd()
     record = read_record(project)
+    refuse_links_outside(project, [RECORD, platform.PATCHES, *platform.list_folders(project)])
     _check_commit(template, record)
     address = run_git(template, "remote", "get-url", "origin").stdout.strip() or str(template.resolve())
     address = re.sub(r"^(https?://)[^/]*@", r"\1", address)  # a token for cloning must stay secret
@@ -271,3 +272,7 @@ def find_upgrade_notes(changelog: str, since: str) -> list[str]:
         if match := re.search(r"^### Upgrading\n+(.*?)(?=^### |\Z)", section, re.MULTILINE | re.DOTALL):
             notes.append(f"How to upgrade to {section.splitlines()[0]}:\n{match[1].rstrip()}")
     return notes
+
+
+if __name__ == "__main__":
+    main(prog_name="vertexai-upgrade")

@@ -27,6 +27,12 @@ def list_platform_files(project: Path) -> set[str]:
     return {path for path in read_files(project, PLATFORM) if _is_code(path)}
 
 
+def list_folders(project: Path) -> list[str]:
+    """Return the platform's folder in a project with all that is in it, links to folders as well."""
+    top = project / PLATFORM
+    return [path.relative_to(project).as_posix() for path in (top, *sorted(top.rglob("*")))]
+
+
 def find_platform_edits(project: Path, template: Path, owned_files: Collection[str]) -> dict[str, str]:
     """Return what the project has changed in the platform's folder; see ``compare_files``."""
     paths = list_platform_files(project) | list_platform_files(template)

@@ -35,9 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"Template: {shown(address)}\nCommit:   {commit}", file=sys.stderr)
     if not args.yes:
         _ask(address)
-    command = ["vertexai-upgrade", str(_CLONE), "--to", commit, "--yes", *others]
     try:
-        return subprocess.run(["uv", "tool", "run", "--quiet", "--from", f"./{_CLONE}", *command]).returncode
+        return _run([str(_CLONE), "--to", commit, "--yes", *others])
     except FileNotFoundError:
         raise UserError("uv is not installed. Install what checking needs: pip install -e '.[dev]'") from None
 
@@ -55,6 +54,29 @@ def _fetch(address: str, to: str) -> str:
             _git("-C", str(_CLONE), "checkout", "--quiet", "--detach", commit)
             return commit
     raise UserError(f"--to {to}: the template at {shown(address)} has no such tag, branch or commit.")
+
+
+def _run(arguments: list[str]) -> int:
+    """Run the template's own half, with the packages that its commit has locked, and return its exit code.
+
+    Raises:
+        UserError: when a package is not what the lock says.
+    """
+    lock, environment = _CLONE / "requirements.lock", str(_CLONE.with_name(".upgrade"))
+    if not lock.is_file():  # Other templates, and commits before 0.2, have none: the index says what is installed.
+        command = ["uv", "tool", "run", "--quiet", "--from", f"./{_CLONE}", "vertexai-upgrade", *arguments]
+        return subprocess.run(command).returncode
+    by_hash = ("--no-deps", "--require-hashes", "--no-build", "-r", str(lock))
+    for command in (
+        ["uv", "venv", "--quiet", "--clear", "--python", sys.executable, environment],
+        ["uv", "pip", "install", "--quiet", "--python", environment, *by_hash],
+    ):
+        if subprocess.run(command).returncode:
+            raise UserError("What upgrading needs cannot be installed as the template has locked it; see above.")
+    # It is run and not installed: building it would fetch packages that nothing pins.
+    python = ["uv", "run", "--quiet", "--no-project", "--python", environment, "python", "-P", "-m"]
+    variables = {**os.environ, "PYTHONPATH": str((_CLONE / "src").resolve())}
+    return subprocess.run([*python, "kedro_vertexai_mlflow.upgrade.command", *arguments], env=variables).returncode
 
 
 def _git(*arguments: str, may_fail: bool = False) -> str:

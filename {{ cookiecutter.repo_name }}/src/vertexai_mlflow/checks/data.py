@@ -42,14 +42,15 @@ def find_sources(project: Project, plan: Plan) -> Sources:
             sources.available.append(f"{raw.place}: uploaded, {raw.uploaded.uri}")
         elif raw.place.startswith(("/", "~", "..")):
             sources.doubtful.append(
-                f"{raw.place} is outside this folder. Upload it ({upload}), or put it into the base image."
+                f"{raw.place} is outside this folder. Upload it ({upload} {raw.datasets[0]}), or put it into the base "
+                "image."
             )
         elif not (files := files_at(project.path / raw.place)):
             missing.append(raw.place)
         elif links := links_out_of_image(project.path, files):
             sources.problems.append(
                 f"{raw.place}: {', '.join(links)} is a link, and the image gets the link without what it leads to. "
-                f"Upload it: {upload}"
+                f"Upload it: {upload} {raw.datasets[0]}"
             )
         elif _is_in_image(project.path, raw.place, files):
             sources.available.append(f"{raw.place}: in the image")
@@ -83,7 +84,8 @@ def to_upload(project: Project, plan: Plan, names: Iterable[str]) -> dict[str, L
     Args:
         project: the project.
         plan: of the pipeline.
-        names: of datasets; if there are none, all that are on this machine.
+        names: of datasets; if there are none, all that are on this machine. A catalog that somebody else has written
+            may name any file of the user's, so what is outside of the project is sent only by name.
 
     Returns:
         Its path, as the catalog has it → the data.
@@ -103,7 +105,13 @@ def to_upload(project: Project, plan: Plan, names: Iterable[str]) -> dict[str, L
         data = _local_data(project, raw.place)
         if names and set(raw.datasets).isdisjoint(names):
             continue
-        if data.files and raw.can_be_fetched:
+        if not names and (outside := _find_outside(project, data.files.values())):
+            problems.append(
+                f"Dataset '{raw.datasets[0]}' at {raw.place} would send {outside}, which is outside of this project. "
+                f"If whoever may read the bucket may read it, name the dataset: {upload_command(project)} "
+                f"{raw.datasets[0]}"
+            )
+        elif data.files and raw.can_be_fetched:
             chosen[raw.place] = data
         elif data.files:
             problems.append(f"Dataset '{raw.datasets[0]}' would be fetched to {raw.place}, but {ONLY_BELOW_DATA}")
@@ -115,6 +123,12 @@ def to_upload(project: Project, plan: Plan, names: Iterable[str]) -> dict[str, L
     if problems:
         raise UserError("\n".join(problems))
     return chosen
+
+
+def _find_outside(project: Project, files: Iterable[Path]) -> Path | None:
+    """The first file that lies outside of the project, or that a link leads to."""
+    top = project.path.resolve()
+    return next((path for path in (file.resolve() for file in files) if not path.is_relative_to(top)), None)
 
 
 def _is_in_image(project: Path, place: str, files: Iterable[Path]) -> bool:

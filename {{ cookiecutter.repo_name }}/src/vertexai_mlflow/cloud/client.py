@@ -32,6 +32,10 @@ from .request import Request, check_job_id, find_differences
 _TIMEOUT = 60.0  # seconds to wait for one answer
 _PATIENCE = 90.0  # seconds for which a failing call is retried
 _LONG_PATIENCE = 1800.0  # the same while a job is followed: the job goes on, so there is time
+# Fields of the jobs in a list. The root is in the runtime configuration.
+_LISTED_FIELDS = [
+    "name", "state", "create_time", "start_time", "end_time", "labels", "error", "service_account", "runtime_config",
+]  # fmt: skip
 _EXPERIMENT = "system.Experiment"  # schema of a metadata context that is an experiment
 # Seconds between two looks at a job: the first pause, and the longest one.
 _PAUSE = 1.0
@@ -141,19 +145,27 @@ class Vertex:
             time.sleep(pause)
             pause = min(pause * 1.2, _LONGEST_PAUSE)
 
-    def jobs(self, labels: Mapping[str, str], limit: int) -> list[PipelineJob]:
-        """List the newest jobs with these labels, newest first, without their tasks."""
+    def jobs(
+        self, labels: Mapping[str, str], limit: int, is_ours: Callable[[PipelineJob], bool] = lambda _job: True
+    ) -> list[PipelineJob]:
+        """List the newest jobs with these labels, newest first, without their tasks.
+
+        Args:
+            labels: those that a job must have.
+            limit: how many jobs.
+            is_ours: whether to list a job that has them.
+        """
         filter_ = " AND ".join(f'labels.{name}="{value}"' for name, value in labels.items())
         request = types.ListPipelineJobsRequest(
             parent=self._parent,
             filter=filter_,
             page_size=min(limit, 100),
             order_by="create_time desc",
-            read_mask=FieldMask(paths=["name", "state", "create_time", "start_time", "end_time", "labels", "error"]),
+            read_mask=FieldMask(paths=_LISTED_FIELDS),
         )
         with explain_errors(self.target):
             jobs = self._pipelines.list_pipeline_jobs(request, **self._options())
-            return [parse_job(job) for job in islice(jobs, limit)]
+            return list(islice(filter(is_ours, map(parse_job, jobs)), limit))
 
     def cancel(self, job_id: str) -> None:
         """Ask Vertex AI to cancel a job, which takes a while."""

@@ -209,6 +209,21 @@ def refuse_foreign_job(job: PipelineJob, run_config: RunConfig, labels: Mapping[
         )
 
 
+def is_elsewhere(account: str, root: str, run_config: RunConfig) -> bool:
+    """Whether a job with our labels is of another project whose package has the same name.
+
+    `make bootstrap` lets no two projects share an account or a folder of a bucket. If only one of them differs, the
+    setting has changed.
+
+    Args:
+        account: the service account that the job runs as; empty if unknown.
+        root: its pipeline root; empty if unknown.
+        run_config: ``run_config`` of the environment's ``vertexai.yml``.
+    """
+    has_other_root = bool(root) and root.rstrip("/") != (run_config.root or "").rstrip("/")
+    return has_other_root and bool(account) and account != run_config.service_account
+
+
 def labels_of_code(code: Code) -> dict[str, str]:
     """The labels of a job that runs uploaded code. A label has at most 63 letters, so the hash is cut."""
     commit_labels = {COMMIT: label_value(code.commit), DIRTY: str(code.is_dirty).lower()} if code.commit else {}

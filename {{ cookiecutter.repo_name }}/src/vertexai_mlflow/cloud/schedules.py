@@ -17,8 +17,8 @@ from cronsim import CronSim, CronSimError
 
 from ..contract.params import merged
 from ..errors import UserError, did_you_mean
-from ..settings.models import ScheduleConfig
-from .request import ENTRY, ENV, FINGERPRINT, PIPELINE, PROJECT, Request, find_differences, label_value
+from ..settings.models import RunConfig, ScheduleConfig
+from .request import ENTRY, ENV, FINGERPRINT, PIPELINE, PROJECT, Request, find_differences, is_elsewhere, label_value
 
 DEFAULT_ENTRY = "default_schedule"
 
@@ -157,6 +157,21 @@ def next_run(entry: ScheduleConfig) -> datetime:
     return next(CronSim(entry.cron_expression, max(now, (entry.start_time or now).astimezone(zone))))
 
 
+def find_foreign(existing: Iterable[Request], run_config: RunConfig) -> list[Request]:
+    """The schedules whose jobs are of another project, whatever their labels are: they are never changed or deleted.
+
+    Args:
+        existing: all schedules on Vertex AI.
+        run_config: ``run_config`` of the environment's ``vertexai.yml``.
+    """
+    return [schedule for schedule in existing if is_elsewhere(*_get_place(schedule), run_config)]
+
+
+def has_labels(schedule: Request, labels: Mapping[str, str]) -> bool:
+    """Whether the jobs that a schedule launches have these labels."""
+    return labels.items() <= _get_labels(schedule).items()
+
+
 def changes(
     desired: Collection[Request],
     existing: Iterable[Request],
@@ -168,14 +183,15 @@ def changes(
 
     Args:
         desired: the schedules that the file describes.
-        existing: all schedules on Vertex AI, oldest first, including those of other projects and people.
+        existing: the schedules on Vertex AI, oldest first, including those of other projects and people, but without
+            those of ``find_foreign``.
         labels: labels of this project and environment, by which our own schedules are recognised.
         entries: labels of the entries that the file has now.
         prune: whether to delete our schedules whose entries are no longer in the file.
     """
     labels_by_mark = {_make_mark(_get_labels(schedule)): _get_labels(schedule) for schedule in desired}
     restored = [_restore_labels(schedule, labels_by_mark) for schedule in existing]
-    ours = [schedule for schedule in restored if labels.items() <= _get_labels(schedule).items()]
+    ours = [schedule for schedule in restored if has_labels(schedule, labels)]
     oldest = {_get_pipeline(schedule): schedule for schedule in reversed(ours)}
     result = [_compare(schedule, oldest.get(_get_pipeline(schedule))) for schedule in desired]
     compared_pipelines = {change.pipeline for change in result}
@@ -235,6 +251,12 @@ def _restore_labels(schedule: Request, labels_by_mark: Mapping[str, Mapping[str,
         return schedule
     labels = {name: value for name, value in labels_by_mark[mark].items() if name != FINGERPRINT}
     return merged(schedule, {_JOB_REQUEST: {"pipelineJob": {"labels": labels}}})
+
+
+def _get_place(schedule: Request) -> tuple[str, str]:
+    """The account that its jobs run as, and their root."""
+    job = schedule.get(_JOB_REQUEST, {}).get("pipelineJob", {})
+    return job.get("serviceAccount", ""), job.get("runtimeConfig", {}).get("gcsOutputDirectory", "")
 
 
 def _get_pipeline(schedule: Request) -> str:

@@ -51,10 +51,13 @@ def command(
     going_on = [name for name in pipelines if schedules.entry_for(name, entries, where) not in ended]
     desired = [_desired(environment, project, name, image) for name in going_on]
     vertex = Vertex(target)
+    existing, labels = vertex.schedules(), labels_of(project.package_name, project.env)
+    foreign = schedules.find_foreign(existing, project.settings.run_config)
+    environment.warn(_describe_foreign(schedule) for schedule in foreign if schedules.has_labels(schedule, labels))
     changes = schedules.changes(
         desired,
-        vertex.schedules(),
-        labels_of(project.package_name, project.env),
+        [schedule for schedule in existing if schedule not in foreign],
+        labels,
         [label_value(entry) for entry in entries if entry not in ended],
         prune,
     )
@@ -89,6 +92,14 @@ def _show(change: schedules.Change, dry_run: bool) -> None:
     say(f"{change.pipeline:<30} {schedule['cron']}: {wording}", colour=_COLOURS.get(change.action, "yellow"))
     for field, (before, after) in (change.differences or {}).items():
         say(f"    {field}: {before} → {after}")
+
+
+def _describe_foreign(schedule: Request) -> str:
+    return (
+        f"The schedule {schedule['displayName']} ({schedule['name']}) has this project's labels, but it launches jobs "
+        "as another account and below another root. It is taken for another project's, and left alone. If it is yours "
+        "from before you changed both, delete it in the console."
+    )
 
 
 def _apply(vertex: Vertex, change: schedules.Change) -> None:

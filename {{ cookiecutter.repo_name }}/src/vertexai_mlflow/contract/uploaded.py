@@ -28,8 +28,8 @@ LEFT_OUT = (
 )  # fmt: skip
 # The image has what this file pins. Its hash is packed, because the file itself would be most of the archive.
 _LOCK, _LOCK_HASH = "requirements.lock", "requirements.lock.sha256"
-# Bytes that are packed at most, and bytes that are unpacked at most, with the headers of a tar archive. Code is far
-# smaller, and both sides have it in memory.
+# Bytes that are packed at most, and bytes that are fetched and unpacked at most, with the headers of a tar archive.
+# Code is far smaller, and both sides have it in memory.
 _MOST = 50 * 2**20
 _MOST_UNPACKED = 2 * _MOST
 
@@ -151,16 +151,18 @@ def unpack(archive: bytes, folder: Path, uri: str) -> None:
 def _fetch(uri: str) -> bytes:
     try:
         with fsspec.open(uri, "rb") as file:
-            archive: bytes = file.read()
+            archive: bytes = file.read(_MOST_UNPACKED + 1)
     except Exception as error:  # the libraries for buckets have no base class for theirs
         raise SystemExit(
             f"The uploaded code {uri} cannot be read ({type(error).__name__}: {error}). If it is gone, launch again. "
             "If this account may not read it, grant it roles/storage.objectUser on the bucket."
         ) from None
-    found = hashlib.sha256(archive).hexdigest()
-    if found != _hash_in(uri):
-        raise SystemExit(f"{uri} is not what was uploaded: its SHA-256 is {found}. Delete it, and launch again.")
-    return archive
+    sha256 = hashlib.sha256(archive).hexdigest()
+    if sha256 == _hash_in(uri):
+        return archive
+    is_too_large = len(archive) > _MOST_UNPACKED
+    reason = f"it has more than {_MOST_UNPACKED // 2**20} MiB" if is_too_large else f"its SHA-256 is {sha256}"
+    raise SystemExit(f"{uri} is not what was uploaded: {reason}. Delete it, and launch again.")
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
