@@ -2,6 +2,7 @@ from itertools import combinations
 
 import pytest
 from kedro.pipeline import Node, Pipeline
+from rich.console import Console
 
 from vertexai_mlflow.compile.datasets import Artifact, Step
 from vertexai_mlflow.compile.plan import make_plan
@@ -104,6 +105,60 @@ def test_the_graph_shows_the_datasets_on_its_edges():
         '    s0 -->|"made"| s1',
         "    s1 -.-> finish",
     ]
+
+
+def printed(plan, width: int = 80) -> list[str]:
+    with (console := Console(width=width)).capture() as capture:
+        console.print(tables.as_table(plan))
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+PENGUINS = [
+    Node(same, "raw", "penguins", name="clean"),
+    Node(same, "penguins", ["train", "test"], name="split"),
+    Node(same, "train", "forest_model", name="train_forest"),
+    Node(same, ["forest_model", "test"], ["chosen_model", "predictions"], name="choose_model"),
+    Node(same, "predictions", "confusion_matrix", name="plot_confusion"),
+]
+
+
+def test_a_terminal_of_80_columns_shows_whole_names_and_what_all_steps_share_once():
+    resources = {"__default__": {"cpu": 1, "memory": "2Gi"}}
+    lines = printed(planned(*PENGUINS, resources=resources))
+    assert max(map(len, lines)) <= 80
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
+    assert rows == [
+        ["clean", "clean", "raw", "→ penguins"],
+        ["split", "split", "→ penguins", "→ train"],
+        ["", "", "", "→ test"],
+        ["train-forest", "train_forest", "→ train", "→ forest_model"],
+        ["choose-model", "choose_model", "→ forest_model", "chosen_model"],
+        ["", "", "→ test", "→ predictions"],
+        ["plot-confusion", "plot_confusion", "→ predictions", "confusion_matrix"],
+    ]
+    assert lines[-1] == "Every step: cpu 1, memory 2Gi"
+
+
+def test_only_what_a_step_asks_for_by_itself_is_in_its_row():
+    resources = {"__default__": {"cpu": 1}, "choose_model": {"gpu": 1, "gpu_type": "NVIDIA_L4"}}
+    lines = printed(planned(*PENGUINS, resources=resources), width=120)
+    assert [line for line in lines if "gpu" in line] == [line for line in lines if line.startswith("│ choose-model")]
+    assert lines[-1] == "Every step: cpu 1"
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (30, ["→ monthly_sales_by_region"]),
+        (20, ["→ monthly_sales_by_", "  region"]),
+        (12, ["→ monthly_", "  sales_by_", "  region"]),
+        (6, ["→ mont", "hly_", "  sale", "s_", "  by_", "  regi", "on"]),
+    ],
+)
+def test_a_long_name_is_folded_where_a_word_in_it_ends(width, lines):
+    with (console := Console(width=width)).capture() as capture:
+        console.print(tables._Names(["→ monthly_sales_by_region"]))
+    assert [line.rstrip() for line in capture.get().splitlines()] == lines
 
 
 def test_a_dataset_that_is_used_inside_and_outside_its_group_travels_as_an_artifact():
