@@ -5,7 +5,7 @@ from kedro.pipeline import Node, Pipeline
 from rich.console import Console
 
 from vertexai_mlflow.compile.datasets import Artifact, Step
-from vertexai_mlflow.compile.plan import make_plan
+from vertexai_mlflow.compile.plan import Plan, Surroundings, make_plan
 from vertexai_mlflow.compile.raw import RawData
 from vertexai_mlflow.compile.width import count_side_by_side, describe_width
 from vertexai_mlflow.contract.catalog import Catalog
@@ -20,6 +20,15 @@ LOCAL = {"type": "pandas.CSVDataset", "filepath": "data/x.csv"}
 
 def same(*args):
     return args
+
+
+PENGUINS = [
+    Node(same, "raw", "penguins", name="clean"),
+    Node(same, "penguins", ["train", "test"], name="split"),
+    Node(same, "train", "forest_model", name="train_forest"),
+    Node(same, ["forest_model", "test"], ["chosen_model", "predictions"], name="choose_model"),
+    Node(same, "predictions", "confusion_matrix", name="plot_confusion"),
+]
 
 
 def planned(*nodes: Node, catalog: tuple[str, ...] | dict = ("raw",), **run_config):
@@ -81,6 +90,36 @@ def test_a_dataset_that_nothing_provides_is_named_with_its_node_and_the_cure():
         planned(Node(same, "missing", "x", name="lost"))
 
 
+def part(**selection) -> Plan:
+    whole = Pipeline(PENGUINS)
+    lookup = Catalog({"raw": LOCAL, "test": LOCAL}, "catalog.yml").entry
+    return make_plan("p", whole.filter(**selection), RunConfig(image="x"), lookup, Surroundings(whole=whole))
+
+
+@pytest.mark.parametrize(
+    ("selection", "lost", "start", "again"),
+    [
+        ({"from_nodes": ["plot_confusion"]}, ["predictions"], "clean", "plot_confusion"),
+        ({"node_names": ["train_forest", "choose_model"]}, ["train"], "clean", "train_forest"),
+        ({"from_nodes": ["choose_model"]}, ["forest_model"], "clean", "choose_model"),
+        ({"node_names": ["split", "plot_confusion"]}, ["penguins", "predictions"], "clean", "plot_confusion,split"),
+    ],
+)
+def test_a_part_whose_input_is_left_out_is_refused_with_three_ways_on(selection, lost, start, again):
+    with pytest.raises(UserError) as error:
+        part(**selection)
+    *sentences, ways = str(error.value).splitlines()
+    assert [sentence.split("'")[1] for sentence in sentences] == lost
+    for sentence in sentences:
+        assert sentence.endswith(", which is left out, and is not in the catalog, so nothing keeps it.")
+    assert ways == (
+        f"Start earlier: --from-nodes {start}. Or keep {' and '.join(lost)}: add it to conf/base/catalog.yml, and let a "
+        f"run make it once. Or resume a job that has it: run-local --resume JOB --rerun {again}, on Vertex AI: resume "
+        f"JOB --rerun {again}"
+    )
+    part(from_nodes=start.split(","))
+
+
 def test_the_most_specific_resources_win_field_by_field():
     plan = planned(
         Node(same, "raw", "x", name="plain"),
@@ -111,15 +150,6 @@ def printed(plan, width: int = 80) -> list[str]:
     with (console := Console(width=width)).capture() as capture:
         console.print(tables.as_table(plan))
     return [line.rstrip() for line in capture.get().splitlines()]
-
-
-PENGUINS = [
-    Node(same, "raw", "penguins", name="clean"),
-    Node(same, "penguins", ["train", "test"], name="split"),
-    Node(same, "train", "forest_model", name="train_forest"),
-    Node(same, ["forest_model", "test"], ["chosen_model", "predictions"], name="choose_model"),
-    Node(same, "predictions", "confusion_matrix", name="plot_confusion"),
-]
 
 
 def test_a_terminal_of_80_columns_shows_whole_names_and_what_all_steps_share_once():
