@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..cloud.upload import missing
 from ..compile.plan import Plan, plan_pipeline
-from ..compile.resume import job_arguments_of, resume, step_arguments_of
+from ..compile.refusals import refuse_unknown_versions
+from ..compile.resume import finished_steps, job_arguments_of, resume, step_arguments_of
 from ..compile.spec import Spec, default_params
 from ..contract.catalog import Catalog
 from ..contract.job import PipelineJob
 from ..contract.launch import Launch
-from ..contract.params import merged
+from ..contract.params import leaves, merged
 from ..contract.uploaded import Code
 from ..errors import UserError, launch_extra
 from ..project import Project
@@ -78,14 +80,21 @@ class Chosen:
         """
         launch = self.launch
         whole = plan_pipeline(self.project, launch.pipeline, launch.selection, self.allow_unused)
+        entries = Catalog(self.project.config("catalog"), "catalog.yml")
+        datasets = {name for step in whole.steps for name in (*step.inputs, *step.outputs)}
+        refuse_unknown_versions(launch.load_versions, entries, datasets)
         if not self.resumed:
             return whole
-        entries = Catalog(self.project.config("catalog"), "catalog.yml")
         plan = resume(whole, self.resumed, self.rerun, entries.entry, self.project.settings.run_config.root)
         if gone := missing(plan.must_exist):
             nodes = ",".join(sorted({plan.must_exist[place] for place in gone}))
             raise UserError(f"Gone since job {self.resumed.name}: {', '.join(gone)}. Make it again: --rerun {nodes}")
         return plan
+
+    def show_taken(self) -> None:
+        """Print the steps whose results are taken from the job that this one resumes."""
+        for name in self.plan.resumed.get("fingerprints", ()):
+            say(f"TAKEN         {name} from {self.plan.resumed['job']}")
 
     def compile(self, image: str | None = None, cache_here: bool = False, code: Code | None = None) -> Spec:
         """Its spec, with another image or other code of the steps if one is given; see ``compile_plan``."""
@@ -94,6 +103,15 @@ class Chosen:
             from ..compile.compiler import compile_pipeline
         launch = replace(self.launch, image=image or "", code=code)
         return compile_pipeline(self.project, self.plan, launch, cache_here)
+
+
+def show_how_to_go_on(job: PipelineJob, command: str) -> None:
+    """Print the command that resumes a job, with the runtime parameters that it keeps, if the job has a result."""
+    with suppress(UserError):  # a job of somebody else has what only Vertex AI can run
+        if not finished_steps(job):
+            return
+        kept = ", ".join(f"{name}={value}" for name, value in leaves(default_params(job.spec)))
+        say(f"To go on from there{f' with {kept}' if kept else ''}: {command}")
 
 
 def choose_rest_of(job: PipelineJob, environment: Environment, params: dict[str, Any], rerun: Sequence[str]) -> Chosen:

@@ -9,6 +9,7 @@ from typing import Any
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from ..contract.catalog import Catalog
 from ..contract.names import EXIT_PARAMETER
 from ..contract.params import by_name, leaves
 from ..errors import UserError, did_you_mean
@@ -175,6 +176,27 @@ def refuse_confirms(nodes: Mapping[str, Sequence[Node]], lookup: Lookup, remote:
                         f"Node '{node.name}' confirms dataset '{dataset}', but its checkpoint would be written to "
                         f"{entry.path} on the container's disk and lost with it. Give it a remote path, gs://…"
                     )
+
+
+def refuse_unknown_versions(load_versions: Mapping[str, str], catalog: Catalog, datasets: Iterable[str]) -> None:
+    """Refuse to load a version of a dataset that the catalog does not have.
+
+    Args:
+        load_versions: dataset → version.
+        catalog: the catalog.
+        datasets: those that may be meant.
+
+    Raises:
+        UserError: naming each dataset and the nearest one that there is.
+    """
+    problems = [
+        f"--load-versions {dataset}:{version}: the catalog has no dataset '{dataset}'."
+        f"{did_you_mean(dataset, (name for name in datasets if catalog.entry(name)))}"
+        for dataset, version in load_versions.items()
+        if not catalog.written(dataset)
+    ]
+    if problems:
+        raise UserError("\n".join(problems))
 
 
 def refuse_lost_versions(load_versions: Mapping[str, str], raw_data: Iterable[RawData], project: Path) -> None:
