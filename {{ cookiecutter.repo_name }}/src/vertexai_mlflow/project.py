@@ -219,7 +219,7 @@ class Project:
             return whole.filter(**selection) if selection else whole
         except ValueError as error:
             hints = _unknown_names(whole, selection or {})
-            raise UserError(f"There is no such part of pipeline '{name}': {error}{hints}") from None
+            raise UserError(f"There is no such part of pipeline '{name}': {str(error).rstrip('.')}{hints}") from None
 
     def config(self, name: str) -> dict[str, Any]:
         """What Kedro's config loader has under a name, ``catalog`` say; empty if there is no such file.
@@ -368,7 +368,7 @@ def _unknown_names(pipeline: Pipeline, selection: Mapping[str, Any]) -> str:
     }  # fmt: skip
     unknown = {(name, key) for key, names in selection.items() for name in names if name not in known[key]}
     hints = {did_you_mean(name, known[key]).partition(" Known:")[0] for name, key in unknown}
-    return "".join(sorted(f".{hint}" if hint else "" for hint in hints))
+    return "".join(f".{hint}" for hint in sorted(hints) if hint)
 
 
 def _import_settings(package: str, source: Path) -> None:
