@@ -24,8 +24,15 @@ BROKEN_NAMES = """
   const frame = document.querySelector("iframe");
   frame.onload = () => {
     const names = [...frame.contentDocument.querySelectorAll("td:first-child code")];
-    const broken = names.filter((name) => name.getClientRects().length > 1);
-    document.title = `${names.length} names, broken: ${broken.map((name) => name.textContent)}.`;
+    const lines = (text) => {
+      const range = frame.contentDocument.createRange();
+      range.selectNodeContents(text);
+      return range.getClientRects().length;
+    };
+    const broken = names.filter((name) => [...name.childNodes].some((part) => lines(part) > 1 && part.nodeName == "#text"));
+    const table = frame.contentDocument.querySelector(".md-typeset__table");
+    const isCut = frame.contentWindow.innerWidth > 1000 && table.scrollWidth > table.parentElement.clientWidth;
+    document.title = `${names.length} names, broken: ${broken.map((name) => name.textContent)}.${isCut ? " The table is cut." : ""}`;
   };
 </script>
 """
