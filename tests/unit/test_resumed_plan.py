@@ -136,7 +136,7 @@ def test_what_has_changed_since_is_refused_unless_its_node_runs_again(today, sai
 @pytest.mark.parametrize(
     ("states", "said"),
     [
-        ({"join": "FAILED"}, "To go on from there with rate=5, train.deep=True: resume old\n"),
+        ({"join": "FAILED"}, f"To go on from there with rate=5, text={'x' * 55}…, train.deep=True: resume old\n"),
         (dict.fromkeys(("first", "left", "right", "join"), "FAILED"), ""),
     ],
 )
@@ -144,7 +144,7 @@ def test_how_to_go_on_is_said_with_the_parameters_that_are_kept_and_only_if_some
     states, said, capsys
 ):
     job = ended(planned(*DIAMOND), **states)
-    params = {"rate": 5, "train": {"deep": True}}
+    params = {"rate": 5, "train": {"deep": True}, "text": "x" * 100_000}
     spec = compile_plan(planned(*DIAMOND), Launch("demo", params=params), RUN_CONFIG)
     show_how_to_go_on(replace(job, spec=spec), "resume old")
     assert capsys.readouterr().out == said

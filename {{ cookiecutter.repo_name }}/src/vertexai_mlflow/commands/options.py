@@ -105,12 +105,16 @@ class Chosen:
         return compile_pipeline(self.project, self.plan, launch, cache_here)
 
 
+def _shorten(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
 def show_how_to_go_on(job: PipelineJob, command: str) -> None:
     """Print the command that resumes a job, with the runtime parameters that it keeps, if the job has a result."""
     with suppress(UserError):  # a job of somebody else has what only Vertex AI can run
         if not finished_steps(job):
             return
-        kept = ", ".join(f"{name}={value}" for name, value in leaves(default_params(job.spec)))
+        kept = ", ".join(_shorten(f"{name}={value}") for name, value in leaves(default_params(job.spec)))
         say(f"To go on from there{f' with {kept}' if kept else ''}: {command}")
 
 
@@ -156,6 +160,8 @@ _SELECTION = {
     "from_inputs": ("--from-inputs", "What follows from these datasets.", split_string),
     "to_outputs": ("--to-outputs", "What these datasets need.", split_string),
 }
+# The most characters of a runtime parameter that the line about resuming shows.
+_LONGEST = 60
 _NOT_ONLY_MISSING = (
     "--only-missing-outputs: steps run in containers that start with empty disks, so no output can be there "
     "before a job runs. To take what an earlier run has made, see run_config.caching."
