@@ -1,5 +1,6 @@
 """A raw file that is not there ends a run on this machine before it starts, if it would end `kedro run` as well."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,16 +31,21 @@ def same(*inputs):
 READ = Node(same, "raw", "read", name="read")
 
 
-def look(folder: Path, *nodes: Node, has_hooks=False, uploaded=None, root=None, **catalog) -> list[str]:
-    """The warnings about a project in this folder with these nodes and this catalog."""
-    config = {"raw": CSV, **catalog}
-    pipeline = Pipeline(nodes or [READ])
+def given(folder: Path, config: dict, nodes: Sequence[Node], has_hooks=False, uploaded=None, root=None):
+    """A project in this folder with this catalog, and the plan of a pipeline with these nodes."""
+    pipeline = Pipeline(nodes)
     project = SimpleNamespace(
         path=folder, has_hooks=has_hooks, config={"catalog": config}.__getitem__, pipeline=lambda *_part: pipeline
     )
     surroundings = Surroundings(uploaded=uploaded or {})
     plan = make_plan("p", pipeline, RunConfig(image="x", root=root), Catalog(config, "catalog.yml").entry, surroundings)
-    return refuse_missing_files(project, plan)
+    return project, plan
+
+
+def look(folder: Path, *nodes: Node, has_hooks=False, uploaded=None, root=None, **catalog) -> list[str]:
+    """The warnings about the project."""
+    config = {"raw": CSV, **catalog}
+    return refuse_missing_files(*given(folder, config, nodes or [READ], has_hooks, uploaded, root))
 
 
 @pytest.mark.parametrize("entry", [CSV, {"type": "kedro_datasets.json.JSONDataset", "filepath": "file://data/raw.csv"}])
@@ -82,6 +88,11 @@ def test_a_file_that_a_node_or_a_hook_may_have_made_by_then_is_a_warning(tmp_pat
 )
 def test_what_may_be_loaded_although_there_is_no_such_file_is_left_alone(tmp_path, entry):
     assert look(tmp_path, raw=entry) == []
+
+
+def test_a_pipeline_without_nodes_misses_nothing(tmp_path):
+    project, plan = given(tmp_path, {"raw": CSV}, [])
+    assert refuse_missing_files(project, plan) == []
 
 
 def test_a_file_that_a_node_makes_is_not_looked_for(tmp_path):

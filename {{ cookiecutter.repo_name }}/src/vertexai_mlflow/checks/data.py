@@ -90,8 +90,9 @@ def refuse_missing_files(project: Project, plan: Plan) -> list[str]:
             if not uploaded.intersection(entry.places) and not _local_data(project, entry.places[0]).files:
                 sentence = f"Dataset '{dataset}' (input of step '{step.name}'): there is no file {entry.path}."
                 missing.setdefault(dataset, sentence)
-    first = () if plan.resumed else project.pipeline(plan.pipeline, plan.selection).nodes[0].inputs
-    if set(first) & missing.keys() and not project.has_hooks:
+    # Of a resumed job, other nodes have run before. An empty pipeline has no first node.
+    first = [] if plan.resumed else project.pipeline(plan.pipeline, plan.selection).nodes[:1]
+    if any(missing.keys() & set(node.inputs) for node in first) and not project.has_hooks:
         raise UserError("\n".join([*missing.values(), "Put it there, or correct filepath in the catalog."]))
     return [f"{sentence} It must be made before by a node or a hook." for sentence in missing.values()]
 
