@@ -13,7 +13,7 @@ PINS := $(shell cat pyproject.toml '$(PROJECT)/pyproject.toml' | cksum | cut -d'
 READY := $(VENV)/.dev-$(PINS)-$(GITLAB_CI_LOCAL_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-host test-engine test-docker test-ci test-fast examples lint format bench docs pictures lock audit dist newest clean
+.PHONY: help demo demo-start test test-host test-engine test-docker test-ci test-fast examples lint format bench docs reference pictures lock audit dist newest clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,13 +21,15 @@ help: ## list these commands
 # Notes when a part of the demo has ended.
 ended = @echo "$$(date +%s) $(1)" >> build/demo-times
 
-demo: $(VENV)/.generate ## generate a project in build/demo, compile its pipeline and run it on this machine
-	rm -rf build/demo build/demo-times && mkdir -p build
-	$(call ended,start)
-	cd build && DO_NOT_TRACK=1 $(BIN)/kedro new --starter=.. --name=demo --telemetry=no </dev/null
+demo: demo-start $(VENV)/.generate ## generate a project in build/demo, compile its pipeline and run it on this machine
+	$(call ended,tools)
+	rm -rf build/demo
+	cd build && DO_NOT_TRACK=1 KEDRO_LOGGING_CONFIG=demo-logging.yml \
+		$(BIN)/kedro new --starter=.. --name=demo --telemetry=no </dev/null
 	$(call ended,generate)
+	@echo "Installing the project and some 150 packages, 220 MB to download the first time. This takes minutes."
 	$(UV) venv -q --python $(BIN)/python build/demo/.venv
-	$(UV) pip install -q --python build/demo/.venv/bin/python --compile-bytecode -e 'build/demo[launch]'
+	$(UV) pip install --python build/demo/.venv/bin/python --compile-bytecode -e 'build/demo[launch]'
 	$(call ended,install)
 	cd build/demo && .venv/bin/kedro vertexai plan
 	$(call ended,plan)
@@ -40,6 +42,10 @@ demo: $(VENV)/.generate ## generate a project in build/demo, compile its pipelin
 	@echo "Its MLflow pages: cd build/demo && .venv/bin/kedro mlflow ui"
 	@awk 'NR > 1 { all += $$1 - last; parts = parts ", " $$2 " " $$1 - last } { last = $$1 } \
 		END { print "Seconds it took:  " all " (" substr(parts, 3) ")" }' build/demo-times
+
+demo-start: # the seconds count from here, so those are in it that the tools take
+	@mkdir -p build && rm -f build/demo-times && echo "version: 1" > build/demo-logging.yml
+	$(call ended,start)
 
 # The tests are compiled once, and not by each pytest anew, also on a machine that keeps no bytecode otherwise.
 unexport PYTHONDONTWRITEBYTECODE
@@ -79,9 +85,11 @@ format: $(READY) ## let ruff format the code and fix what it can
 bench: $(READY) ## run the benchmarks, some of them against kedro-vertexai, and write benchmarks/RESULTS.md (takes 15 minutes)
 	$(BIN)/python benchmarks/run.py
 
-docs: $(READY) ## build the documentation as a site, in build/docs
-	$(BIN)/python docs/generated.py
+docs: $(VENV)/.docs ## build the documentation as a site, in build/docs
 	$(BIN)/zensical build --clean --strict
+
+reference: $(READY) ## write the pages of the documentation that the code tells
+	$(BIN)/python docs/generated.py
 
 pictures: $(READY) ## write the output of real runs in build/demo into README and docs
 	$(BIN)/python docs/pictures.py
@@ -125,7 +133,11 @@ $(UV):
 	$(BIN)/python -m pip install -q uv==$(UV_VERSION)
 
 $(VENV)/.generate: pyproject.toml | $(UV)
-	$(UV) pip install -q --python $(BIN)/python --compile-bytecode --group generate
+	$(UV) pip install --python $(BIN)/python --compile-bytecode --group generate
+	touch $@
+
+$(VENV)/.docs: pyproject.toml | $(UV)
+	$(UV) pip install --python $(BIN)/python --group docs
 	touch $@
 
 # The tests run generated projects in this environment, so it also has the dependencies of a project.

@@ -1,6 +1,6 @@
 """Write the pages of the reference that the code itself can tell: what ``--help`` prints, and types of vertexai.yml.
 
-``make docs`` calls this; a test compares the pages with the code.
+``make reference`` calls this; a test compares the pages with the code.
 """
 
 import json

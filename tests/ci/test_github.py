@@ -22,7 +22,6 @@ STAND_INS = {
     "google-github-actions/auth": "google-auth",
     "docker/setup-buildx-action": "setup-buildx",
     "docker/build-push-action": "build-push",
-    "actions/upload-artifact": "upload-artifact",
 }
 
 

@@ -110,6 +110,53 @@ def test_a_command_names_the_place(kedro, kind, command):
     assert not (kedro.project / "pipeline.json").exists()
 
 
+WOULD_FAIL_IN_A_STEP = {
+    "a class that does not exist": (
+        "sales: {type: json.JSONDatset, filepath: a.json}\n", ("plan", "compile", "run-local"),
+        "catalog.yml: sales.type: kedro_datasets.json has no class 'JSONDatset'. Did you mean 'JSONDataset'?",
+    ),
+    "an argument that does not exist": (
+        "sales: {type: json.JSONDataset, filpath: a.json}\n", ("plan", "compile", "run-local"),
+        "catalog.yml: sales.filpath: JSONDataset has no such argument. Did you mean 'filepath'?",
+    ),
+    "a raw file that is not there": (
+        FILES["conf/base/catalog.yml"], ("run-local",),
+        "Dataset 'sales' (input of step 'show'): there is no file data/01_raw/sales.json.",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WOULD_FAIL_IN_A_STEP)
+def test_what_would_fail_in_a_step_is_said_before_one_starts(kedro, kind):
+    catalog, commands, said = WOULD_FAIL_IN_A_STEP[kind]
+    write(kedro.project, {"conf/base/catalog.yml": catalog})
+    try:
+        for command in commands:
+            code, printed = kedro("vertexai", command, COLUMNS="1000")
+            assert code == 1, printed
+            assert said in printed
+            assert "mlflow-start-run" not in printed
+    finally:
+        write(kedro.project, FILES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["plna"], "No such command 'plna'. Did you mean 'plan'?"),
+        (["plan", "--to-outputs", "salse"], "Pipeline does not contain datasets named ['salse']. Did you mean 'sales'?"),
+        (["plan", "--from-inputs", "salse"], "Pipeline does not contain datasets named ['salse']. Did you mean 'sales'?"),
+        (["plan", "--nodes", "shwo"], "Pipeline does not contain nodes named ['shwo']. Did you mean 'show'?"),
+        (["plan", "--load-versions", "salse:1"], "--load-versions salse:1: the catalog has no dataset 'salse'. Did you mean 'sales'?"),
+        (["run-local", "--load-versions", "salse:1"], "the catalog has no dataset 'salse'. Did you mean 'sales'?"),
+    ],
+)  # fmt: skip
+def test_what_is_misspelt_is_answered_with_the_nearest_name(kedro, arguments, said):
+    code, printed = kedro("vertexai", *arguments, COLUMNS="1000")
+    assert code != 0
+    assert said in printed
+
+
 SETTINGS_THAT_RAISE = {
     "a package that is missing": ("from nowhere import Hooks\n", "ModuleNotFoundError: No module named 'nowhere'"),
     "what a package has no more": (

@@ -53,6 +53,9 @@ def test_with_everything_in_place_all_is_well(bake, launchable, doctor, cloud, i
     done = doctor(launchable(bake(**answers(iap))), "--format", "json")
     assert done.returncode == 0, done.stdout
     checks = {check["name"]: check["said"] for check in json.loads(done.stdout)}
+    assert checks["CI"].startswith(
+        "A push will not launch. Not filled in yet: conf/cloud/globals.yml: ci_service_account: <"
+    )
     assert checks["identity"] == AMBIENT
     assert checks["bucket"] == f"{ACCOUNT} can read and write gs://bucket"
     assert checks["pushed image"] == Image().digest

@@ -182,7 +182,7 @@ def test_a_part_of_a_pipeline(with_pipeline, arguments, nodes):
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["plan", "--from-nodes", "three"], 1, "Dataset 'two' (input of node 'three' of pipeline '__default__') is made by no node"),
+        (["plan", "--from-nodes", "three"], 1, "Dataset 'two' (input of node 'three' of pipeline '__default__') is made by node 'two', which is left out, and is not in the catalog, so nothing keeps it."),
         (["plan", "--nodes", "tree"], 1, "There is no such part of pipeline '__default__': Pipeline does not contain nodes named ['tree']"),
         (["run-local", "--spec", "x.json", "--nodes", "one"], 2, "--spec runs a spec as it was compiled"),
     ],

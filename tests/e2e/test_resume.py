@@ -105,18 +105,20 @@ def test_a_job_goes_on_where_it_has_failed_until_it_succeeds(project):
     code, printed, states = project.run_local("--params", "rate=5")
     first = project.newest()
     assert code == 1
-    assert f"To go on from there: kedro vertexai run-local --resume {first}" in printed
+    assert f"To go on from there with rate=5: kedro vertexai run-local --resume {first}" in printed
     assert (states["slow"], states["check"]) == ("FAILED", "NOT_TRIGGERED")
 
     project.edit(*list(MENDED.items())[:1])
     code, _printed, states = project.run_local("--resume", first)
     second = project.newest()
-    assert (code, states) == (1, {**ENDS, "slow": "SUCCEEDED", "check": "FAILED"})
+    taken = dict.fromkeys(("load", "train", "table"), "TAKEN")
+    assert (code, states) == (1, {**ENDS, **taken, "slow": "SUCCEEDED", "check": "FAILED"})
 
     # It takes what the second job has finished, and what that had taken from the first.
     project.edit(*list(MENDED.items())[1:])
     code, printed, states = project.run_local("--resume", second)
-    assert (code, states) == (0, {**ENDS, "check": "SUCCEEDED"}), printed
+    assert (code, states) == (0, {**ENDS, **taken, "slow": "TAKEN", "check": "SUCCEEDED"}), printed
+    assert f"TAKEN         slow from {second}\n" in printed
     assert project.checked() == "CHECKED 30 {'rows': 3} 6"
     run_, before = project.mlflow_run(project.newest()), project.mlflow_run(first)
     assert run_.data.params == before.data.params == {"factor": "1", "rate": "5"}
@@ -192,7 +194,8 @@ def test_a_job_that_was_killed_is_resumed_with_its_exit_pipeline(project):
     file.write_text(json.dumps(job))
     shutil.rmtree(project.path / ".vertexai/.cache", ignore_errors=True)
     code, printed, states = project.run_local("--resume", project.newest())
-    assert (code, states) == (0, {**ENDS, "check": "SUCCEEDED"}), printed
+    taken = dict.fromkeys(("load", "train", "table", "slow"), "TAKEN")
+    assert (code, states) == (0, {**ENDS, **taken, "check": "SUCCEEDED"}), printed
     assert (project.path / "said").read_text() == "SUCCEEDED"
 
 
@@ -215,7 +218,7 @@ def test_a_job_on_vertex_ai_is_resumed(with_pipeline, launchable, google, iap, v
         code, printed = kedro("run-once", "--job-id", "first", "--wait-for-completion", "--params", "rate=5")
         assert code == 1, printed
         assert "  ValueError: planted in check" in printed
-        assert "To go on from there: kedro vertexai -e cloud resume first" in printed
+        assert "To go on from there with rate=5: kedro vertexai -e cloud resume first" in printed
 
         code, printed = kedro("resume", "first", "--dry-run", "--params", "factor=2")
         assert (code, "Step 'load' has finished in job first, but its parameters changed since" in printed) == (1, True)
@@ -223,6 +226,7 @@ def test_a_job_on_vertex_ai_is_resumed(with_pipeline, launchable, google, iap, v
         project.edit(*list(MENDED.items())[1:])
         code, printed = kedro("resume", "first", "--job-id", "second", "--wait-for-completion")
         assert code == 0, printed
+        assert re.findall(r"^TAKEN +(\S+) from first$", printed, re.MULTILINE) == ["load", "train", "table", "slow"]
         ended = re.findall(r"^SUCCEEDED +(\S+)", printed, re.MULTILINE)
         assert ended == ["mlflow-start-run", "check", "mlflow-finish-run"]
         log = path.parent / "own-disks/second/logs/check.txt"

@@ -16,12 +16,33 @@ from running import BIN, ROOT, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("site")]
 
+REPOSITORY = "https://git.example.com/acme/template"
+# Counts, in a page that it shows as wide as a window and as a phone, the names in tables that are on more than one line.
+BROKEN_NAMES = """
+<iframe src="reference/vertexai-yml.html" width="WIDTH" height="900"></iframe>
+<script>
+  const frame = document.querySelector("iframe");
+  frame.onload = () => {
+    const names = [...frame.contentDocument.querySelectorAll("td:first-child code")];
+    const lines = (text) => {
+      const range = frame.contentDocument.createRange();
+      range.selectNodeContents(text);
+      return range.getClientRects().length;
+    };
+    const broken = names.filter((name) => [...name.childNodes].some((part) => lines(part) > 1 && part.nodeName == "#text"));
+    const table = frame.contentDocument.querySelector(".md-typeset__table");
+    const isCut = frame.contentWindow.innerWidth > 1000 && table.scrollWidth > table.parentElement.clientWidth;
+    document.title = `${names.length} names, broken: ${broken.map((name) => name.textContent)}.${isCut ? " The table is cut." : ""}`;
+  };
+</script>
+"""
+
 
 def build(folder: Path):
     """Build the site from a copy of the documentation in this folder."""
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     shutil.copy(ROOT / "mkdocs.yml", folder)
-    return run(BIN / "zensical", "build", "--strict", cwd=folder)
+    return run(BIN / "zensical", "build", "--strict", cwd=folder, REPOSITORY_URL=REPOSITORY)
 
 
 @pytest.fixture(scope="module")
@@ -94,27 +115,61 @@ def test_a_broken_link_stops_the_build(tmp_path):
     assert "page does not exist" in done.stdout + done.stderr
 
 
-def test_a_browser_shows_it(site, tmp_path):
+def test_the_first_page_shows_the_product(site):
+    page = (site / "index.html").read_text()
+    assert 'src="pictures/mlflow-run.png"' in page
+    assert "What you get" in page
+
+
+def test_each_page_leads_on_and_to_the_repository_and_asks_no_other_host_for_it(site):
+    for file in [*(site / "reference").glob("*.html"), *(site / "how-to").glob("*.html"), site / "index.html"]:
+        page = file.read_text()
+        assert f'href="{REPOSITORY}"' in page, file
+        assert 'data-md-component="source"' not in page
+        assert "md-footer__link--" in page, file
+
+
+def test_the_picture_of_the_whole_is_drawn(site):
+    assert '<pre class="mermaid">' in (site / "explanation/how-it-works.html").read_text()
+    assert not (site / "overrides").exists()
+
+
+@pytest.fixture
+def browse(site, tmp_path):
+    """Open a page of the site in a browser, with these options; returns what it printed."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=site))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/reference/commands.html"
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-background-networking"]
-    browser = [
-        "chromium",
-        *options,
-        "--no-first-run",
-        f"--user-data-dir={tmp_path / 'browser'}",
-        "--window-size=1300,1000",
-    ]
+    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-background-networking"]
+    profile = ["--no-first-run", f"--user-data-dir={tmp_path / 'browser'}", "--window-size=1300,1000"]
+
+    def browse(page: str, option: str) -> str:
+        url = f"http://127.0.0.1:{server.server_port}/{page}"
+        done = run("chromium", *quiet, *profile, "--virtual-time-budget=5000", option, url, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    yield browse
+    server.shutdown()
+
+
+@pytest.mark.parametrize("width", [1300, 400])
+def test_the_name_of_a_key_is_never_broken(site, browse, width):
+    check = site / f"check-{width}.html"
+    check.write_text(BROKEN_NAMES.replace("WIDTH", str(width)))
     try:
-        page = run(*browser, "--virtual-time-budget=5000", "--dump-dom", url, cwd=tmp_path)
-        picture = run(
-            *browser, "--virtual-time-budget=5000", f"--screenshot={tmp_path / 'page.png'}", url, cwd=tmp_path
-        )
+        page = browse(check.name, "--dump-dom")
     finally:
-        server.shutdown()
-    assert (page.returncode, picture.returncode) == (0, 0), page.stderr
-    assert ">upload-data" in page.stdout
+        check.unlink()
+    title = page.partition("<title>")[2].partition("</title>")[0]
+    number, _, broken = title.partition(" names, broken: ")
+    assert int(number) > 40
+    assert broken == "."
+
+
+def test_a_browser_shows_it(browse, tmp_path):
+    page = browse("reference/commands.html", "--dump-dom")
+    browse("reference/commands.html", f"--screenshot={tmp_path / 'page.png'}")
+    assert ">upload-data" in page
     data = (tmp_path / "page.png").read_bytes()
     assert struct.unpack(">II", data[16:24]) == (1300, 1000)
     # A page without its style sheet, or an empty one, compresses to less.

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from kedro.io import AbstractDataset
 
-from vertexai_mlflow.checks.datasets import Datasets
+from vertexai_mlflow.checks.datasets import Datasets, refuse_impossible
 from vertexai_mlflow.errors import UserError
 
 
@@ -24,12 +24,17 @@ class Loose(AbstractDataset):
     def _describe(self) -> dict[str, Any]: ...
 
 
-def look(text: str, *used: str) -> Datasets:
-    """What is found in a catalog of which a pipeline uses these datasets, or all of them."""
+def used(text: str, *names: str) -> tuple[SimpleNamespace, SimpleNamespace]:
+    """A project with this catalog, and a plan that uses these datasets of it, or all."""
     catalog = yaml.safe_load(text)
     project = SimpleNamespace(config={"catalog": catalog}.__getitem__, source=Path(__file__).parents[1])
-    step = SimpleNamespace(inputs=used or tuple(catalog), outputs=())
-    return Datasets(project, SimpleNamespace(steps=(step,), on_exit=None))
+    step = SimpleNamespace(inputs=names or tuple(catalog), outputs=())
+    return project, SimpleNamespace(steps=(step,), on_exit=None)
+
+
+def look(text: str, *names: str) -> Datasets:
+    """What is found in a catalog of which a pipeline uses these datasets, or all of them."""
+    return Datasets(*used(text, *names))
 
 
 @pytest.mark.parametrize(
@@ -146,6 +151,30 @@ CATALOG = """
 unused: {type: no.Such}
 kept: {type: MemoryDataset}
 """
+
+
+@pytest.mark.parametrize(
+    ("entry", "is_certain"),
+    [
+        ("{type: pandas.CSVDatasett, filepath: a.csv}", True),
+        ("{type: pandas.CSVDataset, filpath: a.csv}", True),
+        ("{type: partitions.PartitionedDataset, path: a, dataset: pandas.CSVDatset}", True),
+        ("{filepath: a.csv}", True),
+        ("{type: panda.CSVDataset, filepath: a.csv}", False),
+        ("{type: huggingface.HFDataset, dataset_name: x}", False),
+    ],
+)
+def test_an_image_may_have_a_package_that_this_machine_lacks(entry, is_certain, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    project, plan = used(f"a: {entry}")
+    with pytest.raises(UserError, match=r"^catalog.yml: a\."):
+        refuse_impossible(project, plan, runs_here=True)
+    if is_certain:
+        with pytest.raises(UserError, match=r"^catalog.yml: a\."):
+            refuse_impossible(project, plan)
+    else:
+        (warning,) = refuse_impossible(project, plan)
+        assert warning.startswith("catalog.yml: a.type: ")
 
 
 def test_what_the_catalog_says_nothing_about_is_no_entry():

@@ -119,3 +119,9 @@ def test_the_list_of_commands_shows_the_first_paragraph_of_each_commands_help():
     context = click.Context(vertexai)
     for name, line in COMMANDS.items():
         assert (vertexai.get_command(context, name).help or "").split("\n\n")[0] == line
+
+
+def test_the_glossary_has_the_words_that_a_user_of_kedro_does_not_know_in_order():
+    words = re.findall(r"^\| \*\*(.+?)\*\* \|", (REFERENCE / "glossary.md").read_text(), re.MULTILINE)
+    assert {"artifact", "exit task", "spec", "step", "task", "job", "pipeline root", "platform", "digest"} <= set(words)
+    assert words == sorted(words, key=str.lower)

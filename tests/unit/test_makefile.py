@@ -6,8 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from running import ROOT, run
 
-TEMPLATE = Path(__file__).parents[2] / "{{ cookiecutter.repo_name }}"
+TEMPLATE = ROOT / "{{ cookiecutter.repo_name }}"
 HOSTILE = [
     "$(shell touch planted)", "${shell touch planted}", "$(touch planted)", "`touch planted`", "'; touch planted; '",
     '"; touch planted; "', "$$(touch planted)", "a=$HOME", "$(error stop)", "%0A::notice::x",
@@ -102,3 +103,27 @@ def test_the_image_is_named_after_the_folder_and_built_on_what_the_dockerfile_sa
     dockerfile = tmp_path / "Dockerfile"
     dockerfile.write_text(dockerfile.read_text().replace("BASE_IMAGE=python:3.11-slim\n", f"BASE_IMAGE={pinned}\n"))
     assert f"argument:BASE_IMAGE={pinned}" in make("image").stdout.splitlines()
+
+
+def of_the_repository(target: str, folder: Path) -> list[str]:
+    """The commands of a target of this repository's Makefile in a fresh clone, without running them."""
+    done = run("make", "-n", target, f"VENV={folder}/venv", f"BIN={folder}/venv/bin", cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_site_is_built_with_what_it_needs_and_nothing_else(tmp_path):
+    commands = of_the_repository("docs", tmp_path)
+    assert [line.partition("--group ")[2] for line in commands if "--group" in line] == ["docs"]
+    assert not any("npm" in line for line in commands)
+    assert commands[-1].endswith("zensical build --clean --strict")
+
+
+def test_the_demo_counts_all_its_seconds_and_shows_what_takes_minutes(tmp_path):
+    commands = of_the_repository("demo", tmp_path)
+    (start,) = [number for number, line in enumerate(commands) if line.endswith('start" >> build/demo-times')]
+    installs = [number for number, line in enumerate(commands) if "uv pip install" in line or " -m venv " in line]
+    assert len(installs) == 3
+    assert start < min(installs)
+    assert not any("build/demo-times" in line and "rm " in line for line in commands[start:])
+    assert not any("-q" in commands[number].split() for number in installs)

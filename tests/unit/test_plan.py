@@ -1,17 +1,30 @@
 from itertools import combinations
 
 import pytest
-from kedro.pipeline import Node
+from kedro.pipeline import Node, Pipeline
 from plans import REMOTE, planned, same
+from rich.console import Console
 
 from vertexai_mlflow.compile.datasets import Artifact, Step
+from vertexai_mlflow.compile.plan import Plan, Surroundings, make_plan
 from vertexai_mlflow.compile.raw import RawData
 from vertexai_mlflow.compile.width import count_side_by_side, describe_width
+from vertexai_mlflow.contract.catalog import Catalog
 from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.settings.models import RunConfig
 from vertexai_mlflow.settings.resources import Resources
 from vertexai_mlflow.show import tables
 
 LOCAL = {"type": "pandas.CSVDataset", "filepath": "data/x.csv"}
+
+
+PENGUINS = [
+    Node(same, "raw", "penguins", name="clean"),
+    Node(same, "penguins", ["train", "test"], name="split"),
+    Node(same, "train", "forest_model", name="train_forest"),
+    Node(same, ["forest_model", "test"], ["chosen_model", "predictions"], name="choose_model"),
+    Node(same, "predictions", "confusion_matrix", name="plot_confusion"),
+]
 
 
 def test_each_node_becomes_a_step_with_its_inputs_and_outputs():
@@ -68,6 +81,36 @@ def test_a_dataset_that_nothing_provides_is_named_with_its_node_and_the_cure():
         planned(Node(same, "missing", "x", name="lost"))
 
 
+def part(**selection) -> Plan:
+    whole = Pipeline(PENGUINS)
+    lookup = Catalog({"raw": LOCAL, "test": LOCAL}, "catalog.yml").entry
+    return make_plan("p", whole.filter(**selection), RunConfig(image="x"), lookup, Surroundings(whole=whole))
+
+
+@pytest.mark.parametrize(
+    ("selection", "lost", "start", "again"),
+    [
+        ({"from_nodes": ["plot_confusion"]}, ["predictions"], "clean", "plot_confusion"),
+        ({"node_names": ["train_forest", "choose_model"]}, ["train"], "clean", "train_forest"),
+        ({"from_nodes": ["choose_model"]}, ["forest_model"], "clean", "choose_model"),
+        ({"node_names": ["split", "plot_confusion"]}, ["penguins", "predictions"], "clean", "plot_confusion,split"),
+    ],
+)
+def test_a_part_whose_input_is_left_out_is_refused_with_three_ways_on(selection, lost, start, again):
+    with pytest.raises(UserError) as error:
+        part(**selection)
+    *sentences, ways = str(error.value).splitlines()
+    assert [sentence.split("'")[1] for sentence in sentences] == lost
+    for sentence in sentences:
+        assert sentence.endswith(", which is left out, and is not in the catalog, so nothing keeps it.")
+    assert ways == (
+        f"Start earlier: --from-nodes {start}. Or keep {' and '.join(lost)}: add it to conf/base/catalog.yml, and let a "
+        f"run make it once. Or resume a job that has it: run-local --resume JOB --rerun {again}, on Vertex AI: resume "
+        f"JOB --rerun {again}"
+    )
+    part(from_nodes=start.split(","))
+
+
 def test_the_most_specific_resources_win_field_by_field():
     plan = planned(
         Node(same, "raw", "x", name="plain"),
@@ -92,6 +135,51 @@ def test_the_graph_shows_the_datasets_on_its_edges():
         '    s0 -->|"made"| s1',
         "    s1 -.-> finish",
     ]
+
+
+def printed(plan, width: int = 80) -> list[str]:
+    with (console := Console(width=width)).capture() as capture:
+        console.print(tables.as_table(plan))
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def test_a_terminal_of_80_columns_shows_whole_names_and_what_all_steps_share_once():
+    resources = {"__default__": {"cpu": 1, "memory": "2Gi"}}
+    lines = printed(planned(*PENGUINS, resources=resources))
+    assert max(map(len, lines)) <= 80
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
+    assert rows == [
+        ["clean", "clean", "raw", "→ penguins"],
+        ["split", "split", "→ penguins", "→ train"],
+        ["", "", "", "→ test"],
+        ["train-forest", "train_forest", "→ train", "→ forest_model"],
+        ["choose-model", "choose_model", "→ forest_model", "chosen_model"],
+        ["", "", "→ test", "→ predictions"],
+        ["plot-confusion", "plot_confusion", "→ predictions", "confusion_matrix"],
+    ]
+    assert lines[-1] == "Every step: cpu 1, memory 2Gi"
+
+
+def test_only_what_a_step_asks_for_by_itself_is_in_its_row():
+    resources = {"__default__": {"cpu": 1}, "choose_model": {"gpu": 1, "gpu_type": "NVIDIA_L4"}}
+    lines = printed(planned(*PENGUINS, resources=resources), width=120)
+    assert [line for line in lines if "gpu" in line] == [line for line in lines if line.startswith("│ choose-model")]
+    assert lines[-1] == "Every step: cpu 1"
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (30, ["→ monthly_sales_by_region"]),
+        (20, ["→ monthly_sales_by_", "  region"]),
+        (12, ["→ monthly_", "  sales_by_", "  region"]),
+        (6, ["→ mont", "hly_", "  sale", "s_", "  by_", "  regi", "on"]),
+    ],
+)
+def test_a_long_name_is_folded_where_a_word_in_it_ends(width, lines):
+    with (console := Console(width=width)).capture() as capture:
+        console.print(tables._Names(["→ monthly_sales_by_region"]))
+    assert [line.rstrip() for line in capture.get().splitlines()] == lines
 
 
 def test_a_dataset_that_is_used_inside_and_outside_its_group_travels_as_an_artifact():

@@ -9,10 +9,11 @@ import pytest
 from kedro.pipeline import Node, Pipeline
 
 from vertexai_mlflow.cloud.request import labels_of, refuse_foreign_job
+from vertexai_mlflow.commands.options import show_how_to_go_on
 from vertexai_mlflow.compile.compiler import compile_plan
 from vertexai_mlflow.compile.fingerprint import Definitions
 from vertexai_mlflow.compile.plan import Plan, make_plan, with_fingerprints
-from vertexai_mlflow.compile.resume import resume
+from vertexai_mlflow.compile.resume import finished_steps, resume
 from vertexai_mlflow.contract.arguments import StepArguments
 from vertexai_mlflow.contract.catalog import Catalog
 from vertexai_mlflow.contract.job import PipelineJob, State, TaskRun
@@ -130,6 +131,28 @@ def test_what_has_changed_since_is_refused_unless_its_node_runs_again(today, sai
         resumed(plan, job, catalog=catalog)
     assert str(told.value) == f"Step '{cure}' has finished in job old, but {said}. Run it again: --rerun {cure}"
     assert cure in names(resumed(plan, job, cure, catalog=catalog))
+
+
+@pytest.mark.parametrize(
+    ("states", "said"),
+    [
+        ({"join": "FAILED"}, f"To go on from there with rate=5, text={'x' * 55}…, train.deep=True: resume old\n"),
+        (dict.fromkeys(("first", "left", "right", "join"), "FAILED"), ""),
+    ],
+)
+def test_how_to_go_on_is_said_with_the_parameters_that_are_kept_and_only_if_something_has_finished(
+    states, said, capsys
+):
+    job = ended(planned(*DIAMOND), **states)
+    params = {"rate": 5, "train": {"deep": True}, "text": "x" * 100_000}
+    spec = compile_plan(planned(*DIAMOND), Launch("demo", params=params), RUN_CONFIG)
+    show_how_to_go_on(replace(job, spec=spec), "resume old")
+    assert capsys.readouterr().out == said
+
+
+def test_a_job_that_has_only_taken_results_can_be_resumed_by_these():
+    plan = resumed(planned(*DIAMOND), ended(planned(*DIAMOND), join="FAILED"))
+    assert finished_steps(ended(plan, join="FAILED")) == ["first", "left", "right"]
 
 
 def test_what_is_not_taken_may_change():

@@ -215,6 +215,24 @@ def test_a_place_that_only_a_hook_has_given_a_dataset_is_refused_before_its_node
         runner.run(pipeline, catalog, _create_hook_manager())
 
 
+def test_what_kedro_says_about_every_step_is_not_in_its_log_and_all_else_is(tmp_path, caplog):
+    def fail(data):
+        raise ValueError(data)
+
+    caplog.set_level("INFO")
+    catalog = DataCatalog()
+    catalog["y"] = 1
+    catalog["y"] = 2
+    artifact = ArtifactDataset(str(tmp_path / "z"))
+    with pytest.raises(ValueError, match="2"):
+        StepRunner({"z": artifact}).run(Pipeline([Node(fail, "y", "z", name="fail")]), catalog)
+    assert "Replacing" not in caplog.text
+    assert "synchronous mode" not in caplog.text
+    assert "Repeat the previous command" not in caplog.text
+    assert "Loading data from y" in caplog.text
+    assert "failed with error" in caplog.text
+
+
 def test_a_value_that_cannot_be_serialised_is_named_with_node_and_dataset(tmp_path):
     artifacts = {"lock": ArtifactDataset(f"{tmp_path}/lock")}
     with pytest.raises(DatasetError) as error:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from kedro.framework.cli.utils import LazyGroup
 
-from .errors import AuthorizationError, UserError, launch_extra, shown
+from .errors import AuthorizationError, UserError, did_you_mean, launch_extra, shown
 from .guard import refuse_the_copy_of_another_project
 
 # Command → its line in the listing. The command itself is ``command`` in the module of its name below ``commands``.
@@ -41,6 +41,13 @@ class _Commands(LazyGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         with launch_extra():
             return super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        # Click knows only the commands that were loaded.
+        is_option = args[0].startswith("-")
+        if not (is_option or ctx.resilient_parsing or self.get_command(ctx, args[0])):
+            ctx.fail(f"No such command '{args[0]}'.{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # Click would import every command to ask for its help, and cut that off at the end of the line.

@@ -130,6 +130,12 @@ class Project:
         return settings, tuple(warnings)
 
     @property
+    def has_hooks(self) -> bool:
+        """Whether code of the project's own, or of a plugin that is not known, runs around nodes and datasets."""
+        own_context = settings.CONTEXT_CLASS is not KedroContext
+        return own_context or bool([*settings.HOOKS, *_plugin_hooks(settings.DISABLE_HOOKS_FOR_PLUGINS)])
+
+    @property
     def session_hooks(self) -> list[str]:
         """What may add parameters and datasets when a session is created: ``AddNumbers.after_catalog_created``
 
@@ -212,7 +218,8 @@ class Project:
             whole = sum((registered[part] for part in names), Pipeline([]))
             return whole.filter(**selection) if selection else whole
         except ValueError as error:
-            raise UserError(f"There is no such part of pipeline '{name}': {error}") from None
+            hints = _unknown_names(whole, selection or {})
+            raise UserError(f"There is no such part of pipeline '{name}': {str(error).rstrip('.')}{hints}") from None
 
     def config(self, name: str) -> dict[str, Any]:
         """What Kedro's config loader has under a name, ``catalog`` say; empty if there is no such file.
@@ -346,6 +353,22 @@ class Project:
                 f"project? Write gs://{root} for the bucket, or {self.path / root} for the folder."
             )
         return f"gs://{root}"
+
+
+def _unknown_names(pipeline: Pipeline, selection: Mapping[str, Any]) -> str:
+    """The nearest known names of those in a selection that a pipeline does not have, each in a sentence."""
+    nodes, datasets = {node.name for node in pipeline.nodes}, pipeline.datasets()
+    tags, namespaces = (
+        {tag for node in pipeline.nodes for tag in node.tags},
+        {node.namespace for node in pipeline.nodes},
+    )
+    known = {
+        "from_nodes": nodes, "to_nodes": nodes, "node_names": nodes, "from_inputs": datasets, "to_outputs": datasets,
+        "tags": tags, "node_namespaces": namespaces - {None},
+    }  # fmt: skip
+    unknown = {(name, key) for key, names in selection.items() for name in names if name not in known[key]}
+    hints = {did_you_mean(name, known[key]).partition(" Known:")[0] for name, key in unknown}
+    return "".join(f".{hint}" for hint in sorted(hints) if hint)
 
 
 def _import_settings(package: str, source: Path) -> None:

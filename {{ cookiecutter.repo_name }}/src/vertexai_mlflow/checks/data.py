@@ -7,6 +7,7 @@ from pathlib import Path
 from ..cloud.upload import LocalData
 from ..compile.plan import Plan
 from ..compile.raw import ONLY_BELOW_DATA
+from ..contract.catalog import Catalog
 from ..contract.places import base_of, files_at
 from ..errors import UserError, did_you_mean
 from ..image.context import files_in_image, links_out_of_image
@@ -66,6 +67,35 @@ def find_sources(project: Project, plan: Plan) -> Sources:
             "let it in."
         )
     return sources
+
+
+def refuse_missing_files(project: Project, plan: Plan) -> list[str]:
+    """Refuse to start a run on this machine whose first node reads a file that is not there.
+
+    A node that runs before, or a hook, may make a file without telling Kedro, so any other missing file is a warning.
+
+    Returns:
+        The other missing files, in whole sentences.
+
+    Raises:
+        UserError: when ``kedro run`` would end there as well, naming all missing files.
+    """
+    catalog = Catalog(project.config("catalog"), "catalog.yml")
+    uploaded = {raw.place for raw in plan.raw if raw.uploaded}
+    missing: dict[str, str] = {}
+    for step in plan.steps:
+        for dataset in step.inputs:
+            entry = catalog.entry(dataset)
+            if not entry or not entry.is_one_file or not set(entry.places) <= set(plan.reads.get(step.name, ())):
+                continue
+            if not uploaded.intersection(entry.places) and not _local_data(project, entry.places[0]).files:
+                sentence = f"Dataset '{dataset}' (input of step '{step.name}'): there is no file {entry.path}."
+                missing.setdefault(dataset, sentence)
+    # Of a resumed job, other nodes have run before. An empty pipeline has no first node.
+    first = [] if plan.resumed else project.pipeline(plan.pipeline, plan.selection).nodes[:1]
+    if any(missing.keys() & set(node.inputs) for node in first) and not project.has_hooks:
+        raise UserError("\n".join([*missing.values(), "Put it there, or correct filepath in the catalog."]))
+    return [f"{sentence} It must be made before by a node or a hook." for sentence in missing.values()]
 
 
 def find_changes(project: Project, plan: Plan) -> list[str]:

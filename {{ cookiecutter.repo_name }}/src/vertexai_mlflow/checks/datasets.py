@@ -29,6 +29,7 @@ from .dependencies import extras_of, lines_to_add
 # The prefixes with which Kedro looks for a class, in this order.
 _PREFIXES = ("kedro.io.", "kedro_datasets.", "")
 _NOT_INSTALLED = re.compile(r"needs .+ not installed: ")
+_NO_CLASS = re.compile(r"\S+ has no class '")
 # Classes with a successor that needs less.
 _ALTERNATIVES = {"spark.SparkDataset": ". Or use spark.SparkDatasetV2, which needs neither hdfs nor s3fs."}
 
@@ -43,10 +44,12 @@ class Datasets:
     Attributes:
         classes: place in the catalog → the class.
         problems: a sentence for everything that Kedro would refuse.
+        only_here: those of them that are about this machine: an image may have the package that is missing.
     """
 
     def __init__(self, project: Project, plan: Plan) -> None:
         self.classes: dict[str, type] = {}
+        self.only_here: list[str] = []
         self._source = project.source
         self._missing_packages: set[str] = set()
         catalog = Catalog(project.config("catalog"), "catalog.yml")
@@ -81,7 +84,10 @@ class Datasets:
             explanation = _explain_import_error(config["type"], error, self._source)
             # What is not installed is missing for all datasets of a class.
             if explanation not in self._missing_packages:
-                yield f"{where}.type: {explanation}"
+                sentence = f"{where}.type: {explanation}"
+                if not isinstance(error, DatasetError) or not _NO_CLASS.match(explanation):
+                    self.only_here.append(sentence)
+                yield sentence
             if _NOT_INSTALLED.search(explanation):
                 self._missing_packages.add(explanation)
             return
@@ -102,6 +108,27 @@ class Datasets:
         if isinstance(inner, Mapping) and "type" in inner:
             added = arguments.get("filepath_arg", "filepath") if is_partitioned else ""
             yield from self._check_entry(f"{where}.dataset", inner, added)
+
+
+def refuse_impossible(project: Project, plan: Plan, runs_here: bool = False) -> list[str]:
+    """Refuse datasets that Kedro would refuse in the step that uses them.
+
+    Args:
+        project: the project in its environment.
+        plan: the pipeline.
+        runs_here: whether the steps are processes of this machine, which have no other packages than it.
+
+    Returns:
+        What is missing on this machine and may be in an image, in whole sentences.
+
+    Raises:
+        UserError: naming all that is wrong.
+    """
+    datasets = Datasets(project, plan)
+    warnings = [] if runs_here else datasets.only_here
+    if problems := [problem for problem in datasets.problems if problem not in warnings]:
+        raise UserError("\n".join(problems))
+    return warnings
 
 
 def _find_missing_libraries(error: ModuleNotFoundError) -> set[str]:

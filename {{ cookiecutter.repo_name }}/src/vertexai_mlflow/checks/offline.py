@@ -38,7 +38,7 @@ def offline(project: Project, plan: Callable[[], Plan], compile_: Callable[[], A
     placeholders = project.placeholders("mlflow", "vertexai")
     yield from (Check("placeholders", False, not_filled_in([place]), needed_to_ask=True) for place in placeholders)
     if not placeholders:
-        yield Check("placeholders", True, "all are filled in")
+        yield Check("placeholders", True, "all that a launch from here needs is filled in")
         yield check("region", lambda: _check_region(project), needed_to_ask=True)
         yield check("image", lambda: _check_image(project))
     planned = check("pipeline", lambda: f"'{plan().pipeline}' becomes {len(plan().steps)} steps")

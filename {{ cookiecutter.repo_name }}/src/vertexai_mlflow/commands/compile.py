@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from ..checks.data import find_sources
+from ..checks.datasets import refuse_impossible
 from ..contract.spec import write_spec
 from . import options, say
 
@@ -18,12 +19,13 @@ from . import options, say
 @options.pass_chosen
 def command(chosen: options.Chosen, image: str | None, output: Path) -> None:
     """Compile a pipeline to the spec that Vertex AI Pipelines runs. This needs no cloud."""
+    doubts = refuse_impossible(chosen.project, chosen.plan)
     spec = chosen.compile(image)
     write_spec(spec, output)
     sources = find_sources(chosen.project, chosen.plan)
     project, plan = chosen.project, chosen.plan
     chosen.environment.warn(
-        [*project.warnings, *plan.warnings, *project.left_behind, *sources.doubtful, *sources.problems]
+        [*project.warnings, *plan.warnings, *project.left_behind, *sources.doubtful, *sources.problems, *doubts]
     )
     say(f"{output}: pipeline {spec['pipelineInfo']['name']}, {len(spec['deploymentSpec']['executors'])} tasks")
     for line in sources.available:

@@ -5,12 +5,13 @@ from dataclasses import asdict
 
 import click
 
+from ..checks.ci import check_ci
 from ..checks.inside import doctor_spec, findings
 from ..checks.offline import offline as offline_checks
 from ..checks.online import online as online_checks
 from ..cloud.client import Vertex
 from ..cloud.request import labels_of, make_request
-from ..contract.check import Check
+from ..contract.check import Check, check
 from ..contract.job import PipelineJob, new_job_name
 from ..contract.names import DOCTOR_TASK
 from ..contract.spec import Spec
@@ -39,21 +40,23 @@ def command(
     """Look for what would go wrong on Vertex AI before it does; exit with 1 if there is something."""
     if where and offline:
         raise click.UsageError("--offline asks nobody, and a step asks Google and MLflow. Leave out one of them.")
-    checks = []
-    for check in _in_a_step(chosen, where, keep, image) if where else _checks(chosen, offline):
-        checks.append(check)
+    lines = []
+    for line in _in_a_step(chosen, where, keep, image) if where else _checks(chosen, offline):
+        lines.append(line)
         if style == "table":
-            _show(check)
+            _show(line)
     if style == "json":
-        say_json([asdict(check) for check in checks])
-    click.get_current_context().exit(0 if all(check.ok for check in checks) else 1)
+        say_json([asdict(line) for line in lines])
+    click.get_current_context().exit(0 if all(line.ok for line in lines) else 1)
 
 
 def _checks(chosen: options.Chosen, offline: bool) -> Iterator[Check]:
     can_ask = True
-    for check in offline_checks(chosen.project, lambda: chosen.plan, chosen.compile):
-        can_ask &= check.ok or not check.needed_to_ask
-        yield check
+    for line in offline_checks(chosen.project, lambda: chosen.plan, chosen.compile):
+        can_ask &= line.ok or not line.needed_to_ask
+        yield line
+    if can_ask:
+        yield check("CI", lambda: check_ci(chosen.project))
     if not offline and can_ask:
         yield from online_checks(chosen.project)
     elif not offline:
@@ -89,7 +92,7 @@ def _on_vertex(chosen: options.Chosen, spec: Spec, keep: bool) -> PipelineJob:
     return job
 
 
-def _show(check: Check) -> None:
-    mark, colour = ("!", "yellow") if check.doubtful else ("✓", "green") if check.ok else ("✗", "red")
+def _show(line: Check) -> None:
+    mark, colour = ("!", "yellow") if line.doubtful else ("✓", "green") if line.ok else ("✗", "red")
     say(mark, colour, nl=False)
-    say(f" {check.name:<17} {check.said}")
+    say(f" {line.name:<17} {line.said}")

@@ -8,12 +8,13 @@ from ..cloud.logs import read_logs
 from ..cloud.request import CODE
 from ..contract.job import MlflowRun, PipelineJob
 from ..errors import UserError
+from ..show.last_lines import last_lines
 from ..show.progress import progress
-from . import say
+from . import options, say
 from .options import Environment
 
-# How many lines of a failed step's log are shown.
-_LAST_LINES = 15
+# In how many lines at the end of a failed step's log its traceback is looked for.
+_LAST_LINES = 500
 
 
 def follow(environment: Environment, vertex: Vertex, job_id: str) -> PipelineJob | None:
@@ -36,7 +37,7 @@ def follow(environment: Environment, vertex: Vertex, job_id: str) -> PipelineJob
         say(f"MLflow: {job.mlflow_run}")
     if not job.succeeded:
         how = " --upload-code" if CODE in job.labels else ""
-        say(f"To go on from there: {environment.kedro} resume {job.name}{how}")
+        options.show_how_to_go_on(job, f"{environment.kedro} resume {job.name}{how}")
     say(f"{job.name}: {job.state}", colour="green" if job.succeeded else "red")
     return job
 
@@ -67,8 +68,9 @@ def _show_last_lines(vertex: Vertex, job: PipelineJob) -> None:
     """Print the end of the log of each step that has failed, if this identity may read it."""
     try:
         for task in job.failed_tasks:
-            lines = deque(read_logs(vertex.target.project_id, job, task.name), _LAST_LINES)
-            say("\n".join([f"\nThe last lines of {task.name}:", *(f"  {line.text}" for line in lines)]))
+            entries = read_logs(vertex.target.project_id, job, task.name)
+            lines = list(deque((line for entry in entries for line in entry.text.splitlines()), _LAST_LINES))
+            say("\n".join([f"\nFrom the log of {task.name}:", *(f"  {line}" for line in last_lines(lines))]))
     except UserError as error:
         say(f"The logs are not shown. {error}", colour="yellow", err=True)
 

@@ -4,6 +4,7 @@ import functools
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..cloud.upload import missing
 from ..compile.plan import Plan, plan_pipeline
-from ..compile.resume import job_arguments_of, resume, step_arguments_of
+from ..compile.refusals import refuse_unknown_versions
+from ..compile.resume import finished_steps, job_arguments_of, resume, step_arguments_of
 from ..contract.catalog import Catalog
 from ..contract.job import PipelineJob
 from ..contract.launch import Launch
-from ..contract.params import merged
+from ..contract.params import leaves, merged
 from ..contract.spec import Spec, default_params, with_arguments
 from ..contract.uploaded import Code
 from ..errors import UserError, launch_extra
@@ -82,14 +84,21 @@ class Chosen:
         """
         launch = self.launch
         whole = plan_pipeline(self.project, launch.pipeline, launch.selection, self.allow_unused)
+        entries = Catalog(self.project.config("catalog"), "catalog.yml")
+        datasets = {name for step in whole.steps for name in (*step.inputs, *step.outputs)}
+        refuse_unknown_versions(launch.load_versions, entries, datasets)
         if not self.resumed:
             return whole
-        entries = Catalog(self.project.config("catalog"), "catalog.yml")
         plan = resume(whole, self.resumed, self.rerun, entries.entry, self.project.settings.run_config.root)
         if gone := missing(plan.must_exist):
             nodes = ",".join(sorted({plan.must_exist[place] for place in gone}))
             raise UserError(f"Gone since job {self.resumed.name}: {', '.join(gone)}. Make it again: --rerun {nodes}")
         return plan
+
+    def show_taken(self) -> None:
+        """Print the steps whose results are taken from the job that this one resumes."""
+        for name in self.plan.resumed.get("fingerprints", ()):
+            say(f"TAKEN         {name} from {self.plan.resumed['job']}")
 
     def compile(self, image: str | None = None, cache_here: bool = False, code: Code | None = None) -> Spec:
         """Its spec, with another image or other code of the steps if one is given; see ``compile_plan``."""
@@ -111,6 +120,19 @@ def launched_from(project: Path, spec: Spec, command: str = "", schedule: str = 
     """
     typed = command or shlex.join(["kedro", *sys.argv[1:]])
     return with_arguments(spec, {"command": as_line(typed), "repository": repository(project), "schedule": schedule})
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def show_how_to_go_on(job: PipelineJob, command: str) -> None:
+    """Print the command that resumes a job, with the runtime parameters that it keeps, if the job has a result."""
+    with suppress(UserError):  # a job of somebody else has what only Vertex AI can run
+        if not finished_steps(job):
+            return
+        kept = ", ".join(_shorten(f"{name}={value}") for name, value in leaves(default_params(job.spec)))
+        say(f"To go on from there{f' with {kept}' if kept else ''}: {command}")
 
 
 def choose_rest_of(job: PipelineJob, environment: Environment, params: dict[str, Any], rerun: Sequence[str]) -> Chosen:
@@ -155,6 +177,8 @@ _SELECTION = {
     "from_inputs": ("--from-inputs", "What follows from these datasets.", split_string),
     "to_outputs": ("--to-outputs", "What these datasets need.", split_string),
 }
+# The most characters of a runtime parameter that the line about resuming shows.
+_LONGEST = 60
 _NOT_ONLY_MISSING = (
     "--only-missing-outputs: steps run in containers that start with empty disks, so no output can be there "
     "before a job runs. To take what an earlier run has made, see run_config.caching."

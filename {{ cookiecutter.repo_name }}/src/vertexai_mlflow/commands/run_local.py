@@ -5,11 +5,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from .. import tracking
+from ..checks.data import refuse_missing_files
+from ..checks.datasets import refuse_impossible
 from ..contract.arguments import JobArguments
 from ..contract.job import PipelineJob, RunContents, State, TaskRun, new_job_name
 from ..contract.names import FINISH_TASK
@@ -25,6 +28,7 @@ from ..local.run_contents import Reading
 from ..local.scheduler import RunOptions, run_spec
 from ..project import tracking_uri
 from ..show import tables
+from ..show.last_lines import last_lines
 from ..show.progress import progress
 from . import console, job_page, options, say, working_tree
 
@@ -83,7 +87,10 @@ def command(
     if packed:
         working_tree.send(packed)
     with _preloaded(chosen, folder, cold or docker) as preloaded, progress() as show:
-        # The interpreter imports while this compiles.
+        # The interpreter imports while this looks and compiles.
+        if not file:
+            chosen.environment.warn(refuse_impossible(project, chosen.plan, runs_here=not docker))
+            chosen.environment.warn([] if docker else refuse_missing_files(project, chosen.plan))
         spec = (
             with_params(read_spec(file), project.params)
             if file
@@ -93,6 +100,7 @@ def command(
         own = [task.name for task in tasks(spec) if task.container.get("env")]
         if preloaded and own:
             chosen.environment.warn([f"These start Python anew, with variables of their own: {', '.join(own)}."])
+        chosen.show_taken()
         run_options = RunOptions(
             folder,
             project.path,
@@ -114,7 +122,9 @@ def command(
     if not done.succeeded:
         how = " --docker --upload-code" if docker else ""
         how += f" --image {image}" if image else ""
-        say(f"To go on from there: {chosen.environment.kedro} run-local{how} --resume {done.name}")
+        options.show_how_to_go_on(
+            replace(done, spec=spec), f"{chosen.environment.kedro} run-local{how} --resume {done.name}"
+        )
     say(f"{done.name}: {done.state}", colour="green" if done.succeeded else "red")
     click.get_current_context().exit(_EXIT_CODES[done.state])
 
@@ -180,9 +190,10 @@ def _tell(job: PipelineJob, contents: RunContents | None, folder: Path) -> None:
     """Print what has failed in a job, and where to look; write its page."""
     for task in job.failed_tasks:
         log = Path(task.log)
-        say(f"\n{task.name} failed: {task.error}. Its last lines in {short_path(log, Path.cwd())}:", colour="red")
-        say(_tail(log))
-        if _LOCKED.search(_tail(log)):
+        say(f"\n{task.name} failed: {task.error}. From its log, {short_path(log, Path.cwd())}:", colour="red")
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        say("\n".join(f"  {line}" for line in last_lines(lines, Path.cwd())))
+        if _LOCKED.search("\n".join(lines[-15:])):
             say("Two steps may have opened one file at the same time. To run them one by one: --max-workers 1")
     if job.mlflow_run:
         say(f"MLflow: {job.mlflow_run}")
@@ -193,8 +204,3 @@ def _tell(job: PipelineJob, contents: RunContents | None, folder: Path) -> None:
         say(f"The job's page: {short_path(page, Path.cwd())}")
     except UserError as error:  # the job is none the worse for it
         say(str(error), colour="yellow", err=True)
-
-
-def _tail(log: Path, lines: int = 15) -> str:
-    text = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(f"  {line}" for line in text[-lines:])

@@ -113,6 +113,8 @@ def launch(chosen: options.Chosen, how: Launching) -> None:
         working_tree.send(packed)
     job, was_there = vertex.submit(request, name)
     say(f"Job {name} exists already ({job.state}); no second one was started." if was_there else f"Job {name}")
+    if not was_there:
+        chosen.show_taken()
     say(f"Vertex AI: {job.url}")
     say(f"MLflow:    {project.mlflow_tracking_uri}, the run with tags.{names.JOB_NAME_TAG} = '{name}'")
     if run_config.experiment_name and not was_there:

@@ -111,7 +111,8 @@ def plan_pipeline(
         consumed = parameters_in(project.pipeline(name).inputs() | on_exit.inputs())
         used = project.configuration.runtime_params | set(run_config.hook_params)
         check_known(project.params, project.declared_parameters, consumed, used, name)
-    surroundings = Surroundings(tuple(sorted(on_exit.inputs())), project.settings.data, hooks)
+    whole = project.pipeline(name) if selection else None
+    surroundings = Surroundings(tuple(sorted(on_exit.inputs())), project.settings.data, hooks, whole)
     plan = make_plan(name, pipeline, run_config, catalog.entry, surroundings)
     warnings += refuse_missing_parameters(name, pipeline, parameters, hooks)
     marked = Catalog(project.marked("catalog"), "catalog.yml")
@@ -146,11 +147,13 @@ class Surroundings:
         at_exit: the datasets that ``on_exit_pipeline`` takes.
         uploaded: path → what was uploaded of it.
         hooks: what may add datasets to the catalog when a session is created.
+        whole: the whole pipeline, if only a part of it is planned.
     """
 
     at_exit: tuple[str, ...] = ()
     uploaded: Mapping[str, UploadedData] = field(default_factory=dict)
     hooks: Sequence[str] = ()
+    whole: Pipeline | None = None
 
 
 def make_plan(
@@ -173,7 +176,7 @@ def make_plan(
         UserError: when two steps would have one task name, steps wait for each other, or a dataset is missing.
     """
     surroundings = surroundings or Surroundings()
-    hook_warnings = refuse_missing_inputs(name, pipeline, lookup, surroundings.hooks)
+    hook_warnings = refuse_missing_inputs(name, pipeline, lookup, surroundings.hooks, surroundings.whole)
     order = order_by_place(pipeline, lookup)
     groups = group_nodes(pipeline, run_config.grouping, lambda node: resources_of(node, run_config), order)
     nodes_of = {group: nodes for group, (nodes, _before) in groups.items()}

@@ -9,6 +9,7 @@ from typing import Any
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from ..contract.catalog import Catalog
 from ..contract.names import EXIT_PARAMETER
 from ..contract.params import by_name, leaves
 from ..errors import UserError, did_you_mean
@@ -19,14 +20,17 @@ from .raw import RawData
 _TYPO = 0.8
 
 
-def refuse_missing_inputs(name: str, pipeline: Pipeline, lookup: Lookup, hooks: Sequence[str] = ()) -> list[str]:
+def refuse_missing_inputs(
+    name: str, pipeline: Pipeline, lookup: Lookup, hooks: Sequence[str] = (), whole: Pipeline | None = None
+) -> list[str]:
     """Refuse a pipeline that takes what neither a node makes nor the catalog keeps.
 
     Args:
         name: its name, for the message.
-        pipeline: the pipeline.
+        pipeline: the pipeline, or a part of it.
         lookup: what the catalog says about a dataset.
         hooks: what may add datasets to the catalog, in every step.
+        whole: the whole pipeline, if that is a part of it.
 
     Returns:
         The datasets that such a hook must add, each in a whole sentence.
@@ -35,21 +39,32 @@ def refuse_missing_inputs(name: str, pipeline: Pipeline, lookup: Lookup, hooks: 
         UserError: naming every such dataset and a node that takes it.
     """
     problems, warnings = [], []
+    left_out = {dataset: node for node in whole.nodes for dataset in node.outputs} if whole else {}
+    lost: list[str] = []
     for dataset in datasets_in(sorted(pipeline.inputs())):
-        entry = lookup(dataset)
-        if entry is None or (entry.storage == "memory" and not entry.has_value):
-            takers = sorted(node.name for node in pipeline.nodes if dataset in node.inputs)
-            sentence = (
-                f"Dataset '{dataset}' (input of node '{takers[0]}' of pipeline '{name}') is made by no node and is "
-            )
-            if hooks:
-                warnings.append(
-                    f"{sentence}not in the catalog, so a hook must add it in every step: {', '.join(hooks)}."
-                )
-            else:
-                problems.append(
-                    f"{sentence}not in the catalog. Add it to conf/base/catalog.yml, or correct the node's input."
-                )
+        if _is_kept(dataset, lookup):
+            continue
+        takers = sorted(node.name for node in pipeline.nodes if dataset in node.inputs)
+        maker = f"node '{left_out[dataset].name}', which is left out," if dataset in left_out else "no node"
+        sentence = (
+            f"Dataset '{dataset}' (input of node '{takers[0]}' of pipeline '{name}') is made by {maker} and is not in "
+            "the catalog"
+        )
+        if hooks:
+            warnings.append(f"{sentence}, so a hook must add it in every step: {', '.join(hooks)}.")
+        elif dataset in left_out:
+            problems.append(f"{sentence}, so nothing keeps it.")
+            lost.append(dataset)
+        else:
+            problems.append(f"{sentence}. Add it to conf/base/catalog.yml, or correct the node's input.")
+    if lost:
+        start = ",".join(sorted(_where_to_start(lost, left_out, lookup)))
+        again = ",".join(sorted(node.name for node in pipeline.nodes if set(lost) & set(node.inputs)))
+        problems.append(
+            f"Start earlier: --from-nodes {start}. Or keep {' and '.join(lost)}: add it to conf/base/catalog.yml, and "
+            f"let a run make it once. Or resume a job that has it: run-local --resume JOB --rerun {again}, on Vertex "
+            f"AI: resume JOB --rerun {again}"
+        )
     makers = {base_name(dataset): dataset for node in pipeline.nodes for dataset in node.outputs}
     for dataset in datasets_in(name for node in pipeline.nodes for name in node.inputs):
         maker = makers.get(base_name(dataset), dataset)
@@ -62,6 +77,25 @@ def refuse_missing_inputs(name: str, pipeline: Pipeline, lookup: Lookup, hooks: 
     if problems:
         raise UserError("\n".join(dict.fromkeys(problems)))
     return warnings
+
+
+def _is_kept(dataset: str, lookup: Lookup) -> bool:
+    """Whether the catalog has a dataset that no node of a pipeline makes."""
+    entry = lookup(dataset)
+    return entry is not None and (entry.storage != "memory" or entry.has_value)
+
+
+def _where_to_start(lost: Iterable[str], makers: Mapping[str, Node], lookup: Lookup) -> set[str]:
+    """The last nodes from which all that is lost can be made, because what they take is kept."""
+    starts, todo, seen = set(), list(lost), set(lost)
+    while todo:
+        maker = makers[todo.pop()]
+        before = {name for name in maker.inputs if name in makers and not _is_kept(name, lookup)}
+        if not before:
+            starts.add(maker.name)
+        todo += before - seen
+        seen |= before
+    return starts
 
 
 def refuse_missing_parameters(
@@ -142,6 +176,27 @@ def refuse_confirms(nodes: Mapping[str, Sequence[Node]], lookup: Lookup, remote:
                         f"Node '{node.name}' confirms dataset '{dataset}', but its checkpoint would be written to "
                         f"{entry.path} on the container's disk and lost with it. Give it a remote path, gs://…"
                     )
+
+
+def refuse_unknown_versions(load_versions: Mapping[str, str], catalog: Catalog, datasets: Iterable[str]) -> None:
+    """Refuse to load a version of a dataset that the catalog does not have.
+
+    Args:
+        load_versions: dataset → version.
+        catalog: the catalog.
+        datasets: those that may be meant.
+
+    Raises:
+        UserError: naming each dataset and the nearest one that there is.
+    """
+    problems = [
+        f"--load-versions {dataset}:{version}: the catalog has no dataset '{dataset}'."
+        f"{did_you_mean(dataset, (name for name in datasets if catalog.entry(name)))}"
+        for dataset, version in load_versions.items()
+        if not catalog.written(dataset)
+    ]
+    if problems:
+        raise UserError("\n".join(problems))
 
 
 def refuse_lost_versions(load_versions: Mapping[str, str], raw_data: Iterable[RawData], project: Path) -> None:

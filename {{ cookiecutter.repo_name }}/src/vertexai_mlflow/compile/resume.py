@@ -31,6 +31,14 @@ def job_arguments_of(job: PipelineJob) -> JobArguments | None:
     return JobArguments.of(containers[0].get("args", [])) if containers else None
 
 
+def finished_steps(job: PipelineJob) -> list[str]:
+    """The steps of which a job has a result, its own or one that it has taken; those can be resumed from."""
+    start = job_arguments_of(job)
+    taken = start.resumed.get("fingerprints", {}) if start else {}
+    states = {name: task.state for name, task in job.tasks.items()}
+    return [*taken, *(name for name in step_arguments_of(job) if states.get(name) in _FINISHED)]
+
+
 def resume(plan: Plan, job: PipelineJob, rerun: Sequence[str], lookup: Lookup, root: str | None = None) -> Plan:
     """Plan a job that goes on where an earlier one has ended.
 

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from glob import has_magic
 from inspect import signature
 from pathlib import PurePath
 from typing import Any, Literal
@@ -36,6 +37,8 @@ _FILE_DATABASE = re.compile(r"(?:sqlite|duckdb)(?:\+\w+)?:(.*)")
 _MEMORY_BACKENDS = ("polars", "datafusion", "pandas", "dask")
 # The last word in the name of an argument by which a class of somebody's own is told where its data is.
 _PLACE_WORDS = ("path", "filepath", "file", "filename", "folder", "dir", "directory")
+# Modules of kedro-datasets whose classes open the file at their filepath, and fail if there is none.
+_FILE_MODULES = ("json.", "matlab.", "pandas.", "pickle.", "pillow.", "text.", "yaml.")
 _IN_METADATA = ("type", "metadata", "paths")
 
 # Where the data of a dataset is when a process has ended, which decides how it gets from step to step:
@@ -107,6 +110,15 @@ class Entry:
     def addresses(self) -> tuple[str, ...]:
         """Where it is, by which one tells that two names mean the same data."""
         return self.places or tuple(filter(None, [self.path or self.table]))
+
+    @property
+    def is_one_file(self) -> bool:
+        """Whether it is one file on local disk that must be there to be loaded, as far as its entry tells for sure."""
+        is_plain = self.type.removeprefix("kedro_datasets.").startswith(_FILE_MODULES) and not self.is_own_class
+        is_named = isinstance(self.config.get("filepath"), str) and not has_magic(str(self.path))
+        return (
+            is_plain and is_named and self.storage == "disk" and not self.is_versioned and "fs_args" not in self.config
+        )
 
     @property
     def has_value(self) -> bool:

@@ -7,6 +7,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from rich.cells import cell_len, chop_cells
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -24,17 +27,16 @@ _NO_RUN = MlflowRun("", "")
 def as_table(plan: Plan) -> Table:
     """One row for each step. Arrows mark the datasets that travel between steps; the catalog keeps the others."""
     title = f"Pipeline {plan.pipeline}: {len(plan.steps)} steps"
-    table = _table(title, "Step", "Nodes", "Inputs", "Outputs", "Resources")
+    resources = {step.name: _resources(step) for step in plan.steps}
+    in_all = [part for part in next(iter(resources.values()), []) if all(part in parts for parts in resources.values())]
+    own = {name: ", ".join(part for part in parts if part not in in_all) for name, parts in resources.items()}
+    table = _table(title, "Step", "Nodes", "Inputs", "Outputs", *(["Resources"] if any(own.values()) else []))
     for step in plan.steps:
-        table.add_row(
-            step.name,
-            "\n".join(step.nodes),
-            _datasets(plan, step.inputs),
-            _datasets(plan, step.outputs),
-            _resources(step),
-        )
+        cells = [[step.name], step.nodes, _datasets(plan, step.inputs), _datasets(plan, step.outputs)]
+        table.add_row(*map(_Names, cells), *filter(None, [own[step.name]]))
     width = describe_width(plan.steps)
-    table.caption = f"→ travels between steps as an artifact, ⇢ its files are carried\n{width[0].upper()}{width[1:]}"
+    captions = ["→ travels between steps as an artifact, ⇢ its files are carried", f"{width[0].upper()}{width[1:]}"]
+    table.caption = "\n".join([*captions, *([f"Every step: {', '.join(in_all)}"] if in_all else [])])
     table.caption_justify = "left"
     return table
 
@@ -158,15 +160,41 @@ def _duration(job: PipelineJob) -> str:
     return str((job.ended or datetime.now(UTC)) - job.started).split(".")[0]
 
 
-def _datasets(plan: Plan, names: tuple[str, ...]) -> str:
+class _Names:
+    """Names in a cell, one a line. What is too long is folded where a word in it ends; rich would do that anywhere."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = [re.findall(r"[^-_.:/@]*[-_.:/@]+|[^-_.:/@]+", shown(name)) for name in names]
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        lengths = [cell_len("".join(words)) for words in self._names]
+        return Measurement(
+            max((cell_len(word) for words in self._names for word in words), default=0), max(lengths, default=0)
+        )
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = [line for words in self._names for line in _folded(words, options.max_width)]
+        yield Text("\n".join(lines), no_wrap=True)
+
+
+def _folded(words: Iterable[str], width: int) -> list[str]:
+    lines = [""]
+    for word in words:
+        if cell_len(lines[-1] + word) > width and lines[-1]:
+            lines.append("  ")  # so that it does not look like another name
+        lines[-1] += word
+    return [part for line in lines for part in chop_cells(line, width)]
+
+
+def _datasets(plan: Plan, names: tuple[str, ...]) -> list[str]:
     arrows = {"pickle": "→ ", "files": "⇢ ", "model": "⇢ ", "": ""}
     marks = {name: arrows[artifact.travels] for name, artifact in plan.artifacts.items()}
-    return "\n".join(f"{marks.get(name, '')}{name}" for name in names)
+    return [f"{marks.get(name, '')}{name}" for name in names]
 
 
-def _resources(step: Step) -> str:
+def _resources(step: Step) -> list[str]:
     resources = [f"{name.replace('_', ' ')} {value}" for name, value in step.resources.model_dump().items() if value]
-    return ", ".join([*resources, *(["cached"] if step.cached else [])])
+    return [*resources, *(["cached"] if step.cached else [])]
 
 
 def _as_label(text: str) -> str:
