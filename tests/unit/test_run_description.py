@@ -85,9 +85,9 @@ def structure(text: str) -> Counter[str]:
     return Counter(token.type for token in tokens if not token.type.startswith(("text", "softbreak")))
 
 
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("text", [text for text in HOSTILE.values() if text.strip()])
 def test_nothing_in_a_description_is_obeyed(text):
-    assert structure(text) == structure("harmless" if text.strip() else " ")
+    assert structure(text) == structure("harmless")
 
 
 def test_of_a_thousand_steps_those_that_matter_are_shown_and_the_others_counted():
