@@ -14,6 +14,7 @@ from mlflow.entities import Run
 from ..contract import names
 from ..contract.arguments import StepArguments
 from ..contract.job import JobIdentity, State
+from ..errors import shown
 from ..tracking import active, delete_tags, tags_of_the_job
 from ..tracking.description import update_description
 from ..tracking.failures import error_text
@@ -44,7 +45,7 @@ def attached(job: JobIdentity, args: StepArguments, reused: Mapping[str, str], b
                 yield tags
             except Exception as error:
                 tags.fail(error_text(f"{type(error).__name__}: {error}"))
-                log_text(run.info.run_id, f"{text}{format_exc()}", f"{names.RUN_FOLDER}/logs/{args.task}.txt")
+                log_text(run.info.run_id, shown(f"{text}{format_exc()}"), f"{names.RUN_FOLDER}/logs/{args.task}.txt")
                 raise
         tags.succeed()
 

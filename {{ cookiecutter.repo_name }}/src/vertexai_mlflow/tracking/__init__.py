@@ -128,8 +128,8 @@ def start(
         )
         if earlier:
             _copy(earlier, run, tuple(copied_params))
-        log_text(run.info.run_id, json.dumps(spec, indent=2), names.SPEC_FILE)
-        log_text(run.info.run_id, as_yaml(context.params), names.PARAMETERS_FILE)
+        log_text(run.info.run_id, masked(json.dumps(spec, indent=2)), names.SPEC_FILE)
+        log_text(run.info.run_id, masked(as_yaml(context.params)), names.PARAMETERS_FILE)
     return run_url(run)
 
 
