@@ -131,6 +131,16 @@ def test_a_failing_step_is_named_with_its_error_and_its_log(with_pipeline, launc
     page = json.loads(kedro(project, "status", "doomed", "--format", "annotations").stdout)
     labels = [link["external_link"]["label"] for link in page["Pipeline"]]
     assert labels == ["Vertex AI job doomed: FAILED", "MLflow run: FAILED", "Log of bad: exit code 1"]
+    written = kedro(project, "status", "doomed", "--format", "html", "--output", "pages/job.html", "--viz")
+    assert written.stdout == "The job's page: pages/job.html\n", written.stderr
+    shown = (project / "pages/job.html").read_text()
+    assert "<title>doomed: failed</title>" in shown
+    assert re.search("What failed.*exit code 1.*<b>ValueError: a planted failure</b>", shown, re.DOTALL)
+    assert f"runs/{found.info.run_id}" in shown
+    events = json.loads((project / ".viz/kedro_pipeline_events.json").read_text())
+    (failure,) = [event for event in events if event["event"] == "on_node_error"]
+    assert (failure["node"], failure["error"]) == ("bad", "ValueError: a planted failure")
+    assert failure["traceback"].splitlines()[-1] == "ValueError: a planted failure"
     cloud.page = 3
     logs = kedro(project, "logs", "doomed", "--step", "bad")
     assert re.search(r"^2026-11-24T\S+ INFO +bad: ValueError: a planted failure$", logs.stdout, re.MULTILINE)

@@ -97,6 +97,13 @@ def test_one_run_on_a_server_follows_the_whole_pipeline(bake, mlflow_url):
         f"{mlflow_url}/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}?workflowType=machine_learning"
         in done.stdout
     )
+    assert f"The job's page: .vertexai/{job.name}/job.html" in done.stdout
+    page = (job / "job.html").read_text()
+    assert f"<title>{job.name}: succeeded</title>" in page
+    assert "<th>forest.n_estimators<td><code>100</code>" in page
+    assert f"<th>metrics.accuracy<td class=n>{found.data.metrics['metrics.accuracy']:.6g}" in page
+    assert '<img alt="confusion_matrix.png" src="data:image/png;base64,' in page
+    assert not (job / "run.json").exists()
     ended = [line.split()[:2] for line in done.stdout.splitlines() if line.startswith("SUCCEEDED ")]
     assert (ended[0], ended[-1]) == (["SUCCEEDED", "mlflow-start-run"], ["SUCCEEDED", "mlflow-finish-run"])
 
@@ -112,6 +119,10 @@ def test_a_failing_branch_fails_the_run_once_and_is_named(bake):
     assert re.search(r"SUCCEEDED +train-linear", done.stdout)
     assert re.search(r"SUCCEEDED +mlflow-finish-run", done.stdout)
     assert statuses.seen == ["RUNNING", "FAILED"]
+    (page,) = (project / ".vertexai").glob("*/job.html")
+    assert "<b>sklearn.utils._param_validation.InvalidParameterError: The &#x27;n_estimators&#x27;" in page.read_text()
+    status = vertexai(project, "status", page.parent.name, "--format", "json")
+    assert json.loads(status.stdout)["state"] == "FAILED"
     found = only_run(project)
     assert found.data.tags["failed_node"] == "train_forest"
     assert found.data.tags["error"].startswith("InvalidParameterError: The 'n_estimators' parameter")
