@@ -13,7 +13,7 @@ PINS := $(shell cat pyproject.toml '$(PROJECT)/pyproject.toml' | cksum | cut -d'
 READY := $(VENV)/.dev-$(PINS)-$(GITLAB_CI_LOCAL_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-start test test-host test-engine test-docker test-ci test-fast examples lint format bench docs reference pictures lock audit dist newest clean
+.PHONY: help demo demo-start install test test-host test-engine test-docker test-ci test-fast examples lint format bench docs reference pictures lock audit dist newest clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,8 @@ demo-start: # the seconds count from here, so those are in it that the tools tak
 
 # The tests are compiled once, and not by each pytest anew, also on a machine that keeps no bytecode otherwise.
 unexport PYTHONDONTWRITEBYTECODE
+
+install: $(READY) # what the other commands need
 
 test: $(READY) lint ## check everything: linters, types, unit tests, generated projects, whole pipeline runs
 	$(MAKE) --jobs=2 --output-sync=target --no-print-directory test-host test-engine
