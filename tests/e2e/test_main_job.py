@@ -194,6 +194,9 @@ def join(flaky, slow):
     tags = only_run(project).data.tags
     assert tags["latest_node"] == "join"
     assert not {"failed_node", "error"} & set(tags)
+    assert {step.task: (step.state, step.attempts) for step in step_records(tags)} == {
+        "fast": ("SUCCEEDED", 1), "slow": ("SUCCEEDED", 1), "flaky": ("SUCCEEDED", 2), "join": ("SUCCEEDED", 1),
+    }  # fmt: skip
 
 
 def test_a_killed_step_fails_the_run_and_is_named(with_pipeline):
@@ -214,6 +217,9 @@ def hungry(x):
     tags = only_run(project).data.tags
     assert tags["failed_node"] == "Hungry_node"
     assert "hungry-node: killed by SIGKILL" in tags["error"]
+    harmless, hungry = step_records(tags)
+    assert (harmless.state, hungry.state, hungry.node) == ("SUCCEEDED", "FAILED", "Hungry_node")
+    assert "| hungry-node | **FAILED** " in tags["mlflow.note.content"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
