@@ -8,6 +8,8 @@ import pytest
 from google.protobuf import json_format
 from kfp import dsl
 
+from vertexai_mlflow.errors import UserError
+from vertexai_mlflow.image.docker import require_image
 from vertexai_mlflow.local.containers import Containers
 from vertexai_mlflow.local.scheduler import RunOptions, run_spec
 
@@ -71,3 +73,8 @@ def test_a_variable_of_the_container_does_not_change_docker_itself(printed, tmp_
     )
     assert "'PATH=/opt/conda/bin'" in arguments
     assert container == ["container: PATH /opt/conda/bin", "container: DOCKER_HOST tcp://evil:1", "container: HOME /x"]
+
+
+def test_the_name_of_an_image_is_not_taken_for_an_option():
+    with pytest.raises(UserError, match="--privileged is not the name of an image: docker would take it for an option"):
+        require_image("--privileged")

@@ -15,6 +15,7 @@ import pytest
 from test_hostile_text import TEXTS, UNSEEN, squeezed
 
 from vertexai_mlflow import page
+from vertexai_mlflow.commands import run_local
 from vertexai_mlflow.contract.arguments import JobArguments
 from vertexai_mlflow.contract.job import PipelineJob, RunContents, State, TaskRun
 from vertexai_mlflow.errors import shown
@@ -317,3 +318,9 @@ def test_it_is_dark_where_the_readers_system_is(scheme, background, browser):
     markup = page.render(pages.job(EXAMPLE))
     facts = browser(markup, 1200, f"--blink-settings=preferredColorScheme={scheme}")
     assert facts["background"] == background
+
+
+def test_a_job_is_none_the_worse_when_its_page_cannot_be_written(tmp_path, capsys):
+    (tmp_path / "job").write_text("a file where the folder should be")
+    run_local._tell(pages.job(EXAMPLE), None, tmp_path / "job")
+    assert "The job has no page. The job's page" in capsys.readouterr().err

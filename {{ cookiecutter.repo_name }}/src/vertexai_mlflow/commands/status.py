@@ -39,9 +39,10 @@ def command(
     opens: bool,
     viz: bool,
 ) -> None:
-    """Show how far a job has come, on Vertex AI or on this machine.
+    """Show how far a job has come.
 
-    If the job has ended without ending its MLflow run, the run is ended as well.
+    It may be a job of Vertex AI or one that run-local has started. If the job has ended without ending its MLflow run,
+    the run is ended as well.
     """
     if (output or opens) and style != "html":
         raise click.UsageError("--output and --open go with --format html.")

@@ -162,6 +162,8 @@ def require_image(image: str) -> None:
     Raises:
         UserError: with the fix.
     """
+    if image.startswith("-"):
+        raise UserError(f"{image} is not the name of an image: docker would take it for an option.")
     require_engine()
     if docker("image", "inspect", image).returncode and docker("pull", "--quiet", image).returncode:
         raise UserError(f"There is no image {image}. Build it: make image IMAGE={image}")
