@@ -1,5 +1,7 @@
 """Texts from outside that want to be obeyed, and how to tell that none was."""
 
+import pytest
+
 HOSTILE = {
     "quotes": """it's "quoted" `touch hacked`""",
     "shell": "$(touch hacked) ${HOME} ; rm -rf x | cat & > y",
@@ -24,6 +26,7 @@ HOSTILE = {
     "long": "x" * 200_000,
     "long and of many lines": " \n" * 3000,
 }
+TEXTS = [pytest.param(text, id=name) for name, text in HOSTILE.items()]
 UNSEEN = [
     chr(number) for number in (*range(9), *range(11, 32), *range(127, 160), 0x202E, 0x2066, 0x200B, 0xFEFF, 0xD800)
 ]
@@ -33,3 +36,7 @@ def is_safe(printed: str) -> bool:
     """Whether a terminal and a runner of CI would show all of this and obey nothing in it."""
     commands = [line for line in printed.splitlines() if line.lstrip().startswith("::") or "##[" in line]
     return not commands and not any(character in printed for character in UNSEEN)
+
+
+def squeezed(text: str) -> str:
+    return "".join(text.split())

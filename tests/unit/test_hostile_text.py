@@ -7,7 +7,7 @@ import time
 import click
 import pytest
 from click.testing import CliRunner
-from hostile_text import HOSTILE, is_safe
+from hostile_text import HOSTILE, TEXTS, is_safe, squeezed
 from kedro.pipeline import Node
 from markdown_it import MarkdownIt
 from plans import planned, same
@@ -33,11 +33,6 @@ from vertexai_mlflow.step.io import StepIO
 from vertexai_mlflow.step.run_tags import error_text
 
 PACKAGE = PLATFORM
-TEXTS = [pytest.param(text, id=name) for name, text in HOSTILE.items()]
-
-
-def squeezed(text: str) -> str:
-    return "".join(text.split())
 
 
 def job(text: str) -> PipelineJob:

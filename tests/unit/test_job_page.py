@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 
 import pages
 import pytest
-from test_hostile_text import TEXTS, UNSEEN, squeezed
+from hostile_text import TEXTS, UNSEEN, squeezed
 
 from vertexai_mlflow import page
 from vertexai_mlflow.commands import run_local

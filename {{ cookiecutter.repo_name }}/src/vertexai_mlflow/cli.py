@@ -21,7 +21,7 @@ COMMANDS = {
     "resume": "Run the unfinished steps of an earlier job, with today's code and image.",
     "schedule": "Make the schedules on Vertex AI those of run_config.schedules.",
     "list-pipelines": "List this project's pipeline jobs in this environment, newest first.",
-    "status": "Show how far a job has come, on Vertex AI or on this machine.",
+    "status": "Show how far a job has come.",
     "logs": "Print what the steps of a job have printed, oldest line first.",
     "cancel": "Stop a job and end its MLflow run as KILLED.",
     "ui": "Print the address of a job in Google's console and open it.",
