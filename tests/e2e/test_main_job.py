@@ -103,7 +103,7 @@ def test_one_run_on_a_server_follows_the_whole_pipeline(bake, mlflow_url):
     assert "<th>forest.n_estimators<td><code>100</code>" in page
     assert f"<th>metrics.accuracy<td class=n>{found.data.metrics['metrics.accuracy']:.6g}" in page
     assert '<img alt="confusion_matrix.png" src="data:image/png;base64,' in page
-    assert not (job / "run.json").exists()
+    assert (job / "mlflow-finish-run/run.json").exists()
     ended = [line.split()[:2] for line in done.stdout.splitlines() if line.startswith("SUCCEEDED ")]
     assert (ended[0], ended[-1]) == (["SUCCEEDED", "mlflow-start-run"], ["SUCCEEDED", "mlflow-finish-run"])
 

@@ -3,7 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +13,15 @@ import click
 from .. import tracking
 from ..checks.data import refuse_missing_files
 from ..checks.datasets import refuse_impossible
-from ..contract.arguments import JobArguments
-from ..contract.job import PipelineJob, RunContents, State, TaskRun, new_job_name
-from ..contract.names import FINISH_TASK
+from ..contract.job import PipelineJob, State
 from ..contract.spec import Spec, read_spec, tasks, with_params
 from ..errors import short_path
 from ..git import head
 from ..image.docker import project_mismatch, refuse_other_version, require_image
 from ..local.containers import Containers
-from ..local.jobs import read_job, require_writable
+from ..local.jobs import read_contents, read_job, require_writable
 from ..local.preloaded import Preloaded
 from ..local.processes import environment
-from ..local.run_contents import Reading
 from ..local.scheduler import RunOptions, run_spec
 from ..project import tracking_uri
 from ..show import tables
@@ -111,13 +108,10 @@ def command(
             conf=project.conf,
             config_variables=project.configuration.variables,
         )
-        name = new_job_name(spec["pipelineInfo"]["name"])
-        reading = Reading(folder.resolve() / name, project.path, project.env, preloaded)
-        done = run_spec(spec, run_options, name=name, on_change=_also_reading(show, reading, spec))
-        contents = reading.result()
+        done = run_spec(spec, run_options, on_change=show)
     if profile:
         console().print(tables.profile_as_table(done))
-    _tell(done, contents, folder / done.name)
+    _tell(done, folder / done.name)
     say(f"Took {time.monotonic() - started:.1f} s")
     if not done.succeeded:
         how = " --docker --upload-code" if docker else ""
@@ -127,20 +121,6 @@ def command(
         )
     say(f"{done.name}: {done.state}", colour="green" if done.succeeded else "red")
     click.get_current_context().exit(_EXIT_CODES[done.state])
-
-
-def _also_reading(show: Callable[[TaskRun], None], reading: Reading, spec: Spec) -> Callable[[TaskRun], None]:
-    """Show the progress, and read what the steps have logged while the last task ends the MLflow run."""
-    finish = [task.container.get("args", []) for task in tasks(spec) if task.name == FINISH_TASK]
-    # What the pipeline at the end logs is there only when that has ended.
-    moment = State.SUCCEEDED if any(JobArguments.of(args).on_exit for args in finish) else State.RUNNING
-
-    def on_change(run: TaskRun) -> None:
-        show(run)
-        if run.name == FINISH_TASK and run.state == moment and run.attempt == 1:
-            reading.begin()
-
-    return on_change
 
 
 @contextmanager
@@ -186,7 +166,7 @@ def containers_of(chosen: options.Chosen, spec: Spec, uploads: bool = False) -> 
     return Containers(project.path, {"MLFLOW_TRACKING_URI": store})
 
 
-def _tell(job: PipelineJob, contents: RunContents | None, folder: Path) -> None:
+def _tell(job: PipelineJob, folder: Path) -> None:
     """Print what has failed in a job, and where to look; write its page."""
     for task in job.failed_tasks:
         log = Path(task.log)
@@ -200,7 +180,7 @@ def _tell(job: PipelineJob, contents: RunContents | None, folder: Path) -> None:
     say(f"Logs and artifacts: {short_path(folder, Path.cwd())}")
     page = folder / "job.html"
     try:
-        job_page.write(job, job_page.with_local_logs(job, contents), page)
+        job_page.write(job, job_page.with_local_logs(job, read_contents(folder)), page)
         say(f"The job's page: {short_path(page, Path.cwd())}")
     except Exception as error:  # whatever it is, the job is none the worse for it
         say(f"The job has no page. {error}", colour="yellow", err=True)

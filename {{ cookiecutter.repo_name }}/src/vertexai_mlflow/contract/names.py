@@ -66,6 +66,9 @@ SPEC_FILE = f"{RUN_FOLDER}/pipeline.json"
 PARAMETERS_FILE = f"{RUN_FOLDER}/parameters.yml"
 PAGE_FILE = f"{RUN_FOLDER}/job.html"
 
+# What the last task of a local job writes beside its executor output: what the run has for the page of the job.
+CONTENTS_FILE = "run.json"
+
 # Begins the line of a step's log that tells where its time went, as JSON: part → seconds.
 TIMING = "step timing: "
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from ..contract.job import PipelineJob, State, TaskRun
+from ..contract.job import PipelineJob, RunContents, State, TaskRun
+from ..contract.names import CONTENTS_FILE, FINISH_TASK
 from ..contract.spec import Spec
 from ..errors import UserError, did_you_mean
 from ..whole_file import write_whole
@@ -120,3 +121,9 @@ def write_json(content: Any, file: Path) -> None:
     """Write JSON, completely or not at all. The file's folder is created if it is missing."""
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, json.dumps(content, default=datetime.isoformat))
+
+
+def read_contents(folder: Path) -> RunContents | None:
+    """What the last task of a job has found in the MLflow run; None if it has not come that far."""
+    file = folder / FINISH_TASK / CONTENTS_FILE
+    return RunContents.from_json(file.read_text(encoding="utf-8")) if file.exists() else None

@@ -161,7 +161,7 @@ def _finish(args: JobArguments, job: JobIdentity, io: StepIO, platform: Namespac
     finally:
         if is_tracked:
             tracking.finish(job, status)
-            log_page(job, status)
+            io.write_beside(names.CONTENTS_FILE, log_page(job, status).to_json())
 
 
 if __name__ == "__main__":

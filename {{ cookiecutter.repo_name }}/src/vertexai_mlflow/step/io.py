@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -51,8 +52,8 @@ class StepIO:
         Raises:
             UserError: naming the artifact and its URI.
         """
-        if is_local(self.output_file) and not self.output_file.startswith(MOUNT):
-            return  # the job runs on this machine, whatever the root of its environment
+        if self._is_of_this_machine():
+            return
         for key in keys:
             if root and key in self.inputs and key not in self._imported:
                 uri = self.uri(key)
@@ -107,6 +108,15 @@ class StepIO:
         uri = re.sub(f"^{MOUNT}", "gs://", self.output_file)
         with fsspec.open(uri, "w", encoding="utf-8", auto_mkdir=is_local(uri)) as file:
             json.dump(output, file, allow_nan=False)
+
+    def write_beside(self, name: str, text: str) -> None:
+        """Write a file beside the executor output for ``run-local``. On Vertex AI nobody reads it, so there is none."""
+        if self._is_of_this_machine():
+            Path(self.output_file).with_name(name).write_text(text, encoding="utf-8")
+
+    def _is_of_this_machine(self) -> bool:
+        """Whether the job is one of ``run-local``, whatever the root of its environment."""
+        return is_local(self.output_file) and not self.output_file.startswith(MOUNT)
 
     def _metadata(self, key: str) -> Mapping[str, Any]:
         return self._artifacts[key].get("metadata", {})

@@ -1,22 +1,15 @@
-"""What a job's MLflow run has in it, for the page of the job: params, metrics, images.
+"""What a job's MLflow run has in it, for the page of the job: params, metrics, images."""
 
-``python -m vertexai_mlflow.tracking.contents FILE JOB RESOURCE_NAME ENV`` writes it to a file. ``run-local`` lets that
-run beside the job's last task, because opening a session and the store takes a second.
-"""
-
-import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from kedro.framework.startup import bootstrap_project
 from mlflow import MlflowClient
 from mlflow.entities import FileInfo
 
 from ..contract.job import JobIdentity, RunContents
-from . import connected, find_run, run_url
+from . import find_run, run_url
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".svg")
 # Bytes of an image, how many images, and how many folders of artifacts are looked at: a page holds no more, and each
@@ -51,19 +44,3 @@ def _images(run_id: str) -> Iterator[FileInfo]:
             elif entry.path.lower().endswith(_IMAGES) and count < _MAX_IMAGES:
                 count += 1
                 yield entry
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Write the contents of a job's run to a file; write none if the job has no run."""
-    file, name, resource_name, env = sys.argv[1:] if argv is None else argv
-    bootstrap_project(Path.cwd())
-    with connected(Path.cwd(), env or None):
-        contents = contents_of(JobIdentity(name, resource_name=resource_name))
-    if contents:
-        partial = Path(f"{file}.{os.getpid()}")
-        partial.write_text(contents.to_json(), encoding="utf-8")
-        partial.replace(file)
-
-
-if __name__ == "__main__":
-    main()

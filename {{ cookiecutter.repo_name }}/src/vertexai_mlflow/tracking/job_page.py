@@ -1,6 +1,7 @@
 """The page of a job as an artifact of its run, made of what the run itself knows: its tags, params, metrics, images."""
 
 import json
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,24 +12,36 @@ import mlflow
 from mlflow.entities import Run
 
 from ..contract import names
-from ..contract.job import JobIdentity, PipelineJob, TaskRun
+from ..contract.job import JobIdentity, PipelineJob, RunContents, TaskRun
 from ..contract.spec import Spec
+from ..errors import shown
 from ..page import render
 from . import find_run
 from .contents import contents_of
 from .files import log_text
 from .steps import StepRecord, step_records
 
+_LOG = logging.getLogger(__name__)
 
-def log_page(job: JobIdentity, status: Mapping[str, Any]) -> None:
-    """Keep the page of a job that has ended in its run, if it has one.
+
+def log_page(job: JobIdentity, status: Mapping[str, Any]) -> RunContents:
+    """Keep the page of a job that has ended in its run, if it has one. The job does not fail because it cannot.
 
     Args:
         job: the pipeline job.
         status: see ``finish``.
+
+    Returns:
+        What is in the run.
     """
-    if run := find_run(job):
-        log_text(run.info.run_id, render(_job_of(job, run, str(status["state"])), contents_of(job)), names.PAGE_FILE)
+    try:
+        run, contents = find_run(job), contents_of(job)
+        if run:
+            log_text(run.info.run_id, render(_job_of(job, run, str(status["state"])), contents), names.PAGE_FILE)
+        return contents or RunContents()
+    except Exception as error:
+        _LOG.warning("The job has no page in MLflow: %s", shown(str(error)))
+        return RunContents()
 
 
 def _job_of(job: JobIdentity, run: Run, state: str) -> PipelineJob:
