@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 from vertexai_mlflow.contract import names
 from vertexai_mlflow.contract.spec import packed, unpacked
 from vertexai_mlflow.step.printed_text import PrintedText, printed_text
+from vertexai_mlflow.tracking import write_tags
 from vertexai_mlflow.tracking.description import describe, update_description
 from vertexai_mlflow.tracking.files import as_yaml
 from vertexai_mlflow.tracking.steps import StepRecord, as_tags, ended_steps, machine_of, step_records
@@ -228,3 +229,11 @@ def test_a_spec_travels_in_an_argument_unless_it_is_too_long():
     assert len(packed(spec)) < 20_000
     assert packed({"random": [hash((number, "x")) for number in range(30_000)]}) == ""
     assert unpacked("") == {}
+
+
+@pytest.mark.slow
+def test_more_tags_than_one_request_takes_are_written(store):
+    run_id = mlflow.MlflowClient().create_run(store).info.run_id
+    tags = {f"reused.step-{number}": "demo-0" for number in range(250)}
+    write_tags(run_id, tags)
+    assert tags.items() <= mlflow.get_run(run_id).data.tags.items()

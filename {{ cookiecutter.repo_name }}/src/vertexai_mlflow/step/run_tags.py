@@ -15,7 +15,7 @@ from ..contract import names
 from ..contract.arguments import StepArguments
 from ..contract.job import JobIdentity, State
 from ..errors import shown
-from ..tracking import active, delete_tags, tags_of_the_job
+from ..tracking import active, delete_tags, tags_of_the_job, write_tags
 from ..tracking.description import update_description
 from ..tracking.failures import error_text
 from ..tracking.files import log_text
@@ -97,9 +97,8 @@ class NodeTags:
             replace(StepRecord.of(run.data.tags, step), state=State.SKIPPED, origin=origin)
             for step, origin in reused.items()
         ]
-        self._tag(
-            args.nodes[0], {names.REUSED_TAG + step: origin for step, origin in reused.items()} | as_tags(skipped)
-        )
+        origins = {names.REUSED_TAG + step: origin for step, origin in reused.items()}
+        self._tag(args.nodes[0], origins | as_tags(skipped))
         update_description(self._run_id)
 
     @hook_impl
@@ -124,4 +123,4 @@ class NodeTags:
 
     def _tag(self, node: str, more: Mapping[str, str]) -> None:
         self._record = replace(self._record, node=node)
-        mlflow.set_tags({**more, names.LATEST_NODE_TAG: node, **self._record.as_tag()})
+        write_tags(self._run_id, {**more, names.LATEST_NODE_TAG: node, **self._record.as_tag()})

@@ -207,7 +207,7 @@ def finish(job: JobIdentity, status: Mapping[str, Any], failed: Iterable[str] = 
     run = find_run(job)
     if run is None:
         return None
-    run_id, client, tags = run.info.run_id, mlflow.MlflowClient(), dict(run.data.tags)
+    run_id, tags = run.info.run_id, dict(run.data.tags)
     run_status = _RUN_STATUS.get(status["state"], "FAILED")
     changes = tags_of_the_job(tags)
     if run_status == "FAILED":
@@ -217,11 +217,9 @@ def finish(job: JobIdentity, status: Mapping[str, Any], failed: Iterable[str] = 
         tags = {name: value for name, value in tags.items() if name not in (names.FAILED_NODE_TAG, names.ERROR_TAG)}
     changes |= as_tags(ended_steps(tags | changes, run_status))
     changes[MLFLOW_RUN_NOTE] = describe(tags | changes, status["state"])
-    items = [RunTag(name, value) for name, value in changes.items()]
-    for first in range(0, len(items), _MAX_TAGS):
-        client.log_batch(run_id, tags=items[first : first + _MAX_TAGS])
+    write_tags(run_id, changes)
     delete_tags(run, *(name for name, value in changes.items() if not value))
-    client.set_terminated(run_id, run_status)
+    mlflow.MlflowClient().set_terminated(run_id, run_status)
     return run_status
 
 
@@ -318,6 +316,13 @@ def tags_of_the_job(tags: Mapping[str, str]) -> dict[str, str]:
         tags: the tags of the job's run.
     """
     return dict.fromkeys(_OF_ONE_STEP, "") | {"kedro_command": tags.get(names.COMMAND_TAG, "")}
+
+
+def write_tags(run_id: str, tags: Mapping[str, str]) -> None:
+    """Write tags of a run, of which one request takes a hundred."""
+    items = [RunTag(name, value) for name, value in tags.items()]
+    for first in range(0, len(items), _MAX_TAGS):
+        mlflow.MlflowClient().log_batch(run_id, tags=items[first : first + _MAX_TAGS])
 
 
 def delete_tags(run: Run, *tags: str) -> None:
