@@ -35,4 +35,6 @@ def _plain(value: Any, name: str = "") -> Any:
         return {str(key): _plain(item, str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, name) for item in value]
-    return value if isinstance(value, str | int | float | None) else str(value)
+    # YAML refuses what inherits from these, such as NumPy's numbers and the members of a StrEnum.
+    kinds = (kind for kind in (bool, int, float, str) if isinstance(value, kind))
+    return None if value is None else next(kinds, str)(value)
