@@ -5,15 +5,18 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 from threading import Barrier
 
 import mlflow
+import numpy as np
 import pytest
 from hostile_text import HOSTILE, is_safe
 from markdown_it import MarkdownIt
 
 from vertexai_mlflow.contract import names
+from vertexai_mlflow.contract.job import State
 from vertexai_mlflow.contract.spec import packed, unpacked
 from vertexai_mlflow.step.printed_text import PrintedText, printed_text
 from vertexai_mlflow.tracking import write_tags
@@ -217,9 +220,15 @@ def test_parameters_are_kept_without_secrets_and_whatever_their_type():
         "api_token": "x",
         "tokens": 3,
         "keys": {"password": ["y"]},
+        "half": np.float64(0.5),
+        "state": State.FAILED,
+        "is_on": True,
+        "day": date(2026, 11, 29),
+        "none": None,
     }
     assert as_yaml(parameters) == (
         "a:\n  b:\n  - 1\n  - 2.5\npath: data\napi_token: '***'\ntokens: 3\nkeys:\n  password:\n  - '***'\n"
+        "half: 0.5\nstate: FAILED\nis_on: true\nday: '2026-11-29'\nnone: null\n"
     )
 
 
