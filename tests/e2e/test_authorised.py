@@ -28,7 +28,7 @@ def test_the_example_runs_through_the_proxy_with_short_lived_tokens(bake, iap, g
     assert found.info.status == "FINISHED"
     assert found.data.metrics["metrics.accuracy"] > 0.9
     client = mlflow.MlflowClient(mlflow_url)
-    assert [item.path for item in client.list_artifacts(found.info.run_id)] == ["confusion_matrix.png"]
+    assert [item.path for item in client.list_artifacts(found.info.run_id)] == ["confusion_matrix.png", "vertexai"]
     assert client.search_logged_models([found.info.experiment_id])
     logs = "".join(log.read_text() for log in (project / ".vertexai").rglob("log.txt"))
     assert "eyJ" not in logs + done.stdout + done.stderr  # how every JWT begins
@@ -90,7 +90,7 @@ def test_a_big_file_and_a_step_that_outlives_its_tokens_pass_side_by_side(with_p
     assert done.returncode == 0, done.stdout + done.stderr
     assert iap.refused == []
     found = the_run(mlflow_url, "big_file")
-    (artifact,) = mlflow.MlflowClient(mlflow_url).list_artifacts(found.info.run_id)
+    artifact, _of_the_job = mlflow.MlflowClient(mlflow_url).list_artifacts(found.info.run_id)
     assert (artifact.path, artifact.file_size) == ("big.bin", 100_000_000)
     assert found.data.metrics["beat"] == 19
 

@@ -47,7 +47,7 @@ def test_a_server_of_another_major_version_is_refused_before_there_is_a_run(serv
     server.version = (200, version)
     for ask in (
         tracking.ask,
-        lambda: tracking.start(JobIdentity("job-1"), JobArguments("mlflow-start-run", "p"), "", None),
+        lambda: tracking.start(JobIdentity("job-1"), JobArguments("mlflow-start-run", "p"), "", "demo", {}),
     ):
         with pytest.raises(UserError, match=rf"has version {version}, and this project logs with MLflow 3") as error:
             ask()

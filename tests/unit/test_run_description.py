@@ -17,11 +17,12 @@ from markdown_it import MarkdownIt
 
 from vertexai_mlflow.contract import names
 from vertexai_mlflow.contract.job import State
-from vertexai_mlflow.contract.spec import packed, unpacked
+from vertexai_mlflow.contract.names import START_TASK
+from vertexai_mlflow.contract.spec import packed, unpacked, with_arguments
 from vertexai_mlflow.step.printed_text import PrintedText, printed_text
 from vertexai_mlflow.tracking import write_tags
 from vertexai_mlflow.tracking.description import describe, update_description
-from vertexai_mlflow.tracking.files import as_yaml
+from vertexai_mlflow.tracking.files import as_yaml, is_hidden
 from vertexai_mlflow.tracking.steps import StepRecord, as_tags, ended_steps, machine_of, step_records
 
 CONSOLE = "https://console.cloud.google.com/vertex-ai/locations/europe-west1/pipelines/runs/demo-1?project=p"
@@ -232,12 +233,31 @@ def test_parameters_are_kept_without_secrets_and_whatever_their_type():
     )
 
 
+def test_what_a_resolver_of_secrets_returns_is_on_no_page():
+    assert as_yaml({"a": {"b": "x", "c": 1}, "d.e": "y"}, ["a.b", "d.e"]) == "a:\n  b: '***'\n  c: 1\nd.e: '***'\n"
+    names = ["a.b", "a.b.c", "parameters.a.b", "parameters", "a.bc", "a"]
+    assert [is_hidden(name, ["a.b"]) for name in names] == [True, True, True, True, False, False]
+    assert not is_hidden("parameters", [])
+
+
 def test_a_spec_travels_in_an_argument_unless_it_is_too_long():
     spec = {"components": {f"comp-{number}": {"name": "ö"} for number in range(1000)}}
     assert unpacked(packed(spec)) == spec
     assert len(packed(spec)) < 20_000
     assert packed({"random": [hash((number, "x")) for number in range(30_000)]}) == ""
     assert unpacked("") == {}
+
+
+def test_what_was_typed_is_no_placeholder():
+    task = {"componentRef": {"name": "comp"}, "taskInfo": {"name": START_TASK}}
+    spec = {
+        "root": {"dag": {"tasks": {START_TASK: task}}},
+        "components": {"comp": {"executorLabel": "exec"}},
+        "deploymentSpec": {"executors": {"exec": {"container": {"args": ["--task=x", "--command=old"]}}}},
+    }
+    changed = with_arguments(spec, {"command": "kedro --params a={{$.pipeline_job_name}}", "schedule": ""})
+    (executor,) = changed["deploymentSpec"]["executors"].values()
+    assert executor["container"]["args"] == ["--task=x", "--command=kedro --params a={{ $.pipeline_job_name}}"]
 
 
 @pytest.mark.slow

@@ -242,6 +242,12 @@ class Project:
         return self._resolved_once.keys
 
     @property
+    def hidden_parameters(self) -> list[str]:
+        """The parameters, with dots, that a resolver makes which may return secrets."""
+        places = [where.removeprefix("parameters: ") for where in self._resolved_once.left_alone if where[:1] == "p"]
+        return [place.replace(": ", ".") for place in places]
+
+    @property
     def resolver_warnings(self) -> list[str]:
         """What to say about values of custom resolvers that steps may get differently, or that can be read.
 

@@ -45,7 +45,8 @@ def compile_pipeline(project: Project, plan: Plan, launch: Launch, cache_here: b
         UserError: also when a version is to be loaded that the steps cannot have.
     """
     refuse_lost_versions(launch.load_versions, plan.raw, project.path)
-    return compile_plan(plan, launch, project.settings.run_config, project.resolved_at_start, cache_here)
+    spec = compile_plan(plan, launch, project.settings.run_config, project.resolved_at_start, cache_here)
+    return with_arguments(spec, {"hidden": json.dumps(hidden) if (hidden := project.hidden_parameters) else ""})
 
 
 def compile_plan(

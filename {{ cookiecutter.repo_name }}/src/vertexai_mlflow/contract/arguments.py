@@ -122,6 +122,7 @@ class JobArguments(TaskArguments):
         command: how the job was launched, as it was typed.
         repository: the address of the project's repository, without a password.
         schedule: the entry of ``run_config.schedules`` that launches the job.
+        hidden: parameters whose values are written nowhere but into MLflow's params, because they may be secrets.
     """
 
     image: str = ""
@@ -134,6 +135,7 @@ class JobArguments(TaskArguments):
     command: str = ""
     repository: str = ""
     schedule: str = ""
+    hidden: Sequence[str] = ()
 
 
 def parse_arguments(

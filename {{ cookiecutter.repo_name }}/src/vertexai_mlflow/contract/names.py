@@ -55,10 +55,12 @@ PIPELINE_TAG = "vertexai_pipeline"
 ENV_TAG = "vertexai_env"
 SCHEDULE_TAG = "vertexai_schedule"
 
-# Two that only this package reads. MLflow's pages show no tag that begins like this: how far a step has come, as JSON,
-# by the task's name; and the command that `kedro_command` is to have, which kedro-mlflow replaces in each step.
+# Tags that only this package reads. MLflow's pages show none that begins like this: how far a step has come, as JSON,
+# by the task's name; the command that `kedro_command` is to have, which kedro-mlflow replaces in each step; and the
+# parameters that no page shows, as JSON.
 STEP_TAG = "mlflow.vertexai.step."
 COMMAND_TAG = "mlflow.vertexai.command"
+HIDDEN_TAG = "mlflow.vertexai.hidden"
 
 # The folder in the artifacts of the MLflow run with what is about the job, and the files in it.
 RUN_FOLDER = "vertexai"

@@ -124,7 +124,8 @@ def with_arguments(spec: Spec, arguments: Mapping[str, str]) -> dict[str, Any]:
     changed = json.loads(json.dumps(spec))
     for task in tasks(changed):
         if task.name == START_TASK and task.container:
-            options = {f"--{name}": value for name, value in arguments.items() if value}
+            # KFP would replace a placeholder that somebody has typed.
+            options = {f"--{name}": value.replace("{{$", "{{ $") for name, value in arguments.items() if value}
             rest = [item for item in task.container["args"] if item.partition("=")[0] not in options]
             task.container["args"][:] = [*rest, *(f"{name}={value}" for name, value in options.items())]
     return changed

@@ -7,14 +7,16 @@ a Kedro session. The first and the last task of a job, which start and end its M
 import json
 import os
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines
 from kedro.framework.startup import bootstrap_project
+from kedro.pipeline.node import Node
 
 from .. import tracking
 from ..contract import names, params
@@ -88,12 +90,23 @@ def _session(args: TaskArguments, io: StepIO, platform: Namespace, **more_params
 
 def _start(args: JobArguments, job: JobIdentity, created: str, context: KedroContext) -> str:
     """Start the job's MLflow run. If the job resumes another, the run gets what that one's finished steps logged."""
-    parameters: list[str] = []
-    if args.resumed:
-        nodes = [node for name in args.pipeline.split(",") for node in pipelines[name].nodes]
-        inputs = {name for node in nodes if node.name in args.resumed["nodes"] for name in node.inputs}
-        parameters = [name.removeprefix("params:") for name in inputs if name.startswith("params:")]
-    return tracking.start(job, args, created, context, parameters)
+    nodes = [node for name in args.pipeline.split(",") for node in pipelines[name].nodes]
+    values = _parameters_of(nodes, context.params)
+    finished = [node for node in nodes if node.name in args.resumed.get("nodes", ())]
+    experiment = context.mlflow.tracking.experiment.name
+    return tracking.start(job, args, created, experiment, values, _parameters_of(finished, context.params))
+
+
+def _parameters_of(nodes: Iterable[Node], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that nodes take, by name, which may have dots."""
+    inputs = sorted({name for node in nodes for name in node.inputs})
+    if "parameters" in inputs:
+        return dict(parameters)
+    values = {}
+    for name in (name.removeprefix("params:") for name in inputs if name.startswith("params:")):
+        keys = [name] if name in parameters else name.split(".")
+        values[name] = reduce(lambda value, key: value[key], keys, parameters)
+    return values
 
 
 def _run_nodes(

@@ -88,7 +88,8 @@ def start(
     job: JobIdentity,
     arguments: JobArguments,
     created: str,
-    context: KedroContext,
+    experiment: str,
+    parameters: Mapping[str, Any],
     copied_params: Iterable[str] = (),
 ) -> str:
     """Create the job's run, or find it if this is a retry.
@@ -97,7 +98,8 @@ def start(
         job: the pipeline job.
         arguments: what the first task is told about the job.
         created: when the job was created, RFC 3339.
-        context: has MLflow's experiment and the job's parameters.
+        experiment: name of the MLflow experiment.
+        parameters: the parameters that the pipeline takes, by name.
         copied_params: names of the MLflow params of the resumed job's run to copy too, with those below them.
 
     Returns:
@@ -118,10 +120,9 @@ def start(
         tags |= dict.fromkeys((*_KEDRO_MLFLOW_TAGS, names.LATEST_NODE_TAG), "") | tags_of_the_job(tags)
         tags |= as_tags(planned_steps(spec)) | as_tags(reused_steps(tags))
         tags[MLFLOW_RUN_NOTE] = describe(tags)
-        experiment = mlflow.get_experiment_by_name(context.mlflow.tracking.experiment.name)
         # MLflow's function for this does not take the time at which the job began.
         run = mlflow.MlflowClient().create_run(
-            experiment.experiment_id,
+            mlflow.get_experiment_by_name(experiment).experiment_id,
             start_time=_milliseconds(created),
             tags=resolve_tags(tags),
             run_name=_run_name(job, arguments.pipeline, created),
@@ -129,7 +130,7 @@ def start(
         if earlier:
             _copy(earlier, run, tuple(copied_params))
         log_text(run.info.run_id, masked(json.dumps(spec, indent=2)), names.SPEC_FILE)
-        log_text(run.info.run_id, masked(as_yaml(context.params)), names.PARAMETERS_FILE)
+        log_text(run.info.run_id, masked(as_yaml(parameters, arguments.hidden)), names.PARAMETERS_FILE)
     return run_url(run)
 
 
@@ -145,6 +146,7 @@ def _tags_at_start(job: JobIdentity, arguments: JobArguments, spec: Spec, earlie
         names.ENV_TAG: arguments.env,
         names.COMMAND_TAG: arguments.command,
         names.SCHEDULE_TAG: arguments.schedule,
+        names.HIDDEN_TAG: json.dumps(arguments.hidden) if arguments.hidden else "",
         names.IMAGE_TAG: arguments.image if names.is_digest(arguments.image) else "",
         # MLflow would name the file by which Python was started.
         MLFLOW_SOURCE_NAME: arguments.repository or spec.get("pipelineInfo", {}).get("name", "kedro"),

@@ -1,5 +1,6 @@
 """What a job's MLflow run has in it, for the page of the job: params, metrics, images."""
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -8,8 +9,10 @@ from tempfile import TemporaryDirectory
 from mlflow import MlflowClient
 from mlflow.entities import FileInfo
 
+from ..contract import names
 from ..contract.job import JobIdentity, RunContents
 from . import find_run, run_url
+from .files import is_hidden
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".svg")
 # Bytes of an image, how many images, and how many folders of artifacts are looked at: a page holds no more, and each
@@ -30,7 +33,9 @@ def contents_of(job: JobIdentity) -> RunContents | None:
                 with suppress(Exception):
                     path = MlflowClient().download_artifacts(run.info.run_id, file.path, folder)
                     images[file.path] = Path(path).read_bytes()
-    return RunContents(run.data.params, run.data.metrics, images, {"MLflow run": run_url(run)})
+    hidden = json.loads(run.data.tags.get(names.HIDDEN_TAG, "[]"))
+    params = {name: "***" if is_hidden(name, hidden) else value for name, value in run.data.params.items()}
+    return RunContents(params, run.data.metrics, images, {"MLflow run": run_url(run)})
 
 
 def _images(run_id: str) -> Iterator[FileInfo]:

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mlflow
@@ -23,18 +23,33 @@ def log_text(run_id: str, text: str, file: str) -> None:
         _LOG.warning("%s could not be kept in the MLflow run: %s", file, shown(str(error)))
 
 
-def as_yaml(parameters: Mapping[str, Any]) -> str:
-    """Parameters as YAML; of a type that YAML does not know, as Python shows them."""
-    return yaml.dump(_plain(parameters), Dumper=yaml.SafeDumper, allow_unicode=True, sort_keys=False)
+def as_yaml(parameters: Mapping[str, Any], hidden: Sequence[str] = ()) -> str:
+    """Parameters as YAML; of a type that YAML does not know, as Python shows them.
+
+    Args:
+        parameters: by name, nested.
+        hidden: names with dots of those whose values are not shown.
+    """
+    return yaml.dump(_plain(parameters, "", hidden), Dumper=yaml.SafeDumper, allow_unicode=True, sort_keys=False)
 
 
-def _plain(value: Any, name: str = "") -> Any:
-    if _LOOKS_SECRET.search(name) and not isinstance(value, Mapping | list | int | float | type(None)):
+def is_hidden(name: str, hidden: Sequence[str]) -> bool:
+    """Whether a param of MLflow has, or is a part of, a parameter that is hidden. A node may take all of them."""
+    return bool(hidden) and (
+        name == "parameters"
+        or f"{name.removeprefix('parameters.')}.".startswith(tuple(f"{parameter}." for parameter in hidden))
+    )
+
+
+def _plain(value: Any, name: str, hidden: Sequence[str]) -> Any:
+    looks_secret = _LOOKS_SECRET.search(name) and not isinstance(value, Mapping | list | int | float | type(None))
+    if looks_secret or name in hidden:
         return "***"
     if isinstance(value, Mapping):
-        return {str(key): _plain(item, str(key)) for key, item in value.items()}
+        prefix = f"{name}." if name else ""
+        return {str(key): _plain(item, f"{prefix}{key}", hidden) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, name) for item in value]
+        return [_plain(item, name, hidden) for item in value]
     # YAML refuses what inherits from these, such as NumPy's numbers and the members of a StrEnum.
     kinds = (kind for kind in (bool, int, float, str) if isinstance(value, kind))
     return None if value is None else next(kinds, str)(value)
