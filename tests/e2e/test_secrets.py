@@ -11,6 +11,7 @@ from running import BIN, run
 from small_cloud import ACCOUNT, CLIENT_ID, REGISTRY, set_fact
 
 from vertexai_mlflow import tracking
+from vertexai_mlflow.contract.arguments import JobArguments
 from vertexai_mlflow.contract.job import JobIdentity, PipelineJob, State
 from vertexai_mlflow.errors import UserError
 
@@ -95,13 +96,17 @@ def test_the_password_of_a_tracking_uri_is_not_shown(bake, tmp_path, monkeypatch
         mlflow.set_tracking_uri(None)
 
 
+def start(job: JobIdentity) -> str:
+    return tracking.start(job, JobArguments("mlflow-start-run", "p"), "2026-11-29T10:05:33+00:00", "Default", {})
+
+
 def test_a_job_finds_its_own_run_and_no_other_jobs(store):
     """A name is unique in a project and region only, and two environments may share an MLflow experiment."""
     mine = vertex_job("ci-7-1", "42")
     others = [vertex_job("ci-7-1", "43", id_="2"), vertex_job("ci-7-1", "42", "us-central1", id_="3")]
-    urls = [tracking.start(job, "image") for job in (mine, *others)]
+    urls = [start(job) for job in (mine, *others)]
     assert len(set(urls)) == 3
-    assert [tracking.start(job, "image") for job in (mine, *others)] == urls  # a retry finds the same run
+    assert [start(job) for job in (mine, *others)] == urls  # a retry finds the same run
     for job, url in zip((mine, *others), urls, strict=True):
         assert tracking.runs_of([as_seen_from_a_laptop(job)])["ci-7-1"].url == url
     assert tracking.settle(JobIdentity(others[0].name, "", others[0].resource_name), "CANCELLED", "") == "KILLED"
@@ -115,7 +120,7 @@ def test_a_job_finds_its_own_run_and_no_other_jobs(store):
     "name", ["x' OR tags.a != '", 'x" OR "', "x' AND attributes.status = 'RUNNING", "a b", "`x`", "a\0b", "../x"]
 )
 def test_a_jobs_name_cannot_leave_the_filter(store, name):
-    tracking.start(vertex_job("somebody-elses", id_="9"), "image")
+    start(vertex_job("somebody-elses", id_="9"))
     for job in (JobIdentity(name), JobIdentity("somebody-elses", name)):
         with pytest.raises(UserError, match=r"cannot be the name or number of a pipeline job"):
             tracking.finish(job, {"state": "SUCCEEDED"})
