@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "checks": {"errors", "contract", "tracking", "image", "project", "compile", "cloud", "seal"},
     "commands": {
         "errors", "auth", "contract", "tracking", "page", "git", "image", "project", "compile", "local", "cloud", "show",
-        "checks", "infra", "markdown",
+        "checks", "infra", "markdown", "whole_file",
     },
 }  # fmt: skip
 # The rooms that may import a library.

@@ -1,6 +1,5 @@
 """The page of a job as a file, for the commands that write it."""
 
-import os
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from ..cloud.logs import read_logs
 from ..contract.job import PipelineJob, RunContents
 from ..errors import UserError
 from ..tracking.contents import contents_of
+from ..whole_file import write_whole
 from . import say
 from .options import Environment
 
@@ -24,11 +24,9 @@ def write(job: PipelineJob, contents: RunContents | None, file: Path) -> None:
     Raises:
         UserError: when it cannot be written.
     """
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(page.render(job, contents), encoding="utf-8")
-        partial.replace(file)
+        write_whole(file, page.render(job, contents))
     except OSError as error:
         raise UserError(f"The job's page {file} cannot be written ({error.strerror}).") from None
 
