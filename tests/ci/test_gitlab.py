@@ -89,7 +89,7 @@ def test_a_job_that_fails_is_summed_up_as_well(bake):
     assert "make --silent summary FORMAT=annotations > annotations.json" in script
     assert "make --silent page" in script
     assert launch["artifacts"]["when"] == "always"
-    assert launch["artifacts"]["paths"] == ["summary.md", "job.html"]
+    assert launch["artifacts"]["paths"] == ["summary.md", "job.html", "sbom.json"]
     assert launch["artifacts"]["reports"]["annotations"] == "annotations.json"
 
 

@@ -1,12 +1,9 @@
 """The page of a job as a file, for the commands that write it."""
 
-from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
 from .. import page, tracking
-from ..cloud.client import Vertex
-from ..cloud.logs import read_logs
 from ..contract.job import PipelineJob, RunContents
 from ..errors import UserError
 from ..tracking.contents import contents_of
@@ -15,7 +12,8 @@ from . import say
 from .options import Environment
 
 # How many lines of a failed step's log the page has, and of how many steps.
-_LINES, _STEPS = 40, 10
+MAX_LINES = 40
+MAX_STEPS = 10
 
 
 def write(job: PipelineJob, contents: RunContents | None, file: Path) -> None:
@@ -43,17 +41,5 @@ def ask_mlflow(environment: Environment, job: PipelineJob) -> RunContents:
 
 def with_local_logs(job: PipelineJob, contents: RunContents | None) -> RunContents:
     """Add the last lines of the failed steps of a job of this machine."""
-    tails = {task.name: "\n".join(task.log_end().splitlines()[-_LINES:]) for task in job.failed_tasks[:_STEPS]}
+    tails = {task.name: "\n".join(task.log_end().splitlines()[-MAX_LINES:]) for task in job.failed_tasks[:MAX_STEPS]}
     return replace(contents or RunContents(), log_tails=tails)
-
-
-def with_cloud_logs(vertex: Vertex, job: PipelineJob, contents: RunContents) -> RunContents:
-    """Add the last lines of the failed steps of a job on Vertex AI, if this identity may read them."""
-    tails = {}
-    try:
-        for task in job.failed_tasks[:_STEPS]:
-            lines = deque(read_logs(vertex.target.project_id, job, task.name), _LINES)
-            tails[task.name] = "\n".join(line.text for line in lines)
-    except UserError as error:
-        say(f"The logs are not on the page. {error}", colour="yellow", err=True)
-    return replace(contents, log_tails=tails)

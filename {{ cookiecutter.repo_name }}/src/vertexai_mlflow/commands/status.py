@@ -1,10 +1,13 @@
 """``kedro vertexai status``"""
 
+from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from ..cloud.client import Vertex
+from ..cloud.logs import read_logs
 from ..compile.resume import job_arguments_of
 from ..contract.job import PipelineJob, RunContents
 from ..errors import UserError, short_path
@@ -80,7 +83,7 @@ def _write_files(
     if not page and not viz:
         return
     contents = job_page.ask_mlflow(environment, job) if page else RunContents()
-    contents = job_page.with_cloud_logs(vertex, job, contents) if vertex else job_page.with_local_logs(job, contents)
+    contents = _with_cloud_logs(vertex, job, contents) if vertex else job_page.with_local_logs(job, contents)
     if page:
         job_page.write(job, contents, page)
         say(f"The job's page: {short_path(page, Path.cwd())}")
@@ -102,3 +105,15 @@ def _write_events(environment: options.Environment, job: PipelineJob, contents: 
     file = environment.path / kedro_viz.FILE
     write_json(kedro_viz.as_events(job, nodes, run, contents.log_tails), file)
     say(f"Wrote {short_path(file, Path.cwd())}. Its view is called Workflow: kedro viz run", err=True)
+
+
+def _with_cloud_logs(vertex: Vertex, job: PipelineJob, contents: RunContents) -> RunContents:
+    """Add the last lines of the failed steps of a job on Vertex AI, if this identity may read them."""
+    tails = {}
+    try:
+        for task in job.failed_tasks[: job_page.MAX_STEPS]:
+            lines = deque(read_logs(vertex.target.project_id, job, task.name), job_page.MAX_LINES)
+            tails[task.name] = "\n".join(line.text for line in lines)
+    except UserError as error:
+        say(f"The logs are not on the page. {error}", colour="yellow", err=True)
+    return replace(contents, log_tails=tails)
