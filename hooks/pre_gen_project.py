@@ -12,8 +12,8 @@ RESERVED_NAMES = {
     "agentplatform", "click", "cloudpickle", "conf", "cronsim", "data", "docker", "fsspec", "gcsfs", "google",
     "ipython", "jupyterlab", "kedro", "kedro_datasets", "kedro_datasets_benchmarks", "kedro_datasets_experimental",
     "kedro_docker", "kedro_mlflow", "kedro_viz", "kfp", "matplotlib", "mlflow", "notebook", "notebooks", "numpy",
-    "omegaconf", "packaging", "pandas", "pip_audit", "pkg_resources", "pyarrow", "pydantic", "pytest", "pytest_cov",
-    "rich", "ruff", "setuptools", "sklearn", "tests", "tzdata", "uv", "vertex_ray", "vertexai", "vertexai_mlflow",
+    "omegaconf", "packaging", "pandas", "pip_audit", "pkg_resources", "psutil", "pyarrow", "pydantic", "pytest",
+    "pytest_cov", "rich", "ruff", "setuptools", "sklearn", "tests", "tzdata", "uv", "vertex_ray", "vertexai", "vertexai_mlflow",
     "yaml",
 }  # fmt: skip
 
