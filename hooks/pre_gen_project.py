@@ -13,8 +13,8 @@ RESERVED_NAMES = {
     "ipython", "jupyterlab", "kedro", "kedro_datasets", "kedro_datasets_benchmarks", "kedro_datasets_experimental",
     "kedro_docker", "kedro_mlflow", "kedro_viz", "kfp", "matplotlib", "mlflow", "notebook", "notebooks", "numpy",
     "omegaconf", "packaging", "pandas", "pip_audit", "pkg_resources", "psutil", "pyarrow", "pydantic", "pytest",
-    "pytest_cov", "rich", "ruff", "setuptools", "sklearn", "tests", "tzdata", "uv", "vertex_ray", "vertexai", "vertexai_mlflow",
-    "yaml",
+    "pytest_cov", "rich", "ruff", "setuptools", "sklearn", "tests", "tzdata", "uv", "vertex_ray", "vertexai",
+    "vertexai_mlflow", "yaml",
 }  # fmt: skip
 
 # Answer → the pattern that it must match, and a description with an example. A <placeholder> is allowed too, to be
