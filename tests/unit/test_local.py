@@ -160,7 +160,7 @@ def test_a_job_on_disk_says_when_each_of_its_tasks_waited_and_ran(tmp_path):
     def pipeline():
         first = sh("first", "sleep 0.2")
         sh("second", "sleep 0.2").after(first)
-        sh("third", "true").after(first)
+        sh("third", "sleep 0.2").after(first)
         sh("never", "true").after(sh("bad", "false").after(first).set_retry(1, backoff_duration="0s"))
 
     job = execute(spec_of(pipeline), tmp_path, max_workers=1)
