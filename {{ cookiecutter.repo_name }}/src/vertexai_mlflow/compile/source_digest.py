@@ -191,8 +191,13 @@ def _text_of(file: str) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
-@cache
 def _source_of(code: CodeType) -> Any:
+    return _source_in(code, code.co_filename)
+
+
+@cache
+def _source_in(code: CodeType, _file: str) -> Any:
+    """The source of code in a file. Python calls two lambdas equal that stand in two files on one line."""
     try:
         return inspect.getsource(code)
     except (OSError, TypeError):
