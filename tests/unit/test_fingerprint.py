@@ -133,7 +133,7 @@ def test_what_a_module_imports_by_name_counts(tmp_path, monkeypatch, edited):
 
 def clear_caches() -> None:
     """Files are read once in a process, and here they change."""
-    for name in ("_text_of", "_source_of", "_modules_imported_in"):
+    for name in ("_text_of", "_source_in", "_modules_imported_in"):
         getattr(source_digest, name).cache_clear()
     linecache.clearcache()
     importlib.invalidate_caches()
