@@ -244,8 +244,9 @@ class Project:
     @property
     def hidden_parameters(self) -> list[str]:
         """The parameters, with dots, that a resolver makes which may return secrets."""
-        places = [where.removeprefix("parameters: ") for where in self._resolved_once.left_alone if where[:1] == "p"]
-        return [place.replace(": ", ".") for place in places]
+        prefix = "parameters: "
+        places = [place for place in self._resolved_once.left_alone if place.startswith(prefix)]
+        return [place.removeprefix(prefix).replace(": ", ".") for place in places]
 
     @property
     def resolver_warnings(self) -> list[str]:

@@ -33,5 +33,5 @@ def check_ci(project: Project) -> str:
 def _files(project: Project) -> list[str]:
     """The files by which GitHub or GitLab launch this project."""
     files = [project.path / ".gitlab-ci.yml", *sorted((project.path / ".github/workflows").glob("*.y*ml"))]
-    found = [file for file in files if file.is_file() and _LAUNCHES in file.read_text(encoding="utf-8")]
-    return [project.name_of(file) for file in found]
+    launching = [file for file in files if file.is_file() and _LAUNCHES in file.read_text(encoding="utf-8")]
+    return [project.name_of(file) for file in launching]

@@ -33,7 +33,8 @@ def ask_mlflow(environment: Environment, job: PipelineJob) -> RunContents:
     """What is in the run of a job; nothing, and a warning, when MLflow does not answer."""
     try:
         with tracking.connected(environment.path, environment.env):
-            return contents_of(job.identity) or RunContents()
+            run = tracking.find_run(job.identity)
+            return contents_of(run) if run else RunContents()
     except UserError as error:
         say(f"Parameters, metrics and plots are not on the page. {error}", colour="yellow", err=True)
         return RunContents()

@@ -29,11 +29,11 @@ def as_table(plan: Plan) -> Table:
     title = f"Pipeline {plan.pipeline}: {len(plan.steps)} steps"
     resources = {step.name: _resources(step) for step in plan.steps}
     in_all = [part for part in next(iter(resources.values()), []) if all(part in parts for parts in resources.values())]
-    own = {name: ", ".join(part for part in parts if part not in in_all) for name, parts in resources.items()}
-    table = _table(title, "Step", "Nodes", "Inputs", "Outputs", *(["Resources"] if any(own.values()) else []))
+    differing = {name: ", ".join(part for part in parts if part not in in_all) for name, parts in resources.items()}
+    table = _table(title, "Step", "Nodes", "Inputs", "Outputs", *(["Resources"] if any(differing.values()) else []))
     for step in plan.steps:
         cells = [[step.name], step.nodes, _datasets(plan, step.inputs), _datasets(plan, step.outputs)]
-        table.add_row(*map(_Names, cells), *filter(None, [own[step.name]]))
+        table.add_row(*map(_Names, cells), *filter(None, [differing[step.name]]))
     width = describe_width(plan.steps)
     captions = ["→ travels between steps as an artifact, ⇢ its files are carried", f"{width[0].upper()}{width[1:]}"]
     table.caption = "\n".join([*captions, *([f"Every step: {', '.join(in_all)}"] if in_all else [])])

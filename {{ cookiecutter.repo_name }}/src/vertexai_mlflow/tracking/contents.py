@@ -7,11 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mlflow import MlflowClient
-from mlflow.entities import FileInfo
+from mlflow.entities import FileInfo, Run
 
 from ..contract import names
-from ..contract.job import JobIdentity, RunContents
-from . import find_run, run_url
+from ..contract.job import RunContents
+from . import run_url
 from .files import is_hidden
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".svg")
@@ -20,11 +20,8 @@ _IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".svg")
 _MAX_IMAGE, _MAX_IMAGES, _MAX_FOLDERS = 225_000, 30, 30
 
 
-def contents_of(job: JobIdentity) -> RunContents | None:
-    """Read the run of a job; None if it has none. MLflow has been configured, see ``connected``."""
-    run = find_run(job)
-    if run is None:
-        return None
+def contents_of(run: Run) -> RunContents:
+    """Read what a run has. MLflow has been configured, see ``connected``."""
     images = {}
     with TemporaryDirectory() as folder, suppress(Exception):  # a page without plots is better than none
         for file in _images(run.info.run_id):

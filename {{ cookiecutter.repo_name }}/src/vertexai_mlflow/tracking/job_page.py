@@ -35,10 +35,11 @@ def log_page(job: JobIdentity, status: Mapping[str, Any]) -> RunContents:
         What is in the run.
     """
     try:
-        run, contents = find_run(job), contents_of(job)
-        if run:
-            log_text(run.info.run_id, render(_job_of(job, run, str(status["state"])), contents), names.PAGE_FILE)
-        return contents or RunContents()
+        if not (run := find_run(job)):
+            return RunContents()
+        contents = contents_of(run)
+        log_text(run.info.run_id, render(_job_of(job, run, str(status["state"])), contents), names.PAGE_FILE)
+        return contents
     except Exception as error:
         _LOG.warning("The job has no page in MLflow: %s", shown(str(error)))
         return RunContents()
