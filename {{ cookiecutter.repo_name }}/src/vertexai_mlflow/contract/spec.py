@@ -119,13 +119,16 @@ def with_arguments(spec: Spec, arguments: Mapping[str, str]) -> dict[str, Any]:
 
     Args:
         spec: a compiled spec.
-        arguments: fields of ``JobArguments`` that are texts. Those that are there already are replaced.
+        arguments: fields of ``JobArguments`` that are texts. Those that are there already are replaced. If all are
+            empty, the spec is returned as it is.
     """
+    # KFP would replace a placeholder that somebody has typed.
+    options = {f"--{name}": value.replace("{{$", "{{ $") for name, value in arguments.items() if value}
+    if not options:
+        return dict(spec)
     changed = json.loads(json.dumps(spec))
     for task in tasks(changed):
         if task.name == START_TASK and task.container:
-            # KFP would replace a placeholder that somebody has typed.
-            options = {f"--{name}": value.replace("{{$", "{{ $") for name, value in arguments.items() if value}
             rest = [item for item in task.container["args"] if item.partition("=")[0] not in options]
             task.container["args"][:] = [*rest, *(f"{name}={value}" for name, value in options.items())]
     return changed
