@@ -131,8 +131,8 @@ def show_how_to_go_on(job: PipelineJob, command: str) -> None:
     with suppress(UserError):  # a job of somebody else has what only Vertex AI can run
         if not finished_steps(job):
             return
-        kept = ", ".join(_shorten(f"{name}={value}") for name, value in leaves(default_params(job.spec)))
-        say(f"To go on from there{f' with {kept}' if kept else ''}: {command}")
+        parameters = ", ".join(_shorten(f"{name}={value}") for name, value in leaves(default_params(job.spec)))
+        say(f"To go on from there{f' with {parameters}' if parameters else ''}: {command}")
 
 
 def choose_rest_of(job: PipelineJob, environment: Environment, params: dict[str, Any], rerun: Sequence[str]) -> Chosen:

@@ -34,9 +34,9 @@ def job_arguments_of(job: PipelineJob) -> JobArguments | None:
 def finished_steps(job: PipelineJob) -> list[str]:
     """The steps of which a job has a result, its own or one that it has taken; those can be resumed from."""
     start = job_arguments_of(job)
-    taken = start.resumed.get("fingerprints", {}) if start else {}
+    reused_steps = start.resumed.get("fingerprints", {}) if start else {}
     states = {name: task.state for name, task in job.tasks.items()}
-    return [*taken, *(name for name in step_arguments_of(job) if states.get(name) in _FINISHED)]
+    return [*reused_steps, *(name for name in step_arguments_of(job) if states.get(name) in _FINISHED)]
 
 
 def resume(plan: Plan, job: PipelineJob, rerun: Sequence[str], lookup: Lookup, root: str | None = None) -> Plan:
