@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/helpers")]
 
+from browser import open_page  # noqa: E402
 from fakes.artifact_registry import Image  # noqa: E402
 from fakes.control_plane import control_plane  # noqa: E402
 from fakes.google_apis import Cloud  # noqa: E402
@@ -34,8 +35,7 @@ COPIED = [
     "conf", "data", "src", ".github", "Makefile", "pyproject.toml", "pipeline.json", "Dockerfile",
     "requirements.lock", ".telemetry", ".dockerignore",
 ]  # fmt: skip
-# Chromium as on a system whose pages are dark.
-DARK = ["--blink-settings=preferredColorScheme=0"]
+PICTURES = ROOT / "docs/pictures"
 SCHEDULES = """
 schedules:
   default_schedule:
@@ -58,7 +58,7 @@ def main() -> None:
         plan = f"```mermaid\n{kedro('vertexai', 'plan', '--format', 'mermaid').stdout.rstrip()}\n```"
         replace("README.md", "plan", plan)
         run_id = re.search(r"run (\w{32})", run)[1]
-        screenshot(run_id, ROOT / "docs/pictures/mlflow-run.png")
+        run_page(run_id)
         job_pages()
         profile()
         bootstrap()
@@ -69,18 +69,19 @@ def main() -> None:
 
 def job_pages() -> None:
     """Take pictures of the page of a job that succeeds, of one that fails, and of one that goes on from there."""
-    jobs, pictures = SHOWN / ".vertexai", ROOT / "docs/pictures"
-    for options, exit_code, name, how in (
-        ("", 0, "job-page", ["--window-size=1000,1330"]),
-        ("--params forest.n_estimators=-1", 1, "job-page-failed", ["--window-size=1000,900"]),
-        ("--params forest.n_estimators=100 --resume {last}", 0, "job-page-phone", ["--window-size=390,1500", *DARK]),
+    jobs = SHOWN / ".vertexai"
+    for options, exit_code, name, size, look in (
+        ("", 0, "job-page", (1000, 1330), {}),
+        ("--params forest.n_estimators=-1", 1, "job-page-failed", (1000, 900), {}),
+        ("--params forest.n_estimators=100 --resume {last}", 0, "job-page-phone", (390, 1500), {"dark": True}),
     ):
         last = max((job.name for job in jobs.glob("[!.]*")), default="")
         kedro("vertexai", "run-local", *options.format(last=last).split(), exit_code=exit_code)
-        page = max(jobs.glob("*/job.html"))
+        file = max(jobs.glob("*/job.html"))
         # The docs should not show where this machine keeps its programs.
-        page.write_text(page.read_text().replace(f"{ROOT}/", "…/"))
-        take_picture(page.as_uri(), pictures / f"{name}.png", *how)
+        file.write_text(file.read_text().replace(f"{ROOT}/", "…/"))
+        with open_page(SHOWN / "chromium") as page:
+            page.take_picture(file.as_uri(), PICTURES / f"{name}.png", *size, **look)
 
 
 def profile() -> None:
@@ -230,21 +231,15 @@ def replace(file: str, name: str, text: str) -> None:
     path.write_text(changed)
 
 
-def screenshot(run_id: str, picture: Path) -> None:
+def run_page(run_id: str) -> None:
     """Take a picture of the run's page on a real MLflow server."""
     with mlflow_server(BIN / "mlflow", SHOWN, ENVIRONMENT, store="sqlite:///mlflow.db") as url:
-        page = f"{url}/#/experiments/1/runs/{run_id}"
-        take_picture(page, picture, "--window-size=1500,1180", "--virtual-time-budget=20000")
-
-
-def take_picture(page: str, picture: Path, *options: str) -> None:
-    """Take a picture of a page with Chromium."""
-    chromium = shutil.which("chromium") or sys.exit("Chromium is missing: apt-get install chromium")
-    picture.parent.mkdir(exist_ok=True)
-    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
-    argv = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *quiet, *options]
-    argv += [f"--user-data-dir={SHOWN / 'chromium'}", f"--screenshot={picture}", page]
-    subprocess.run(argv, check=True, stderr=subprocess.DEVNULL, timeout=120)
+        address = f"{url}/#/experiments/1/runs/{run_id}?workflowType=machine_learning"
+        with open_page(SHOWN / "chromium") as page:
+            # Otherwise MLflow opens its assistant beside the first page that somebody looks at.
+            keys = ("mlflow.assistant.fab.autoOpenedOnFirstLoad", "mlflow.assistant.panelOpen")
+            page.remember(**dict(zip(keys, ("true", "false"), strict=True)))
+            page.take_picture(address, PICTURES / "mlflow-run.png", 1500, 1180, seconds=20)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import pytest
 
 from vertexai_mlflow.contract.check import check
-from vertexai_mlflow.step.doctor import _started
+from vertexai_mlflow.step.doctor import seconds_since_creation
 from vertexai_mlflow.step.runner import job_version
 
 
@@ -19,7 +19,7 @@ from vertexai_mlflow.step.runner import job_version
     ],
 )
 def test_the_time_of_a_job_is_read_in_each_likely_format(created):
-    line = check("started", lambda: _started(created))
+    line = check("started", lambda: seconds_since_creation(created))
     assert (line.ok, line.doubtful) == (True, False)
     assert line.said.endswith(" s after the job was created")
     assert job_version(created, "7") == "2026-01-09T12.34.56.000Z-7"
@@ -27,7 +27,7 @@ def test_the_time_of_a_job_is_read_in_each_likely_format(created):
 
 @pytest.mark.parametrize("created", ["1767962096", "Fri Jan 9 2026", "2026-13-09T12:34:56Z", ""])
 def test_a_time_in_an_unknown_format_is_a_doubt_and_stops_no_step(created):
-    line = check("started", lambda: _started(created))
+    line = check("started", lambda: seconds_since_creation(created))
     assert (line.ok, line.doubtful) == (True, True)
     assert repr(created) in line.said
     assert job_version(created, "7").endswith("-7")

@@ -21,8 +21,8 @@ ACCESSES = {
         assert ArtifactDataset("gs://bucket/root/x").load() == {"a": 1}
     """,
     "doctor's step": """
-        from vertexai_mlflow.step.doctor import _bucket
-        print(_bucket("gs://bucket/root/probe", "pipeline@project"))
+        from vertexai_mlflow.step.doctor import write_to_bucket
+        print(write_to_bucket("gs://bucket/root/probe", "pipeline@project"))
     """,
     "what a step says": """
         from vertexai_mlflow.step.io import StepIO
@@ -41,9 +41,9 @@ ACCESSES = {
         assert missing(["gs://bucket/root/x"]) == ["gs://bucket/root/x"]
     """,
     "uploaded code": """
-        from vertexai_mlflow.contract.uploaded import _fetch
+        from vertexai_mlflow.contract.uploaded import download_archive
         try:
-            _fetch("gs://bucket/root/code/0.tar.gz")
+            download_archive("gs://bucket/root/code/0.tar.gz")
         except SystemExit as refusal:
             assert "FileNotFoundError" in str(refusal), refusal
     """,

@@ -322,5 +322,5 @@ def test_it_is_dark_where_the_readers_system_is(scheme, background, browser):
 
 def test_a_job_is_none_the_worse_when_its_page_cannot_be_written(tmp_path, capsys):
     (tmp_path / "job").write_text("a file where the folder should be")
-    run_local._tell(pages.job(EXAMPLE), tmp_path / "job")
+    run_local.show_end(pages.job(EXAMPLE), tmp_path / "job")
     assert "The job has no page. The job's page" in capsys.readouterr().err

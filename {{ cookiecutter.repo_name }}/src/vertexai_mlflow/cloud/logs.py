@@ -1,5 +1,6 @@
 """Read from Cloud Logging what the steps of a pipeline job printed."""
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -69,3 +70,19 @@ def read_logs(project_id: str, job: PipelineJob, step: str | None = None) -> Ite
         if not page.get("nextPageToken"):
             return
         query["pageToken"] = page["nextPageToken"]
+
+
+def log_tails(project_id: str, job: PipelineJob, max_lines: int) -> Iterator[tuple[str, list[str]]]:
+    """Yield each task of a job that has failed, and the last lines of its log.
+
+    Args:
+        project_id: Google Cloud project.
+        job: the job, with its tasks.
+        max_lines: how many lines of a task at most.
+
+    Raises:
+        UserError: when Cloud Logging refuses.
+    """
+    for task in job.failed_tasks:
+        entries = read_logs(project_id, job, task.name)
+        yield task.name, list(deque((line for entry in entries for line in entry.text.splitlines()), max_lines))

@@ -1,10 +1,8 @@
 """Following a job on the terminal and telling how it ended, for the commands that do."""
 
-from collections import deque
-
 from .. import tracking
 from ..cloud.client import Vertex
-from ..cloud.logs import read_logs
+from ..cloud.logs import log_tails
 from ..cloud.request import CODE
 from ..contract.job import MlflowRun, PipelineJob
 from ..errors import UserError
@@ -67,10 +65,8 @@ def show_failures(job: PipelineJob) -> None:
 def _show_last_lines(vertex: Vertex, job: PipelineJob) -> None:
     """Print the end of the log of each step that has failed, if this identity may read it."""
     try:
-        for task in job.failed_tasks:
-            entries = read_logs(vertex.target.project_id, job, task.name)
-            lines = list(deque((line for entry in entries for line in entry.text.splitlines()), _LAST_LINES))
-            say("\n".join([f"\nFrom the log of {task.name}:", *(f"  {line}" for line in last_lines(lines))]))
+        for task, lines in log_tails(vertex.target.project_id, job, _LAST_LINES):
+            say("\n".join([f"\nFrom the log of {task}:", *(f"  {line}" for line in last_lines(lines))]))
     except UserError as error:
         say(f"The logs are not shown. {error}", colour="yellow", err=True)
 

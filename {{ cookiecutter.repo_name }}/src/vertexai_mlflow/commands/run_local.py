@@ -111,7 +111,7 @@ def command(
         done = run_spec(spec, run_options, on_change=show)
     if profile:
         console().print(tables.profile_as_table(done))
-    _tell(done, folder / done.name)
+    show_end(done, folder / done.name)
     say(f"Took {time.monotonic() - started:.1f} s")
     if not done.succeeded:
         how = " --docker --upload-code" if docker else ""
@@ -166,7 +166,7 @@ def containers_of(chosen: options.Chosen, spec: Spec, uploads: bool = False) -> 
     return Containers(project.path, {"MLFLOW_TRACKING_URI": store})
 
 
-def _tell(job: PipelineJob, folder: Path) -> None:
+def show_end(job: PipelineJob, folder: Path) -> None:
     """Print what has failed in a job, and where to look; write its page."""
     for task in job.failed_tasks:
         log = Path(task.log)

@@ -1,13 +1,13 @@
 """``kedro vertexai status``"""
 
-from collections import deque
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import click
 
 from ..cloud.client import Vertex
-from ..cloud.logs import read_logs
+from ..cloud.logs import log_tails
 from ..compile.resume import job_arguments_of
 from ..contract.job import PipelineJob, RunContents
 from ..errors import UserError, short_path
@@ -111,9 +111,8 @@ def _with_cloud_logs(vertex: Vertex, job: PipelineJob, contents: RunContents) ->
     """Add the last lines of the failed steps of a job on Vertex AI, if this identity may read them."""
     tails = {}
     try:
-        for task in job.failed_tasks[: job_page.MAX_STEPS]:
-            lines = deque(read_logs(vertex.target.project_id, job, task.name), job_page.MAX_LINES)
-            tails[task.name] = "\n".join(line.text for line in lines)
+        for task, lines in islice(log_tails(vertex.target.project_id, job, job_page.MAX_LINES), job_page.MAX_STEPS):
+            tails[task] = "\n".join(lines)
     except UserError as error:
         say(f"The logs are not on the page. {error}", colour="yellow", err=True)
     return replace(contents, log_tails=tails)

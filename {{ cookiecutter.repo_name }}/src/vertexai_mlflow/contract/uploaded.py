@@ -102,7 +102,7 @@ def main(argv: Sequence[str]) -> None:
     """Become the step whose arguments these are, by the code that the first one of them names."""
     uri, *arguments = argv
     image, folder = Path.cwd(), Path(mkdtemp(prefix="code-"))
-    unpack(_fetch(uri), folder, uri)
+    unpack(download_archive(uri), folder, uri)
     if (folder / _LOCK_HASH).read_text() != _lock_of(image):
         raise SystemExit(
             f"This image was not built from the {_LOCK} that belongs to the uploaded code. Build an image of this "
@@ -148,7 +148,12 @@ def unpack(archive: bytes, folder: Path, uri: str) -> None:
         raise SystemExit(f"{uri} is not an archive of code that can be unpacked: {error}") from None
 
 
-def _fetch(uri: str) -> bytes:
+def download_archive(uri: str) -> bytes:
+    """Read an archive of uploaded code, whose name begins with its SHA-256.
+
+    Raises:
+        SystemExit: when it cannot be read, or has another hash.
+    """
     try:
         with fsspec.open(uri, "rb") as file:
             archive: bytes = file.read(_MOST_UNPACKED + 1)

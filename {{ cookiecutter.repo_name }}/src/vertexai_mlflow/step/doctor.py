@@ -47,12 +47,12 @@ def run_checks(args: TaskArguments, io: StepIO, platform: Namespace) -> dict[str
     account = check("access token", _access_token)
     account_name = account.said if account.ok and not account.doubtful else "the account of the steps"
     checks = [
-        check("started", lambda: _started(platform.job_created)),
+        check("started", lambda: seconds_since_creation(platform.job_created)),
         check("user", lambda: f"{os.getuid()}:{os.getgid()}, Python {python.python_version()}, {python.machine()}"),
         check("placeholders", lambda: _placeholders({**job, "output_file": io.output_file, "artifact": probe})),
         check("mount", lambda: _mount(io.output_file)),
         account,
-        check("bucket", lambda: _bucket(probe, account_name)),
+        check("bucket", lambda: write_to_bucket(probe, account_name)),
     ]
     # This comes before the ID token, because its session configures the header provider, even if MLflow then refuses.
     mlflow_check = check("MLflow", lambda: _mlflow(args))
@@ -61,7 +61,7 @@ def run_checks(args: TaskArguments, io: StepIO, platform: Namespace) -> dict[str
     return {"checks": [asdict(line) for line in checks], "revision": revision}
 
 
-def _started(job_created: str) -> str:
+def seconds_since_creation(job_created: str) -> str:
     """How long ago that was. Vertex AI documents no format for this time, and another one is no reason to fail."""
     try:
         created = datetime(*map(int, re.findall(r"\d+", job_created)[:6]), tzinfo=UTC)  # type: ignore[misc, arg-type]
@@ -102,7 +102,7 @@ def _access_token() -> str:
         raise Doubt("There are no Google credentials here. A step on Vertex AI has some.") from None
 
 
-def _bucket(probe: str, account: str) -> str:
+def write_to_bucket(probe: str, account: str) -> str:
     """Write to the artifact's URI as a step does: first under a temporary name."""
     fs, path = fsspec.url_to_fs(probe)
     trial, permission = f"{path}.trial", "storage.objects.create"
