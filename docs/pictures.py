@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/helpers")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "tests/helpers", "{{ cookiecutter.repo_name }}/src")]
 
 from browser import open_page  # noqa: E402
 from fakes.artifact_registry import Image  # noqa: E402
@@ -135,6 +135,8 @@ def launch() -> None:
         show(commands, "doctor", "-e cloud doctor")
         storage = stack.enter_context(cloud_storage())
         look_around(storage, google, vertex)
+        vertex.own_disks, vertex.environment = True, {**vertex.environment, **storage.on_vertex}
+        ENVIRONMENT.update(storage.on_vertex)
         show("README.md", "launch", "-e cloud run-once --job-id demo-1 --wait-for-completion")
         show(commands, "list-pipelines", "-e cloud list-pipelines")
         show(commands, "status", "-e cloud status demo-1")
@@ -151,16 +153,14 @@ def launch() -> None:
         good = "-e cloud resume demo-2 --job-id demo-4 --wait-for-completion --params forest.n_estimators=100"
         show("docs/how-to/resume.md", "resumed", good)
         show("docs/how-to/resume.md", "refused", "-e cloud resume demo-2 --params split.test_size=0.5", exit_code=1)
-        try_an_edit(storage, vertex)
+        try_an_edit(vertex)
 
 
-def try_an_edit(storage: Storage, vertex: Vertex) -> None:
+def try_an_edit(vertex: Vertex) -> None:
     """Change a line, and launch that in the image that was there before."""
     vertex.cwd = Path(shutil.copytree(SHOWN, SHOWN / "image/demo", ignore=shutil.ignore_patterns("jobs", "image")))
     nodes = next(SHOWN.glob("src/*/pipelines/penguins/nodes.py"))
     nodes.write_text(nodes.read_text() + "\n# An edit.\n")
-    vertex.own_disks, vertex.environment = True, {**vertex.environment, **storage.on_vertex}
-    ENVIRONMENT.update(storage.on_vertex)
     edit = "-e cloud run-once --upload-code --job-id demo-3 --wait-for-completion"
     show("docs/how-to/try-an-edit.md", "uploaded", edit)
 
@@ -205,8 +205,9 @@ def show(file: str, name: str, command: str, exit_code: int = 0, only: str = "")
         only: how the lines begin that are shown; by default all are.
     """
     done = kedro("vertexai", *command.split(), exit_code=exit_code)
-    # The docs should not show where this machine keeps its programs.
-    lines = (done.stdout or done.stderr).replace(f"{ROOT}/", "…/").splitlines()
+    # The docs should not show where this machine keeps its programs, and the stand-in the disks of its containers.
+    output = re.sub(r"/tmp/own-disks/[^/]+/disk/demo/", "…/", done.stdout or done.stderr).replace(f"{ROOT}/", "…/")
+    lines = output.splitlines()
     text = "\n".join(line.rstrip() for line in lines if line.startswith(only))
     replace(file, name, f"```console\n$ kedro vertexai {command}\n{text}\n```")
     return done.stdout
@@ -237,9 +238,9 @@ def run_page(run_id: str) -> None:
         address = f"{url}/#/experiments/1/runs/{run_id}?workflowType=machine_learning"
         with open_page(SHOWN / "chromium") as page:
             # Otherwise MLflow opens its assistant beside the first page that somebody looks at.
-            keys = ("mlflow.assistant.fab.autoOpenedOnFirstLoad", "mlflow.assistant.panelOpen")
+            keys = ("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "mlflow.assistant.panelOpen_v1")
             page.remember(**dict(zip(keys, ("true", "false"), strict=True)))
-            page.take_picture(address, PICTURES / "mlflow-run.png", 1500, 1180, seconds=20)
+            page.take_picture(address, PICTURES / "mlflow-run.png", 1240, 1180, seconds=20)
 
 
 if __name__ == "__main__":
