@@ -85,6 +85,7 @@ def posts(service: Service) -> int:
     return sum(asked.startswith("POST") and asked.endswith("/pipelineJobs") for asked in service.requests)
 
 
+@pytest.mark.slow
 def test_a_job_is_followed_to_its_end_by_the_names_that_its_tasks_have_in_the_spec(vertex, service):
     job, was_there = vertex.submit(request(), "one")
     assert (job.name, was_there, job.pipeline) == ("one", False, "train")
@@ -112,6 +113,7 @@ def test_a_job_is_followed_to_its_end_by_the_names_that_its_tasks_have_in_the_sp
     assert datetime.fromisoformat(task["ended"]) == say_it.ended
 
 
+@pytest.mark.slow
 def test_a_failed_job_says_which_task_and_why(vertex):
     vertex.submit(request(broken=True), "two")
     done = vertex.follow("two", lambda task: None, pytest.fail)
@@ -295,6 +297,7 @@ def test_a_refusal_says_what_to_do(vertex, service, change, sentence):
     assert not service.jobs
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_fast_and_runs_in_a_network_of_its_own_is_taken(vertex, service):
     asked = request(broken=True, failure_policy="fail_fast", psc_interface_config={"network_attachment": "a"})
     vertex.submit(asked, "fast")
@@ -385,6 +388,7 @@ def test_jobs_are_listed_newest_first_page_by_page_without_their_tasks(vertex, s
     assert len(vertex.jobs({}, limit=100)) == 8
 
 
+@pytest.mark.slow
 def test_a_job_joins_its_experiment_which_is_created_when_missing(vertex, service):
     vertex.submit(request(), "with-experiment")
     vertex.join_experiment("with-experiment", "birds", "All about birds")
@@ -674,6 +678,7 @@ def write(size: int, model: dsl.Output[dsl.Model]):
     return dsl.ContainerSpec(image="x", command=[sys.executable, "-c", WRITE], args=["{{$}}"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "state"), [(200_000, "SUCCEEDED"), (300_000, "FAILED")])
 def test_the_stand_in_refuses_metadata_that_is_too_large(vertex, service, size, state):
     @dsl.pipeline(name="demo")

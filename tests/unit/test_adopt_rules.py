@@ -603,6 +603,7 @@ def empty_index(tmp_path, monkeypatch) -> Iterator[None]:
     server.server_close()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("empty_index")
 def test_adopt_says_what_cannot_be_resolved_and_leaves_no_lock(tmp_path):
     files = projects.SPACEFLIGHTS | {"requirements.txt": "acme-tools>=1\n"}
@@ -619,6 +620,7 @@ def test_adopt_says_what_cannot_be_resolved_and_leaves_no_lock(tmp_path):
     assert not {"requirements.lock", "requirements-launch.lock"} & set(plan.files)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("empty_index")
 def test_locks_are_resolved_by_the_templates_makefile_also_when_the_project_has_both_already(tmp_path):
     """The second time, neither of them is planned; the project's own Makefile is not run."""

@@ -14,6 +14,8 @@ from running import SOURCE, environment
 
 from vertexai_mlflow.infra.wanted import Cloud, make_lifecycle
 
+pytestmark = pytest.mark.slow  # servers, and processes that import gcsfs anew
+
 ACCESSES = {
     "a step": """
         from vertexai_mlflow.step.artifact import ArtifactDataset

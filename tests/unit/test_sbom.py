@@ -11,6 +11,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from vertexai_mlflow.image import sbom
 
 
+@pytest.mark.slow
 def test_the_document_is_cyclonedx_and_names_each_package(monkeypatch):
     """The program is run by this Python, which has packages too."""
     printed = subprocess.run([sys.executable, "-I", "-c", sbom._PROGRAM], capture_output=True, text=True)

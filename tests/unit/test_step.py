@@ -39,6 +39,7 @@ def test_a_step_that_takes_too_long_is_stopped_and_its_error_names_the_timeout()
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.slow
 def test_a_step_ends_at_the_line_of_settings_that_its_image_cannot_import(bake):
     """On the laptop it may have been in order. With its defaults, Kedro would run the nodes without the project's hooks."""
     project = bake()
