@@ -21,7 +21,8 @@ from ..grouping import group_nodes
 from ..project import Project
 from ..settings.models import RunConfig, UploadedData
 from ..settings.per_step import is_cached, resources_of, step_resources
-from .datasets import Artifact, Lookup, Step, datasets_in, is_made_in, trace_data
+from .crossings import check_data
+from .datasets import Artifact, Lookup, Makers, Step, datasets_in, is_made_in, trace_data
 from .fingerprint import Definitions, fingerprint
 from .place_index import PlaceIndex
 from .raw import RawData
@@ -203,11 +204,15 @@ def make_plan(
             )
         )
     refuse_confirms(nodes_of, lookup, remote)
-    flow = trace_data(steps, lookup, datasets_in(surroundings.at_exit), surroundings.uploaded)
-    if problems := (*flow.impossible, *(flow.problems if remote else ())):
+    makers = Makers(steps, lookup)
+    flow = trace_data(steps, makers, surroundings.uploaded)
+    sentences: dict[str, list[str]] = {"impossible": [], "problem": [], "warning": []}
+    for finding in check_data(steps, makers, flow, datasets_in(surroundings.at_exit)):
+        sentences[finding.severity].append(finding.sentence)
+    if problems := [*sentences["impossible"], *(sentences["problem"] if remote else ())]:
         raise UserError("\n".join(problems))
     by_tag = [step.name for step in steps if step.cached and not is_digest(step.resources.image or run_config.image)]
-    warnings = list(flow.warnings)
+    warnings = sentences["warning"]
     if by_tag:
         warnings.append(
             f"{', '.join(by_tag)}: results are cached only when the image is named by digest, because a tag can point "
