@@ -197,14 +197,7 @@ class Project:
         Raises:
             UserError: when there is none, or no such part of it, or when the project's own code raises something.
         """
-        pipelines.set_requested(None)
-        try:
-            registered = dict(pipelines)
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(in_own_code(error, self.source)) from error
-        names = name.split(",")
+        registered, names = self._registered_pipelines(), name.split(",")
         for missing in [name for name in names if name not in registered]:
             hint = did_you_mean(missing, registered)
             raise UserError(f"--pipeline {missing}: pipeline_registry.py registers no such pipeline.{hint}")
@@ -220,6 +213,25 @@ class Project:
         except ValueError as error:
             hints = _unknown_names(whole, selection or {})
             raise UserError(f"There is no such part of pipeline '{name}': {str(error).rstrip('.')}{hints}") from None
+
+    @property
+    def pipeline_names(self) -> list[str]:
+        """The names of the registered pipelines that can become jobs, in order.
+
+        Raises:
+            UserError: when the project's own code raises something.
+        """
+        registered = self._registered_pipelines()
+        return [name for name, pipeline in registered.items() if type(pipeline).__name__ != "PipelineML"]
+
+    def _registered_pipelines(self) -> dict[str, Pipeline]:
+        pipelines.set_requested(None)
+        try:
+            return dict(pipelines)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(in_own_code(error, self.source)) from error
 
     def config(self, name: str) -> dict[str, Any]:
         """What Kedro's config loader has under a name, ``catalog`` say; empty if there is no such file.
