@@ -27,8 +27,8 @@ def drop_linter(makefile: bytes) -> bytes:
 
 
 def call_other_makefile(files: dict[str, bytes]) -> None:
-    """Let the CI files among these call ``OTHER_MAKEFILE``."""
+    """Let the CI files among these, and the page about changes, call ``OTHER_MAKEFILE``."""
     for path, content in files.items():
-        if path.startswith(".github/workflows/") or path.endswith("gitlab-ci.yml"):
+        if path.startswith(".github/workflows/") or path.endswith(("gitlab-ci.yml", "AGENTS.md")):
             text = re.sub(r"\bmake (?=--silent|[a-z])", f"make -f {OTHER_MAKEFILE} ", content.decode())
             files[path] = text.encode()
