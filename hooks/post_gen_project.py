@@ -23,7 +23,7 @@ EXAMPLE_FILES = [
     "data",
 ]
 # Files that name the Python of image and CI jobs. Cookiecutter only copies most of them. In the template it is 3.11.
-PYTHON_FILES = ["Dockerfile", ".gitlab-ci.yml", ".github/workflows/*.yml"]
+PYTHON_FILES = ["Dockerfile", ".gitlab-ci.yml"]
 # Python, pip and checkers leave these folders behind in a template, and cookiecutter copies them.
 CACHES = ["__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"]
 
@@ -58,7 +58,7 @@ def set_python(version: str) -> None:
     """Let the image and the CI jobs have this Python, ``3.12``."""
     for path in [path for pattern in PYTHON_FILES for path in Path().glob(pattern)]:
         text = path.read_text(encoding="utf-8")
-        text = re.sub(r'(=python:|image: python:|python-version: ")3\.11', rf"\g<1>{version}", text)
+        text = re.sub(r"(=python:|image: python:)3\.11", rf"\g<1>{version}", text)
         path.write_text(text, encoding="utf-8", newline="\n")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import existing_projects as projects
 import pytest
+import yaml
 from running import ROOT, run
 
 from kedro_vertexai_mlflow.adopt.plan import make_plan
@@ -44,8 +45,9 @@ def literal_pythons(project: Path) -> dict[str, set[str]]:
     """File → the versions of Python in it, of images and CI jobs."""
     names = ("Dockerfile*", "*gitlab-ci.yml", ".github/workflows/*.yml")
     files = [file for name in names for file in project.glob(name)]
-    pattern = r'python:(\d[\d.]*)|python-version: "(.*?)"'
-    return {file.name: {a or b for a, b in re.findall(pattern, file.read_text())} for file in files}
+    pattern = r'python:(\d[\d.]*)|python-version: "?(\d.*?)"?$'
+    found = {file.name: re.findall(pattern, file.read_text(), re.MULTILINE) for file in files}
+    return {name: {a or b for a, b in versions} for name, versions in found.items() if versions}
 
 
 @pytest.mark.parametrize("text", FORMS)
@@ -58,13 +60,27 @@ def test_every_form_of_requires_python_is_read_alike_by_make_adopt_and_doctor(te
     assert pythons.oldest_python(tmp_path) == FORMS[text]
 
 
+def test_github_asks_make_for_the_python_of_the_project(bake):
+    project = bake(ci="github", python_version="3.13")
+    assert run("make", "--silent", "python", cwd=project).stdout == "3.13\n"
+    for name in ("ci.yml", "audit.yml"):
+        workflow = yaml.safe_load((project / ".github/workflows" / name).read_text())
+        for job in workflow["jobs"].values():
+            commands = [step.get("run", "") for step in job["steps"]]
+            (setup,) = (step for step in job["steps"] if step.get("uses", "").startswith("actions/setup-python@"))
+            before = commands[: job["steps"].index(setup)]
+            assert any('version="$(make --silent python)"' in command for command in before)
+            assert setup["with"]["python-version"] == "${{ steps.python.outputs.version }}"
+
+
 @pytest.mark.parametrize("text", ["[project]\nname = 'x'\n", "[project]\nrequires-python = '<3.14'\n"])
 def test_without_an_oldest_python_nothing_is_locked(text, tmp_path):
     shutil.copy(ROOT / "{{ cookiecutter.repo_name }}/Makefile", tmp_path)
     (tmp_path / "pyproject.toml").write_text(text)
-    done = run("make", "lock", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "pyproject.toml: requires-python must begin with the oldest Python, for example >=3.11" in done.stderr
+    for target in ("lock", "python"):
+        done = run("make", target, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "pyproject.toml: requires-python must begin with the oldest Python, for example >=3.11" in done.stderr
 
 
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
@@ -72,9 +88,7 @@ def test_a_project_is_generated_for_the_python_that_is_chosen(bake, ci):
     project = bake(ci=ci, python_version="3.12")
     assert locked_python(project) == {"3.12"}
     result = literal_pythons(project)
-    assert {"github": {"Dockerfile", "ci.yml", "audit.yml"}, "gitlab": {"Dockerfile", ".gitlab-ci.yml"}}[ci] == set(
-        result
-    )
+    assert {"github": {"Dockerfile"}, "gitlab": {"Dockerfile", ".gitlab-ci.yml"}}[ci] == set(result)
     assert all(versions == {"3.12"} for versions in result.values()), result
     pyproject = (project / "pyproject.toml").read_text()
     assert 'requires-python = ">=3.12"' in pyproject

@@ -4,6 +4,7 @@ The pipelines are executed in ``test_github.py`` and ``test_gitlab.py``. What bo
 executed for one of them: a failing node, a denied push and placeholders for GitHub, a failing test for GitLab.
 """
 
+import re
 from typing import Any
 
 import pytest
@@ -27,7 +28,9 @@ def steps(job: dict[str, Any]) -> list[str]:
 
 
 def position(job: dict[str, Any], *beginnings: str) -> int:
-    (found,) = (number for number, step in enumerate(steps(job)) if step.startswith(beginnings))
+    (found,) = (
+        number for number, step in enumerate(steps(job)) if any(f"\n  {part}" in f"\n  {step}" for part in beginnings)
+    )
     return found
 
 
@@ -59,16 +62,17 @@ def test_on_gitlab_only_a_push_or_a_person_launches(bake):
 
 
 def test_only_the_job_that_launches_writes_the_build_cache(bake):
-    """What runs on main for somebody else's event could write a layer that the next build of main takes."""
+    """What runs on main for somebody else's event could write a layer that the next build of main takes.
+
+    pip's cache is no danger of this kind: what it takes from there must have the hash that the lock names.
+    """
     project = bake(ci="github")
     writers = []
     for path in sorted((project / ".github/workflows").glob("*.y*ml")):
         workflow = yaml.safe_load(path.read_text())
         assert set(workflow[True]) <= {"pull_request", "push", "schedule", "workflow_dispatch"}
         for name, job in workflow["jobs"].items():
-            writers += [
-                (path.name, name) for step in job["steps"] if any("cache" in key for key in step.get("with", {}))
-            ]
+            writers += [(path.name, name) for step in job["steps"] if "cache-to" in step.get("with", {})]
     assert writers == [("ci.yml", "launch")]
 
 
@@ -88,6 +92,63 @@ def test_the_projects_own_tests_refuse_a_workflow_that_strangers_start(file, tri
     done = run(*command, cwd=project)
     assert done.returncode == 1
     assert f"test_no_workflow_runs_on_the_main_branch_for_others[{file}]" in done.stdout
+
+
+def test_what_pip_downloads_is_kept_for_as_long_as_the_lock_is_the_same(bake):
+    github = yaml.safe_load((bake(ci="github") / FILES["github"]).read_text())["jobs"]
+    setups = {
+        name: step["with"]
+        for name, job in github.items()
+        for step in job["steps"]
+        if "setup-python" in step.get("uses", "")
+    }
+    check = setups["check"]
+    assert (check["cache"], check["cache-dependency-path"]) == ("pip", "requirements-launch.lock")
+    assert "cache" not in setups["launch"]
+
+
+def test_on_gitlab_what_pip_downloads_is_kept_in_a_folder_that_git_ignores(bake):
+    project = bake(ci="gitlab")
+    *_, gitlab = yaml.safe_load_all((project / FILES["gitlab"]).read_text())
+    cache = gitlab["default"]["cache"]
+    assert gitlab["launch"]["cache"] == []
+    assert cache["key"] == {"files": ["requirements-launch.lock"]}
+    assert [gitlab["variables"]["PIP_CACHE_DIR"]] == [f"$CI_PROJECT_DIR/{path}" for path in cache["paths"]]
+    assert "/.cache/" in (project / ".gitignore").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    "digest", ["", "sha256:abc", "evil", "sha256:" + "a" * 64 + "\nimage=evil", "x@sha256:" + "a" * 64]
+)
+def test_on_github_only_a_digest_of_the_environments_own_repository_is_launched(digest, bake, tmp_path):
+    jobs = yaml.safe_load((bake(ci="github") / FILES["github"]).read_text())["jobs"]
+    (script,) = (step["run"] for step in jobs["launch"]["steps"] if step.get("id") == "image")
+    output = tmp_path / "output"
+    command = ["bash", "-e", "-o", "pipefail", "-c", script]
+    done = run(*command, cwd=tmp_path, DIGEST=digest, REPOSITORY="r/p", GITHUB_OUTPUT=str(output))
+    assert done.returncode == 1
+    assert done.stdout.startswith("::error::The input digest must be sha256: and 64 hexadecimal digits")
+    assert not output.exists()
+    fine = "sha256:" + "a" * 64
+    assert run(*command, cwd=tmp_path, DIGEST=fine, REPOSITORY="r/p", GITHUB_OUTPUT=str(output)).returncode == 0
+    assert output.read_text() == f"image=r/p@{fine}\n"
+
+
+def test_on_gitlab_the_digest_has_a_pattern(bake):
+    header, *_ = yaml.safe_load_all((bake(ci="gitlab") / FILES["gitlab"]).read_text())
+    pattern = header["spec"]["inputs"]["digest"]["regex"]
+    assert re.search(pattern, "sha256:" + "a" * 64)
+    assert re.search(pattern, "")
+    assert not re.search(pattern, "x@sha256:" + "a" * 64)
+    assert not re.search(pattern, 'sha256:"; curl')
+
+
+def test_with_launch_false_a_push_builds_and_a_person_launches(bake):
+    """Of GitHub; test_gitlab.py executes GitLab's."""
+    launch = yaml.safe_load((bake(ci="github") / FILES["github"]).read_text())["jobs"]["launch"]
+    assert launch["env"]["LAUNCH"] == "${{ github.event_name != 'push' || vars.LAUNCH }}"
+    launching = [step for step in launch["steps"] if step.get("run") in ("make launch", "make schedule")]
+    assert [step["if"].partition(" && ")[0] for step in launching] == ["env.LAUNCH != 'false'"] * 2
 
 
 def test_what_is_launched_was_pushed_before(jobs):

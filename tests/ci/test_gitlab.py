@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -73,6 +74,31 @@ def test_a_push_ends_in_a_finished_run_that_names_commit_and_digest(launchable_p
     assert links[f"Vertex AI job {name}: SUCCEEDED"].startswith("https://console.cloud.google.com/vertex-ai/")
     assert f"<title>{name}: succeeded</title>" in left_by(tmp_path, "launch", "job.html")
     assert list((tmp_path / "checkout").rglob(".federation")) == []
+
+
+def test_with_launch_false_a_push_only_builds_and_a_digest_is_launched_without_a_build(
+    launchable_project, push, overlay, vertex, tmp_path
+):
+    variables = overlay / ".gitlab-ci-local-variables.yml"
+    variables.write_text("LAUNCH: 'false'\n")
+    printed = push(launchable_project).stderr
+    summary = left_by(tmp_path, "launch", "summary.md")
+    assert "Not launched, as the variable LAUNCH is false" in summary, printed
+    assert vertex.requests == []
+    image, digest = re.search(r"image (\S+@(sha256:[0-9a-f]{64})), built on ", summary).groups()
+    # Somebody gives the digest, which is the default here, as gitlab-ci-local has no form.
+    variables.unlink()
+    file = launchable_project / ".gitlab-ci.yml"
+    before, name, after = file.read_text().partition("    digest:\n")
+    file.write_text(before + name + after.replace('default: ""', f'default: "{digest}"', 1))
+    commit(launchable_project)
+    for left in ("host.git", "checkout"):
+        shutil.rmtree(tmp_path / left)
+    printed = push(launchable_project).stderr
+    assert f"image {image}\n" in left_by(tmp_path, "launch", "summary.md"), printed
+    (job,) = vertex.jobs.values()
+    executors = job["pipelineSpec"]["deploymentSpec"]["executors"].values()
+    assert {executor["container"]["image"] for executor in executors} == {image}
 
 
 def left_by(tmp_path: Path, job: str, artifact: str) -> str:

@@ -103,7 +103,7 @@ def pass_linters(folder: Path, *linters: list[str | Path]) -> None:
 
 def scripts(project: Path) -> list[str]:
     """The scripts of GitLab's jobs, written to files; GitLab puts in the inputs before a shell sees them."""
-    text = (project / ".gitlab-ci.yml").read_text().replace("$[[ inputs.environment ]]", "cloud")
+    text = re.sub(r"\$\[\[ inputs\.\w+ \]\]", "cloud", (project / ".gitlab-ci.yml").read_text())
     *_, jobs = yaml.safe_load_all(text)
     written = []
     for name, job in jobs.items():

@@ -95,6 +95,27 @@ def test_pin_changes_nothing_if_a_registry_does_not_answer(make, tmp_path):
     assert (tmp_path / "Dockerfile").read_text() == before
 
 
+def test_an_image_is_promoted_by_copying_it_and_keeps_its_digest(make, tmp_path):
+    (tmp_path / "bin/kedro").write_text("#!/bin/sh\necho image=prod/p:latest\necho repository=prod/p\n")
+    digest = "sha256:" + "a" * 64
+    done = make("promote", f"IMAGE=staging/p@{digest}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"prod/p@{digest}\n"
+    words = [line.removeprefix("argument:") for line in done.stderr.splitlines()]
+    # A copy of an index's only image would be an image with another digest, unless docker is told otherwise.
+    assert words == [
+        "buildx",
+        "imagetools",
+        "create",
+        "--prefer-index=false",
+        "--tag",
+        "prod/p:latest",
+        f"staging/p@{digest}",
+    ]
+    (tmp_path / "bin/docker").write_text("#!/bin/sh\nexit 1\n")
+    assert make("promote", f"IMAGE=staging/p@{digest}").stdout == ""
+
+
 def test_the_image_is_named_after_the_folder_and_built_on_what_the_dockerfile_says(make, tmp_path):
     given = make("image").stdout.splitlines()
     assert f"argument:{tmp_path.name.lower()}:latest" in given
