@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fakes.comments import REPOSITORY, TOKEN, comments
 from fakes.federation import token_endpoint
 from fakes.read_only_registry import read_only_registry
 from running import BIN, commit, run
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.slow
 ACTIONS = Path(__file__).with_name("actions")
 STAND_INS = {
     "actions/checkout": "checkout",
+    "actions/download-artifact": "download-artifact",
     "actions/upload-artifact": "upload-artifact",
     "actions/setup-python": "setup-python",
     "google-github-actions/auth": "google-auth",
@@ -125,16 +127,40 @@ def test_a_rerun_of_an_old_run_does_not_launch_its_old_code(launchable_project, 
 
 def test_placeholders_left_in_stop_it_with_their_names(make_project, push, vertex):
     printed = push(make_project()).stderr
-    assert "Failure - Main make doctor compile" in printed
+    assert "Failure - Main make doctor plans" in printed
     for name in ("client_id: <oauth-client-id>", "service_account: <service-account-email>"):
         assert f"Not filled in yet: conf/cloud/globals.yml: {name}" in printed
     assert "[ci/launch]" not in printed
 
 
-def test_a_pull_request_is_checked_and_gets_no_identity(launchable_project, pipeline, vertex):
-    done = run(*pipeline(launchable_project, "pull_request"), cwd=launchable_project, timeout=600)
+def test_a_pull_request_is_checked_and_gets_no_identity_and_a_comment_with_what_it_changes(
+    launchable_project, pipeline, vertex, tmp_path
+):
+    base = run("git", "rev-parse", "HEAD", cwd=launchable_project).stdout.strip()
+    settings = launchable_project / "conf/base/vertexai.yml"
+    settings.write_text(settings.read_text().replace("memory: 2Gi", "memory: 4Gi"))
+    commit(launchable_project)
+    origin = f"git@github.com:{REPOSITORY}.git"
+    assert run("git", "remote", "add", "origin", origin, cwd=launchable_project).returncode == 0
+    event = tmp_path / "event.json"
+    repository = {"full_name": REPOSITORY, "name": "penguins", "owner": {"login": "acme"}}
+    request = {"number": 7, "base": {"sha": base, "ref": "main"}, "head": {"repo": repository, "ref": "more-memory"}}
+    event.write_text(json.dumps({"pull_request": request, "repository": repository}))
+    with comments("github") as host:
+        options = [
+            "--eventpath",
+            str(event),
+            "--env",
+            f"GITHUB_API_URL={host.url}",
+            "--secret",
+            f"GITHUB_TOKEN={TOKEN}",
+        ]
+        done = run(*pipeline(launchable_project, "pull_request", *options), cwd=launchable_project, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "flowchart TD" in done.stdout
     assert "google-github-actions/auth" not in done.stdout
     assert "[ci/launch]" not in done.stdout
     assert vertex.requests == []
+    (comment,) = host.comments
+    assert "resources: memory 2Gi → 4Gi |" in comment["body"]
+    assert "No schedule changes." in comment["body"]

@@ -54,11 +54,11 @@ def test_cloud_build_takes_the_file(cloud_build, tmp_path):
 @pytest.mark.parametrize(
     ("launch", "failing", "expected"),
     [
-        ("true", "", "install check doctor compile login base push launch schedule summary"),
-        ("false", "", "install check doctor compile login base push"),
+        ("true", "", "install check doctor plans login base push launch schedule summary"),
+        ("false", "", "install check doctor plans login base push"),
         ("true", "check", "install check"),
-        ("true", "push", "install check doctor compile login base push"),
-        ("true", "launch", "install check doctor compile login base push launch summary"),
+        ("true", "push", "install check doctor plans login base push"),
+        ("true", "launch", "install check doctor plans login base push launch summary"),
     ],
 )
 def test_its_script_calls_the_commands_in_order_and_stops_at_a_failure(

@@ -41,9 +41,8 @@ def command(environment: options.Environment, style: str, since: Path | None) ->
         for name, steps in plans.items():
             if not isinstance(steps, str):
                 say(f"{name}: {len(steps)} steps")
-    errors = [f"{name}: {error}" for name, error in plans.items() if isinstance(error, str)]
-    if errors and style == "table":
-        raise UserError("\n".join(errors))
+        if errors := [f"{name}: {error}" for name, error in plans.items() if isinstance(error, str)]:
+            raise UserError("\n".join(errors))
 
 
 def _plan(environment: options.Environment, project: Project, name: str) -> dict[str, Any] | str:
