@@ -20,6 +20,9 @@ from vertexai_mlflow.local.preloaded import Preloaded
 from vertexai_mlflow.local.processes import environment
 from vertexai_mlflow.local.scheduler import RunOptions, run_spec
 
+# Tasks of a job on disks of their own, for which an interpreter is preloaded.
+_MANY = 20
+
 
 def within_quota(spec: dict[str, Any], folder: str, quota: int) -> None:
     """Let tasks start only while there are CPUs left: the default machine has 4, and none has fewer."""
@@ -42,13 +45,19 @@ def on_own_disks(order: dict[str, Any]) -> str:
     """Execute a job whose tasks share no disk and whose artifacts are in the bucket. Returns how it has ended."""
     project, name = Path(order["cwd"]), order["name"]
     created = {"pipeline_job_create_time_utc": order["created"], "pipeline_job_resource_name": order["resource_name"]}
+    # What every task would import takes as long as a few of them.
+    are_many = len(order["spec"]["deploymentSpec"]["executors"]) > _MANY
+    preloaded = Preloaded(project, Path(order["folder"]) / "preloaded.json", environment()) if are_many else None
     try:
         run_on_own_disks(
-            order["spec"], project, order["bucket"], parameters=order["parameters"], job=name, constants=created,
-            on_change=tell,
+            order["spec"], project, order["bucket"], preloaded, parameters=order["parameters"], job=name,
+            constants=created, on_change=tell,
         )  # fmt: skip
     except StepFailed:
         return "FAILED"
+    finally:
+        if preloaded:
+            preloaded.close()
     return "SUCCEEDED"
 
 

@@ -1,11 +1,12 @@
 """``Plan`` → KFP pipeline spec, the JSON that Vertex AI Pipelines and ``local`` execute.
 
 The graph of every spec is an exit handler around ``mlflow-start-run`` and, after it, one task for each step. When all
-of that has ended, well or badly, ``mlflow-finish-run`` runs and is told how it ended.
+of that has ended, well or badly, ``mlflow-finish-run`` runs and is told how it ended. Before a step that takes very
+many artifacts, there are gathering tasks; see ``gathering``.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from google.protobuf import json_format
@@ -14,7 +15,7 @@ from kfp.dsl import structures
 from kfp.dsl.container_component_class import ContainerComponent
 
 from ..contract import limits, names, params, places
-from ..contract.arguments import JobArguments, StepArguments, TaskArguments
+from ..contract.arguments import GatheringArguments, JobArguments, StepArguments, TaskArguments
 from ..contract.launch import Launch
 from ..contract.spec import packed, with_arguments
 from ..errors import UserError
@@ -22,18 +23,14 @@ from ..project import Project
 from ..settings.models import RunConfig
 from ..settings.resources import Resources
 from .datasets import Artifact, Step
-from .importers import SCHEMA_VERSION, describe, import_raw, import_reused
+from .gathering import Delivery, Gathering, deliver, fetched_by
+from .importers import SCHEMA_VERSION, import_raw, import_reused
 from .plan import Plan
-from .raw import RawData
 from .refusals import refuse_lost_versions
 
 _STATUS_TYPE = "PipelineTaskFinalStatus"
 # Seconds between the first two attempts at a step; the pause doubles each time.
 _RETRY_AFTER = "10s"
-# Bytes that one artifact takes in the executor input, besides its key (which is written there three times) and its own
-# metadata: name, type, URI, and what a step finds out. Vertex AI's names and URIs are longer than this machine's.
-_ARTIFACT_SIZE = 400
-_REMOTE_ARTIFACT_SIZE = 700
 
 _Types = Mapping[str, str]
 
@@ -70,11 +67,13 @@ def compile_plan(
         The spec as the KFP SDK serialises it (``schemaVersion`` 2.1.0), its tasks in the order they can run.
 
     Raises:
-        UserError: when the executor input of a step could become too long for an argument.
+        UserError: when something could become too long for an argument.
     """
     default_params: dict[str, Any] = params.encode(launch.params)
-    _refuse_what_does_not_fit(plan, default_params, run_config.root)
-    components = _Components(plan, launch, run_config, resolve or {})
+    parameters = len(json.dumps(default_params, ensure_ascii=False).encode())
+    _refuse_long_params(parameters)
+    delivery = deliver(plan, parameters, run_config.root is not None and not places.is_local(run_config.root))
+    components = _Components(plan, launch, run_config, resolve or {}, delivery)
 
     def build(params: dict[str, Any] = default_params) -> None:
         finish = components.finish()(params=params).set_caching_options(False)
@@ -84,9 +83,17 @@ def compile_plan(
             # Key of an artifact → KFP's channel of it.
             channels: dict[str, Any] = {raw.key: import_raw(raw) for raw in plan.raw if raw.uploaded}
             channels |= {reused.key: import_reused(reused) for reused in plan.reused}
+            is_gathered_again = not any(step.cached for step in plan.steps)
+            may_cache = names.is_digest(components.image) or cache_here
             for step in plan.steps:
+                for gathering in delivery.gatherings[step.name]:
+                    members = {key: channels[key] for key in gathering.members}
+                    gathered = components.gathering(gathering)(**members)
+                    gathered.set_display_name(gathering.task)
+                    gathered.set_caching_options(may_cache and not is_gathered_again)
+                    channels[gathering.index] = gathered.outputs[gathering.index]
                 values = {key: started.outputs[key] for key in components.resolved}
-                inputs = {key: channels[key] for key in components.inputs_of(step)}
+                inputs = {key: channels[key] for key in delivery.taken[step.name]}
                 task = components.step(step)(params=params, **values, **inputs)
                 task.after(started, *(tasks[name] for name in step.after))
                 task.set_display_name(names.shortened(step.nodes[0] if len(step.nodes) == 1 else step.name))
@@ -94,12 +101,12 @@ def compile_plan(
                 task.set_caching_options(step.cached and (named_by_digest or cache_here))
                 _ask_for(task, step.resources)
                 tasks[step.name] = task
-                channels |= {key: task.outputs[key] for key in components.outputs_of(step)}
+                channels |= {key: task.outputs[key] for key in delivery.made[step.name]}
 
     name = launch.package if plan.pipeline == "__default__" else f"{launch.package}-{plan.pipeline}"
     naming = {"name": names.task_name(name), "description": run_config.description}
     pipeline = dsl.pipeline(**naming, pipeline_root=run_config.root)(build)
-    spec = _in_run_order(json_format.MessageToDict(pipeline.pipeline_spec), plan)
+    spec = _in_run_order(json_format.MessageToDict(pipeline.pipeline_spec), plan, delivery)
     # The first task keeps the spec in the job's MLflow run, and reads in it which steps there are.
     return with_arguments(spec, {"spec": packed(spec)})
 
@@ -107,8 +114,10 @@ def compile_plan(
 class _Components:
     """The KFP components of a plan: that of the first task, those of the steps, and that of the last task."""
 
-    def __init__(self, plan: Plan, launch: Launch, run_config: RunConfig, resolve: Mapping[str, Any]) -> None:
-        self._plan, self._launch, self._resolve = plan, launch, resolve
+    def __init__(
+        self, plan: Plan, launch: Launch, run_config: RunConfig, resolve: Mapping[str, Any], delivery: Delivery
+    ) -> None:
+        self._plan, self._launch, self._resolve, self._delivery = plan, launch, resolve, delivery
         self.image = launch.image or run_config.image
         self._system_metrics = run_config.mlflow.system_metrics
         self._root = run_config.root if run_config.root and not places.is_local(run_config.root) else ""
@@ -122,6 +131,11 @@ class _Components:
             "load_versions": launch.load_versions,
             "is_async": launch.is_async,
             "host_aliases": {name: str(alias.ip) for alias in aliases for name in alias.hostnames},
+        }
+        # Key of an artifact that no step of the job makes → what is known of it by now.
+        uploads = {raw.key: raw.uploaded for raw in plan.raw if raw.uploaded}
+        self._known = {key: {"uri": uploaded.uri, "sha256": uploaded.sha256} for key, uploaded in uploads.items()} | {
+            reused.key: {"uri": reused.uri, "sha256": str(reused.metadata.get("sha256", ""))} for reused in plan.reused
         }
 
     def start(self) -> ContainerComponent:
@@ -146,7 +160,8 @@ class _Components:
 
     def step(self, step: Step) -> ContainerComponent:
         """The component of a step."""
-        plan = self._plan
+        plan, delivery = self._plan, self._delivery
+        taken, made = delivery.taken[step.name], delivery.made[step.name]
         outputs = self._artifacts(step.outputs)
         artifacts = {**self._artifacts(plan.taken[step.name]), **outputs}
         at_start = self._resolve.get("catalog", {})
@@ -156,7 +171,7 @@ class _Components:
             nodes=step.nodes,
             artifacts=_keys(artifacts, "pickle"),
             files=_keys(artifacts, "files"),
-            raw={raw.place: raw.key for raw in self._fetched_by(step)},
+            raw={raw.place: raw.key for raw in fetched_by(plan, step)},
             models=_keys(artifacts, "model"),
             versions={
                 **{name: artifact.key for name, artifact in outputs.items() if artifact.is_versioned},
@@ -164,44 +179,49 @@ class _Components:
             },
             lineage={name: _lineage(artifact, name in at_start) for name, artifact in outputs.items()},
             timeout=step.resources.timeout or 0,
-            imported=self._imported_by(step),
+            imported=self._imported(taken),
             root=self._root,
             fingerprint=step.fingerprint,
             reads=plan.reads.get(step.name, ()),
             inputs=plan.inputs.get(step.name, ()),
             system_metrics=self._system_metrics,
+            indexes=self._indexes(taken),
+            index="".join(self._indexes(made)),
         )
-        inputs = {names.PARAMS: "Dict", **self.resolved, **self.inputs_of(step)}
-        return self._component(arguments, inputs, self.outputs_of(step), step.resources.image)
+        inputs = {names.PARAMS: "Dict", **self.resolved, **self._types(taken)}
+        return self._component(arguments, inputs, self._types(made), step.resources.image)
 
-    def inputs_of(self, step: Step) -> _Types:
-        """Key → type of each artifact that a step takes."""
-        return _types([*self._artifacts(self._plan.taken[step.name]).values(), *self._fetched_by(step)])
+    def gathering(self, gathering: Gathering) -> ContainerComponent:
+        """The component of a task that writes an index."""
+        arguments = GatheringArguments(
+            task=gathering.task,
+            pipeline=self._plan.pipeline,
+            host_aliases=self._common["host_aliases"],
+            imported=self._imported(gathering.members),
+            root=self._root,
+            indexes=self._indexes(gathering.members),
+            index=gathering.index,
+        )
+        return self._component(arguments, self._types(gathering.members), self._types([gathering.index]))
 
-    def outputs_of(self, step: Step) -> _Types:
-        """Key → type of each artifact that a step makes."""
-        return _types(self._artifacts(step.outputs).values())
+    def _types(self, keys: Iterable[str]) -> _Types:
+        return {key: self._delivery.types[key] + SCHEMA_VERSION for key in keys}
 
-    def _imported_by(self, step: Step) -> dict[str, dict[str, str]]:
-        """What is known by now of the artifacts that a step takes and no step of the job makes."""
-        keys = self.inputs_of(step).keys()
-        uploads = {raw.key: raw.uploaded for raw in self._fetched_by(step) if raw.uploaded}
-        known = {key: {"uri": uploaded.uri, "sha256": uploaded.sha256} for key, uploaded in uploads.items()}
-        for reused in self._plan.reused:
-            if reused.key in keys:
-                known[reused.key] = {"uri": reused.uri, "sha256": str(reused.metadata.get("sha256", ""))}
-        return known
+    def _indexes(self, keys: Iterable[str]) -> list[str]:
+        return [key for key in keys if key in self._delivery.indexes]
+
+    def _imported(self, keys: Iterable[str]) -> dict[str, dict[str, str]]:
+        """What is known by now of those of these artifacts that no step of the job makes."""
+        return {key: self._known[key] for key in keys if key in self._known}
 
     def _artifacts(self, datasets: Iterable[str]) -> dict[str, Artifact]:
         return {name: self._plan.artifacts[name] for name in datasets if name in self._plan.artifacts}
-
-    def _fetched_by(self, step: Step) -> list[RawData]:
-        return [raw for raw in self._plan.raw if raw.uploaded and step.name in raw.steps]
 
     def _component(
         self, arguments: TaskArguments, inputs: _Types, outputs: _Types, image: str | None = None
     ) -> ContainerComponent:
         args = arguments.argv()
+        _refuse_what_does_not_fit(arguments.task, args)
         for option, _, value in (argument.partition("=") for argument in args if argument.startswith("--")):
             if "{{$" in value:
                 raise UserError(
@@ -221,10 +241,6 @@ class _Components:
         return ContainerComponent(spec, pipeline_func=None)
 
 
-def _types(artifacts: Iterable[Artifact | RawData]) -> _Types:
-    return {artifact.key: artifact.type + SCHEMA_VERSION for artifact in artifacts}
-
-
 def _keys(artifacts: Mapping[str, Artifact], travels: str) -> dict[str, str]:
     return {name: artifact.key for name, artifact in artifacts.items() if artifact.travels == travels}
 
@@ -239,32 +255,26 @@ def _lineage(artifact: Artifact, moves: bool) -> dict[str, Any]:
     }
 
 
-def _refuse_what_does_not_fit(plan: Plan, params: Any, root: str | None) -> None:
-    size = _ARTIFACT_SIZE if root is None or places.is_local(root) else _REMOTE_ARTIFACT_SIZE
-    parameters = len(json.dumps(params, ensure_ascii=False).encode())
-    if parameters > limits.MAX_EXECUTOR_INPUT:
+def _refuse_long_params(parameters: int) -> None:
+    if parameters > limits.MAX_ARGUMENT:
         raise UserError(
             f"--params: these take {parameters // 1024} KiB. Each step gets them in one argument, which has "
-            f"{limits.MAX_EXECUTOR_INPUT // 1024} KiB. Put large values into parameters.yml or into a dataset."
+            f"{limits.MAX_ARGUMENT // 1024} KiB. Put large values into parameters.yml or into a dataset."
         )
-    for step in plan.steps:
-        artifacts = 0
-        datasets = (*plan.taken[step.name], *step.outputs)
-        for artifact in (plan.artifacts[name] for name in datasets if name in plan.artifacts):
-            metadata = limits.MAX_METADATA if artifact.is_metrics else len(json.dumps(dict(artifact.metadata)))
-            artifacts += size + 3 * len(artifact.key) + min(metadata, limits.MAX_METADATA)
-        for raw in plan.raw:
-            if raw.uploaded and step.name in raw.steps:
-                artifacts += size + 3 * len(raw.key) + len(json.dumps(describe(raw)))
-        if artifacts > limits.MAX_ARTIFACTS or artifacts + parameters > limits.MAX_EXECUTOR_INPUT:
-            raise UserError(
-                f"Step '{step.name}' takes {len(step.inputs)} datasets and makes {len(step.outputs)}. What it is told "
-                f"about them can take {artifacts // 1024} KiB, and its parameters take {parameters // 1024} KiB. "
-                f"That does not fit into an argument: {limits.MAX_ARTIFACTS // 1024} KiB are for datasets, and "
-                f"{limits.MAX_EXECUTOR_INPUT // 1024} KiB in all. Let its nodes exchange fewer datasets, for "
-                "instance one dictionary, or group them with the nodes that they exchange data with "
-                "(run_config.grouping)."
-            )
+
+
+def _refuse_what_does_not_fit(task: str, args: Sequence[str]) -> None:
+    """Refuse arguments that Linux would not pass to the task's command."""
+    sizes = {argument.partition("=")[0]: len(argument.encode()) for argument in args}
+    longest = max(sizes, key=lambda name: sizes[name])
+    # The executor input is put in later.
+    total = sum(sizes.values()) + limits.MAX_ARGUMENT
+    if sizes[longest] > limits.MAX_ARGUMENT or total > limits.MAX_ARGUMENTS:
+        raise UserError(
+            f"Task '{task}': its arguments take {total // 1024} KiB, {longest} alone {sizes[longest] // 1024} KiB. An "
+            f"argument has at most {limits.MAX_ARGUMENT // 1024} KiB, and all of them {limits.MAX_ARGUMENTS // 1024}. "
+            "Let nodes exchange fewer datasets, for instance one dictionary, or cut the pipeline into several."
+        )
 
 
 def _ask_for(task: dsl.PipelineTask, resources: Resources) -> None:
@@ -279,12 +289,14 @@ def _ask_for(task: dsl.PipelineTask, resources: Resources) -> None:
         task.set_retry(num_retries=resources.retries, backoff_duration=_RETRY_AFTER)
 
 
-def _in_run_order(spec: dict[str, Any], plan: Plan) -> dict[str, Any]:
+def _in_run_order(spec: dict[str, Any], plan: Plan, delivery: Delivery) -> dict[str, Any]:
     """Protobuf maps have no order. People who read the file, and files that must not differ, need one."""
     spec = json.loads(json.dumps(spec, sort_keys=True))
     keys = [*(raw.key for raw in plan.raw), *(reused.key for reused in plan.reused)]
     importers = sorted(map(names.importer_name, keys))
-    tasks = [names.START_TASK, *importers, *(step.name for step in plan.steps)]
+    tasks = [names.START_TASK, *importers]
+    for step in plan.steps:
+        tasks += [*(gathering.task for gathering in delivery.gatherings[step.name]), step.name]
     order = {name: number for number, name in enumerate(tasks)}
 
     def by_order(items: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from ..contract.catalog import Catalog
-from ..contract.names import FINISH_TASK, IMPORT_PREFIX, START_TASK, is_digest, task_name, with_hash
+from ..contract.names import FINISH_TASK, GATHER_PREFIX, IMPORT_PREFIX, START_TASK, is_digest, task_name, with_hash
 from ..contract.params import by_name
 from ..contract.places import is_local
 from ..errors import UserError
@@ -37,12 +37,19 @@ from .refusals import (
 
 @dataclass(frozen=True)
 class Reused:
-    """An artifact of an earlier job that is taken as it is: its key and type here, its URI and its metadata."""
+    """An artifact of an earlier job that is taken as it is.
+
+    Args:
+        key, type: its key and type here.
+        uri, metadata: what that job has said of it.
+        members: keys of those artifacts that are taken from it, if it is an index of several.
+    """
 
     key: str
     type: str
     uri: str
     metadata: Mapping[str, Any]
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -290,6 +297,6 @@ def _task_names(groups: Mapping[str, list[Node]]) -> dict[str, str]:
         shown = f"Node '{group}'" if [node.name for node in groups[group]] == [group] else f"Group '{group}'"
         if task in (START_TASK, FINISH_TASK):
             raise UserError(f"{shown} would become the task '{task}', which is reserved for MLflow. Rename it.")
-        if task.startswith(IMPORT_PREFIX):
+        if task.startswith((IMPORT_PREFIX, GATHER_PREFIX)):
             raise UserError(f"{shown} would become the task '{task}', a name that only importers have. Rename it.")
     return {group: with_hash(task, group) if uses[task] > 1 else task for group, task in names.items()}

@@ -7,7 +7,7 @@ from typing import Any
 from ..contract.arguments import JobArguments, StepArguments
 from ..contract.catalog import Entry
 from ..contract.job import PipelineJob, State
-from ..contract.names import FINISH_TASK, START_TASK, importer_name
+from ..contract.names import INDEX_TYPE, START_TASK, importer_name, is_step
 from ..contract.places import MODEL_SCHEMES, is_below, is_local
 from ..contract.spec import tasks
 from ..errors import UserError, did_you_mean
@@ -20,8 +20,7 @@ _FINISHED = (State.SUCCEEDED, State.SKIPPED)
 
 def step_arguments_of(job: PipelineJob) -> dict[str, StepArguments]:
     """Step of a job → the arguments that its spec has for it."""
-    names = (START_TASK, FINISH_TASK)
-    containers = {task.name: task.container for task in tasks(job.spec) if task.container and task.name not in names}
+    containers = {task.name: task.container for task in tasks(job.spec) if is_step(task.name)}
     return {name: StepArguments.of(container.get("args", [])) for name, container in containers.items()}
 
 
@@ -72,20 +71,30 @@ def resume(plan: Plan, job: PipelineJob, rerun: Sequence[str], lookup: Lookup, r
     makers = {dataset: step for step in finished for dataset in step.outputs}
     problems = [(step, change) for step in finished if (change := earlier.change_since(step))]
     reused: dict[str, Reused] = {}
+    keys: dict[str, str] = {}
+    # Step → the index of all that it has made; index → what is taken of that.
+    indexes: dict[str, str] = {}
+    members: dict[str, dict[str, None]] = {}
     must_exist: dict[str, str] = {}
     for step in running.values():
         for dataset in plan.taken[step.name]:
             if dataset not in makers or not plan.artifacts[dataset].travels:
                 continue
             maker, artifact = makers[dataset], plan.artifacts[dataset]
-            if (output := earlier.artifact_of(dataset, maker)) is None:
+            index, output = earlier.artifact_of(dataset, maker, artifact.key)
+            if output is None:
                 problems.append((maker, f"dataset '{dataset}' was not handed on"))
                 continue
-            if not _may_be_taken(output["uri"], artifact, root):
+            if not _may_be_taken(output["uri"], artifact, root, is_index=bool(index)):
                 problems.append((maker, f"its dataset '{dataset}' is at {output['uri']}, outside of {root}"))
                 continue
-            reused[dataset] = Reused(artifact.key, artifact.type, output["uri"], output.get("metadata") or {})
-            if artifact.travels != "model":
+            keys[dataset] = artifact.key
+            key, type_ = (index, INDEX_TYPE) if index else (artifact.key, artifact.type)
+            reused[key] = Reused(key, type_, output["uri"], output.get("metadata") or {})
+            if index:
+                indexes[maker.name] = index
+                members.setdefault(index, {})[artifact.key] = None
+            if index or artifact.travels != "model":
                 must_exist[output["uri"]] = maker.nodes[0]
         for dataset, entry in _read_from_the_catalog(step, plan, lookup).items():
             if dataset not in makers:
@@ -100,23 +109,24 @@ def resume(plan: Plan, job: PipelineJob, rerun: Sequence[str], lookup: Lookup, r
         plan,
         steps=tuple(running.values()),
         raw=tuple(raw for raw in plan.raw if running.keys() & set(raw.steps)),
-        reused=tuple(reused.values()),
+        reused=tuple(replace(one, members=tuple(members.get(one.key, ()))) for one in reused.values()),
         must_exist=must_exist,
         resumed={
             "job": job.name,
             "resource_name": job.resource_name,
             "nodes": [node for step in finished for node in step.nodes],
             "fingerprints": {step.name: step.fingerprint for step in finished},
-            "keys": {dataset: artifact.key for dataset, artifact in reused.items()},
+            "keys": keys,
+            **({"indexes": indexes} if indexes else {}),
         },
     )
 
 
-def _may_be_taken(uri: str, artifact: Artifact, root: str | None) -> bool:
+def _may_be_taken(uri: str, artifact: Artifact, root: str | None, is_index: bool) -> bool:
     """Whether an artifact is where jobs of this environment keep them; the launcher opens no other address."""
-    if artifact.travels == "model":
+    if artifact.travels == "model" and not is_index:
         return uri.startswith(MODEL_SCHEMES)
-    home = artifact.uri if artifact.travels == "version" else root
+    home = artifact.uri if artifact.travels == "version" and not is_index else root
     return not home or is_local(home) or is_below(uri, home)
 
 
@@ -157,16 +167,30 @@ class _EarlierJob:
             parts = ["nodes"]
         return f"its {' and '.join(parts)} changed since" if parts else ""
 
-    def artifact_of(self, dataset: str, maker: Step) -> dict[str, Any] | None:
-        """The artifact by which a finished step has handed a dataset on; None if it has not."""
+    def artifact_of(self, dataset: str, maker: Step, key: str) -> tuple[str, dict[str, Any] | None]:
+        """The artifact by which a finished step has handed a dataset on.
+
+        Args:
+            dataset: the dataset.
+            maker: the step.
+            key: the dataset's key in the job that resumes this one. An index has to have it under the same.
+
+        Returns:
+            The key of the index that the dataset is in, empty if it has an artifact of its own; and the artifact, None
+            if it was not handed on.
+        """
         if arguments := self._arguments.get(maker.name):
             keys = {**arguments.versions, **arguments.artifacts, **arguments.files, **arguments.models}
-            task, key = maker.name, keys.get(dataset, "")
+            own_key, index = keys.get(dataset, ""), arguments.index
+            task, output = maker.name, index or own_key
         else:
-            task, key = importer_name(self._resumed["keys"].get(dataset, "")), "artifact"
+            own_key = self._resumed["keys"].get(dataset, "")
+            index = self._resumed.get("indexes", {}).get(maker.name, "")
+            task, output = importer_name(index or own_key), "artifact"
         run = self._job.tasks.get(task)
         artifacts: dict[str, Any] = ((run and run.outputs) or {}).get("artifacts", {})
-        return artifacts.get(key)
+        is_listed = not index or own_key == key
+        return index, artifacts.get(output) if is_listed else None
 
     def refusal(self, step: Step, why: str) -> str:
         """The sentence about a step whose result cannot be taken."""

@@ -2,12 +2,14 @@
 
 import json
 import sys
+import zlib
 from argparse import ArgumentParser, Namespace
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from .names import DOCTOR_TASK, FINISH_TASK, START_TASK
+from .names import DOCTOR_TASK, FINISH_TASK, GATHER_PREFIX, START_TASK
 
 # https://www.kubeflow.org/docs/components/pipelines/user-guides/components/additional-functionality/#placeholders
 _EXECUTOR_INPUT_PLACEHOLDER = "{{$}}"
@@ -17,13 +19,18 @@ _JOB_PLACEHOLDERS = {
     "job_resource_name": "{{$.pipeline_job_resource_name}}",
     "job_created": "{{$.pipeline_job_create_time_utc}}",
 }
+# JSON with more letters than this is compressed, because an argument has at most 128 KiB.
+_LONG = 8 * 1024
+# What compressed texts begin with, and JSON does not.
+_COMPRESSED = "eN"
 
 
 @dataclass(frozen=True)
 class TaskArguments:
     """What a container is told about its task, besides KFP's executor input.
 
-    A text travels as it is and everything else as JSON, each as an argument of its own, so no shell ever reads it.
+    A text travels as it is and everything else as JSON, each as an argument of its own, so no shell ever reads it. Long
+    JSON is compressed.
 
     Args:
         task: the task's name in the spec. The platform may show the task under another name.
@@ -46,7 +53,7 @@ class TaskArguments:
     def argv(self) -> list[str]:
         """The arguments of the container's command, with placeholders that the platform fills in."""
         values = {item.name: value for item in fields(self) if (value := getattr(self, item.name))}
-        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+        texts = {name: value if isinstance(value, str) else _written(value) for name, value in values.items()}
         # With `=`, a name that begins with a hyphen is still a value.
         options = [f"{_option(name)}={text}" for name, text in texts.items()]
         placeholders = {"executor_input": _EXECUTOR_INPUT_PLACEHOLDER, **_JOB_PLACEHOLDERS}
@@ -59,7 +66,7 @@ class TaskArguments:
         values: dict[str, Any] = {"task": "", "pipeline": ""}
         for item in fields(cls):
             if (text := texts.get(_option(item.name))) is not None:
-                values[item.name] = text if item.type is str else json.loads(text)
+                values[item.name] = text if item.type is str else _read(text)
         return cls(**values)
 
 
@@ -85,6 +92,8 @@ class StepArguments(TaskArguments):
         fingerprint: what the result of the step depends on, for jobs that may take it.
         inputs: datasets of the catalog that no step makes, and that this is the first step to read.
         system_metrics: whether MLflow's sampler measures the step's machine.
+        indexes: keys of the artifacts that stand for others; the keys that the fields above have may be listed there.
+        index: key of the one artifact that stands for all that the step makes; empty if each is an artifact.
     """
 
     nodes: Sequence[str] = ()
@@ -101,6 +110,23 @@ class StepArguments(TaskArguments):
     fingerprint: str = ""
     inputs: Sequence[str] = ()
     system_metrics: bool = False
+    indexes: Sequence[str] = ()
+    index: str = ""
+
+
+@dataclass(frozen=True)
+class GatheringArguments(TaskArguments):
+    """What a task is told that runs no nodes: it writes an index of the artifacts that it takes.
+
+    Args:
+        imported, root, indexes: see ``StepArguments``.
+        index: key of the artifact that it makes.
+    """
+
+    imported: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    root: str = ""
+    indexes: Sequence[str] = ()
+    index: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,7 +166,7 @@ class JobArguments(TaskArguments):
 
 def parse_arguments(
     argv: Sequence[str] | None = None,
-) -> tuple[StepArguments | JobArguments, Mapping[str, Any], Namespace]:
+) -> tuple[StepArguments | GatheringArguments | JobArguments, Mapping[str, Any], Namespace]:
     """Read what ``TaskArguments.argv`` wrote.
 
     Returns:
@@ -148,11 +174,10 @@ def parse_arguments(
         ``job_resource_name``, ``job_created``.
     """
     argv = sys.argv[1:] if argv is None else argv
-    is_step = TaskArguments.of(argv).task not in (START_TASK, FINISH_TASK, DOCTOR_TASK)
-    cls = StepArguments if is_step else JobArguments
+    cls = _class_of(TaskArguments.of(argv).task)
     parser = ArgumentParser(prog="step", description="Runs one task of a compiled pipeline.", allow_abbrev=False)
     for item in fields(cls):
-        coding: Any = str if item.type is str else json.loads
+        coding: Any = str if item.type is str else _read
         parser.add_argument(_option(item.name), type=coding, required=item.name in ("task", "pipeline"))
     parser.add_argument(_option("executor_input"), type=json.loads, required=True)
     for name in _JOB_PLACEHOLDERS:
@@ -160,6 +185,31 @@ def parse_arguments(
     platform = parser.parse_args(argv)
     values = {item.name: value for item in fields(cls) if (value := getattr(platform, item.name)) is not None}
     return cls(**values), platform.executor_input, platform
+
+
+def _class_of(task: str) -> type[StepArguments] | type[GatheringArguments] | type[JobArguments]:
+    if task.startswith(GATHER_PREFIX):
+        return GatheringArguments
+    return JobArguments if task in (START_TASK, FINISH_TASK, DOCTOR_TASK) else StepArguments
+
+
+def compressed(text: str) -> str:
+    """A text that is shorter, and still one that may be an argument."""
+    return b64encode(zlib.compress(text.encode(), level=9)).decode()
+
+
+def decompressed(text: str) -> str:
+    """The text that ``compressed`` has made shorter."""
+    return zlib.decompress(b64decode(text)).decode()
+
+
+def _written(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _LONG else compressed(text)
+
+
+def _read(text: str) -> Any:
+    return json.loads(decompressed(text) if text.startswith(_COMPRESSED) else text)
 
 
 def _option(name: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from .names import FINISH_TASK, IMPORT_PREFIX, MLFLOW_RUN, START_TASK, TIMING
+from .names import FINISH_TASK, GATHER_PREFIX, IMPORT_PREFIX, MLFLOW_RUN, START_TASK, TIMING
 
 _CONSOLE = "https://console.cloud.google.com"
 # How many bytes of a log are its end.
@@ -98,8 +98,8 @@ class TaskRun:
 
     @property
     def is_shown(self) -> bool:
-        """Whether people look for it: importers are no steps, so only one that failed is of interest."""
-        return not self.name.startswith(IMPORT_PREFIX) or self.state == State.FAILED
+        """Whether people look for it: tasks that only hand on artifacts are of interest only when they failed."""
+        return not self.name.startswith((IMPORT_PREFIX, GATHER_PREFIX)) or self.state == State.FAILED
 
     def parts(self) -> dict[str, float]:
         """Part of a step → its seconds, as its log on this machine tells; empty if it does not."""

@@ -7,8 +7,15 @@ MAX_NAME = 128
 MAX_KEY = 100
 
 # Sizes in bytes. An artifact's metadata comes back in the executor input of the next task, which is one argument of a
-# command, and Linux allows an argument 128 KiB. Metadata is cut at the first limit; a step whose artifacts could exceed
-# the second one, or its artifacts and parameters the third, is refused when it is compiled.
+# command, and Linux allows an argument 128 KiB. Metadata is cut at the first limit. What a step is told about its
+# artifacts is kept below the second one, by an index that stands for many of them; with its parameters it must stay
+# below the third, as every other argument.
 MAX_METADATA = 2 * 1024
 MAX_ARTIFACTS = 96 * 1024
-MAX_EXECUTOR_INPUT = 127 * 1024
+MAX_ARGUMENT = 127 * 1024
+
+# All arguments of a command together. Linux allows a quarter of the stack, 2 MiB, for them and the environment.
+MAX_ARGUMENTS = 1536 * 1024
+
+# Artifacts in one index of a gathering task.
+MAX_GATHERED = 100

@@ -2,8 +2,9 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 
-from .limits import MAX_NAME
+from .limits import MAX_KEY, MAX_NAME
 
 # The module that every container runs.
 STEP_MODULE = "vertexai_mlflow.step"
@@ -24,6 +25,9 @@ GRAPHS = ("kedro-pipeline", "exit-handler-1")
 # Begins the names of importers: tasks that hand uploaded data to the steps and run no container.
 IMPORT_PREFIX = "vertexai-import-"
 
+# Begins the names of tasks that run no nodes: they write one index of artifacts that a step could not take one by one.
+GATHER_PREFIX = "vertexai-gather-"
+
 # Inputs and outputs of tasks: the runtime parameters, KFP's final status, the address of the MLflow run, and the values
 # that the first task has resolved for all.
 PARAMS = "params"
@@ -33,6 +37,12 @@ RESOLVED = "resolved"
 
 # Begins the keys of artifacts.
 DATA_PREFIX = "data_"
+
+# An artifact that stands for others is a folder with this file in it: key → URI and metadata of each. Its own metadata
+# has the SHA-256 of the file, and says how many there are.
+INDEX_TYPE = "system.Artifact"
+INDEX_FILE = "index.json"
+MEMBERS = "members"
 
 # The parameter that the nodes of `on_exit_pipeline` may take.
 EXIT_PARAMETER = "vertexai_job"
@@ -98,6 +108,22 @@ def task_name(name: str) -> str:
 def with_hash(text: str, name: str) -> str:
     """A name for a task, and a hash of the name that people know it by."""
     return f"{text[: MAX_NAME - 9]}-{_hash(name)}"
+
+
+def is_step(task: str) -> bool:
+    """Whether a task of a compiled pipeline runs nodes."""
+    return task not in (START_TASK, FINISH_TASK) and not task.startswith((IMPORT_PREFIX, GATHER_PREFIX))
+
+
+def made_index(step: str) -> str:
+    """The key of the one artifact that stands for all that a step makes."""
+    return shortened(f"vertexai_made_by_{step.replace('-', '_')}", MAX_KEY)
+
+
+def gathering_names(members: Iterable[str]) -> tuple[str, str]:
+    """A gathering task and the key of its index. The same members have the same names in every job."""
+    digest = hashlib.sha256("\n".join(members).encode()).hexdigest()[:16]
+    return f"{GATHER_PREFIX}{digest}", f"vertexai_gathered_{digest}"
 
 
 def importer_name(key: str) -> str:

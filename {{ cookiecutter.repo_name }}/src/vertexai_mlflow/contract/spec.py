@@ -6,8 +6,6 @@ https://github.com/kubeflow/pipelines/blob/master/api/v2alpha1/pipeline_spec.pro
 """
 
 import json
-import zlib
-from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +16,8 @@ import yaml
 
 from ..errors import UserError
 from ..whole_file import write_whole
-from .limits import MAX_EXECUTOR_INPUT
+from .arguments import compressed, decompressed
+from .limits import MAX_ARGUMENT
 from .names import PARAMS, START_TASK
 from .params import decode, encode
 
@@ -105,13 +104,13 @@ def write_spec(spec: Mapping[str, Any], path: Path) -> None:
 
 def packed(spec: Spec) -> str:
     """A spec as a text that is short enough for an argument of a task; empty if it is too long for that."""
-    text = b64encode(zlib.compress(json.dumps(spec, separators=(",", ":")).encode(), level=9)).decode()
-    return text if len(text) <= MAX_EXECUTOR_INPUT else ""
+    text = compressed(json.dumps(spec, separators=(",", ":")))
+    return text if len(text) <= MAX_ARGUMENT else ""
 
 
 def unpacked(text: str) -> Spec:
     """The spec that ``packed`` has written; empty if the text is."""
-    return json.loads(zlib.decompress(b64decode(text))) if text else {}
+    return json.loads(decompressed(text)) if text else {}
 
 
 def with_arguments(spec: Spec, arguments: Mapping[str, str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import distributions
 from pathlib import Path
@@ -21,6 +22,7 @@ from urllib.request import url2pathname
 
 from ..compile.source_digest import is_installed
 from ..contract.arguments import StepArguments
+from ..contract.names import INDEX_FILE, MEMBERS
 from ..contract.places import files_at, files_below, sha256_of
 from ..contract.spec import Task
 from .jobs import write_json
@@ -63,7 +65,7 @@ class Cache:
         """
         parts = {
             "parameters": dict(parameters),
-            "artifacts": {key: [artifact["uri"], _content(artifact["uri"])] for key, artifact in artifacts.items()},
+            "artifacts": {key: _contents(artifact) for key, artifact in artifacts.items()},
             "outputs": task.component.get("outputDefinitions", {}),
             "container": task.container,
             "disk": self._images[task.container["image"]] if self._images else [self._code, self._reads(task)],
@@ -82,7 +84,8 @@ class Cache:
 
     def keep(self, key: str, outputs: Mapping[str, Any], job: str) -> None:
         """Write a task's outputs to the cache, completely or not at all."""
-        contents = {uri: _content(uri) for artifact in outputs["artifacts"].values() if (uri := artifact["uri"])}
+        artifacts = [artifact for artifact in outputs["artifacts"].values() if artifact["uri"]]
+        contents = {uri: content for artifact in artifacts for uri, content in _contents(artifact).items()}
         entry = {"outputs": dict(outputs), "contents": contents, "job": f"{job} of {datetime.now():%Y-%m-%d %H:%M}"}
         write_json(entry, self._file(key))
 
@@ -125,9 +128,24 @@ def _editable_installs() -> Iterator[Path]:
             yield Path(url2pathname(urlsplit(origin["url"]).path)).resolve()
 
 
+def _contents(artifact: Mapping[str, Any]) -> dict[str, str]:
+    """What is at an artifact's URI, and at those of the artifacts that it stands for."""
+    contents = {artifact["uri"]: _content(artifact["uri"])}
+    if MEMBERS in artifact.get("metadata", {}):
+        # The scheduler takes no notice of what a step finds there, so a missing file is one that has changed.
+        with suppress(OSError, ValueError):
+            members = json.loads((_path(artifact["uri"]) / INDEX_FILE).read_text(encoding="utf-8"))
+            contents |= {member["uri"]: _content(member["uri"]) for member in members.values() if member["uri"]}
+    return contents
+
+
+def _path(uri: str) -> Path:
+    return Path(unquote(uri.removeprefix("file://")))
+
+
 def _content(uri: str) -> str:
     """What is at an artifact's URI: a digest if it is a dataset's path, whose content may change."""
-    path = Path(unquote(uri.removeprefix("file://")))
+    path = _path(uri)
     if not uri.startswith("file://"):
         return "there" if path.exists() else ""
     return sha256_of(path)

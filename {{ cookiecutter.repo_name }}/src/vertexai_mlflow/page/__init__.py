@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from ..contract.arguments import JobArguments
 from ..contract.job import PipelineJob, RunContents, State, TaskRun
+from ..contract.names import is_step
 from ..contract.spec import default_params
 from .graph import READABLE, SIGNS, Graph, css_class, draw, read_graph, word
 from .markup import Item, as_duration, as_end, as_link, as_text, as_time, as_value, fitted, size
@@ -78,7 +79,7 @@ def _start(job: PipelineJob, now: datetime) -> datetime:
 
 def _header(job: PipelineJob, run: RunContents, graph: Graph, tasks: Mapping[str, TaskRun], now: datetime) -> str:
     """How the job has come along, what it is, and where to look further."""
-    counts = Counter(task.state for name, task in tasks.items() if graph.is_step(name))
+    counts = Counter(task.state for name, task in tasks.items() if is_step(name))
     words = [
         f'<span class="{css_class(state)}">{SIGNS.get(state, "?")} {count} {word(state)}</span>'
         for state, count in sorted(counts.items(), key=lambda item: (item[0] != State.FAILED, -item[1]))

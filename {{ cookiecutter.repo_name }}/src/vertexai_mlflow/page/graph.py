@@ -11,7 +11,7 @@ from unicodedata import east_asian_width
 
 from ..contract.arguments import JobArguments, StepArguments
 from ..contract.job import State, TaskRun
-from ..contract.names import FINISH_TASK, IMPORT_PREFIX, START_TASK
+from ..contract.names import FINISH_TASK, START_TASK, is_step
 from ..contract.spec import Task, tasks
 from ..errors import UserError
 from .markup import as_duration, as_text
@@ -43,7 +43,7 @@ class Graph:
     """What the spec of a job says about its steps.
 
     Args:
-        upstream: task → the tasks that it waits for; without importers, which are no steps.
+        upstream: task → the tasks that it waits for; without those that only hand on artifacts.
         nodes: step → its Kedro nodes.
         machines: step → what it asks of its machine and which image it runs in. Equal ones may run together.
         about: what the first task is told about the job; None if there is no such task.
@@ -53,10 +53,6 @@ class Graph:
     nodes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     machines: Mapping[str, str] = field(default_factory=dict)
     about: JobArguments | None = None
-
-    def is_step(self, name: str) -> bool:
-        """Whether a task runs nodes."""
-        return name not in (START_TASK, FINISH_TASK)
 
     def edges(self) -> list[tuple[str, str]]:
         """The lines of the drawing. What each task does anyway, waiting for the first one, is drawn once."""
@@ -76,7 +72,7 @@ def read_graph(spec: Mapping[str, Any]) -> Graph:
         everything = tasks(spec) if spec else []
     except (UserError, KeyError, TypeError):
         return Graph()
-    shown = {task.name: task for task in everything if not task.name.startswith(IMPORT_PREFIX)}
+    shown = {task.name: task for task in everything if is_step(task.name) or task.name in (START_TASK, FINISH_TASK)}
     about = shown.get(START_TASK)
     return Graph(
         {name: task.upstream & shown.keys() for name, task in shown.items()},

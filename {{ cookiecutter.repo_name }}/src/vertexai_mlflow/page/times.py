@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from ..contract.job import ENDED, State, TaskRun
+from ..contract.names import is_step
 from .graph import Graph, layers
 
 # Parts of a step's time that a group of steps spends once: starting Python, and opening a session.
@@ -63,9 +64,7 @@ def critical_path(graph: Graph, times: Mapping[str, Span]) -> list[str]:
 
 def chains(graph: Graph) -> list[list[str]]:
     """Straight chains of steps on equal machines, which ``ChainNodeGrouper`` would let run as one step each."""
-    parents = {
-        name: sorted(filter(graph.is_step, before)) for name, before in graph.upstream.items() if graph.is_step(name)
-    }
+    parents = {name: sorted(filter(is_step, before)) for name, before in graph.upstream.items() if is_step(name)}
     children = Counter(parent for before in parents.values() for parent in before)
     ends: dict[str, list[str]] = {}  # last step of a chain → the chain
     for name in (name for row in layers(parents) for name in row):

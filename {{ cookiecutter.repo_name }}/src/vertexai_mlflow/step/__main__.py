@@ -1,7 +1,8 @@
 """A container's entry point: it reads its arguments, runs one task of the pipeline job, and writes the executor output.
 
 ``python -m vertexai_mlflow.step --task=clean --nodes='["clean"]' … --executor-input '{{$}}'`` runs a step's nodes in
-a Kedro session. The first and the last task of a job, which start and end its MLflow run, have no nodes.
+a Kedro session. The first and the last task of a job, which start and end its MLflow run, have no nodes, and neither
+has a task that gathers artifacts for a step that takes very many.
 """
 
 import json
@@ -20,7 +21,7 @@ from kedro.pipeline.node import Node
 
 from .. import tracking
 from ..contract import names, params
-from ..contract.arguments import JobArguments, StepArguments, TaskArguments, parse_arguments
+from ..contract.arguments import GatheringArguments, JobArguments, StepArguments, TaskArguments, parse_arguments
 from ..contract.catalog import Catalog
 from ..contract.job import JobIdentity
 from ..guard import refuse_the_copy_of_another_project
@@ -42,9 +43,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run one task; an exception is the task's failure."""
     timing = Timing()
     args, executor_input, platform = parse_arguments(argv)
-    io = StepIO(executor_input, args.imported if isinstance(args, StepArguments) else None)
+    io = StepIO(executor_input, None if isinstance(args, JobArguments) else args.imported)
     if args.host_aliases:
         alias(args.host_aliases)
+    if isinstance(args, GatheringArguments):
+        return io.write({"artifacts": _gather(args, io)})
     refuse_the_copy_of_another_project(bootstrap_project(Path.cwd()).source_dir)
     # A hook reads here that it runs in a step, and in which environment; on this machine as in a container.
     os.environ |= {names.STEP_VARIABLE: args.task, names.JOB_VARIABLE: platform.job_name, "KEDRO_ENV": args.env}
@@ -109,6 +112,11 @@ def _parameters_of(nodes: Iterable[Node], parameters: Mapping[str, Any]) -> dict
     return values
 
 
+def _gather(args: GatheringArguments, io: StepIO) -> dict[str, Any]:
+    """Write an index of a task's input artifacts; returns its output artifact, as KFP's ExecutorOutput has it."""
+    return io.write_index(args.index, io.opened(args.indexes, args.root).inputs)
+
+
 def _run_nodes(
     args: StepArguments, job: JobIdentity, io: StepIO, session: StepSession, context: KedroContext, timing: Timing
 ) -> dict[str, Any]:
@@ -118,6 +126,9 @@ def _run_nodes(
         Its output artifacts, as KFP's ExecutorOutput has them.
     """
     nodes = list(args.nodes)
+    with timing.measure("data"):
+        own_io = io
+        io = io.opened(args.indexes, args.root).spread(args.index, [item["key"] for item in args.lineage.values()])
     io.refuse_uris_outside(args.root, [*args.artifacts.values(), *args.files.values()])
     asks_catalog = args.files or args.versions or args.inputs
     catalog = Catalog(context.config_loader["catalog"] if asks_catalog else {}, "catalog.yml")
@@ -153,7 +164,11 @@ def _run_nodes(
                 metadata = {"model_uri": uri, "sha256": sha256_of_model(uri)}
                 updates[args.models[name]] = {"uri": uri, "metadata": metadata}
             tag_models(runner.model_uris.values(), args.task)
-    return lineage.executor_output(io.outputs, updates)
+        output = lineage.executor_output(io.outputs, updates)
+        if not args.index:
+            return output
+        made = {key: item["artifacts"][0] for key, item in output.items()}
+        return own_io.write_index(args.index, made, job=job.name, step=args.task)
 
 
 def _finish(args: JobArguments, job: JobIdentity, io: StepIO, platform: Namespace, is_tracked: bool) -> None:

@@ -1,15 +1,17 @@
 """KFP's protocol as a step sees it: the executor input that it gets, and the executor output that it writes."""
 
+import copy
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import fsspec
 
 from ..contract import names, params
-from ..contract.places import MOUNT, is_below, is_local
+from ..contract.places import MOUNT, is_below, is_local, mismatch
 from ..errors import UserError
 
 
@@ -41,6 +43,62 @@ class StepIO:
         self.outputs = _artifacts(outputs)
         self._artifacts = {**self.inputs, **self.outputs}
         self.output_file: str = outputs.get("outputFile", "")
+
+    def opened(self, indexes: Iterable[str], root: str) -> Self:
+        """The same with the input artifacts that these ones stand for, instead of these.
+
+        Args:
+            indexes: the keys of artifacts that are indexes.
+            root: see ``refuse_uris_outside``.
+
+        Raises:
+            UserError: when one is not where it can be, or is not what its task has written.
+        """
+        self.refuse_uris_outside(root, indexes)
+        inputs = {key: artifact for key, artifact in self.inputs.items() if key not in indexes}
+        for key in indexes:
+            with fsspec.open(_index_file(self.uri(key)), "rb") as file:
+                content = file.read()
+            if (sha256 := hashlib.sha256(content).hexdigest()) != (recorded := self.sha256(key)):
+                raise UserError(mismatch(_index_file(self.uri(key)), sha256, recorded))
+            inputs |= json.loads(content)
+        return self._with(inputs, self.outputs)
+
+    def spread(self, index: str, keys: Iterable[str]) -> Self:
+        """The same with a place for each of the artifacts that an output artifact will stand for, instead of that.
+
+        Args:
+            index: the key of that artifact; if it is empty, each of the others is an output artifact already.
+            keys: the keys of the others.
+        """
+        if not index:
+            return self
+        home = self.uri(index).rstrip("/")
+        return self._with(self.inputs, {key: {"name": key, "uri": f"{home}/{key}"} for key in keys})
+
+    def write_index(self, index: str, members: Mapping[str, Mapping[str, Any]], **more: str) -> dict[str, Any]:
+        """Write down what an output artifact stands for.
+
+        Args:
+            index: the key of that artifact.
+            members: the artifacts that it stands for, by key.
+            more: its metadata, besides the hash.
+
+        Returns:
+            The artifact, as KFP's ExecutorOutput has it.
+        """
+        content = json.dumps(members, allow_nan=False).encode()
+        uri = _index_file(self.uri(index))
+        with fsspec.open(uri, "wb", auto_mkdir=is_local(uri)) as file:
+            file.write(content)
+        metadata = {"sha256": hashlib.sha256(content).hexdigest(), names.MEMBERS: len(members), **more}
+        artifact = {"name": self.outputs[index]["name"], "uri": self.uri(index), "metadata": metadata}
+        return {index: {"artifacts": [artifact]}}
+
+    def _with(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Self:
+        other = copy.copy(self)
+        other.inputs, other.outputs, other._artifacts = dict(inputs), dict(outputs), {**inputs, **outputs}
+        return other
 
     def refuse_uris_outside(self, root: str, keys: Iterable[str]) -> None:
         """Refuse artifacts that a job of this environment cannot have made.
@@ -120,6 +178,10 @@ class StepIO:
 
     def _metadata(self, key: str) -> Mapping[str, Any]:
         return self._artifacts[key].get("metadata", {})
+
+
+def _index_file(uri: str) -> str:
+    return f"{uri.rstrip('/')}/{names.INDEX_FILE}"
 
 
 def _artifacts(side: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
