@@ -1,5 +1,7 @@
 """The description of a job's MLflow run, made of its tags, and what else the run keeps beside what the project logs."""
 
+import hashlib
+import json
 import logging
 import sys
 from collections import Counter
@@ -16,6 +18,7 @@ from hostile_text import HOSTILE, is_safe
 from markdown_it import MarkdownIt
 
 from vertexai_mlflow.contract import names
+from vertexai_mlflow.contract.arguments import compressed
 from vertexai_mlflow.contract.job import State
 from vertexai_mlflow.contract.names import START_TASK
 from vertexai_mlflow.contract.spec import packed, unpacked, with_arguments
@@ -23,7 +26,7 @@ from vertexai_mlflow.step.printed_text import PrintedText, printed_text
 from vertexai_mlflow.tracking import write_tags
 from vertexai_mlflow.tracking.description import describe, update_description
 from vertexai_mlflow.tracking.files import as_yaml, is_hidden
-from vertexai_mlflow.tracking.steps import StepRecord, as_tags, ended_steps, machine_of, step_records
+from vertexai_mlflow.tracking.steps import StepRecord, as_tags, ended_steps, machine_of, planned_steps, step_records
 
 CONSOLE = "https://console.cloud.google.com/vertex-ai/locations/europe-west1/pipelines/runs/demo-1?project=p"
 JOB = {
@@ -246,6 +249,26 @@ def test_a_spec_travels_in_an_argument_unless_it_is_too_long():
     assert len(packed(spec)) < 20_000
     assert packed({"random": [hash((number, "x")) for number in range(30_000)]}) == ""
     assert unpacked("") == {}
+
+
+def test_of_a_spec_that_is_too_long_steps_and_machines_travel():
+    def container(number: int) -> dict:
+        digest = hashlib.sha512(str(number).encode()).hexdigest()
+        args = [f"--task=s-{number}", f'--nodes=["s_{number}"]', f"--fingerprint={digest}{digest[::-1]}"]
+        return {"container": {"image": "x", "args": args, "resources": {"cpuLimit": 2.0, "resourceCpuLimit": "2"}}}
+
+    steps = [f"s-{number}" for number in range(1000)]
+    spec = {
+        "pipelineInfo": {"name": "demo"},
+        "root": {"dag": {"tasks": {name: {"componentRef": {"name": name}} for name in steps}}},
+        "components": {name: {"executorLabel": name} for name in steps},
+        "deploymentSpec": {"executors": {name: container(number) for number, name in enumerate(steps)}},
+    }
+    short = unpacked(packed(spec))
+    assert len(compressed(json.dumps(spec))) > 127 * 1024
+    assert short["pipelineInfo"] == spec["pipelineInfo"]
+    assert planned_steps(short) == planned_steps(spec)
+    assert planned_steps(spec)[999].machine == "2 CPU"
 
 
 def test_what_was_typed_is_no_placeholder():

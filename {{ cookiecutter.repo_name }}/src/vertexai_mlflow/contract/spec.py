@@ -103,9 +103,25 @@ def write_spec(spec: Mapping[str, Any], path: Path) -> None:
 
 
 def packed(spec: Spec) -> str:
-    """A spec as a text that is short enough for an argument of a task; empty if it is too long for that."""
-    text = compressed(json.dumps(spec, separators=(",", ":")))
-    return text if len(text) <= MAX_ARGUMENT else ""
+    """A spec as a text that is short enough for an argument of a task.
+
+    One of a thousand steps is too long for that. It then says of each task no more than its nodes and its machine.
+    If that is too long as well, the text is empty.
+    """
+    for content in (spec, _without_details(spec)):
+        text = compressed(json.dumps(content, separators=(",", ":")))
+        if len(text) <= MAX_ARGUMENT:
+            return text
+    return ""
+
+
+def _without_details(spec: Spec) -> Spec:
+    short = json.loads(json.dumps(spec))
+    for executor in short.get("deploymentSpec", {}).get("executors", {}).values():
+        executor.get("importer", {}).pop("metadata", None)
+        if container := executor.get("container"):
+            container["args"] = [item for item in container.get("args", ()) if item.startswith(("--task=", "--nodes="))]
+    return short
 
 
 def unpacked(text: str) -> Spec:
