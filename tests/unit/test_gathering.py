@@ -15,7 +15,7 @@ from plans import same
 from vertexai_mlflow.compile.compiler import compile_plan
 from vertexai_mlflow.compile.plan import Plan, Surroundings, make_plan
 from vertexai_mlflow.compile.resume import finished_steps, resume
-from vertexai_mlflow.contract.arguments import GatheringArguments, StepArguments, parse_arguments
+from vertexai_mlflow.contract.arguments import GatheringArguments, StepArguments, digest_of, parse_arguments
 from vertexai_mlflow.contract.catalog import Catalog
 from vertexai_mlflow.contract.job import PipelineJob, State, TaskRun
 from vertexai_mlflow.contract.launch import Launch
@@ -141,13 +141,17 @@ def test_indexes_that_are_too_many_are_gathered_themselves():
             Node(same, names[3:], None, name=f"take_{step}"),
         ]
         taken += names[:3]
-    found = compiled(*nodes, Node(same, taken, None, name="take"))
+    plan = fingerprinted(*nodes, Node(same, taken, None, name="take"))
+    found = compiled_plan(plan)
     listed = [GatheringArguments.of(task.container["args"]).indexes for task in gathering_tasks(found)]
-    assert sorted(key for keys in listed for key in keys) == sorted(
-        told(found[f"make-{step}"]).index for step in range(110)
-    )
-    assert len(listed) == 2
+    indexes = sorted(told(found[f"make-{step}"]).index for step in range(110))
+    assert (sorted(key for keys in listed for key in keys), len(listed)) == (indexes, 2)
     assert max(map(longest_argument, found.values())) < 128 * 1024
+    # Of the indexes of another job, it is known where they are; of what is in them, it is not.
+    again = gathering_tasks(compiled_plan(resumed(plan, ended(plan, "take"))))
+    arguments = [GatheringArguments.of(task.container["args"]) for task in again]
+    assert sorted(key for told_ in arguments for key in told_.imported) == indexes
+    assert [told_.known for told_ in arguments] == [{}, {}]
 
 
 def test_uploaded_files_are_gathered_with_what_is_known_of_them():
@@ -168,6 +172,12 @@ def test_uploaded_files_are_gathered_with_what_is_known_of_them():
     assert len(known) == 300
     assert {value["sha256"] for value in known.values()} == {"a" * 64}
     assert told(found["add-up"]).imported == {}
+    assert told(found["add-up"]).known == {
+        GatheringArguments.of(task.container["args"]).index: digest_of(
+            GatheringArguments.of(task.container["args"]).imported
+        )
+        for task in gathering_tasks(found)
+    }
     assert len(told(found["add-up"]).raw) == 300
 
 
@@ -255,10 +265,23 @@ def test_a_step_finds_in_an_index_what_it_would_have_found_in_artifacts(tmp_path
 
 
 def test_what_was_known_when_the_job_was_compiled_is_what_is_gathered(tmp_path):
-    artifact = gathered(tmp_path, imported={"data_1": {"uri": f"{ROOT}/data/1", "sha256": "of the spec"}})
-    io = taking(tmp_path, artifact).opened(["index"], str(tmp_path))
+    imported = {"data_1": {"uri": f"{ROOT}/data/1", "sha256": "of the spec"}}
+    artifact = gathered(tmp_path, imported=imported)
+    io = taking(tmp_path, artifact).opened(["index"], str(tmp_path), {"index": digest_of(imported)})
     assert (io.uri("data_1"), io.sha256("data_1")) == (f"{ROOT}/data/1", "of the spec")
     assert (io.uri("data_2"), io.sha256("data_2")) == (f"{ROOT}/2", "2")
+
+
+@pytest.mark.parametrize("replaced", ["of the spec", '"known": true', f"{ROOT}/data/1"])
+def test_what_was_known_cannot_be_replaced_by_whoever_may_change_index_and_metadata(tmp_path, replaced):
+    imported = {"data_1": {"uri": f"{ROOT}/data/1", "sha256": "of the spec"}}
+    artifact = gathered(tmp_path, imported=imported)
+    file = tmp_path / "index/index.json"
+    assert file.read_text().count(replaced) == 1
+    file.write_text(file.read_text().replace(replaced, '"known": false' if "known" in replaced else "another"))
+    artifact["metadata"]["sha256"] = sha256_of(file)
+    with pytest.raises(UserError, match=r"index\.json names other addresses or hashes of uploaded data"):
+        taking(tmp_path, artifact).opened(["index"], str(tmp_path), {"index": digest_of(imported)})
 
 
 def test_an_index_of_indexes_lists_the_artifacts_themselves(tmp_path):

@@ -7,6 +7,8 @@ many artifacts, there are gathering tasks; see ``gathering``.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from google.protobuf import json_format
@@ -15,7 +17,7 @@ from kfp.dsl import structures
 from kfp.dsl.container_component_class import ContainerComponent
 
 from ..contract import limits, names, params, places
-from ..contract.arguments import GatheringArguments, JobArguments, StepArguments, TaskArguments
+from ..contract.arguments import GatheringArguments, JobArguments, StepArguments, TaskArguments, digest_of
 from ..contract.launch import Launch
 from ..contract.spec import packed, with_arguments
 from ..errors import UserError
@@ -132,6 +134,7 @@ class _Components:
             "is_async": launch.is_async,
             "host_aliases": {name: str(alias.ip) for alias in aliases for name in alias.hostnames},
         }
+        self._gathered = {one.index: one.members for some in delivery.gatherings.values() for one in some}
         # Key of an artifact that no step of the job makes → what is known of it by now.
         uploads = {raw.key: raw.uploaded for raw in plan.raw if raw.uploaded}
         self._known = {key: {"uri": uploaded.uri, "sha256": uploaded.sha256} for key, uploaded in uploads.items()} | {
@@ -186,6 +189,7 @@ class _Components:
             inputs=plan.inputs.get(step.name, ()),
             system_metrics=self._system_metrics,
             indexes=self._indexes(taken),
+            known=self._known_by_index(taken),
             index="".join(self._indexes(made)),
         )
         inputs = {names.PARAMS: "Dict", **self.resolved, **self._types(taken)}
@@ -200,6 +204,7 @@ class _Components:
             imported=self._imported(gathering.members),
             root=self._root,
             indexes=self._indexes(gathering.members),
+            known=self._known_by_index(gathering.members),
             index=gathering.index,
         )
         return self._component(arguments, self._types(gathering.members), self._types([gathering.index]))
@@ -213,6 +218,16 @@ class _Components:
     def _imported(self, keys: Iterable[str]) -> dict[str, dict[str, str]]:
         """What is known by now of those of these artifacts that no step of the job makes."""
         return {key: self._known[key] for key in keys if key in self._known}
+
+    def _known_by_index(self, keys: Iterable[str]) -> dict[str, str]:
+        known = {key: self._known_in(key) for key in keys}
+        return {key: digest_of(imported) for key, imported in known.items() if imported}
+
+    def _known_in(self, index: str) -> dict[str, dict[str, str]]:
+        """What is known by now of the artifacts in the index of a gathering task, also by way of another one."""
+        members = self._gathered.get(index, ())
+        inner = [self._known_in(key) for key in members if key in self._delivery.indexes]
+        return reduce(or_, inner, self._imported(key for key in members if key not in self._delivery.indexes))
 
     def _artifacts(self, datasets: Iterable[str]) -> dict[str, Artifact]:
         return {name: self._plan.artifacts[name] for name in datasets if name in self._plan.artifacts}

@@ -83,45 +83,41 @@ def deliver(plan: Plan, parameters: int, is_remote: bool) -> Delivery:
     for raw in plan.raw:
         sizes.add(raw.key, raw.type, len(json.dumps(describe(raw))))
     room = min(limits.MAX_ARTIFACTS, limits.MAX_ARGUMENT - parameters)
-    # Key of an artifact → the index that stands for it.
+    # Key of an artifact → the index that stands for it. A step comes after those that make what it takes.
     listed: dict[str, str] = {}
     for reused in plan.reused:
         if reused.members:
             sizes.add_index(reused.key)
             listed |= dict.fromkeys(reused.members, reused.key)
-    wanted = {
-        step.name: [*_keys(plan, plan.taken[step.name]), *(raw.key for raw in fetched_by(plan, step))]
-        for step in plan.steps
-    }
+    known: set[str] = set()
     for step in plan.steps:
-        keys = _keys(plan, step.outputs)
-        if sizes.of([*wanted[step.name], *keys]) > room and sizes.of(keys) > room // 2:
+        keys = [*_keys(plan, plan.taken[step.name]), *(raw.key for raw in fetched_by(plan, step))]
+        # In the order of the plan, so that steps that take the same share their gathering tasks.
+        taken = sorted({listed.get(key, key) for key in keys}, key=sizes.rank)
+        made = _keys(plan, step.outputs)
+        if sizes.of([*taken, *made]) > room and sizes.of(made) > room // 2:
             index = made_index(step.name)
             sizes.add_index(index)
-            listed |= dict.fromkeys(keys, index)
-            keys = [index]
-        delivery.made[step.name] = tuple(keys)
-    gathered: set[str] = set()
-    for step in plan.steps:
-        # In the order of the plan, so that steps that take the same share their gathering tasks.
-        keys = sorted({listed.get(key, key) for key in wanted[step.name]}, key=sizes.rank)
-        delivery.gatherings[step.name] = []
-        left = room - sizes.of(delivery.made[step.name])
-        while sizes.of(keys) > left and len(chunks := list(sizes.chunks(keys))) < len(keys):
-            gatherings = [Gathering(*gathering_names(chunk), chunk) for chunk in chunks if len(chunk) > 1]
-            for gathering in gatherings:
-                sizes.add_index(gathering.index)
-            delivery.gatherings[step.name] += [one for one in gatherings if one.index not in gathered]
-            gathered |= {one.index for one in gatherings}
-            keys = [gathering_names(chunk)[1] if len(chunk) > 1 else chunk[0] for chunk in chunks]
-        if sizes.of(keys) > left:
+            listed |= dict.fromkeys(made, index)
+            made = [index]
+        gatherings: dict[str, Gathering] = {}
+        while sizes.of([*taken, *made]) > room and len(chunks := list(sizes.chunks(taken))) < len(taken):
+            taken = []
+            for chunk in chunks:
+                task, index = gathering_names(chunk)
+                if len(chunk) > 1:
+                    sizes.add_index(index)
+                    gatherings[index] = Gathering(task, index, chunk)
+                taken.append(index if len(chunk) > 1 else chunk[0])
+        if sizes.of([*taken, *made]) > room:
             raise UserError(
                 f"Step '{step.name}': its parameters take {parameters // 1024} KiB, and what it is told about its "
-                f"datasets {sizes.of([*keys, *delivery.made[step.name]]) / 1024:.1f} KiB. That does not fit into an "
-                f"argument, which has {limits.MAX_ARGUMENT // 1024} KiB. Put large values into parameters.yml or into "
-                "a dataset."
+                f"datasets {sizes.of([*taken, *made]) / 1024:.1f} KiB. That does not fit into an argument, which has "
+                f"{limits.MAX_ARGUMENT // 1024} KiB. Put large values into parameters.yml or into a dataset."
             )
-        delivery.taken[step.name] = tuple(keys)
+        delivery.taken[step.name], delivery.made[step.name] = tuple(taken), tuple(made)
+        delivery.gatherings[step.name] = [one for index, one in gatherings.items() if index not in known]
+        known |= gatherings.keys()
     return delivery
 
 

@@ -1,5 +1,6 @@
 """The arguments of a container: what ``compile`` tells a task, and how the task reads it."""
 
+import hashlib
 import json
 import sys
 import zlib
@@ -93,6 +94,7 @@ class StepArguments(TaskArguments):
         inputs: datasets of the catalog that no step makes, and that this is the first step to read.
         system_metrics: whether MLflow's sampler measures the step's machine.
         indexes: keys of the artifacts that stand for others; the keys that the fields above have may be listed there.
+        known: index → ``digest_of`` what would be ``imported`` of the artifacts that it stands for.
         index: key of the one artifact that stands for all that the step makes; empty if each is an artifact.
     """
 
@@ -111,6 +113,7 @@ class StepArguments(TaskArguments):
     inputs: Sequence[str] = ()
     system_metrics: bool = False
     indexes: Sequence[str] = ()
+    known: Mapping[str, str] = field(default_factory=dict)
     index: str = ""
 
 
@@ -119,13 +122,14 @@ class GatheringArguments(TaskArguments):
     """What a task is told that runs no nodes: it writes an index of the artifacts that it takes.
 
     Args:
-        imported, root, indexes: see ``StepArguments``.
+        imported, root, indexes, known: see ``StepArguments``.
         index: key of the artifact that it makes.
     """
 
     imported: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     root: str = ""
     indexes: Sequence[str] = ()
+    known: Mapping[str, str] = field(default_factory=dict)
     index: str = ""
 
 
@@ -191,6 +195,11 @@ def _class_of(task: str) -> type[StepArguments] | type[GatheringArguments] | typ
     if task.startswith(GATHER_PREFIX):
         return GatheringArguments
     return JobArguments if task in (START_TASK, FINISH_TASK, DOCTOR_TASK) else StepArguments
+
+
+def digest_of(imported: Mapping[str, Mapping[str, str]]) -> str:
+    """The SHA-256 of what is known of artifacts when a job is compiled: key → ``uri`` and ``sha256``."""
+    return hashlib.sha256(json.dumps(imported, sort_keys=True).encode()).hexdigest()
 
 
 def compressed(text: str) -> str:

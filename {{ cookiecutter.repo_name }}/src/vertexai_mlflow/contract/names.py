@@ -43,6 +43,8 @@ DATA_PREFIX = "data_"
 INDEX_TYPE = "system.Artifact"
 INDEX_FILE = "index.json"
 MEMBERS = "members"
+# Marks those in an index that were known when the job was compiled.
+KNOWN = "known"
 
 # The parameter that the nodes of `on_exit_pipeline` may take.
 EXIT_PARAMETER = "vertexai_job"

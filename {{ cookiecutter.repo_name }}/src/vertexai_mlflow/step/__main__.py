@@ -114,7 +114,7 @@ def _parameters_of(nodes: Iterable[Node], parameters: Mapping[str, Any]) -> dict
 
 def _gather(args: GatheringArguments, io: StepIO) -> dict[str, Any]:
     """Write an index of a task's input artifacts; returns its output artifact, as KFP's ExecutorOutput has it."""
-    return io.write_index(args.index, io.opened(args.indexes, args.root).inputs)
+    return io.write_index(args.index, io.opened(args.indexes, args.root, args.known).inputs)
 
 
 def _run_nodes(
@@ -128,7 +128,8 @@ def _run_nodes(
     nodes = list(args.nodes)
     with timing.measure("data"):
         own_io = io
-        io = io.opened(args.indexes, args.root).spread(args.index, [item["key"] for item in args.lineage.values()])
+        io = io.opened(args.indexes, args.root, args.known)
+        io = io.spread(args.index, [item["key"] for item in args.lineage.values()])
     io.refuse_uris_outside(args.root, [*args.artifacts.values(), *args.files.values()])
     asks_catalog = args.files or args.versions or args.inputs
     catalog = Catalog(context.config_loader["catalog"] if asks_catalog else {}, "catalog.yml")

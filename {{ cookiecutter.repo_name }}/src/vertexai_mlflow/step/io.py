@@ -11,6 +11,7 @@ from typing import Any, Self
 import fsspec
 
 from ..contract import names, params
+from ..contract.arguments import digest_of
 from ..contract.places import MOUNT, is_below, is_local, mismatch
 from ..errors import UserError
 
@@ -44,15 +45,17 @@ class StepIO:
         self._artifacts = {**self.inputs, **self.outputs}
         self.output_file: str = outputs.get("outputFile", "")
 
-    def opened(self, indexes: Iterable[str], root: str) -> Self:
+    def opened(self, indexes: Iterable[str], root: str, known: Mapping[str, str] | None = None) -> Self:
         """The same with the input artifacts that these ones stand for, instead of these.
 
         Args:
             indexes: the keys of artifacts that are indexes.
             root: see ``refuse_uris_outside``.
+            known: see ``StepArguments``.
 
         Raises:
-            UserError: when one is not where it can be, or is not what its task has written.
+            UserError: when one is not where it can be, is not what its task has written, or says something else of an
+                artifact than was known when the job was compiled.
         """
         self.refuse_uris_outside(root, indexes)
         inputs = {key: artifact for key, artifact in self.inputs.items() if key not in indexes}
@@ -61,7 +64,15 @@ class StepIO:
                 content = file.read()
             if (sha256 := hashlib.sha256(content).hexdigest()) != (recorded := self.sha256(key)):
                 raise UserError(mismatch(_index_file(self.uri(key)), sha256, recorded))
-            inputs |= json.loads(content)
+            members = json.loads(content)
+            marked = {name: one for name, one in members.items() if one.get(names.KNOWN)}
+            said = {name: {"uri": one["uri"], "sha256": one["metadata"]["sha256"]} for name, one in marked.items()}
+            if digest_of(said) != (known or {}).get(key, digest_of({})):
+                raise UserError(
+                    f"{_index_file(self.uri(key))} names other addresses or hashes of uploaded data, or of results of "
+                    "the resumed job, than the spec of this job. Somebody may have replaced it. Launch the job again."
+                )
+            inputs |= members
         return self._with(inputs, self.outputs)
 
     def spread(self, index: str, keys: Iterable[str]) -> Self:
@@ -129,6 +140,7 @@ class StepIO:
             **artifact,
             "uri": known["uri"],
             "metadata": {**artifact.get("metadata", {}), "sha256": known["sha256"]},
+            names.KNOWN: True,
         }
 
     def uri(self, key: str) -> str:
