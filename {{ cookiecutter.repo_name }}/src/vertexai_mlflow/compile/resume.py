@@ -20,7 +20,7 @@ _FINISHED = (State.SUCCEEDED, State.SKIPPED)
 
 def step_arguments_of(job: PipelineJob) -> dict[str, StepArguments]:
     """Step of a job → the arguments that its spec has for it."""
-    containers = {task.name: task.container for task in tasks(job.spec) if is_step(task.name)}
+    containers = {task.name: task.container for task in tasks(job.spec) if task.container and is_step(task.name)}
     return {name: StepArguments.of(container.get("args", [])) for name, container in containers.items()}
 
 

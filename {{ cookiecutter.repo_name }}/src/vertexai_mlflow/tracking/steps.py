@@ -107,7 +107,7 @@ def planned_steps(spec: Spec) -> list[StepRecord]:
     """The steps of a spec, before any of them has begun; empty for an empty spec."""
     if not spec:
         return []
-    steps = [task for task in tasks(spec) if names.is_step(task.name)]
+    steps = [task for task in tasks(spec) if task.container and names.is_step(task.name)]
     return [
         StepRecord(
             task=step.name,
