@@ -1,7 +1,6 @@
 """The header providers with the real google-auth, against token endpoints that sign with a test key."""
 
 import contextlib
-import importlib
 import json
 import logging
 import os
@@ -14,9 +13,8 @@ import mlflow
 import pytest
 import requests
 from cachetools import TTLCache, cached
-from fakes.google_identity import AMBIENT, Google, JsonHandler, google_identity, served
+from fakes.google_identity import AMBIENT, Google, JsonHandler, served
 from google.auth import jwt
-from google.auth.compute_engine import _metadata
 from mlflow.tracking.request_header.registry import _request_header_provider_registry as registry
 from mlflow.tracking.request_header.registry import resolve_request_headers
 from my_project.auth import gcp
@@ -36,34 +34,6 @@ IAM = {"client_id": CLIENT_ID, "service_account": ACCOUNT}
 def context(**config: dict) -> SimpleNamespace:
     """The part of a Kedro context that a provider uses."""
     return SimpleNamespace(config_loader=config, env="cloud")
-
-
-@pytest.fixture(scope="module")
-def endpoints(tmp_path_factory) -> Iterator[Google]:
-    """Google's endpoints. google-auth reads the metadata server's address on import, so it is imported again."""
-    with google_identity(tmp_path_factory.mktemp("google")) as google, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GCE_METADATA_HOST", google.environment["GCE_METADATA_HOST"])
-        importlib.reload(_metadata)
-        yield google
-    importlib.reload(_metadata)
-
-
-@pytest.fixture
-def google(endpoints, tmp_path, monkeypatch) -> Iterator[Google]:
-    """Make google-auth in this process talk to the endpoints, which answer without failures until a test says so."""
-    for name, value in endpoints.environment.items():
-        monkeypatch.setenv(name, value)
-    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
-    monkeypatch.setattr(id_tokens, "BACKOFF", (0.05, 0.1, 0.2))
-    mlflow.set_tracking_uri("https://mlflow.example.com")
-    id_tokens.impersonated.cache_clear()
-    id_tokens.signed_jwt.cache_clear()
-    id_tokens.ambient.cache_clear()
-    with endpoints.in_best_mood():
-        yield endpoints
-    mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture

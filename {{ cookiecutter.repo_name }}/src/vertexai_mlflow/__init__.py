@@ -8,9 +8,9 @@ on a laptop or in CI       ``cli``, ``commands/`` (parse, call, print), ``show/`
                            is as the template made it), ``upgrade`` (asks before code of the template runs)
 in the container           ``step/``
 on both sides              ``contract/`` (what compile writes and step reads), ``tracking`` (the job's MLflow run),
-                           ``page/`` (the job as a page), ``auth/`` (Google tokens), ``errors``, ``markdown``,
-                           ``whole_file``, ``guard`` (refuses another project's copy), ``kedro_settings`` (for the
-                           project's settings.py)
+                           ``page/`` (the job as a page), ``auth/`` (Google tokens, secrets), ``notify`` (a webhook),
+                           ``errors``, ``markdown``, ``whole_file``, ``guard`` (refuses another project's copy),
+                           ``kedro_settings`` (for the project's settings.py)
 =========================  =========================================================================================
 
 Imports go one way, and nothing imports ``step``; docs/explanation/how-it-works.md of the template has the picture.

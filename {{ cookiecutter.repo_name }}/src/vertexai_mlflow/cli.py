@@ -26,6 +26,7 @@ COMMANDS = {
     "logs": "Print what the steps of a job have printed, oldest line first.",
     "cancel": "Stop a job and end its MLflow run as KILLED.",
     "ui": "Print the address of a job in Google's console and open it.",
+    "promote": "Make a registered version the champion, in its own environment or in another one.",
     "bootstrap": "Create what an environment needs in Google Cloud; --dry-run prints the plan.",
     "push": "Build the image of the steps, push it, and print its name by digest.",
     "docker-login": "Log docker in to the registry of the image, for an hour.",

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from inspect import isfunction, signature
 from pathlib import Path
 from traceback import extract_tb
+from urllib.parse import quote
 
 # A fact that nobody has filled in yet, as the template leaves it: <gcp-project-id>.
 PLACEHOLDER = re.compile(r"<[^<>]+>")
@@ -23,6 +24,8 @@ _SECRET = re.compile(
     r"|(?<![\w-])eyJ[\w-]+\.[\w-]+\.[\w-]*"
     r"|-----BEGIN[ A-Z]*PRIVATE KEY-----[^\"'-]*"
 )
+# The values of secrets that this process has been given.
+_KEPT_OUT: set[str] = set()
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 # What a terminal obeys or does not show: control characters, marks that change the direction of text, lone surrogates.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
@@ -41,8 +44,23 @@ class AuthorizationError(SystemExit):
     """
 
 
+def keep_out(secret: str) -> None:
+    """Let no message show this value, or a line of it, from now on."""
+    lines = [line.strip() for line in (secret, *secret.splitlines())]
+    # Of what is very short, every text would be full.
+    _KEPT_OUT.update(form for line in lines if len(line) >= 6 for form in (line, quote(line, safe="")))
+
+
+def without_secrets(text: str) -> str:
+    """A text without the values of secrets that this process has been given."""
+    for secret in sorted(_KEPT_OUT, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
 def masked(text: str) -> str:
-    """A text without what looks like a token or a password."""
+    """A text without what looks like a token or a password, and without known secrets."""
+    text = without_secrets(text)
     return _SECRET.sub(lambda match: match[1] or f"{match[2] or ''}***", text)
 
 

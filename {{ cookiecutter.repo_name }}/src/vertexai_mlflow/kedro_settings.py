@@ -17,6 +17,7 @@ _OURS: dict[str, Any] = {
         "oc.env": oc.env,
         "gcp.id_token": resolvers.id_token,
         "gcp.access_token": resolvers.access_token,
+        "gcp.secret": resolvers.secret,
     },
     # An environment's vertexai.yml states only what differs from conf/base.
     "merge_strategy": {"vertexai": "soft"},

@@ -233,6 +233,12 @@ class Project:
         except Exception as error:
             raise UserError(in_own_code(error, self.source)) from error
 
+    @property
+    def made_datasets(self) -> set[str]:
+        """The datasets that nodes of any registered pipeline make."""
+        nodes = [node for pipeline in self._registered_pipelines().values() for node in pipeline.nodes]
+        return {output for node in nodes for output in node.outputs}
+
     def config(self, name: str) -> dict[str, Any]:
         """What Kedro's config loader has under a name, ``catalog`` say; empty if there is no such file.
 

@@ -1,4 +1,6 @@
-"""Resolvers that replace secrets in ``credentials.yml``: ``${gcp.id_token:<audience>}``, ``${gcp.access_token:}``.
+"""Resolvers that replace secrets in the configuration.
+
+``${gcp.id_token:<audience>}``, ``${gcp.access_token:}``, ``${gcp.secret:<name>}``, ``${gcp.secret:<name>,<version>}``.
 
 Kedro resolves them when a step loads its credentials. Compiling loads no credentials, so it asks Google for no token.
 """
@@ -16,3 +18,10 @@ def access_token() -> str:
     from . import credentials
 
     return credentials.access_token()
+
+
+def secret(name: str, version: str | int = "latest") -> str:
+    """Get a secret of Secret Manager; on a laptop, an environment variable has it."""
+    from . import secrets
+
+    return secrets.in_configuration(name, version)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from .. import tracking
+from ..auth.secrets import API, ROLE, address_of
 from ..cloud.client import Vertex
 from ..cloud.rest import call, whoami
 from ..contract.check import Check, Doubt, check
@@ -24,6 +25,7 @@ _PATIENCE = 10.0
 _ACT_AS = ("iam.serviceAccounts.actAs", "roles/iam.serviceAccountUser")
 _MINT = ("iam.serviceAccounts.getOpenIdToken", "roles/iam.serviceAccountOpenIdTokenCreator")
 _SIGN = ("iam.serviceAccounts.signJwt", "a role with iam.serviceAccounts.signJwt")
+_ACCESS = "secretmanager.versions.access"
 # Steps write under a temporary name and rename, which deletes the temporary one.
 _STORAGE = ["storage.objects.create", "storage.objects.delete", "storage.objects.get", "storage.objects.list"]
 _MANIFESTS = ", ".join(
@@ -61,6 +63,8 @@ def _check_google(project: Project) -> Iterator[Check]:
             yield check("ID tokens", lambda: _check_permission(account, *_MINT))
     if root:
         yield check("bucket", lambda: _check_bucket(root, account))
+    for name in sorted({name for name, _version in project.configuration.secrets}):
+        yield check("secret", partial(_check_secret, address_of(name, project.settings.project_id or ""), account))
     for image in sorted({run_config.image, *(entry.image for entry in run_config.resources.values() if entry.image)}):
         yield check("pushed image", partial(check_pushed_image, image, project.env))
 
@@ -92,14 +96,7 @@ def _check_bucket(root: str, account: str | None) -> str:
     """Check that the steps' service account can read and write the pipeline root, if this identity may ask as it."""
     bucket = root.removeprefix("gs://").partition("/")[0]
     url = f"https://storage.googleapis.com/storage/v1/b/{bucket}/iam/testPermissions"
-    reason = "" if account else "Without run_config.service_account, that is the project's default account."
-    if account and not check("impersonation", lambda: whoami(account)).ok:
-        reason = f"This identity gets no access tokens of {account}, which launching does not need."
-    if reason:
-        raise Doubt(
-            f"Could not check whether the steps can read and write gs://{bucket}: only their account can ask. {reason} "
-            "Run doctor --on-vertex to check."
-        )
+    _doubt_unless_asked_as(account, f"read and write gs://{bucket}")
     fix = f"Grant {account} roles/storage.objectUser on gs://{bucket}: it lacks "
     refusals = {
         403: f"{fix}{', '.join(_STORAGE)}.",
@@ -109,6 +106,33 @@ def _check_bucket(root: str, account: str | None) -> str:
     if missing := sorted(set(_STORAGE) - set(answer.json().get("permissions", []))):
         raise UserError(f"{fix}{', '.join(missing)}.")
     return f"{account} can read and write gs://{bucket}"
+
+
+def _check_secret(address: str, account: str | None) -> str:
+    """Check that the steps' service account may read a secret, if this identity may ask as it."""
+    _doubt_unless_asked_as(account, f"read {address}")
+    url, fix = f"https://{API}/v1/{address}:testIamPermissions", f"Grant {account} {ROLE} on {address}"
+    refusals = {403: f"{fix}.", 404: f"There is no secret {address}. Create it: gcloud secrets create …"}
+    answer = call("POST", url, refusals, account, json={"permissions": [_ACCESS]})
+    if _ACCESS not in answer.json().get("permissions", []):
+        raise UserError(f"{fix}, as `kedro vertexai bootstrap` does, and check that the secret exists.")
+    return f"{account} can read {address}"
+
+
+def _doubt_unless_asked_as(account: str | None, what: str) -> None:
+    """Only the steps' account itself can ask Google what it may do. Launching does not need to be that account.
+
+    Raises:
+        Doubt: when this identity cannot ask as it.
+    """
+    reason = "" if account else "Without run_config.service_account, that is the project's default account."
+    if account and not check("impersonation", lambda: whoami(account)).ok:
+        reason = f"This identity gets no access tokens of {account}, which launching does not need."
+    if reason:
+        raise Doubt(
+            f"Could not check whether the steps can {what}: only their account can ask. {reason} "
+            "Run doctor --on-vertex to check."
+        )
 
 
 def check_pushed_image(image: str, env: str | None) -> str:

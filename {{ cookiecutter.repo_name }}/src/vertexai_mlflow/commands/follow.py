@@ -4,10 +4,15 @@ from .. import tracking
 from ..cloud.client import Vertex
 from ..cloud.logs import log_tails
 from ..cloud.request import CODE
+from ..contract.arguments import JobArguments
 from ..contract.job import MlflowRun, PipelineJob
+from ..contract.names import FINISH_TASK
+from ..contract.spec import tasks
 from ..errors import UserError
+from ..notify import notify
 from ..show.last_lines import last_lines
 from ..show.progress import progress
+from ..tracking.outcome import outcome_of
 from . import options, say
 from .options import Environment
 
@@ -91,9 +96,24 @@ def settle(environment: Environment, job: PipelineJob) -> None:
         with tracking.connected(environment.path, environment.env):
             failed = [task.name for task in job.failed_tasks]
             status = tracking.settle(job.identity, job.state, job.error, failed)
+            if status:
+                _notify(job)
     except UserError as error:
         say(f"The MLflow run could not be ended. {error}", colour="yellow", err=True)
         say(f"Try again with: {environment.kedro} status {job.name}", colour="yellow", err=True)
         return
     if status:
         say(f"The job's exit task did not run, so its MLflow run was ended now: {status}.", err=True)
+
+
+def _notify(job: PipelineJob) -> None:
+    """Tell those who want to hear of it how a job has ended that could not do that itself."""
+    containers = [task.container for task in tasks(job.spec) if task.name == FINISH_TASK]
+    arguments = JobArguments.of(containers[0].get("args", [])) if containers else None
+    if not arguments or not arguments.notify:
+        return
+    status = {"state": job.state, "error": {"message": job.error}}
+    identity = job.identity
+    message = notify(lambda: outcome_of(identity, arguments, status, True), arguments.notify, identity.project)
+    if message:
+        say(message, err=True)

@@ -16,7 +16,7 @@ from ..contract.catalog import Catalog
 from ..contract.names import FINISH_TASK, GATHER_PREFIX, IMPORT_PREFIX, START_TASK, is_digest, task_name, with_hash
 from ..contract.params import by_name
 from ..contract.places import is_local
-from ..errors import UserError
+from ..errors import UserError, did_you_mean
 from ..grouping import group_nodes
 from ..project import Project
 from ..settings.models import RunConfig, UploadedData
@@ -63,6 +63,7 @@ class Plan:
         taken: name of a step → the artifacts that it takes, by those names.
         versions: name of a step → versioned dataset that it loads → the name under which that was made.
         on_exit: Kedro pipeline of the exit task.
+        registry: ``run_config.registry``, if the pipeline makes its model.
         raw: files that steps read and no step makes, so they were uploaded, or must be in the image.
         reads: name of a step → such files and folders that it reads.
         inputs: name of a step → datasets of the catalog that no step makes, and that it is the first one to read.
@@ -79,6 +80,7 @@ class Plan:
     taken: dict[str, tuple[str, ...]] = field(default_factory=dict)
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     on_exit: str | None = None
+    registry: Mapping[str, Any] = field(default_factory=dict)
     raw: tuple[RawData, ...] = ()
     reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
     inputs: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -134,7 +136,30 @@ def plan_pipeline(
     )
     plan = with_fingerprints(plan, pipeline, definitions)
     warnings += project.resolver_warnings
-    return replace(plan, selection=selection or {}, warnings=(*warnings, *plan.warnings))
+    registry = _registry(project, pipeline, catalog.entry)
+    return replace(plan, selection=selection or {}, registry=registry, warnings=(*warnings, *plan.warnings))
+
+
+def _registry(project: Project, pipeline: Pipeline, lookup: Lookup) -> dict[str, Any]:
+    """``run_config.registry`` for the last task; empty if this pipeline does not make the model.
+
+    Raises:
+        UserError: when the dataset is no model, or no pipeline makes it.
+    """
+    if (config := project.settings.run_config.registry) is None:
+        return {}
+    where = f"{project.settings_file}: run_config.registry.model: {config.model}"
+    entry = lookup(config.model)
+    if entry is None or entry.storage != "model":
+        raise UserError(
+            f"{where}: this must be a dataset of catalog.yml with "
+            "type: kedro_mlflow.io.models.MlflowModelTrackingDataset, which logs the model in the job's MLflow run."
+        )
+    if any(config.model in node.outputs for node in pipeline.nodes):
+        return config.model_dump(exclude_none=True)
+    if config.model not in project.made_datasets:
+        raise UserError(f"{where}: no pipeline makes it.{did_you_mean(config.model, project.made_datasets)}")
+    return {}
 
 
 def with_fingerprints(plan: Plan, pipeline: Pipeline, definitions: Definitions) -> Plan:

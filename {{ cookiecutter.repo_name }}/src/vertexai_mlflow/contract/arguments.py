@@ -148,6 +148,8 @@ class JobArguments(TaskArguments):
         resumed: the job that this one resumes: ``job``, ``resource_name``, the ``nodes`` that do not run again, the
             ``fingerprints`` of their steps, and the ``keys`` of datasets that are taken.
         on_exit: Kedro pipeline that the last task runs.
+        registry: ``run_config.registry``, if the job makes its model.
+        notify: ``run_config.notify``, which names the secret that has the webhook's address.
         spec: the spec of the job, see ``contract.spec.packed``; empty if it is too long.
         command: how the job was launched, as it was typed.
         repository: the address of the project's repository, without a password.
@@ -161,6 +163,8 @@ class JobArguments(TaskArguments):
     selection: Mapping[str, Any] = field(default_factory=dict)
     resumed: Mapping[str, Any] = field(default_factory=dict)
     on_exit: str = ""
+    registry: Mapping[str, Any] = field(default_factory=dict)
+    notify: Mapping[str, Any] = field(default_factory=dict)
     spec: str = ""
     command: str = ""
     repository: str = ""

@@ -36,6 +36,37 @@ ENDED = frozenset(State) - {State.PENDING, State.RUNNING}
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """How a job has ended, for people who hear of it.
+
+    Args:
+        pipeline: name of the pipeline, and which part of it.
+        env: its configuration environment.
+        job: the job's name.
+        state: SUCCEEDED, FAILED or CANCELLED.
+        failed_node: the node that failed, or several, separated by commas.
+        error: why, without what looks like a secret.
+        job_url: where a person looks at the job.
+        run_url: where a person looks at the MLflow run.
+        resume: the command that goes on from there, if the job has not succeeded.
+        registered: what became of its model.
+        is_recovery: whether it is the first one to succeed after one that has not.
+    """
+
+    pipeline: str
+    env: str
+    job: str
+    state: str
+    failed_node: str = ""
+    error: str = ""
+    job_url: str = ""
+    run_url: str = ""
+    resume: str = ""
+    registered: str = ""
+    is_recovery: bool = False
+
+
+@dataclass(frozen=True)
 class JobIdentity:
     """Which job a task belongs to, in the platform's words.
 
@@ -54,6 +85,12 @@ class JobIdentity:
         """Where a person looks at the job."""
         match = _RESOURCE.fullmatch(self.resource_name)
         return console_url(*match.groups()) if match else self.resource_name
+
+    @property
+    def project(self) -> str:
+        """Number or id of the project that it runs in; empty on this machine."""
+        match = _RESOURCE.fullmatch(self.resource_name)
+        return match[1] if match else ""
 
     def may_be_at(self, url: str) -> bool:
         """Whether a URL, as ``url`` makes it, can be this job's. A project's number and its id cannot be compared."""

@@ -66,13 +66,31 @@ MODEL_STEP_TAG = "vertexai_step"  # of a model
 PIPELINE_TAG = "vertexai_pipeline"
 ENV_TAG = "vertexai_env"
 SCHEDULE_TAG = "vertexai_schedule"
+REGISTRY_TAG = "registered_model"
+
+# Aliases of versions in MLflow's registry, and tags of versions, besides those of the run that they share with it.
+CANDIDATE = "candidate"
+CHAMPION = "champion"
+MODEL_URI_TAG = "vertexai_model"
+MODEL_SHA256_TAG = "sha256"
+GATE_TAG = "gate"  # passed or missed
+REASON_TAG = "gate_reason"
+METRIC_TAG = "gate_metric"
+VALUE_TAG = "gate_value"
+AGAINST_TAG = "gate_champion"  # the version that was the champion then, or none
+REPLACED_TAG = "promoted_over"  # the version that was the champion before, or none
+PROMOTED_BY_TAG = "promoted_by"
+PROMOTED_FROM_TAG = "promoted_from"
+PROMOTED_RUN_TAG = "promoted_from_run"
+PROMOTED_USER_TAG = "promoted_from_user"
 
 # Tags that only this package reads. MLflow's pages show none that begins like this: how far a step has come, as JSON,
 # by the task's name; the command that `kedro_command` is to have, which kedro-mlflow replaces in each step; and the
-# parameters that no page shows, as JSON.
+# parameters that no page shows, as JSON; the model that a dataset has become, as JSON.
 STEP_TAG = "mlflow.vertexai.step."
 COMMAND_TAG = "mlflow.vertexai.command"
 HIDDEN_TAG = "mlflow.vertexai.hidden"
+MODEL_TAG = "mlflow.vertexai.model."
 
 # The folder in the artifacts of the MLflow run with what is about the job, and the files in it.
 RUN_FOLDER = "vertexai"
@@ -92,6 +110,9 @@ SHARED_DISK_VARIABLE = "VERTEXAI_SHARED_DISK"
 # Set in the process of a step to the names of its task and its job, for hooks to look at.
 STEP_VARIABLE = "VERTEXAI_STEP"
 JOB_VARIABLE = "VERTEXAI_JOB"
+
+# Set in the process of a step on Vertex AI to the project of its job, where its secrets are.
+PROJECT_VARIABLE = "VERTEXAI_PROJECT"
 
 # Set in the image to the commit that it was built from.
 REVISION_VARIABLE = "IMAGE_REVISION"
@@ -126,6 +147,11 @@ def gathering_names(members: Iterable[str]) -> tuple[str, str]:
     """A gathering task and the key of its index. The same members have the same names in every job."""
     digest = hashlib.sha256("\n".join(members).encode()).hexdigest()[:16]
     return f"{GATHER_PREFIX}{digest}", f"vertexai_gathered_{digest}"
+
+
+def model_tag(dataset: str) -> str:
+    """The tag of a run about the model that a dataset has become."""
+    return MODEL_TAG + with_hash(task_name(dataset), dataset)
 
 
 def importer_name(key: str) -> str:

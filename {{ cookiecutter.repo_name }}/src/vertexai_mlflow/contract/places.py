@@ -19,6 +19,9 @@ MOUNT = "/gcs/"
 # What MLflow's addresses of models begin with. Any other could lead to somebody else's server.
 MODEL_SCHEMES = ("models:/", "runs:/")
 
+# MLflow writes this file into the folder of a registered model when it is downloaded.
+REGISTERED_MODEL_META = "registered_model_meta"
+
 _REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
@@ -86,15 +89,25 @@ def overlap(first: str, second: str) -> bool:
     return True
 
 
-def sha256_of(place: str | Path) -> str:
-    """The hash of a file; of several, the hash of their relative paths and hashes; empty if there is nothing."""
-    files = files_at(place)
+def sha256_of(place: str | Path, leave_out: str = "") -> str:
+    """The hash of a file; of several, the hash of their relative paths and hashes; empty if there is nothing.
+
+    Args:
+        place: the file, folder or pattern.
+        leave_out: name of a file in the folder that does not count.
+    """
+    files = [file for file in files_at(place) if not leave_out or file != Path(place) / leave_out]
     if files == [Path(place)]:
         with files[0].open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     base = base_of(place)
     is_there = base.is_dir() if base == Path(place) else bool(files)
     return _of_lines(f"{sha256_of(path)}  {path.relative_to(base).as_posix()}" for path in files) if is_there else ""
+
+
+def sha256_of_model(folder: str | Path) -> str:
+    """The hash of a model's folder, which is the same when it is registered."""
+    return sha256_of(folder, leave_out=REGISTERED_MODEL_META)
 
 
 def sha256_of_all(places: Iterable[str]) -> str:

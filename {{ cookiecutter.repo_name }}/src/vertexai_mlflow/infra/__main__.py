@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ..contract.secret_references import secrets_in
 from ..errors import UserError
 from . import compare, facts, gcloud
 from .git_host import find_host
@@ -22,6 +23,7 @@ from .wanted import (
     APIS,
     LIFECYCLE_FILE,
     READING_ROLES,
+    SECRETS_API,
     Cloud,
     Grant,
     Resource,
@@ -149,6 +151,7 @@ def _read_cloud(folder: Path, arguments: argparse.Namespace, globals_file: Path)
         host=host,
         mlflow=_parse_iap_resource(arguments.mlflow, region),
         owner=f"{package}, environment {arguments.env}{repository}",
+        secrets=_find_secrets([folder / "conf/base", globals_file.parent], (project, number)),
     )
     emails = {"service_account": cloud.pipeline, "ci_service_account": cloud.launcher}
     foreign = [name for name, email in emails.items() if not email.endswith(f"@{accounts}")]
@@ -160,6 +163,16 @@ def _read_cloud(folder: Path, arguments: argparse.Namespace, globals_file: Path)
             "<placeholder> in its place. To keep it, set it up by hand in the project that it belongs to."
         )
     return cloud
+
+
+def _find_secrets(folders: list[Path], projects: tuple[str, str]) -> tuple[str, ...]:
+    """The secrets of this Google Cloud project that the configuration names. Others are somebody else's to grant."""
+    names = {name for name, _version in secrets_in(folders)}
+    prefixes = tuple(f"projects/{project}/secrets/" for project in projects)
+    own = {name.rpartition("/")[2] for name in names if "/" not in name or name.startswith(prefixes)}
+    for name in sorted(name for name in names if "/" in name and not name.startswith(prefixes)):
+        print(f"Not granted by this command: {name} is in another project. The steps' account needs to read it there.")
+    return tuple(sorted(own))
 
 
 def _sends_jwts(folder: Path) -> bool:
@@ -187,9 +200,10 @@ def _parse_iap_resource(text: str, region: str) -> tuple[str, ...]:
 def _enable_apis(cloud: Cloud, dry_run: bool) -> None:
     project = f"--project={cloud.project}"
     enabled = {item["config"]["name"] for item in gcloud.read("services", "list", "--enabled", project) or []}
-    for api, reason in APIS.items():
+    wanted = {**APIS, **({SECRETS_API: "keeps the secrets that the configuration names"} if cloud.secrets else {})}
+    for api, reason in wanted.items():
         _print_item(api in enabled, f"API {api}", reason)
-    if missing := [api for api in APIS if api not in enabled]:
+    if missing := [api for api in wanted if api not in enabled]:
         _change(("services", "enable", *missing, project), dry_run)
 
 

@@ -22,6 +22,8 @@ APIS = {
     "sts.googleapis.com": "exchanges the CI job's identity for a Google identity",
 }
 
+SECRETS_API = "secretmanager.googleapis.com"
+
 # Where `make bootstrap` writes the rule for gcloud, in the project's folder. Git ignores the folder.
 LIFECYCLE_FILE = ".vertexai/lifecycle.json"
 # For how many days a bucket that is created here keeps the artifacts of a run.
@@ -72,6 +74,7 @@ class Cloud:
         host: the git host whose CI launches; None without CI.
         mlflow: the arguments that name the IAP resource in front of MLflow in ``gcloud iap web``; empty if unknown.
         owner: who owns all this: package, environment and repository.
+        secrets: the secrets of this project that the configuration names.
     """
 
     project: str
@@ -88,6 +91,7 @@ class Cloud:
     host: Host | None
     mlflow: tuple[str, ...]
     owner: str
+    secrets: tuple[str, ...] = ()
 
     @property
     def pool(self) -> str:
@@ -247,6 +251,16 @@ def list_resources(cloud: Cloud) -> Iterator[Resource]:
             expected_fields={"description": description},
             options=(set_description,),
         )
+    for secret in cloud.secrets:
+        yield Resource(
+            name=f"secret {secret}",
+            reason="the configuration names it; give it a value: gcloud secrets versions add",
+            command_group=("secrets",),
+            identifier=(secret, project),
+            expected_fields={},
+            options=(),
+            create_options=("--replication-policy=automatic",),
+        )
     roles: list[tuple[str, tuple[str, ...], str]] = []  # its id, its permissions, and why
     if cloud.signer:
         roles.append((cloud.signer, (SIGNER_PERMISSION,), "allows to sign JWTs as an account, and nothing else"))
@@ -332,6 +346,8 @@ def list_grants(cloud: Cloud) -> Iterator[Grant]:
             (launcher, act_as, pipeline_account, "launches jobs that run as the pipeline's account"),
             (launcher, mint, pipeline_account, "reads the job's MLflow run through Identity-Aware Proxy"),
         ]
+    secrets = [resource for resource in list_resources(cloud) if resource.command_group == ("secrets",)]
+    roles += [(pipeline, "roles/secretmanager.secretAccessor", secret, "reads this secret") for secret in secrets]
     for member, role, resource, reason in roles:
         yield Grant(member=member, role=role, resource=resource, reason=reason)
     agents = f"serviceAccount:service-{cloud.number}@gcp-sa-aiplatform"

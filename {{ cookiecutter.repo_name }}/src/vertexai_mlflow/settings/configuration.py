@@ -10,6 +10,7 @@ from typing import Any
 from kedro.config import MissingConfigException
 from omegaconf import OmegaConf
 
+from ..contract import secret_references
 from ..errors import UserError
 from .load_errors import explain
 
@@ -81,6 +82,9 @@ class Configuration:
             secrets = [key for key in self._resolvers if key.startswith(_SECRET)]
             hidden = secrets if name in ("catalog", "parameters") else []
             resolvers = {**self._resolvers, **dict.fromkeys(hidden, _stub("***"))}
+            if secret_references.RESOLVER in resolvers:
+                stub = _refuse_secret if name == "parameters" else secret_references.reference
+                resolvers[secret_references.RESOLVER] = stub
         self._forget_resolvers()
         try:
             loader = self._loader(runtime_params=params, **{**self._args, "custom_resolvers": resolvers})
@@ -162,6 +166,11 @@ class Configuration:
         return self._find_in_files(_VARIABLE)
 
     @property
+    def secrets(self) -> list[tuple[str, str]]:
+        """The secrets, with their versions, that files of this environment name by ``${gcp.secret:…}``."""
+        return secret_references.secrets_in({self._base, *([self._conf / self._env] if self._env else [])})
+
+    @property
     def local_files(self) -> list[Path]:
         """The files of ``conf/local`` that are not empty. No image contains that folder.
 
@@ -196,6 +205,13 @@ def resolvers_in(marked: Any) -> set[str]:
 def _default_patterns(name: str) -> list[str]:
     """Where to look for a configuration that ``settings.py`` has no patterns for."""
     return [f"{name}*", f"{name}*/**", f"**/{name}*"]
+
+
+def _refuse_secret(name: str, *_version: str | int) -> str:
+    raise UserError(
+        f"${{gcp.secret:{name}}} may not be a parameter, because kedro-mlflow logs parameters. Write it into "
+        "credentials.yml or catalog.yml."
+    )
 
 
 def _stub(value: str) -> Callable[..., str]:

@@ -11,6 +11,7 @@ from ..errors import short_path
 
 # The loader's message → what to say after the key instead.
 _FIXES = {
+    r"UserError raised while resolving interpolation: (.+)": r": \1",
     r"Runtime parameter '(.+?)' not found.*": r" needs the runtime parameter '\1'; give it with --params \1=…",
     r"Globals key '(.+?)' not found.*": r" refers to '\1' of globals.yml, which does not exist. Add it there.",
 }

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, IPvAnyAddress, ValidationError, model_validator
 
+from ..contract.secret_references import parse_reference
 from ..errors import UserError, did_you_mean
 from .carried_over import REPLACED
 from .resources import Resources, Strict
@@ -23,6 +24,9 @@ _ATTACHMENT = rf"^(projects/[^/]+/regions/[^/]+/networkAttachments/)?{_NAME}"
 _ENDPOINT = re.compile(
     r"https://([a-z0-9-]+\.)+googleapis\.com(:\d+)?/?|https?://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?/?"
 )
+# Of a registered model and its aliases. MLflow allows no slash and no colon, and a quote would end a search.
+_MODEL_NAME = r"^[\w .-]*\w[\w .-]*$"
+_ALIAS = r"^[A-Za-z_][\w-]*$"
 _REGION = re.compile(r"[a-z]+-[a-z]+\d+")
 
 
@@ -97,6 +101,56 @@ class ScheduleConfig(Strict):
     params: dict[str, Any] = Field({}, description="runtime parameters of these runs, nested")
 
 
+class GateConfig(Strict):
+    """``run_config.registry.gate``."""
+
+    metric: str = Field(description="metric of the job's MLflow run")
+    min: float | None = Field(default=None, description="what it must be at least; higher is then better")
+    max: float | None = Field(default=None, description="what it may be at most; lower is then better")
+    not_worse_than: str | None = Field(
+        default=None, pattern=_ALIAS, description="alias of the version whose value must not be better: champion"
+    )
+
+    @model_validator(mode="after")
+    def _has_one_bound(self) -> Self:
+        if (self.min is None) == (self.max is None):
+            raise ValueError(
+                "give min, if a higher value is better, or max, if a lower one is. A bound that never bites is "
+                "min: -.inf, or max: .inf"
+            )
+        return self
+
+
+class RegistryConfig(Strict):
+    """``run_config.registry``: the model that becomes a version in MLflow's registry."""
+
+    model: str = Field(description="dataset that kedro-mlflow keeps as a model in the run")
+    name: str = Field(pattern=_MODEL_NAME, description="name of the registered model")
+    gate: GateConfig | None = Field(
+        default=None, description="what decides whether the version becomes the champion; without it, you do"
+    )
+
+
+class NotifyConfig(Strict):
+    """``run_config.notify``: who hears how a job has ended."""
+
+    on: list[Literal["failure", "recovery", "success"]] = Field(
+        default=["failure", "recovery"], description="what to tell; a recovery is the first success after a failure"
+    )
+    webhook: str = Field(description="secret that has the webhook's address: ${gcp.secret:slack-webhook}")
+    form: Literal["slack", "google-chat", "json"] = Field(default="json", description="what the receiver understands")
+
+    @model_validator(mode="after")
+    def _names_a_secret(self) -> Self:
+        # The message does not quote what is there.
+        if parse_reference(self.webhook) is None:
+            raise ValueError(
+                "whoever knows the address of a webhook can write to it, so it must not be in a file. Keep it in "
+                "Secret Manager, and write webhook: ${gcp.secret:NAME}"
+            )
+        return self
+
+
 class MlflowConfig(Strict):
     """``run_config.mlflow``."""
 
@@ -159,6 +213,10 @@ class RunConfig(Strict):
     on_exit_pipeline: str | None = Field(
         None, description="Kedro pipeline that runs at the end of a job, whether the job succeeded or failed"
     )
+    registry: RegistryConfig | None = Field(
+        None, description="the model that a job which succeeds registers, and when it becomes the champion"
+    )
+    notify: NotifyConfig | None = Field(None, description="who hears how a job has ended, by a webhook")
 
     @model_validator(mode="after")
     def _networks_agree(self) -> Self:

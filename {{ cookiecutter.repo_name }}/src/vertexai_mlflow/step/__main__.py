@@ -23,16 +23,20 @@ from .. import tracking
 from ..contract import names, params
 from ..contract.arguments import GatheringArguments, JobArguments, StepArguments, TaskArguments, parse_arguments
 from ..contract.catalog import Catalog
-from ..contract.job import JobIdentity
+from ..contract.job import JobIdentity, State
 from ..guard import refuse_the_copy_of_another_project
+from ..notify import notify
 from ..tracking.job_page import log_page
+from ..tracking.outcome import outcome_of
+from ..tracking.registry import register
 from . import doctor
 from .artifact import ArtifactDataset
 from .carry import Carrier
 from .inputs import InputLog
 from .io import StepIO
 from .lineage import Lineage
-from .models import fetch_model, sha256_of_model, tag_models
+from .models import fetch_model, logged_models, tag_models
+from .printed_text import hide_secrets
 from .process import alias, deadline
 from .run_tags import attached
 from .runner import StepRunner, StepSession, job_version, resolve
@@ -50,13 +54,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         return io.write({"artifacts": _gather(args, io)})
     refuse_the_copy_of_another_project(bootstrap_project(Path.cwd()).source_dir)
     # A hook reads here that it runs in a step, and in which environment; on this machine as in a container.
-    os.environ |= {names.STEP_VARIABLE: args.task, names.JOB_VARIABLE: platform.job_name, "KEDRO_ENV": args.env}
+    job = JobIdentity(platform.job_name, platform.job_id, platform.job_resource_name)
+    os.environ |= {names.STEP_VARIABLE: args.task, names.JOB_VARIABLE: job.name, "KEDRO_ENV": args.env}
     if not args.env:
         del os.environ["KEDRO_ENV"]
+    if job.project:
+        os.environ[names.PROJECT_VARIABLE] = job.project
     if args.task == names.DOCTOR_TASK:
         report = json.dumps(doctor.run_checks(args, io, platform))
         return io.write({"parameterValues": {names.REPORT: report}})
-    job = JobIdentity(platform.job_name, platform.job_id, platform.job_resource_name)
     seconds = args.timeout if isinstance(args, StepArguments) else 0
     with deadline(seconds), _session(args, io, platform) as session:
         # Here kedro-mlflow configures MLflow: tracking URI, header provider, experiment.
@@ -160,11 +166,11 @@ def _run_nodes(
         )
         with timing.measure("data"):
             updates = carrier.put(runner.has_nothing, session.version)
-            for name in args.models.keys() & runner.model_uris.keys():
-                uri = runner.model_uris[name]
-                metadata = {"model_uri": uri, "sha256": sha256_of_model(uri)}
-                updates[args.models[name]] = {"uri": uri, "metadata": metadata}
-            tag_models(runner.model_uris.values(), args.task)
+            logged = logged_models(runner.model_uris, args.task)
+            for name in args.models.keys() & logged.keys():
+                metadata = {"model_uri": logged[name].uri, "sha256": logged[name].sha256}
+                updates[args.models[name]] = {"uri": logged[name].uri, "metadata": metadata}
+            tag_models(logged)
         output = lineage.executor_output(io.outputs, updates)
         if not args.index:
             return output
@@ -173,8 +179,11 @@ def _run_nodes(
 
 
 def _finish(args: JobArguments, job: JobIdentity, io: StepIO, platform: Namespace, is_tracked: bool) -> None:
-    """Run the pipeline that ``on_exit_pipeline`` names. Then end the MLflow run, even if that pipeline has failed."""
-    status = io.parameters[names.STATUS]
+    """Run the pipeline that ``on_exit_pipeline`` names, and register the model of a job that has succeeded.
+
+    Then end the MLflow run, even if one of them has failed.
+    """
+    status, part = io.parameters[names.STATUS], f"on_exit_pipeline {args.on_exit}"
     try:
         if args.on_exit:
             outcome = {names.EXIT_PARAMETER: tracking.how_it_ended(job, status, is_tracked)}
@@ -183,15 +192,23 @@ def _finish(args: JobArguments, job: JobIdentity, io: StepIO, platform: Namespac
                 tracking.active(job) if is_tracked else nullcontext(),
             ):
                 session.run(pipeline_names=[args.on_exit], runner=StepRunner())
+        part = "registry"
+        if args.registry and is_tracked and status["state"] == State.SUCCEEDED:
+            print(register(job, args.registry))
     except BaseException as error:
-        message = f"on_exit_pipeline {args.on_exit}: {type(error).__name__}: {error}"
+        message = f"{part}: {type(error).__name__}: {error}"
         status = {"state": "FAILED", "error": {"message": message}}
         raise
     finally:
-        if is_tracked:
-            tracking.finish(job, status)
-            io.write_beside(names.CONTENTS_FILE, log_page(job, status).to_json())
+        try:
+            if is_tracked:
+                tracking.finish(job, status)
+                io.write_beside(names.CONTENTS_FILE, log_page(job, status).to_json())
+        finally:
+            if args.notify and (message := notify(lambda: outcome_of(job, args, status, is_tracked), args.notify)):
+                print(message)
 
 
 if __name__ == "__main__":
+    hide_secrets()
     main()

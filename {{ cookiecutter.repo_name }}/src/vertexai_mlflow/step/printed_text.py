@@ -7,9 +7,11 @@ or a thread in between could lose the last lines of a step that is killed.
 import logging
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
+
+from ..errors import without_secrets
 
 # Characters, the last megabyte of most logs.
 _LIMIT = 2**20
@@ -47,21 +49,45 @@ class _Copied:
         return getattr(self._stream, name)
 
 
+class _WithoutSecrets:
+    """A stream in whose text the values of known secrets are hidden."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, part: str) -> int:
+        self._stream.write(without_secrets(part))
+        return len(part)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def hide_secrets() -> None:
+    """Print and log no secret from now on, until this process ends with its last traceback."""
+    _replace_streams({stream: _WithoutSecrets(stream) for stream in (sys.stdout, sys.stderr)})
+
+
 @contextmanager
 def printed_text() -> Iterator[PrintedText]:
     """Keep the end of what Python prints and logs inside of the ``with`` statement."""
     text, streams = PrintedText(), (sys.stdout, sys.stderr)
-    copies: dict[Any, Any] = {stream: _Copied(stream, text) for stream in streams}
-    loggers = [logging.getLogger(name) for name in (None, *logging.root.manager.loggerDict)]
-    # A handler keeps the stream that there was when logging was configured.
-    handlers: list[Any] = [handler for logger in loggers for handler in logger.handlers]
-    originals = {handler: handler.stream for handler in handlers if getattr(handler, "stream", None) in copies}
-    sys.stdout, sys.stderr = (copies[stream] for stream in streams)
-    for handler, stream in originals.items():
-        handler.stream = copies[stream]
+    originals = _replace_streams({stream: _Copied(stream, text) for stream in streams})
     try:
         yield text
     finally:
         sys.stdout, sys.stderr = streams
         for handler, stream in originals.items():
             handler.stream = stream
+
+
+def _replace_streams(copies: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Put others in the place of the two streams, and return the log handlers of which the stream was replaced."""
+    loggers = [logging.getLogger(name) for name in (None, *logging.root.manager.loggerDict)]
+    # A handler keeps the stream that there was when logging was configured.
+    handlers: list[Any] = [handler for logger in loggers for handler in logger.handlers]
+    originals = {handler: handler.stream for handler in handlers if getattr(handler, "stream", None) in copies}
+    sys.stdout, sys.stderr = copies[sys.stdout], copies[sys.stderr]
+    for handler, stream in originals.items():
+        handler.stream = copies[stream]
+    return originals

@@ -213,7 +213,7 @@ def finish(job: JobIdentity, status: Mapping[str, Any], failed: Iterable[str] = 
     run_status = _RUN_STATUS.get(status["state"], "FAILED")
     changes = tags_of_the_job(tags)
     if run_status == "FAILED":
-        changes |= failure_tags(tags, _message(status), failed)
+        changes |= failure_tags(tags, message_of(status), failed)
     elif run_status == "FINISHED":
         delete_tags(run, names.FAILED_NODE_TAG, names.ERROR_TAG)
         tags = {name: value for name, value in tags.items() if name not in (names.FAILED_NODE_TAG, names.ERROR_TAG)}
@@ -254,7 +254,7 @@ def how_it_ended(job: JobIdentity, status: Mapping[str, Any], tracked: bool) -> 
     tags = run.data.tags if run else {}
     failure = {name: tags.get(name, "") for name in (names.FAILED_NODE_TAG, names.ERROR_TAG)}
     if status["state"] not in ("SUCCEEDED", "CANCELLED"):
-        failure |= failure_tags(tags, _message(status))
+        failure |= failure_tags(tags, message_of(status))
     return {
         "name": job.name, "url": job.url, "state": status["state"], **failure,
         "mlflow_run_id": run.info.run_id if run else "",
@@ -347,7 +347,8 @@ def _copy(earlier: Run, run: Run, params: tuple[str, ...]) -> None:
         client.log_batch(run.info.run_id, params=copies[first : first + _MAX_PARAMS])
 
 
-def _message(status: Mapping[str, Any]) -> str:
+def message_of(status: Mapping[str, Any]) -> str:
+    """The platform's error message in the final status of a job."""
     return str(status.get("error", {}).get("message", ""))
 
 

@@ -58,6 +58,8 @@ def describe(tags: Mapping[str, str], state: str = State.RUNNING) -> str:
     head = [" · ".join([f"**{as_line(state)}**", *_what_ran(tags)]), _failure(tags)]
     if state in (State.FAILED, State.CANCELLED):
         head.append(f"To go on from there: {as_code(resume_command(tags))}")
+    if registered := tags.get(names.REGISTRY_TAG):
+        head.append(f"Registered model: {as_cell(registered)}")
     head.append(" · ".join(_links(tags)))
     if command := tags.get(names.COMMAND_TAG):
         head.append(f"Launched by {as_code(command)}")
