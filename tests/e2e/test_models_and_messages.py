@@ -21,7 +21,7 @@ SETTINGS = """\
     name: penguins
     gate: {metric: metrics.accuracy, min: 0.9, not_worse_than: champion}
   notify:
-    "on": [failure, recovery]
+    on: [failure, recovery]
     webhook: ${gcp.secret:chat}
 """
 HIDDEN = "T000/B000/verysecretpath"

@@ -11,6 +11,7 @@ from ..compile.plan import Plan
 from ..compile.width import describe_width
 from ..contract.check import Check, Doubt, check
 from ..errors import UserError, did_you_mean, not_filled_in
+from ..image.context import credentials_in_image, files_in_image
 from ..project import Project
 from ..seal import problems
 from .data import find_changes, find_sources
@@ -52,6 +53,8 @@ def offline(project: Project, plan: Callable[[], Plan], compile_: Callable[[], A
     yield check("datasets", datasets.check)
     yield check("data", lambda: check_data(project, plan()))
     yield check("resources", lambda: _check_resources(plan()))
+    if files := [name for name in files_in_image(project.path, project.conf.name) if "credentials" in name]:
+        yield check("credentials", lambda: _check_credentials(project, files))
     yield check("schedules", lambda: _check_schedules(project))
     yield check("lock", lambda: check_lock(project, datasets.classes))
     yield check("python", lambda: check_python(project.path))
@@ -125,6 +128,15 @@ def _check_resources(plan: Plan) -> str:
         raise Doubt(" ".join(doubts))
     largest = f"at most {largest_cpu} CPUs and {largest_memory / 10**9:.1f} GB for a step"
     return f"{largest if largest_cpu else 'default machines'}; {describe_width(plan.steps)}"
+
+
+def _check_credentials(project: Project, files: list[str]) -> str:
+    """Check that files with credentials that get into the image only name secrets. CI builds it without looking."""
+    if others := sorted(set(files) - credentials_in_image(project.path, files)):
+        raise UserError(
+            f"{', '.join(others)}: .dockerignore lets this into the image. Only credentials_secrets.yml may be there."
+        )
+    return f"{', '.join(files)}: in the image, and only names secrets"
 
 
 def _check_schedules(project: Project) -> str:

@@ -69,10 +69,10 @@ def _call(path: Path, env: str | None, function: Callable[..., Any], arguments: 
         os.environ["KEDRO_ENV"] = env
     project = Project(path, env)
     project.refuse_placeholders("mlflow")
-    if (registry := project.settings.run_config.registry) is None:
+    if (name := project.settings.run_config.registry.name) is None:
         raise UserError(f"{project.settings_file}: run_config.registry is missing, so this environment has no model.")
     with tracking.connected(path, env):
-        return function(registry.name, *arguments)
+        return function(name, *arguments)
 
 
 def _of(env: str | None) -> str:

@@ -4,7 +4,7 @@ from ..cloud.upload import upload_code
 from ..contract.uploaded import LEFT_OUT, Code, pack
 from ..errors import UserError
 from ..git import head, is_dirty
-from ..image.context import doubtful_patterns, files_in_image
+from ..image.context import credentials_in_image, doubtful_patterns, files_in_image
 from ..project import Project
 from . import say
 
@@ -21,7 +21,9 @@ def packed(project: Project, root: str) -> Code:
         raise UserError("--upload-code: there is no .dockerignore, which says what of this folder may be in an image.")
     if unclear := doubtful_patterns(path):
         raise UserError(f"--upload-code: .dockerignore: {', '.join(unclear)}: name these folders without wildcards.")
+    everything = files_in_image(path, leave_out=[*LEFT_OUT, f"{conf}/local"])
     names = files_in_image(path, leave_out=[*LEFT_OUT, f"{conf}/local", f"{conf}/**/*credentials*"])
+    names |= credentials_in_image(path, everything)
     return pack(path, names, root, head(path), is_dirty(path, names))
 
 

@@ -121,7 +121,7 @@ class _Components:
     ) -> None:
         self._plan, self._launch, self._resolve, self._delivery = plan, launch, resolve, delivery
         self.image = launch.image or run_config.image
-        self._notify = run_config.notify.model_dump() if run_config.notify else {}
+        self._notify = run_config.notify.model_dump() if run_config.notify.webhook else {}
         self._system_metrics = run_config.mlflow.system_metrics
         self._root = run_config.root if run_config.root and not places.is_local(run_config.root) else ""
         # The steps take these where there are any. A step without them is found in the cache more often.

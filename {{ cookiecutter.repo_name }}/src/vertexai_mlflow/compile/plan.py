@@ -146,7 +146,8 @@ def _registry(project: Project, pipeline: Pipeline, lookup: Lookup) -> dict[str,
     Raises:
         UserError: when the dataset is no model, or no pipeline makes it.
     """
-    if (config := project.settings.run_config.registry) is None:
+    config = project.settings.run_config.registry
+    if config.model is None:
         return {}
     where = f"{project.settings_file}: run_config.registry.model: {config.model}"
     entry = lookup(config.model)
@@ -156,7 +157,8 @@ def _registry(project: Project, pipeline: Pipeline, lookup: Lookup) -> dict[str,
             "type: kedro_mlflow.io.models.MlflowModelTrackingDataset, which logs the model in the job's MLflow run."
         )
     if any(config.model in node.outputs for node in pipeline.nodes):
-        return config.model_dump(exclude_none=True)
+        gate = {"gate": config.gate.model_dump(exclude_none=True)} if config.gate.metric else {}
+        return {"model": config.model, "name": config.name, **gate}
     if config.model not in project.made_datasets:
         raise UserError(f"{where}: no pipeline makes it.{did_you_mean(config.model, project.made_datasets)}")
     return {}

@@ -13,6 +13,7 @@ from typing import Any
 from .. import __version__
 from ..errors import UserError, masked
 from ..git import head, origin
+from .context import credentials_in_image, files_in_image
 
 # What Vertex AI's machines run. `make image` builds for it too.
 PLATFORM = "linux/amd64"
@@ -63,6 +64,7 @@ def build_and_push(project: Path, image: str) -> str:
         UserError: when docker fails, or when the image is for another platform because its base image is.
     """
     require_engine()
+    credentials_in_image(project, files_in_image(project))
     if platform.machine().lower() in ("arm64", "aarch64"):
         print(_SLOW, file=sys.stderr)
     revision, source = head(project), masked(origin(project))

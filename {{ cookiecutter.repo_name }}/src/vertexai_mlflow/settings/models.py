@@ -102,9 +102,9 @@ class ScheduleConfig(Strict):
 
 
 class GateConfig(Strict):
-    """``run_config.registry.gate``."""
+    """``run_config.registry.gate``: what decides whether a version becomes the champion. Without it, a person does."""
 
-    metric: str = Field(description="metric of the job's MLflow run")
+    metric: str | None = Field(default=None, description="metric of the job's MLflow run")
     min: float | None = Field(default=None, description="what it must be at least; higher is then better")
     max: float | None = Field(default=None, description="what it may be at most; lower is then better")
     not_worse_than: str | None = Field(
@@ -113,10 +113,13 @@ class GateConfig(Strict):
 
     @model_validator(mode="after")
     def _has_one_bound(self) -> Self:
-        if (self.min is None) == (self.max is None):
+        if self.metric is None:
+            if self.model_fields_set:
+                raise ValueError("name the metric.")
+        elif (self.min is None) == (self.max is None):
             raise ValueError(
                 "give min, if a higher value is better, or max, if a lower one is. A bound that never bites is "
-                "min: -.inf, or max: .inf"
+                "min: -.inf, or max: .inf."
             )
         return self
 
@@ -124,11 +127,17 @@ class GateConfig(Strict):
 class RegistryConfig(Strict):
     """``run_config.registry``: the model that becomes a version in MLflow's registry."""
 
-    model: str = Field(description="dataset that kedro-mlflow keeps as a model in the run")
-    name: str = Field(pattern=_MODEL_NAME, description="name of the registered model")
-    gate: GateConfig | None = Field(
-        default=None, description="what decides whether the version becomes the champion; without it, you do"
+    model: str | None = Field(default=None, description="dataset that kedro-mlflow keeps as a model in the run")
+    name: str | None = Field(default=None, pattern=_MODEL_NAME, description="name of the registered model")
+    gate: GateConfig = Field(
+        default=GateConfig(), description="what decides whether the version becomes the champion; without it, you do"
     )
+
+    @model_validator(mode="after")
+    def _names_both(self) -> Self:
+        if self.model_fields_set and not (self.model and self.name):
+            raise ValueError("name both the model, which is a dataset, and the name under which it is registered.")
+        return self
 
 
 class NotifyConfig(Strict):
@@ -137,13 +146,23 @@ class NotifyConfig(Strict):
     on: list[Literal["failure", "recovery", "success"]] = Field(
         default=["failure", "recovery"], description="what to tell; a recovery is the first success after a failure"
     )
-    webhook: str = Field(description="secret that has the webhook's address: ${gcp.secret:slack-webhook}")
+    webhook: str | None = Field(
+        default=None, description="secret that has the webhook's address: ${gcp.secret:slack-webhook}"
+    )
     form: Literal["slack", "google-chat", "json"] = Field(default="json", description="what the receiver understands")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_on(cls, values: Any) -> Any:
+        """YAML 1.1 reads ``on`` as true."""
+        return {"on" if key is True else key: value for key, value in dict(values).items()}
 
     @model_validator(mode="after")
     def _names_a_secret(self) -> Self:
+        if self.model_fields_set and self.webhook is None:
+            raise ValueError("name the secret that has the address: webhook: ${gcp.secret:NAME}")
         # The message does not quote what is there.
-        if parse_reference(self.webhook) is None:
+        if self.webhook and parse_reference(self.webhook) is None:
             raise ValueError(
                 "whoever knows the address of a webhook can write to it, so it must not be in a file. Keep it in "
                 "Secret Manager, and write webhook: ${gcp.secret:NAME}"
@@ -213,10 +232,10 @@ class RunConfig(Strict):
     on_exit_pipeline: str | None = Field(
         None, description="Kedro pipeline that runs at the end of a job, whether the job succeeded or failed"
     )
-    registry: RegistryConfig | None = Field(
-        None, description="the model that a job which succeeds registers, and when it becomes the champion"
+    registry: RegistryConfig = Field(
+        RegistryConfig(), description="the model that a job which succeeds registers, and when it becomes the champion"
     )
-    notify: NotifyConfig | None = Field(None, description="who hears how a job has ended, by a webhook")
+    notify: NotifyConfig = Field(NotifyConfig(), description="who hears how a job has ended, by a webhook")
 
     @model_validator(mode="after")
     def _networks_agree(self) -> Self:
