@@ -2,14 +2,18 @@
 
 import json
 import subprocess
+import time
+from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import mlflow
 import pytest
-from fakes.google_identity import served
+from fakes.google_identity import AMBIENT, served
+from fakes.secret_manager import SecretManager
 from pipeline_runs import only_run, runs, source, vertexai
+from small_cloud import answers
 
 from vertexai_mlflow.contract.places import sha256_of_model
 
@@ -142,6 +146,93 @@ def use(key):
         assert files_with(text, project / ".vertexai"), text
     assert files_with("opensesame42", project) == []
     assert "opensesame42" not in done.stdout + done.stderr
+
+
+LOCKED = """
+import time
+
+from kedro.io import AbstractDataset
+
+class Locked(AbstractDataset):
+    def __init__(self, credentials):
+        self._key = credentials["key"]
+
+    def _load(self):
+        return self._key
+
+    def _save(self, data):
+        raise NotImplementedError
+
+    def _describe(self):
+        return {}
+
+def use(key):
+    print("printed", key, flush=True)
+    time.sleep(SECONDS)
+    raise ValueError(f"cannot log in with {key}")
+"""
+
+
+@pytest.fixture
+def secretive(with_pipeline, launchable, google, iap, receiver):
+    """A project whose node needs a secret, and whose webhook is one, and the Secret Manager that has both."""
+    address, _bodies = receiver
+    parent = "projects/project-42/secrets"
+    manager = SecretManager({f"{parent}/door-key": ["old", "opensesame42"], f"{parent}/chat": [address]})
+    manager.readers = {(AMBIENT, secret) for secret in manager.secrets}
+    manager.serve(google)
+
+    def secretive(seconds: int) -> tuple[Path, SecretManager]:
+        code = LOCKED.replace("SECONDS", str(seconds))
+        project = with_pipeline(source('Node(use, "locked", None, name="use")', code), **answers(iap))
+        (project / "conf/base/catalog.yml").write_text(
+            "locked: {type: test_project.pipelines.under_test.Locked, credentials: door}\n"
+        )
+        (project / "conf/cloud/credentials_secrets.yml").write_text("door: {key: '${gcp.secret:door-key}'}\n")
+        return launchable(project, "notify: {on: [failure], webhook: '${gcp.secret:chat,1}', form: slack}"), manager
+
+    return secretive
+
+
+def test_a_step_on_vertex_asks_secret_manager_once_and_nobody_else_does(secretive, google, vertex, receiver, tmp_path):
+    project, manager = secretive(seconds=0)
+    planned = vertexai(project, "-e", "cloud", "compile", **google.environment)
+    assert planned.returncode == 0, planned.stderr
+    assert manager.asked == []
+    done = vertexai(project, "-e", "cloud", "run-once", "--wait-for-completion", **google.environment)
+    assert done.returncode == 1, done.stdout + done.stderr
+    (message,) = receiver[1]
+    assert (
+        "*__default__* in cloud: FAILED\nFailed node: use\nError: ValueError: cannot log in with ***" in message["text"]
+    )
+    assert "To go on from there: kedro vertexai -e cloud resume " in message["text"]
+    parent = "/v1/projects/project-42/secrets"
+    # Three processes load credentials: the first task, the step, the last task, which alone sends a message.
+    assert Counter(manager.asked) == {
+        f"{parent}/door-key/versions/latest:access": 3, f"{parent}/chat/versions/1:access": 1,
+    }  # fmt: skip
+    assert files_with("printed ***", tmp_path)
+    for secret in ("opensesame42", HIDDEN):
+        assert files_with(secret, tmp_path) == []
+        assert secret not in done.stdout + done.stderr + json.dumps(list(vertex.jobs.values()))
+
+
+def test_who_cancels_a_job_tells_of_it(secretive, google, vertex, receiver):
+    project, _manager = secretive(seconds=60)
+    launched = vertexai(project, "-e", "cloud", "run-once", "--job-id", "long", **google.environment)
+    assert launched.returncode == 0, launched.stderr
+    deadline = time.monotonic() + 60
+    while not files_with("printed ***", project.parent):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    done = vertexai(project, "-e", "cloud", "cancel", "long", **google.environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The webhook at 127.0.0.1:" in done.stderr
+    (message,) = receiver[1]
+    assert message["text"].startswith("*__default__* in cloud: CANCELLED\nJob: <https://console.cloud.google.com/")
+    assert HIDDEN not in done.stdout + done.stderr
+    again = vertexai(project, "-e", "cloud", "status", "long", **google.environment)
+    assert (again.returncode, len(receiver[1])) == (0, 1)
 
 
 def test_a_secret_may_not_be_a_parameter(bake):

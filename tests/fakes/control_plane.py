@@ -15,7 +15,7 @@ NUMBER = "123456789012"
 # Which API has a resource, by a part of its path.
 OWNERS = {
     "b": "storage", "repositories": "artifactregistry", "serviceAccounts": "iam", "workloadIdentityPools": "iam",
-    "roles": "iam", "iap_web": "iap",
+    "roles": "iam", "iap_web": "iap", "secrets": "secretmanager",
 }  # fmt: skip
 # What Google grants on each new bucket: https://cloud.google.com/storage/docs/access-control/iam-roles#legacy-roles
 LEGACY = {
@@ -35,7 +35,7 @@ PERMISSIONS = [
     }.items()
     for verb in verbs.split()
 ] + [f"iam.serviceAccounts.{verb}" for verb in ("getOpenIdToken", "signBlob", "signJwt")]
-SERVICES = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "IAM", "IAP", "SERVICEUSAGE", "STORAGE")
+SERVICES = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "IAM", "IAP", "SECRETMANAGER", "SERVICEUSAGE", "STORAGE")
 
 
 @dataclass
@@ -142,6 +142,9 @@ class ControlPlane:
             email = f"{body['accountId']}@{self.project}.iam.gserviceaccount.com"
             made = self._create(f"{name}/{email}", {"email": email, **body["serviceAccount"]})
             return {"name": f"{name}/{email}", **made}
+        if name.endswith("/secrets"):
+            id_ = query["secretId"]
+            return self._create(f"{name}/{id_}", {**body, "name": f"projects/{NUMBER}/secrets/{id_}"})
         if name.endswith("/roles"):
             if unknown := set(body["role"]["includedPermissions"]) - set(PERMISSIONS):
                 raise Refused(400, f"Permission {min(unknown)} is not valid.")

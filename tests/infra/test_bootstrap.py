@@ -96,6 +96,34 @@ def test_who_sends_signed_jwts_gets_a_role_for_that_and_none_for_id_tokens(plane
     assert len(plane.changes) == before
 
 
+def test_the_steps_may_read_the_secrets_that_the_configuration_names_and_no_others(plane, project, bootstrap):
+    content = project()
+    (content / "conf/cloud/credentials_secrets.yml").write_text(
+        "door: {key: '${gcp.secret:door-key,3}', other: '${gcp.secret:projects/elsewhere/secrets/x}'}\n"
+        "# old: ${gcp.secret:forgotten}\n"
+    )
+    (content / "conf/base/vertexai.yml").write_text(
+        (content / "conf/base/vertexai.yml").read_text() + "  notify: {webhook: '${gcp.secret:chat}'}\n"
+    )
+    planned = bootstrap(content, "--dry-run")
+    assert "gcloud secrets create chat --project=project-42 --replication-policy=automatic" in planned.stdout
+    done = bootstrap(content)
+    assert done.returncode == 0, done.stderr
+    assert "secretmanager.googleapis.com" in plane.apis
+    assert sorted(name for name in plane.resources if "/secrets/" in name) == [
+        "projects/project-42/secrets/chat", "projects/project-42/secrets/door-key",
+    ]  # fmt: skip
+    for name in ("chat", "door-key"):
+        assert plane.roles(f"projects/project-42/secrets/{name}") == {
+            f"serviceAccount:{PIPELINE}": {"roles/secretmanager.secretAccessor"}
+        }
+    assert "roles/secretmanager" not in str(plane.policies["projects/project-42"])
+    assert "Not granted by this command: projects/elsewhere/secrets/x is in another project" in done.stdout
+    before = len(plane.changes)
+    assert bootstrap(content).returncode == 0
+    assert len(plane.changes) == before
+
+
 def globals_of(project: Path) -> dict[str, str]:
     return facts.read(project / "conf/cloud/globals.yml")
 

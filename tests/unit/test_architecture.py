@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "grouping": {"errors", "settings"},
     "project": {"errors", "contract", "settings"},
     "markdown": {"errors"},
-    "tracking": {"errors", "contract", "markdown", "page"},
+    "tracking": {"errors", "auth", "contract", "markdown", "page"},
     "page": {"errors", "contract"},
     "step": {"errors", "auth", "contract", "guard", "notify", "tracking"},
     "compile": {"errors", "contract", "settings", "grouping", "project"},

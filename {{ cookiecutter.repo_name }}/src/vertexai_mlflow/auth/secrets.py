@@ -6,6 +6,9 @@ import os
 import re
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import requests
 
@@ -15,17 +18,22 @@ from .credentials import GoogleAuthError, advice_about_project, advice_for, reas
 
 API = "secretmanager.googleapis.com"
 ROLE = "roles/secretmanager.secretAccessor"
+# Begins the names of the variables that have secrets on a laptop.
+SECRET_PREFIX = "KEDRO_SECRET_"
 _TIMEOUT = 30.0
 # Seconds before each further attempt when Google is overloaded.
 BACKOFF = (1.0, 4.0)
 _NAME = re.compile(r"(?:projects/([\w.:-]+)/secrets/)?([\w-]{1,255})")
 _VERSION = re.compile(r"[\w-]+")
 _LOCK = threading.Lock()
+# What stands for a secret where nobody is going to use it.
+_LEFT_OUT = "***"
+_is_left_out = ContextVar("_is_left_out", default=False)
 
 
 def variable_of(name: str) -> str:
     """The environment variable that has a secret on a laptop: slack-webhook → KEDRO_SECRET_SLACK_WEBHOOK."""
-    return "KEDRO_SECRET_" + re.sub(r"\W", "_", name.rpartition("/")[2]).upper()
+    return SECRET_PREFIX + re.sub(r"\W", "_", name.rpartition("/")[2]).upper()
 
 
 def address_of(name: str, project: str = "") -> str:
@@ -76,11 +84,24 @@ def in_configuration(name: str, version: str | int = "latest") -> str:
     Raises:
         AuthorizationError: also outside of a step, if the environment variable is missing.
     """
-    if variable_of(name) not in os.environ and names.STEP_VARIABLE not in os.environ:
+    is_known = variable_of(name) in os.environ
+    if not is_known and _is_left_out.get():
+        return _LEFT_OUT
+    if not is_known and names.STEP_VARIABLE not in os.environ:
         raise AuthorizationError(
             f"${{gcp.secret:{name}}}: only steps ask Secret Manager. On this machine, set {variable_of(name)}."
         )
     return secret(name, str(version))
+
+
+@contextmanager
+def left_out() -> Iterator[None]:
+    """Read configuration and ask nobody for a secret in it, because nothing is going to need it."""
+    token = _is_left_out.set(True)
+    try:
+        yield
+    finally:
+        _is_left_out.reset(token)
 
 
 @functools.cache

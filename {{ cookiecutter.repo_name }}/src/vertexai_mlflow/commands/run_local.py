@@ -1,5 +1,6 @@
 """``kedro vertexai run-local``"""
 
+import os
 import re
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import click
 
 from .. import tracking
+from ..auth.secrets import SECRET_PREFIX
 from ..checks.data import refuse_missing_files
 from ..checks.datasets import refuse_impossible
 from ..contract.job import PipelineJob, State
@@ -163,7 +165,8 @@ def containers_of(chosen: options.Chosen, spec: Spec, uploads: bool = False) -> 
         # The experiment, and with it the place of its artifacts, is made here, where the containers look for both.
         with tracking_uri(store), tracking.connected(project.path, project.env):
             tracking.ask()
-    return Containers(project.path, {"MLFLOW_TRACKING_URI": store})
+    secrets = {name: value for name, value in os.environ.items() if name.startswith(SECRET_PREFIX)}
+    return Containers(project.path, {"MLFLOW_TRACKING_URI": store, **secrets})
 
 
 def show_end(job: PipelineJob, folder: Path) -> None:
