@@ -9,8 +9,10 @@ from fakes.secret_manager import SecretManager
 from vertexai_mlflow import errors
 from vertexai_mlflow.auth import secrets
 from vertexai_mlflow.auth.resolvers import secret
+from vertexai_mlflow.checks.online import _check_secret
 from vertexai_mlflow.contract import names
-from vertexai_mlflow.errors import AuthorizationError, masked
+from vertexai_mlflow.contract.check import Doubt
+from vertexai_mlflow.errors import AuthorizationError, UserError, masked
 
 NAME = "projects/42/secrets/db-password"
 
@@ -92,3 +94,22 @@ def test_a_step_on_this_machine_needs_a_project_or_a_variable(manager, monkeypat
     monkeypatch.delenv(names.PROJECT_VARIABLE)
     with pytest.raises(AuthorizationError, match=r"Set KEDRO_SECRET_DB_PASSWORD, or name the secret's project"):
         secret("db-password")
+
+
+def test_doctor_asks_as_the_steps_whether_they_may_read_a_secret_and_reads_none(manager, google):
+    account = "pipeline@project-42.iam.gserviceaccount.com"
+    with pytest.raises(UserError, match=f"Grant {account} roles/secretmanager.secretAccessor on {NAME}"):
+        _check_secret(NAME, account)
+    manager.readers.add((account, NAME))
+    assert _check_secret(NAME, account) == f"{account} can read {NAME}"
+    assert set(manager.asked) == {f"/v1/{NAME}:testIamPermissions"}
+    google.impersonates = False
+    with pytest.raises(Doubt, match="only their account can ask"):
+        _check_secret(NAME, account)
+
+
+def test_where_nobody_is_going_to_need_a_secret_none_is_asked_for(manager):
+    with secrets.left_out():
+        assert secret("db-password") == "***"
+    assert manager.asked == []
+    assert secret("db-password") == "new pass/word"

@@ -40,7 +40,7 @@ def test_the_check_fails_by_linter_and_tests_or_by_what_doctor_finds(jobs):
 
 
 def test_no_job_and_no_step_may_fail_unnoticed(jobs):
-    for job in (jobs["check"], jobs["launch"], jobs.get("audit", {"steps": []})):
+    for job in (jobs["check"], jobs["launch"], jobs["promote"], jobs.get("audit", {"steps": []})):
         keys = {*job, *(key for step in job.get("steps", []) for key in step)}
         assert not keys & {"allow_failure", "continue-on-error"}
         assert not any("||" in step for step in steps(job) if "make --silent summary" not in step)
@@ -49,16 +49,29 @@ def test_no_job_and_no_step_may_fail_unnoticed(jobs):
 def test_only_a_push_or_a_person_launches(bake):
     """An event that is added to the file later does not, and whatever a stranger can start must not."""
     github = yaml.safe_load((bake(ci="github") / FILES["github"]).read_text())["jobs"]["launch"]["if"]
-    assert github == "github.event_name == 'push' || github.event_name == 'workflow_dispatch'"
+    assert github == "(github.event_name == 'push' || github.event_name == 'workflow_dispatch') && !inputs.promote_from"
 
 
 def test_on_gitlab_only_a_push_or_a_person_launches(bake):
     *_, gitlab = yaml.safe_load_all((bake(ci="gitlab") / FILES["gitlab"]).read_text())
-    (rule,) = gitlab["launch"]["rules"]
+    promotes, rule = gitlab["launch"]["rules"]
+    assert promotes["when"] == "never"
     assert rule == {"if": '$CI_PIPELINE_SOURCE == "push" || $CI_PIPELINE_SOURCE == "web"'}
     assert gitlab["launch"]["id_tokens"]["ID_TOKEN"]["aud"].endswith(
         "$CI_PROJECT_ID/environments/$[[ inputs.environment ]]"
     )
+
+
+def test_only_a_person_promotes_with_the_approvals_of_the_environment_that_gets_the_model(jobs):
+    job = jobs["promote"]
+    condition = job["if"] if "if" in job else job["rules"][0]["if"]
+    assert condition in (
+        "github.event_name == 'workflow_dispatch' && inputs.promote_from",
+        '$CI_PIPELINE_SOURCE == "web" && "$[[ inputs.promote_from ]]" != ""',
+    )
+    assert job["environment"] == jobs["launch"]["environment"]
+    assert steps(job)[position(job, "make --silent promote")].startswith("make --silent promote")
+    assert not any(step.startswith(("make launch", "make push", "docker/")) for step in steps(job))
 
 
 def test_only_the_job_that_launches_writes_the_build_cache(bake):

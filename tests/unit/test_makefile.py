@@ -98,7 +98,7 @@ def test_pin_changes_nothing_if_a_registry_does_not_answer(make, tmp_path):
 def test_an_image_is_promoted_by_copying_it_and_keeps_its_digest(make, tmp_path):
     (tmp_path / "bin/kedro").write_text("#!/bin/sh\necho image=prod/p:latest\necho repository=prod/p\n")
     digest = "sha256:" + "a" * 64
-    done = make("promote", f"IMAGE=staging/p@{digest}")
+    done = make("copy-image", f"IMAGE=staging/p@{digest}")
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"prod/p@{digest}\n"
     words = [line.removeprefix("argument:") for line in done.stderr.splitlines()]
@@ -113,7 +113,7 @@ def test_an_image_is_promoted_by_copying_it_and_keeps_its_digest(make, tmp_path)
         f"staging/p@{digest}",
     ]
     (tmp_path / "bin/docker").write_text("#!/bin/sh\nexit 1\n")
-    assert make("promote", f"IMAGE=staging/p@{digest}").stdout == ""
+    assert make("copy-image", f"IMAGE=staging/p@{digest}").stdout == ""
 
 
 def test_the_image_is_named_after_the_folder_and_built_on_what_the_dockerfile_says(make, tmp_path):

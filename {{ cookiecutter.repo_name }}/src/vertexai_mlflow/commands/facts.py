@@ -9,7 +9,7 @@ from ..image.docker import registry_of, repository_of
 from . import options, say
 
 # What CI needs and anybody may know. The rest of globals.yml, secrets that it resolves for instance, is not printed.
-_FACTS = ("project_id", "region", "bucket", "artifact_registry", "promote_from", "service_account")
+_FACTS = ("project_id", "region", "bucket", "artifact_registry", "copy_from", "service_account")
 
 
 @click.command("facts")
