@@ -14,18 +14,27 @@ from fakes.vertex import Refusal, vertex_ai
 from fakes.vertex import Vertex as Service
 from fakes.vertex.schedules import fire
 from google.protobuf import json_format
+from kedro.pipeline import Node, Pipeline
 from kfp import dsl
+from rich.console import Console
 from running import environment
 
+from vertexai_mlflow.checks.machines import check_persistent_resource
 from vertexai_mlflow.cloud import client, rest
 from vertexai_mlflow.cloud.client import Vertex
 from vertexai_mlflow.cloud.permissions import suggest_fix
 from vertexai_mlflow.cloud.request import is_elsewhere, labels_of, make_request
 from vertexai_mlflow.cloud.schedules import changes, find_foreign, make_schedule
-from vertexai_mlflow.contract.job import TaskRun
+from vertexai_mlflow.compile.compiler import compile_plan
+from vertexai_mlflow.compile.datasets import Step
+from vertexai_mlflow.compile.plan import make_plan
+from vertexai_mlflow.contract.check import Doubt
+from vertexai_mlflow.contract.job import PipelineJob, TaskRun
+from vertexai_mlflow.contract.launch import Launch
 from vertexai_mlflow.errors import UserError
-from vertexai_mlflow.settings.models import RunConfig, ScheduleConfig, Target
-from vertexai_mlflow.show.tables import job_as_dict, job_as_markdown
+from vertexai_mlflow.settings.models import RunConfig, ScheduleConfig, Settings, Target
+from vertexai_mlflow.settings.resources import Resources
+from vertexai_mlflow.show.tables import job_as_dict, job_as_markdown, job_as_table
 
 ACCOUNT = "pipeline@project-42.iam.gserviceaccount.com"
 LABELS = labels_of("demo", "cloud", "train")
@@ -76,9 +85,13 @@ def vertex(service: Service) -> Vertex:
     return client_of(service, patience=12)
 
 
+def settings(config: RunConfig) -> Settings:
+    return Settings(project_id="project-42", region="europe-west1", run_config=config)
+
+
 def request(*, broken: bool = False, **run_config: Any) -> dict[str, Any]:
     config = RunConfig(**{"image": "x", "root": "gs://bucket/demo", "service_account": ACCOUNT, **run_config})
-    return make_request(spec(broken), config, name="demo", params={}, labels=LABELS, where="f")
+    return make_request(spec(broken), settings(config), name="demo", params={}, labels=LABELS, where="f")
 
 
 def posts(service: Service) -> int:
@@ -604,7 +617,7 @@ def side_by_side(retries: int = 0) -> dict[str, Any]:
 
     config = RunConfig(image="x", root="gs://bucket/demo", service_account=ACCOUNT)
     content = json_format.MessageToDict(pipeline.pipeline_spec)
-    return make_request(content, config, name="demo", params={}, labels=LABELS, where="f")
+    return make_request(content, settings(config), name="demo", params={}, labels=LABELS, where="f")
 
 
 @pytest.mark.slow
@@ -687,8 +700,149 @@ def test_the_stand_in_refuses_metadata_that_is_too_large(vertex, service, size, 
 
     config = RunConfig(image="x", root="gs://bucket/demo", service_account=ACCOUNT)
     content = json_format.MessageToDict(pipeline.pipeline_spec)
-    vertex.submit(make_request(content, config, name="demo", params={}, labels=LABELS, where="f"), "one")
+    vertex.submit(make_request(content, settings(config), name="demo", params={}, labels=LABELS, where="f"), "one")
     job = vertex.follow("one", lambda task: None, lambda error: None)
     assert (job.state, ["metadata of artifact model" in task.error for task in job.tasks.values()]) == (
         state, [state == "FAILED"],
     )  # fmt: skip
+
+
+POOL = {
+    "state": "RUNNING",
+    "resourcePools": [{"id": "pool", "replicaCount": "2", "machineSpec": {"machineType": "n1-standard-8"}}],
+    "resourceRuntimeSpec": {"serviceAccountSpec": {"enableCustomServiceAccount": True}},
+}
+IN_POOL = {"persistent_resource": {"name": "pool", "wait": "10m", "otherwise": "on_demand"}}
+
+
+def beta(service: Service) -> list[str]:
+    return [
+        f"{asked.partition(' ')[0]} {asked.rpartition('/')[2]}" for asked in service.requests if "/v1beta1/" in asked
+    ]
+
+
+def test_only_a_job_that_names_a_persistent_resource_goes_by_the_newer_api(vertex, service):
+    service.persistent["pool"], service.execute = POOL, False
+    vertex.submit(request(), "plain")
+    assert beta(service) == []
+    vertex.submit(request(**IN_POOL), "pooled")
+    assert beta(service) == ["POST pipelineJobs"]
+    runtime = service.jobs[f"{service.parent}/pipelineJobs/pooled"]["runtimeConfig"]["defaultRuntime"]
+    assert runtime["persistentResourceRuntimeDetail"] == {
+        "persistentResourceName": "projects/project-42/locations/europe-west1/persistentResources/pool",
+        "taskResourceUnavailableWaitTimeMs": "600000",
+        "taskResourceUnavailableTimeoutBehavior": "FALL_BACK_TO_ON_DEMAND",
+    }
+    assert vertex.get("pooled").state == "PENDING"
+    assert [job.name for job in vertex.jobs({}, limit=5)] == ["pooled", "plain"]
+    vertex.cancel("pooled")
+    assert beta(service) == ["POST pipelineJobs"]
+
+
+def test_the_same_job_in_a_persistent_resource_is_not_started_twice_and_another_one_is_told_from_it(vertex, service):
+    service.persistent["pool"], service.execute = POOL, False
+    vertex.submit(request(**IN_POOL), "pooled")
+    assert vertex.submit(request(**IN_POOL), "pooled")[1]
+    with pytest.raises(UserError, match=r"differs in runtimeConfig\.defaultRuntime"):
+        vertex.submit(request(persistent_resource={"name": "pool"}), "pooled")
+
+
+def test_a_schedule_in_a_persistent_resource_is_made_compared_and_moved_out_of_it(vertex, service):
+    service.persistent["pool"], service.execute = POOL, False
+    entry = ScheduleConfig(cron_expression="0 6 * * *")
+    ours = labels_of("demo", "cloud")
+
+    def compare(job: dict[str, Any]) -> Any:
+        wanted = make_schedule(entry, job, "f")
+        (change,) = changes([wanted], vertex.schedules([job]), ours, ["train"], prune=True)
+        return change
+
+    pooled, plain = request(**IN_POOL), request()
+    vertex.create_schedule(compare(pooled).wanted)
+    assert compare(pooled).action == "unchanged"
+    change = compare(plain)
+    assert change.action == "updated"
+    vertex.update_schedule(change.there["name"], change.wanted, ["createPipelineJobRequest"])
+    assert compare(plain).action == "unchanged"
+    assert compare(pooled).action == "updated"
+
+
+def test_what_is_wrong_with_a_persistent_resource_is_found(vertex, service):
+    asked = Step("train", ("train",), (), (), (), Resources(machine_type="n1-standard-8"))
+    with pytest.raises(
+        UserError, match="There is no persistent resource pool in project project-42, region europe-west1"
+    ):
+        check_persistent_resource(vertex, "pool", [])
+    service.persistent["pool"] = POOL
+    assert check_persistent_resource(vertex, "pool", [asked]).startswith("pool: 2 × n1-standard-8, which are paid for")
+    other = Step("big", ("big",), (), (), (), Resources(machine_type="n1-standard-16"))
+    with pytest.raises(
+        UserError, match="Step 'big' asks for n1-standard-16, and persistent resource pool has n1-standard-8"
+    ):
+        check_persistent_resource(vertex, "pool", [other])
+    service.persistent["pool"] = {**POOL, "state": "PROVISIONING"}
+    with pytest.raises(Doubt, match="is in state PROVISIONING"):
+        check_persistent_resource(vertex, "pool", [asked])
+    service.persistent["pool"] = {**POOL, "resourceRuntimeSpec": {}}
+    with pytest.raises(UserError, match="--enable-custom-service-account"):
+        check_persistent_resource(vertex, "pool", [asked])
+
+
+def custom_job_spec(command: list[str]) -> dict[str, Any]:
+    """The spec of a pipeline with one step in a custom job, whose worker runs this command."""
+    config = RunConfig(image="x", root="gs://bucket/demo", resources={"train": {"machine_type": "g2-standard-4"}})
+    plan = make_plan("p", Pipeline([Node(lambda: None, None, "model", name="train")]), config, {}.get)
+    content = compile_plan(plan, Launch("demo"), config)
+    for name, executor in content["deploymentSpec"]["executors"].items():
+        container = executor["container"]
+        if name != "exec-train":
+            container["command"], container["args"] = ["true"], []
+            continue
+        index = container["args"].index("--payload") + 1
+        job = json.loads(container["args"][index])
+        worker = job["job_spec"]["worker_pool_specs"][0]["container_spec"]
+        worker["command"], worker["args"] = command, []
+        container["args"][index] = json.dumps(job)
+    return content
+
+
+def launched(vertex: Vertex, command: list[str]) -> PipelineJob:
+    config = RunConfig(image="x", root="gs://bucket/demo", service_account=ACCOUNT)
+    asked = make_request(custom_job_spec(command), settings(config), name="demo", params={}, labels=LABELS, where="f")
+    return vertex.submit(asked, "one")[0]
+
+
+def test_status_and_logs_reach_into_the_custom_job_of_a_step(vertex, service):
+    launched(vertex, ["printf", "from the worker"])
+    job = vertex.with_custom_jobs(vertex.follow("one", lambda task: None, pytest.fail))
+    assert job.succeeded, job
+    (name,) = service.custom_jobs
+    train = job.tasks["train"]
+    assert (train.custom_job, name in train.containers) == (name, True)
+    number = name.rpartition("/")[2]
+    assert f"%22{number}%22" in train.log
+    console = Console(record=True, width=160)
+    console.print(job_as_table(job))
+    shown = console.export_text(styles=True)
+    url = f"https://console.cloud.google.com/vertex-ai/locations/europe-west1/training/{number}?project=project-42"
+    assert "g2-standard-4, 1 × NVIDIA_L4" in shown
+    assert url in shown
+    (of_train,) = (task for task in job_as_dict(job)["tasks"] if task["name"] == "train")
+    assert of_train["custom_job_url"] == url
+
+
+def test_the_custom_jobs_of_a_job_that_goes_on_are_cancelled_with_it(vertex, service):
+    job = launched(vertex, ["sleep", "30"])
+    while not service.custom_jobs:
+        time.sleep(0.05)
+    (running,) = vertex.custom_jobs(vertex.get(job.name))
+    assert (running.task, running.has_ended) == ("train", False)
+    vertex.cancel_custom_job(running.name)
+    assert service.custom_jobs[running.name]["state"] == "JOB_STATE_CANCELLED"
+
+
+def test_a_job_without_custom_jobs_asks_for_none(vertex, service):
+    service.execute = False
+    vertex.submit(request(), "one")
+    vertex.with_custom_jobs(vertex.get("one"))
+    assert not any("customJobs" in asked for asked in service.requests)

@@ -16,7 +16,7 @@ def settings(**values: object) -> Settings:
 
 
 def request(params: dict | None = None, name: str = "demo-1", **run_config: object) -> dict:
-    config = settings(run_config=run_config).run_config
+    config = settings(run_config=run_config)
     return make_request(
         SPEC, config, name=name, params=params or {}, labels=labels_of("demo", "cloud", "train"), where="f"
     )

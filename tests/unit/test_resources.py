@@ -77,6 +77,41 @@ def test_entries_that_contradict_each_other_are_named(entries, sentence):
     assert sentence in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("entries", "cpu"),
+    [
+        ({"o*": {"cpu": 2}, "on*": {"cpu": 3}, "big": {"cpu": 4}, "__default__": {"cpu": 5}}, "3"),
+        ({"o*": {"cpu": 2}, "one": {"cpu": 6}}, "6"),
+        ({"tw*": {"cpu": 2}, "big": {"cpu": 4}}, "4"),
+        ({"on*": {"memory": "1G"}, "__default__": {"cpu": 5}}, "5"),
+        ({"on*": {"cpu": 2}, "o?e": {"cpu": 2}}, "2"),
+    ],
+)
+def test_a_pattern_that_a_nodes_name_fits_counts_after_the_name_and_before_tags(entries, cpu):
+    assert resources(ONE, resources=entries)[0].cpu == cpu
+
+
+def test_two_patterns_of_one_length_must_not_disagree():
+    with pytest.raises(UserError) as error:
+        resources(ONE, resources={"on*": {"cpu": 2}, "o?e": {"cpu": 3}})
+    assert str(error.value) == (
+        "run_config.resources.*.cpu: the patterns that fit node 'one' disagree (on*: 2, o?e: 3). Add an entry 'one', which "
+        "takes precedence over patterns."
+    )
+
+
+def test_patterns_say_which_steps_are_cached():
+    assert cached(ONE, TWO, caching={"o*": True}) == ["one"]
+
+
+def test_the_nodes_of_a_step_share_a_machine_that_one_of_them_asks_for_and_all_their_variables():
+    entries = {"one": {"machine_type": "n1-standard-8", "spot": True, "env": {"A": 1}}, "two": {"env": {"B": 2}}}
+    (both,) = resources(ONE, TWO, resources=entries, grouping=BY_TAG)
+    assert (both.machine_type, both.spot, both.env) == ("n1-standard-8", False, {"A": "1", "B": "2"})
+    with pytest.raises(UserError, match=r"nodes of step 'g' ask for different values of 'env' \(1, 2\)"):
+        resources(ONE, TWO, resources={"one": {"env": {"A": 1}}, "two": {"env": {"A": 2}}}, grouping=BY_TAG)
+
+
 def test_it_is_said_of_each_field_how_the_nodes_of_a_step_share_it():
     assert list(SHARING) == list(Resources.model_fields)
 

@@ -19,6 +19,7 @@ from markdown_it import MarkdownIt
 
 from vertexai_mlflow.contract import names
 from vertexai_mlflow.contract.arguments import compressed
+from vertexai_mlflow.contract.custom_job import machine_of
 from vertexai_mlflow.contract.job import State
 from vertexai_mlflow.contract.names import START_TASK
 from vertexai_mlflow.contract.spec import packed, unpacked, with_arguments
@@ -26,7 +27,7 @@ from vertexai_mlflow.step.printed_text import PrintedText, printed_text
 from vertexai_mlflow.tracking import write_tags
 from vertexai_mlflow.tracking.description import describe, update_description
 from vertexai_mlflow.tracking.files import as_yaml, is_hidden
-from vertexai_mlflow.tracking.steps import StepRecord, as_tags, ended_steps, machine_of, planned_steps, step_records
+from vertexai_mlflow.tracking.steps import StepRecord, as_tags, ended_steps, planned_steps, step_records
 
 CONSOLE = "https://console.cloud.google.com/vertex-ai/locations/europe-west1/pipelines/runs/demo-1?project=p"
 JOB = {

@@ -1,8 +1,9 @@
-"""The Vertex AI API on loopback: pipeline jobs, schedules, metadata contexts.
+"""The Vertex AI API on loopback: pipeline jobs, schedules, metadata contexts, custom jobs, persistent resources.
 
 Requests are read by Google's own messages and refused as the service refuses them; a job that is taken is really
 executed, by the project's local executor in a process of its own. ``server.py`` speaks HTTP; ``jobs.py``,
-``schedules.py`` and ``contexts.py`` answer for their part of the API; ``runner.py`` is the process of a job.
+``schedules.py``, ``contexts.py`` and ``custom_jobs.py`` answer for their part of the API; ``runner.py`` is the process of a
+job. Jobs and schedules are answered in v1 and in v1beta1, which alone knows persistent resources.
 """
 
 import re
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..google_identity import served
-from . import contexts, jobs, schedules
+from . import contexts, custom_jobs, jobs, schedules
 from .server import Json, Refusal, handler
 
 # Google's words for each reason. The project may also be named by its number.
@@ -60,6 +61,9 @@ class Vertex:
         requests: method and path of all requests.
         jobs, schedules, contexts: by resource name.
         logs: what a custom job printed, by its number.
+        custom_jobs: by resource name; those that something else than a pipeline has created are executed, too.
+        preempted: whether the next custom job loses its machine.
+        persistent: id of a persistent resource → what it is.
     """
 
     project: str
@@ -88,6 +92,9 @@ class Vertex:
     schedules: dict[str, Json] = field(default_factory=dict)
     contexts: dict[str, Json] = field(default_factory=dict)
     logs: dict[str, Path] = field(default_factory=dict)
+    custom_jobs: dict[str, Json] = field(default_factory=dict)
+    preempted: bool = False
+    persistent: dict[str, Json] = field(default_factory=dict)
     url: str = ""
 
     def __post_init__(self) -> None:
@@ -101,18 +108,25 @@ class Vertex:
 
     def answer(self, method: str, path: str, query: Mapping[str, str], body: Json) -> Json:
         """One request, as the REST API's reference has it."""
-        match = re.fullmatch(r"/v1/(projects/[^/]+/locations/[^/]+)/(.+)", path)
+        match = re.fullmatch(r"/(v1|v1beta1)/(projects/[^/]+/locations/[^/]+)/(.+)", path)
         if not match:
             raise Refusal(404, f"no such method: {path}")
-        if match[1] != self.parent:
-            raise Refusal(403, f"Permission denied on resource project {match[1]} (or it may not exist).")
-        rest, _, verb = match[2].partition(":")
+        if match[2] != self.parent:
+            raise Refusal(403, f"Permission denied on resource project {match[2]} (or it may not exist).")
+        rest, _, verb = match[3].partition(":")
         kind, *names = rest.split("/")
         with self.lock:
             if kind == "pipelineJobs":
-                return jobs.answer(self, method, names, verb, query, body)
+                return jobs.in_version(match[1], jobs.answer(self, method, names, verb, query, body, match[1]))
             if kind == "schedules":
-                return schedules.answer(self, method, names, verb, query, body)
+                return jobs.in_version(match[1], schedules.answer(self, method, names, verb, query, body, match[1]))
+            if kind == "customJobs":
+                return custom_jobs.answer(self, method, names, verb, query, body)
+            if kind == "persistentResources":
+                self.allow("aiplatform.persistentResources.get")
+                if names[0] not in self.persistent:
+                    raise Refusal(404, f"The PersistentResource does not exist: {names[0]}")
+                return {"name": f"{self.parent}/persistentResources/{names[0]}", **self.persistent[names[0]]}
             if kind == "metadataStores":
                 return contexts.answer(self, method, names[2:], verb, query, body)
         raise Refusal(404, f"no such method: {method} {path}")
@@ -132,6 +146,8 @@ class Vertex:
         """Cancel what still runs."""
         for name in list(self.processes):
             jobs.cancel(self, name)
+        for name in list(self.custom_jobs):
+            custom_jobs.cancel(self, name)
         for thread in self.threads:
             thread.join(30)
 

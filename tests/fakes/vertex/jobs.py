@@ -8,12 +8,14 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from google.cloud.aiplatform_v1 import types
+from google.cloud.aiplatform_v1beta1 import types as beta_types
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from . import custom_jobs
 from .server import NUMBER, Json, Refusal, now, parse
 
 if TYPE_CHECKING:
@@ -25,10 +27,22 @@ _MAX_METADATA = 200 * 1024
 _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}=[a-z0-9_-]{0,63}")
 
 
-def answer(vertex: "Vertex", method: str, names: list[str], verb: str, query: Mapping[str, str], body: Json) -> Json:
+# The messages of each version of the API.
+TYPES = {"v1": types, "v1beta1": beta_types}
+
+
+def answer(
+    vertex: "Vertex",
+    method: str,
+    names: list[str],
+    verb: str,
+    query: Mapping[str, str],
+    body: Json,
+    version: str = "v1",
+) -> Json:
     if method == "POST" and not names:
         vertex.allow("aiplatform.pipelineJobs.create")
-        return _create(vertex, query.get("pipelineJobId", ""), body)
+        return _create(vertex, query.get("pipelineJobId", ""), body, version)
     if method == "GET" and not names:
         vertex.allow("aiplatform.pipelineJobs.list")
         return _listed(vertex, query)
@@ -54,13 +68,21 @@ def answer(vertex: "Vertex", method: str, names: list[str], verb: str, query: Ma
     return vertex.jobs[name]
 
 
-def _create(vertex: "Vertex", job_id: str, body: Json) -> Json:
+def in_version(version: str, content: Any) -> Any:
+    """An answer as a version of the API gives it: v1 has no field for what runs a job's tasks by default."""
+    if isinstance(content, dict):
+        left_out = "defaultRuntime" if version == "v1" else ""
+        return {key: in_version(version, value) for key, value in content.items() if key != left_out}
+    return [in_version(version, item) for item in content] if isinstance(content, list) else content
+
+
+def _create(vertex: "Vertex", job_id: str, body: Json, version: str) -> Json:
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,126}", job_id):
         raise Refusal(400, f"pipeline_job_id '{job_id}' must match [a-z][-a-z0-9]{{0,126}}")
     name = f"{vertex.parent}/pipelineJobs/{job_id}"
     if name in vertex.jobs:
         raise Refusal(409, f"The PipelineJob already exists: {name}")
-    job = checked(vertex, body)
+    job = checked(vertex, body, version)
     if vertex.refusal:
         raise vertex.refusal
     if body.get("serviceAccount") and "iam.serviceAccounts.actAs" in vertex.denied:
@@ -80,10 +102,15 @@ def _create(vertex: "Vertex", job_id: str, body: Json) -> Json:
     return job
 
 
-def checked(vertex: "Vertex", body: Json) -> Json:
+def checked(vertex: "Vertex", body: Json, version: str) -> Json:
     """The job of a request, if the service would take it; a schedule's job is asked about as well."""
-    message = types.PipelineJob.pb()()
+    message = TYPES[version].PipelineJob.pb()()
     parse(body, message)
+    runtime = body.get("runtimeConfig", {}).get("defaultRuntime", {}).get("persistentResourceRuntimeDetail", {})
+    if runtime and runtime["persistentResourceName"].removeprefix(f"{vertex.parent}/persistentResources/") not in (
+        vertex.persistent
+    ):
+        raise Refusal(400, f"The persistent resource does not exist: {runtime['persistentResourceName']}")
     root = message.runtime_config.gcs_output_directory
     if not root.startswith("gs://"):
         raise Refusal(400, f"runtime_config.gcs_output_directory '{root}' is not a Cloud Storage path")
@@ -227,6 +254,7 @@ def _note(vertex: "Vertex", job: Json, said: Json) -> None:
             container["failedMainJobs"] = [*attempts, container.pop("mainJob")]
         container.setdefault("mainJob", f"projects/1234567/locations/{vertex.region}/customJobs/{next(NUMBER)}")
         vertex.logs[container["mainJob"].rpartition("/")[2]] = Path(said["log"])
+        custom_jobs.note(vertex, job, said)
     if said["state"] == "RUNNING":
         task["startTime"] = now()
     else:

@@ -7,7 +7,6 @@ from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from cronsim import CronSim
-from google.cloud.aiplatform_v1 import types
 from google.protobuf import json_format
 
 from . import jobs
@@ -17,13 +16,15 @@ if TYPE_CHECKING:
     from . import Vertex
 
 
-def answer(vertex: "Vertex", method: str, names: list[str], verb: str, query: Mapping[str, str], body: Json) -> Json:
+def answer(
+    vertex: "Vertex", method: str, names: list[str], verb: str, query: Mapping[str, str], body: Json, version: str
+) -> Json:
     if method == "GET" and not names:
         vertex.allow("aiplatform.schedules.list")
         return {"schedules": [_listed(vertex, schedule) for schedule in vertex.schedules.values()]}
     if method == "POST" and not names:
         vertex.allow("aiplatform.schedules.create")
-        schedule = _checked(vertex, body)
+        schedule = _checked(vertex, body, version)
         name = f"{vertex.parent}/schedules/{next(NUMBER)}"
         vertex.schedules[name] = {
             **schedule,
@@ -53,7 +54,7 @@ def answer(vertex: "Vertex", method: str, names: list[str], verb: str, query: Ma
     vertex.allow("aiplatform.schedules.update")
     if there["state"] == "COMPLETED":
         raise Refusal(400, "A completed schedule cannot be updated")
-    schedule = _checked(vertex, body)
+    schedule = _checked(vertex, body, version)
     for path in query["updateMask"].split(","):
         if path not in schedule:
             raise Refusal(400, f"{path}: a field that is set cannot be unset")
@@ -94,13 +95,13 @@ def fire(vertex: "Vertex", name: str) -> bool:
     if len(active) >= int(schedule.get("maxConcurrentActiveRunCount", len(active) + 1)):
         return False
     job = schedule["createPipelineJobRequest"]["pipelineJob"]
-    content = jobs.answer(vertex, "POST", [], "", {"pipelineJobId": f"scheduled-{next(NUMBER)}"}, job)
+    content = jobs.answer(vertex, "POST", [], "", {"pipelineJobId": f"scheduled-{next(NUMBER)}"}, job, "v1beta1")
     content["scheduleName"] = name
     return True
 
 
-def _checked(vertex: "Vertex", body: Json) -> Json:
-    message = types.Schedule.pb()()
+def _checked(vertex: "Vertex", body: Json, version: str) -> Json:
+    message = jobs.TYPES[version].Schedule.pb()()
     parse(body, message)
     if not message.display_name or not message.cron or message.max_concurrent_run_count < 1:
         raise Refusal(400, "display_name, cron and max_concurrent_run_count are required")
@@ -108,6 +109,6 @@ def _checked(vertex: "Vertex", body: Json) -> Json:
         raise Refusal(400, f"cron '{message.cron}' is not valid")
     if message.create_pipeline_job_request.parent != vertex.parent:
         raise Refusal(400, "create_pipeline_job_request.parent is not the schedule's")
-    job = jobs.checked(vertex, body["createPipelineJobRequest"]["pipelineJob"])
+    job = jobs.checked(vertex, body["createPipelineJobRequest"]["pipelineJob"], version)
     schedule: Json = json_format.MessageToDict(message)
     return {**schedule, "createPipelineJobRequest": {**schedule["createPipelineJobRequest"], "pipelineJob": job}}

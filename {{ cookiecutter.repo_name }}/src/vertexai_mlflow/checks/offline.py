@@ -7,9 +7,13 @@ from typing import Any
 
 from .. import __version__
 from ..cloud import schedules
+from ..cloud.request import refuse_unknown_fields
+from ..compile.custom_job import describe_doubts
 from ..compile.plan import Plan
-from ..compile.width import describe_width
+from ..compile.width import count_one_after_the_other, describe_width
 from ..contract.check import Check, Doubt, check
+from ..contract.names import is_digest
+from ..contract.spec import Spec
 from ..errors import UserError, did_you_mean, not_filled_in
 from ..image.context import credentials_in_image, files_in_image
 from ..project import Project
@@ -20,6 +24,8 @@ from .lock import check_lock, check_versions
 from .python import check_python
 from .vertex_limits import GPU_TYPES, MAX_CPUS, MAX_MEMORY, REGIONS
 
+# From how many steps in a row on a persistent resource may pay.
+_MANY_STEPS = 5
 _IMAGE = re.compile(r"[a-z0-9]+([._:/-]+[a-zA-Z0-9_]+)*(@sha256:[0-9a-f]{64})?")
 
 
@@ -46,7 +52,7 @@ def offline(project: Project, plan: Callable[[], Plan], compile_: Callable[[], A
     yield planned
     if not planned.ok:
         return
-    yield check("compilation", lambda: f"{len(compile_()['deploymentSpec']['executors'])} tasks")
+    yield check("compilation", lambda: _check_compilation(compile_()))
     if project.settings.run_config.experiment_name:
         yield check("experiment", lambda: _check_experiment(project, compile_()["pipelineInfo"]["name"]))
     datasets = Datasets(project, plan())
@@ -55,6 +61,10 @@ def offline(project: Project, plan: Callable[[], Plan], compile_: Callable[[], A
     yield check("resources", lambda: _check_resources(plan()))
     if files := [name for name in files_in_image(project.path, project.conf.name) if "credentials" in name]:
         yield check("credentials", lambda: _check_credentials(project, files))
+    if any(step.resources.is_custom_job for step in plan().steps):
+        yield check("launcher image", lambda: _check_launcher_image(project))
+    if project.settings.project_id and not project.settings.run_config.persistent_resource:
+        yield check("start-up", lambda: _describe_start_up(plan()))
     yield check("schedules", lambda: _check_schedules(project))
     yield check("lock", lambda: check_lock(project, datasets.classes))
     yield check("python", lambda: check_python(project.path))
@@ -86,6 +96,11 @@ def _check_region(project: Project) -> str:
     return f"{target.region}, project {target.project_id}"
 
 
+def _check_compilation(spec: Spec) -> str:
+    refuse_unknown_fields(spec)
+    return f"{len(spec['deploymentSpec']['executors'])} tasks"
+
+
 def _check_experiment(project: Project, pipeline: str) -> str:
     name = project.settings.run_config.experiment_name
     if name == pipeline:
@@ -113,7 +128,10 @@ def _check_resources(plan: Plan) -> str:
     largest_memory = max((step.resources.bytes for step in plan.steps), default=Decimal(0))
     doubts = []
     for step in plan.steps:
+        doubts += describe_doubts(step.name, step.resources)
         resources, where = step.resources, f"run_config.resources: step '{step.name}' asks for"
+        if resources.is_custom_job:
+            continue
         if resources.cores > MAX_CPUS or resources.bytes > MAX_MEMORY:
             doubts.append(
                 f"{where} cpu {resources.cpu}, memory {resources.memory}; the largest machine that this project knows "
@@ -137,6 +155,24 @@ def _check_credentials(project: Project, files: list[str]) -> str:
             f"{', '.join(others)}: .dockerignore lets this into the image. Only credentials_secrets.yml may be there."
         )
     return f"{', '.join(files)}: in the image, and only names secrets"
+
+
+def _check_launcher_image(project: Project) -> str:
+    image = project.settings.run_config.launcher_image
+    if not is_digest(image):
+        raise Doubt(
+            f"{image} runs as your service account, and a tag can be moved. Copy it to your own registry and name the "
+            "copy by digest: run_config.launcher_image (docs/how-to/machines.md)"
+        )
+    return image
+
+
+def _describe_start_up(plan: Plan) -> str:
+    number = count_one_after_the_other(plan.steps)
+    text = f"{number} steps one after the other, each waits some minutes for a machine"
+    if number < _MANY_STEPS:
+        return text
+    return f"{text}. run_config.persistent_resource would spare most of it, and is paid for also while idle"
 
 
 def _check_schedules(project: Project) -> str:

@@ -4,7 +4,7 @@ The checks create and change nothing. They use ``testIamPermissions`` to ask Goo
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,11 +12,13 @@ from .. import tracking
 from ..auth.secrets import API, ROLE, address_of
 from ..cloud.client import Vertex
 from ..cloud.rest import call, whoami
+from ..compile.plan import Plan
 from ..contract.check import Check, Doubt, check
 from ..errors import UserError
 from ..image.docker import PLATFORM, is_googles, other_version
 from ..project import Project
 from ..tracking.failures import refusal
+from .machines import check_machine_types, check_persistent_resource, check_quotas
 from .uploads import check_uploads
 
 # Seconds for which a failing call is retried. They are few, because a person waits at a terminal.
@@ -37,16 +39,21 @@ _MANIFESTS = ", ".join(
 )  # fmt: skip
 
 
-def online(project: Project) -> Iterator[Check]:
-    """Run the checks that need a network: of Google, if this environment launches on Vertex AI, and of MLflow."""
+def online(project: Project, plan: Callable[[], Plan]) -> Iterator[Check]:
+    """Run the checks that need a network: of Google, if this environment launches on Vertex AI, and of MLflow.
+
+    Args:
+        project: the project in its environment.
+        plan: plans the pipeline to launch.
+    """
     if project.settings.project_id:
-        yield from _check_google(project)
+        yield from _check_google(project, plan)
     if project.settings.data:
         yield check("uploaded data", lambda: check_uploads(project))
     yield check("MLflow", lambda: _check_mlflow(project))
 
 
-def _check_google(project: Project) -> Iterator[Check]:
+def _check_google(project: Project, plan: Callable[[], Plan]) -> Iterator[Check]:
     identity = check("identity", whoami)
     yield identity
     if not identity.ok:
@@ -54,6 +61,11 @@ def _check_google(project: Project) -> Iterator[Check]:
     run_config = project.settings.run_config
     account, root = run_config.service_account, run_config.root
     yield check("Vertex AI", lambda: _check_vertex(project))
+    yield check("quotas", lambda: check_quotas(project, plan().steps))
+    if check("pipeline", lambda: plan().pipeline).ok and any(step.resources.is_custom_job for step in plan().steps):
+        yield check("machine types", lambda: check_machine_types(project, plan().steps))
+    if wanted := run_config.persistent_resource:
+        yield check("persistent resource", lambda: _check_persistent_resource(project, wanted.name, plan()))
     if account:
         yield check("act-as permission", lambda: _check_permission(account, *_ACT_AS))
         provider = (project.config("mlflow").get("server") or {}).get("request_header_provider") or {}
@@ -75,6 +87,10 @@ def _check_vertex(project: Project) -> str:
     if experiment := project.settings.run_config.experiment_name:
         vertex.has_experiment(experiment)
     return f"{project.target.api_endpoint} answers"
+
+
+def _check_persistent_resource(project: Project, name: str, plan: Plan) -> str:
+    return check_persistent_resource(Vertex(project.target, patience=_PATIENCE), name, plan.steps)
 
 
 def _check_permission(account: str, permission: str, role: str) -> str:

@@ -5,8 +5,9 @@ else, so a launcher needs few permissions.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -15,19 +16,22 @@ from google.api_core.client_options import ClientOptions
 from google.api_core.exceptions import BadGateway, Conflict, GatewayTimeout, NotFound
 from google.api_core.retry import Retry, if_transient_error
 from google.cloud.aiplatform_v1 import types
+from google.cloud.aiplatform_v1.services.job_service import JobServiceClient
 from google.cloud.aiplatform_v1.services.metadata_service import MetadataServiceClient
-from google.cloud.aiplatform_v1.services.pipeline_service import PipelineServiceClient
-from google.cloud.aiplatform_v1.services.schedule_service import ScheduleServiceClient
+from google.cloud.aiplatform_v1.services.persistent_resource_service import PersistentResourceServiceClient
 from google.protobuf import json_format
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ..auth.credentials import default
-from ..contract.job import PipelineJob, TaskRun
+from ..compile.custom_job import TASK_LABEL, task_label
+from ..contract.custom_job import custom_job_of
+from ..contract.job import CustomJob, PipelineJob, TaskRun
 from ..errors import UserError
 from ..settings.models import Target
 from .api_errors import explain_errors, summarize
-from .parsing import parse_job
+from .parsing import parse_job, with_custom_jobs
 from .request import Request, check_job_id, find_differences
+from .versions import V1, Version, needs_beta, version_for
 
 _TIMEOUT = 60.0  # seconds to wait for one answer
 _PATIENCE = 90.0  # seconds for which a failing call is retried
@@ -60,10 +64,10 @@ class Vertex:
         self._patience, self._pause = patience, pause
         endpoint = ClientOptions(api_endpoint=target.api_endpoint)
         with explain_errors(target):
-            options: dict[str, Any] = {"transport": "rest", "client_options": endpoint, "credentials": default()}
-        self._pipelines = PipelineServiceClient(**options)
-        self._schedules = ScheduleServiceClient(**options)
-        self._metadata = MetadataServiceClient(**options)
+            self._client_options = {"transport": "rest", "client_options": endpoint, "credentials": default()}
+        self._pipelines = V1.pipelines(**self._client_options)
+        self._schedules = V1.schedules(**self._client_options)
+        self._metadata = MetadataServiceClient(**self._client_options)
 
     def submit(self, request: Request, job_id: str) -> tuple[PipelineJob, bool]:
         """Start a pipeline job.
@@ -79,20 +83,22 @@ class Vertex:
             UserError: when Vertex AI refuses, or a job with other content has this id already.
         """
         failures: list[Exception] = []
+        version = version_for(request)
+        pipelines = self._client_for(version, "pipelines")
         with explain_errors(self.target):
             try:
-                job = self._pipelines.create_pipeline_job(
+                job = pipelines.create_pipeline_job(
                     parent=self._parent,
-                    pipeline_job=_parse_message(types.PipelineJob, request),
+                    pipeline_job=_parse_message(version.types.PipelineJob, request),
                     pipeline_job_id=job_id,
                     **self._options(on_error=failures.append),
                 )
                 return parse_job(job), False
             except Conflict:
-                job = self._get(job_id)
+                job = pipelines.get_pipeline_job(name=self._job_name(job_id), **self._options())
         existing = parse_job(job)
         # Not by the label of its fingerprint, which whoever has created it could copy.
-        if differences := find_differences(json_format.MessageToDict(types.PipelineJob.pb(job)), request):
+        if differences := find_differences(json_format.MessageToDict(type(job).pb(job)), request):
             raise UserError(
                 f"--job-id {job_id}: this id belongs to another job ({existing.state}), which differs in "
                 f"{', '.join(differences)}. Choose another id."
@@ -229,20 +235,26 @@ class Vertex:
             )
         return True
 
-    def schedules(self) -> list[Request]:
-        """List all schedules that launch pipeline jobs in the project and region, oldest first."""
-        request = types.ListSchedulesRequest(
+    def schedules(self, for_jobs: Iterable[Request] = ()) -> list[Request]:
+        """List all schedules that launch pipeline jobs in the project and region, oldest first.
+
+        Args:
+            for_jobs: the jobs that they are to be compared with. Only if one of these needs a newer version of the API,
+                that is asked; another one would not show what is compared.
+        """
+        version = next((version_for(job) for job in for_jobs if needs_beta(job)), V1)
+        request = version.types.ListSchedulesRequest(
             parent=self._parent, filter="create_pipeline_job_request:*", order_by="create_time"
         )
         with explain_errors(self.target):
-            schedules = self._schedules.list_schedules(request, **self._options())
-            return [json_format.MessageToDict(types.Schedule.pb(schedule)) for schedule in schedules]
+            schedules = self._client_for(version, "schedules").list_schedules(request, **self._options())
+            return [json_format.MessageToDict(type(schedule).pb(schedule)) for schedule in schedules]
 
     def create_schedule(self, schedule: Request, paused: bool = False) -> None:
         """Create a schedule. The call is tried only once, because a second attempt could create a second schedule."""
         with explain_errors(self.target):
-            body = self._make_schedule(schedule)
-            created = self._schedules.create_schedule(parent=self._parent, schedule=body, timeout=_TIMEOUT, retry=None)
+            client, body = self._make_schedule(schedule)
+            created = client.create_schedule(parent=self._parent, schedule=body, timeout=_TIMEOUT, retry=None)
             if paused:
                 self._schedules.pause_schedule(name=created.name, **self._options())
 
@@ -251,17 +263,70 @@ class Vertex:
         mask = FieldMask()
         mask.FromJsonString(",".join(fields))
         with explain_errors(self.target, name):
-            body = self._make_schedule({**schedule, "name": name})
-            self._schedules.update_schedule(schedule=body, update_mask=mask, **self._options())
+            client, body = self._make_schedule({**schedule, "name": name})
+            client.update_schedule(schedule=body, update_mask=mask, **self._options())
 
     def delete_schedule(self, name: str) -> None:
         """Delete a schedule. Jobs that it has launched go on."""
         with explain_errors(self.target, name):
             self._schedules.delete_schedule(name=name, **self._options()).result(timeout=_TIMEOUT)
 
-    def _make_schedule(self, schedule: Request) -> types.Schedule:
+    def custom_jobs(self, job: PipelineJob) -> list[CustomJob]:
+        """List the custom jobs that the steps of a pipeline job run as, oldest first; see ``compile.custom_job``.
+
+        If none of its steps does, nothing is asked.
+        """
+        executors = job.spec.get("deploymentSpec", {}).get("executors", {}).values()
+        if not any(custom_job_of(executor.get("container", {})) for executor in executors):
+            return []
+        request = types.ListCustomJobsRequest(
+            parent=self._parent, filter=f'display_name="{job.name}" AND labels.{TASK_LABEL}:*', page_size=100
+        )
+        with explain_errors(self.target):
+            found = list(JobServiceClient(**self._client_options).list_custom_jobs(request, **self._options()))
+        return [
+            CustomJob(found_job.name, found_job.labels[TASK_LABEL], found_job.state.name.removeprefix("JOB_STATE_"))
+            for found_job in sorted(found, key=lambda found_job: found_job.create_time)
+        ]
+
+    def with_custom_jobs(self, job: PipelineJob) -> PipelineJob:
+        """A job whose tasks also know the custom jobs that they have launched."""
+        started: dict[str, list[str]] = {}
+        for custom_job in self.custom_jobs(job):
+            started.setdefault(custom_job.task, []).append(custom_job.name)
+        tasks = {name: with_custom_jobs(task, started.get(task_label(name), [])) for name, task in job.tasks.items()}
+        return replace(job, tasks=tasks)
+
+    def cancel_custom_job(self, name: str) -> None:
+        """Ask Vertex AI to cancel a custom job."""
+        with explain_errors(self.target, name):
+            JobServiceClient(**self._client_options).cancel_custom_job(name=name, **self._options())
+
+    def persistent_resource(self, name: str) -> Request:
+        """Look up a persistent resource of this project and region.
+
+        Raises:
+            UserError: when there is none of this name, or Vertex AI refuses.
+        """
+        with explain_errors(self.target, f"persistent resource {name}"):
+            found = PersistentResourceServiceClient(**self._client_options).get_persistent_resource(
+                name=f"{self._parent}/persistentResources/{name}", **self._options()
+            )
+            resource: Request = json_format.MessageToDict(types.PersistentResource.pb(found))
+            return resource
+
+    def _make_schedule(self, schedule: Request) -> tuple[Any, Any]:
+        """The client that takes a schedule, and the schedule as its message."""
         launch = {**schedule["createPipelineJobRequest"], "parent": self._parent}
-        return _parse_message(types.Schedule, {**schedule, "createPipelineJobRequest": launch})
+        version = version_for(launch["pipelineJob"])
+        body = _parse_message(version.types.Schedule, {**schedule, "createPipelineJobRequest": launch})
+        return self._client_for(version, "schedules"), body
+
+    def _client_for(self, version: Version, kind: str) -> Any:
+        """The client of ``pipelines`` or ``schedules`` of a version of the API."""
+        if version is V1:
+            return self._pipelines if kind == "pipelines" else self._schedules
+        return getattr(version, kind)(**self._client_options)
 
     def _job_name(self, job_id: str) -> str:
         check_job_id(job_id)  # it becomes a part of the address

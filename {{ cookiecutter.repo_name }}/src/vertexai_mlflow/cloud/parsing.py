@@ -1,6 +1,7 @@
 """Translate Vertex AI's message about a pipeline job into a ``PipelineJob`` with its tasks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from google.cloud.aiplatform_v1 import types
@@ -12,8 +13,8 @@ from .request import PIPELINE
 
 
 def parse_job(job: types.PipelineJob) -> PipelineJob:
-    """Translate a pipeline job of the API. A job that comes from a list has no tasks."""
-    spec = json_format.MessageToDict(types.PipelineJob.pb(job).pipeline_spec)
+    """Translate a pipeline job of the API, of any version. A job that comes from a list has no tasks."""
+    spec = json_format.MessageToDict(type(job).pb(job).pipeline_spec)
     # The API lists graphs among the tasks, the job itself too, and calls each by its display name.
     details = job.job_detail.task_details
     names = _map_task_names(spec) if details else {}
@@ -87,10 +88,18 @@ def _parse_task(name: str, detail: types.PipelineTaskDetail, region: str) -> Tas
     )
 
 
+def with_custom_jobs(task: TaskRun, names: Sequence[str]) -> TaskRun:
+    """A task with these custom jobs among what ran it; the last one is the one of its last attempt."""
+    if not names:
+        return task
+    containers = tuple(dict.fromkeys((*task.containers, *names)))
+    return replace(task, containers=containers, log=log_url(list(containers)), custom_job=names[-1])
+
+
 def _parse_artifacts(detail: types.PipelineTaskDetail) -> dict[str, Any]:
     """``uri`` and ``metadata`` of the output artifacts, by key."""
     return {
         key: {"uri": item.artifacts[0].uri, "metadata": json_format.MessageToDict(item.artifacts[0].metadata)}
-        for key, item in types.PipelineTaskDetail.pb(detail).outputs.items()
+        for key, item in type(detail).pb(detail).outputs.items()
         if item.artifacts
     }

@@ -13,12 +13,14 @@ from typing import Any
 from google.cloud.aiplatform_v1 import types
 from google.protobuf import json_format
 
+from ..contract.custom_job import custom_job_of
 from ..contract.job import PipelineJob
 from ..contract.names import PARAMS
 from ..contract.params import encode, leaves, merged
 from ..contract.uploaded import Code
 from ..errors import UserError
-from ..settings.models import RunConfig
+from ..settings.models import RunConfig, Settings
+from .versions import version_for
 
 Request = dict[str, Any]
 
@@ -48,6 +50,8 @@ _SET_BY = {
     "preflightValidations": "run_config.preflight_validations",
     "encryptionSpec.kmsKeyName": "run_config.encryption_spec_key_name",
 }
+# What a task does when the persistent resource has no free machine in time: our words → Google's.
+_OTHERWISE = {"fail": "FAIL", "on_demand": "FALL_BACK_TO_ON_DEMAND"}
 # Fields in which two jobs with one content may differ: names, what only Google sets, and what it does not show again.
 _NOT_CONTENT = {
     "displayName", "labels", "name", "createTime", "startTime", "endTime", "updateTime", "state", "jobDetail", "error",
@@ -63,7 +67,7 @@ _JOB_ID = re.compile(r"[a-z][a-z0-9-]{0,126}")
 
 def make_request(
     spec: Mapping[str, Any],
-    run_config: RunConfig,
+    settings: Settings,
     *,
     name: str,
     params: Mapping[str, Any],
@@ -74,7 +78,7 @@ def make_request(
 
     Args:
         spec: compiled spec.
-        run_config: ``run_config`` of ``vertexai.yml``.
+        settings: ``vertexai.yml``.
         name: display name.
         params: runtime parameters, as a nested dictionary.
         labels: by which the job is found again.
@@ -84,8 +88,11 @@ def make_request(
         A ``PipelineJob`` whose label ``kedro_fingerprint`` covers everything but its names and labels.
 
     Raises:
-        UserError: when the pipeline root is not in Cloud Storage, or ``pipeline_job`` has a field that it may not have.
+        UserError: when the pipeline root is not in Cloud Storage, or ``pipeline_job`` has a field that it may not have,
+            or a custom job in the spec has one that Google does not know.
     """
+    run_config = settings.run_config
+    refuse_unknown_fields(spec)
     if not run_config.root or not run_config.root.startswith("gs://"):
         raise UserError(f"{where}: run_config.root must be in Cloud Storage (gs://bucket/path), not {run_config.root}.")
     request: Request = {
@@ -112,6 +119,8 @@ def make_request(
         request["runtimeConfig"]["failurePolicy"] = f"PIPELINE_FAILURE_POLICY_{run_config.failure_policy.upper()}"
     if run_config.preflight_validations:
         request["preflightValidations"] = True
+    if run_config.persistent_resource:
+        request["runtimeConfig"]["defaultRuntime"] = _persistent_runtime(settings, where)
     if run_config.encryption_spec_key_name:
         request["encryptionSpec"] = {"kmsKeyName": run_config.encryption_spec_key_name}
     request = merged(request, _parse_pipeline_job(run_config.pipeline_job, where))
@@ -121,6 +130,37 @@ def make_request(
         **request,
         "labels": {**run_config.labels, **labels, FINGERPRINT: fingerprint},
     }
+
+
+def _persistent_runtime(settings: Settings, where: str) -> Request:
+    """The ``defaultRuntime`` of a job whose tasks run in a persistent resource."""
+    wanted, target = settings.run_config.persistent_resource, settings.target(where)
+    assert wanted, "it is called for a job with a persistent resource only"
+    place = f"projects/{target.project_id}/locations/{target.region}/persistentResources"
+    detail = {
+        "persistentResourceName": f"{place}/{wanted.name}",
+        "taskResourceUnavailableTimeoutBehavior": _OTHERWISE[wanted.otherwise],
+    }
+    if wanted.wait:
+        detail["taskResourceUnavailableWaitTimeMs"] = str(1000 * wanted.wait)
+    return {"persistentResourceRuntimeDetail": detail}
+
+
+def refuse_unknown_fields(spec: Mapping[str, Any]) -> None:
+    """Refuse custom jobs that Google's launcher could not make.
+
+    Raises:
+        UserError: naming the step and the field.
+    """
+    for label, executor in spec.get("deploymentSpec", {}).get("executors", {}).items():
+        if custom_job := custom_job_of(executor.get("container", {})):
+            try:
+                json_format.ParseDict(custom_job, types.CustomJob.pb()())
+            except json_format.ParseError as error:
+                raise UserError(
+                    f"run_config.resources: custom_job of step '{label.removeprefix('exec-')}': "
+                    f"{str(error).splitlines()[0]}"
+                ) from None
 
 
 def find_differences(existing: Request, desired: Request) -> dict[str, tuple[Any, Any]]:
@@ -144,7 +184,8 @@ def find_differences(existing: Request, desired: Request) -> dict[str, tuple[Any
 def _get_content(job: Request) -> dict[str, Any]:
     """The fields of a job by dotted name, with values as they are after their way through Google. The spec is one."""
     fields = {key: value for key, value in job.items() if key not in _NOT_CONTENT}
-    parsed = json_format.MessageToDict(json_format.ParseDict(fields, types.PipelineJob.pb()()))
+    message = version_for(job).types.PipelineJob.pb()()
+    parsed = json_format.MessageToDict(json_format.ParseDict(fields, message))
     spec = parsed.pop("pipelineSpec", {})
     # The API leaves out what is empty.
     return {"pipelineSpec": spec, **{name: value for name, value in leaves(parsed) if value != {}}}

@@ -22,5 +22,9 @@ def command(environment: options.Environment, job: str) -> None:
         say(f"Job {job} has already ended: {pipeline_job.state}")
         return
     vertex.cancel(job)
+    # Google's launcher cancels the custom jobs of steps, unless it is gone already.
+    for custom_job in vertex.custom_jobs(pipeline_job):
+        if not custom_job.has_ended:
+            vertex.cancel_custom_job(custom_job.name)
     ended = follow(environment, vertex, job)
     click.get_current_context().exit(0 if ended and ended.state == State.CANCELLED else exit_code(ended))

@@ -58,7 +58,7 @@ def _checks(chosen: options.Chosen, offline: bool) -> Iterator[Check]:
     if can_ask:
         yield check("CI", lambda: check_ci(chosen.project))
     if not offline and can_ask:
-        yield from online_checks(chosen.project)
+        yield from online_checks(chosen.project, lambda: chosen.plan)
     elif not offline:
         say("Google and MLflow were not asked. Correct the lines above first.", err=True)
 
@@ -79,8 +79,8 @@ def _on_vertex(chosen: options.Chosen, spec: Spec, keep: bool) -> PipelineJob:
     project, name = chosen.project, new_job_name(spec["pipelineInfo"]["name"])
     vertex = Vertex(project.target)
     labels = labels_of(project.package_name, project.env, DOCTOR_TASK)
-    run_config, where = project.settings.run_config, project.settings_file
-    request = make_request(spec, run_config, name=name, params={}, labels=labels, where=where)
+    where = project.settings_file
+    request = make_request(spec, project.settings, name=name, params={}, labels=labels, where=where)
     started, _was_there = vertex.submit(request, name)
     say(f"Job {name}, which takes some minutes: {started.url}", err=True)
     job = vertex.follow(name, lambda task: None, show_retry)

@@ -28,7 +28,7 @@ def follow(environment: Environment, vertex: Vertex, job_id: str) -> PipelineJob
     """
     try:
         with progress() as show:
-            job = vertex.follow(job_id, show, show_retry)
+            job = vertex.with_custom_jobs(vertex.follow(job_id, show, show_retry))
     except KeyboardInterrupt:
         say(f"\nThe job goes on. Follow it with: {environment.kedro} status {job_id} --wait-for-completion")
         say(f"Stop it with: {environment.kedro} cancel {job_id}")

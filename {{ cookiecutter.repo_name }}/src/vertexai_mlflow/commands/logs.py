@@ -16,6 +16,6 @@ def command(environment: options.Environment, job: str, step: str | None) -> Non
 
     All attempts of a step that was tried again are in it.
     """
-    target = environment.project().target
-    for line in read_logs(target.project_id, Vertex(target).get(job), step):
+    vertex = Vertex(environment.project().target)
+    for line in read_logs(vertex.target.project_id, vertex.with_custom_jobs(vertex.get(job)), step):
         say(f"{line.time[:19]} {line.severity:<8} {line.task}: {line.text}")

@@ -154,8 +154,7 @@ def containers_of(chosen: options.Chosen, spec: Spec, uploads: bool = False) -> 
     """
     project = chosen.project
     project.refuse_configuration_elsewhere()
-    executors = spec["deploymentSpec"]["executors"].values()
-    for image in sorted({executor["container"]["image"] for executor in executors if "container" in executor}):
+    for image in sorted({task.container["image"] for task in tasks(spec) if task.container}):
         require_image(image)
         refuse_other_version(image)
         if doubt := project_mismatch(project.package_name, image, "" if uploads else head(project.path)):

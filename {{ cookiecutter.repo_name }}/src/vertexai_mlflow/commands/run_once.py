@@ -104,7 +104,7 @@ def launch(chosen: options.Chosen, how: Launching) -> None:
             f"{image} is a step's own image. It must be built from today's requirements.lock." for image in own_images
         )
     where = project.settings_file
-    request = make_request(spec, run_config, name=name, params=project.params, labels=labels, where=where)
+    request = make_request(spec, project.settings, name=name, params=project.params, labels=labels, where=where)
     if how.dry_run:
         say_json(request)
         return

@@ -51,7 +51,8 @@ def command(
     going_on = [name for name in pipelines if schedules.entry_for(name, entries, where) not in ended]
     desired = [_desired(environment, project, name, image) for name in going_on]
     vertex = Vertex(target)
-    existing, labels = vertex.schedules(), labels_of(project.package_name, project.env)
+    jobs = [schedule["createPipelineJobRequest"]["pipelineJob"] for schedule in desired]
+    existing, labels = vertex.schedules(jobs), labels_of(project.package_name, project.env)
     foreign = schedules.find_foreign(existing, project.settings.run_config)
     environment.warn(_describe_foreign(schedule) for schedule in foreign if schedules.has_labels(schedule, labels))
     changes = schedules.changes(
@@ -80,7 +81,7 @@ def _desired(environment: options.Environment, whole: Project, pipeline: str, im
     spec = options.launched_from(project.path, chosen.compile(image), f"{environment.kedro} schedule", entry)
     labels = {**labels_of(project.package_name, project.env, pipeline), ENTRY: label_value(entry)}
     name = run_config.scheduled_run_name or spec["pipelineInfo"]["name"]
-    job = make_request(spec, run_config, name=name, params=project.params, labels=labels, where=where)
+    job = make_request(spec, project.settings, name=name, params=project.params, labels=labels, where=where)
     return schedules.make_schedule(entries[entry], job, f"{where}: run_config.schedules.{entry}")
 
 

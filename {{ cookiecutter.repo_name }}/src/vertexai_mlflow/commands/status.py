@@ -59,7 +59,7 @@ def command(
         if followed:
             _write_files(environment, vertex, followed, page, viz)
         click.get_current_context().exit(exit_code(followed))
-    pipeline_job = vertex.get(job) if vertex else read_job(folder)
+    pipeline_job = vertex.with_custom_jobs(vertex.get(job)) if vertex else read_job(folder)
     _write_files(environment, vertex, pipeline_job, page, viz)
     if page and opens:
         click.launch(str(page))

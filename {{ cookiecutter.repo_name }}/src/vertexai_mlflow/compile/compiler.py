@@ -18,12 +18,14 @@ from kfp.dsl.container_component_class import ContainerComponent
 
 from ..contract import limits, names, params, places
 from ..contract.arguments import GatheringArguments, JobArguments, StepArguments, TaskArguments, digest_of
+from ..contract.custom_job import GCP_RESOURCES, LAUNCHER, launcher_args
 from ..contract.launch import Launch
 from ..contract.spec import packed, with_arguments
 from ..errors import UserError
 from ..project import Project
 from ..settings.models import RunConfig
 from ..settings.resources import Resources
+from .custom_job import custom_job
 from .datasets import Artifact, Step
 from .gathering import Delivery, Gathering, deliver, fetched_by
 from .importers import SCHEMA_VERSION, import_raw, import_reused
@@ -119,7 +121,8 @@ class _Components:
     def __init__(
         self, plan: Plan, launch: Launch, run_config: RunConfig, resolve: Mapping[str, Any], delivery: Delivery
     ) -> None:
-        self._plan, self._launch, self._resolve, self._delivery = plan, launch, resolve, delivery
+        self._plan, self._launch, self._run_config = plan, launch, run_config
+        self._resolve, self._delivery = resolve, delivery
         self.image = launch.image or run_config.image
         self._notify = run_config.notify.model_dump() if run_config.notify.webhook else {}
         self._system_metrics = run_config.mlflow.system_metrics
@@ -200,7 +203,7 @@ class _Components:
             index="".join(self._indexes(made)),
         )
         inputs = {names.PARAMS: "Dict", **self.resolved, **self._types(taken)}
-        return self._component(arguments, inputs, self._types(made), step.resources.image)
+        return self._component(arguments, inputs, self._types(made), step)
 
     def gathering(self, gathering: Gathering) -> ContainerComponent:
         """The component of a task that writes an index."""
@@ -240,20 +243,25 @@ class _Components:
         return {name: self._plan.artifacts[name] for name in datasets if name in self._plan.artifacts}
 
     def _component(
-        self, arguments: TaskArguments, inputs: _Types, outputs: _Types, image: str | None = None
+        self, arguments: TaskArguments, inputs: _Types, outputs: _Types, step: Step | None = None
     ) -> ContainerComponent:
         args = arguments.argv()
         _refuse_what_does_not_fit(arguments.task, args)
-        for option, _, value in (argument.partition("=") for argument in args if argument.startswith("--")):
+        env = (step.resources.env if step else self._run_config.env) or {}
+        options = [*args, *(f"--env {name}={value}" for name, value in env.items())]
+        for option, _, value in (argument.partition("=") for argument in options if argument.startswith("--")):
             if "{{$" in value:
                 raise UserError(
                     f"Task '{arguments.task}', {option}: KFP replaces '{{{{$' in names and paths. ({value})"
                 )
         code = self._launch.code
         module = [names.UPLOADED_MODULE, code.uri] if code else [names.STEP_MODULE]
-        container = structures.ContainerSpecImplementation(
-            image=image or self.image, command=["python", "-m", *module], args=args
-        )
+        image = (step and step.resources.image) or self.image
+        command = ["python", "-m", *module]
+        container = structures.ContainerSpecImplementation(image=image, command=command, args=args, env=env)
+        if step and step.resources.is_custom_job:
+            container = self._launcher(step, container)
+            outputs = {**outputs, **({} if step.resources.retries else {GCP_RESOURCES: "String"})}
         spec = structures.ComponentSpec(
             name=arguments.task,
             implementation=structures.Implementation(container=container),
@@ -261,6 +269,23 @@ class _Components:
             outputs={key: structures.OutputSpec(type_) for key, type_ in outputs.items()},
         )
         return ContainerComponent(spec, pipeline_func=None)
+
+    def _launcher(
+        self, step: Step, container: structures.ContainerSpecImplementation
+    ) -> structures.ContainerSpecImplementation:
+        """The container that runs a step's own one in a custom job."""
+        worker = {
+            "image_uri": container.image,
+            "command": container.command,
+            "args": container.args,
+            "env": [{"name": name, "value": value} for name, value in (container.env or {}).items()],
+        }
+        job = custom_job(step, worker, self._run_config)
+        return structures.ContainerSpecImplementation(
+            image=self._run_config.launcher_image,
+            command=list(LAUNCHER),
+            args=launcher_args(job, resumes=not step.resources.retries),
+        )
 
 
 def _keys(artifacts: Mapping[str, Artifact], travels: str) -> dict[str, str]:
@@ -300,6 +325,10 @@ def _refuse_what_does_not_fit(task: str, args: Sequence[str]) -> None:
 
 
 def _ask_for(task: dsl.PipelineTask, resources: Resources) -> None:
+    if resources.retries:
+        task.set_retry(num_retries=resources.retries, backoff_duration=_RETRY_AFTER)
+    if resources.is_custom_job:  # the task itself only launches it
+        return
     if resources.cpu:
         task.set_cpu_limit(resources.cpu)
     if resources.memory:
@@ -307,8 +336,6 @@ def _ask_for(task: dsl.PipelineTask, resources: Resources) -> None:
     if resources.gpu:
         task.set_accelerator_type(resources.gpu_type)
         task.set_accelerator_limit(resources.gpu)
-    if resources.retries:
-        task.set_retry(num_retries=resources.retries, backoff_duration=_RETRY_AFTER)
 
 
 def _in_run_order(spec: dict[str, Any], plan: Plan, delivery: Delivery) -> dict[str, Any]:

@@ -42,12 +42,15 @@ class Definitions:
     uploaded: Mapping[str, str] = field(default_factory=dict)
 
 
-def fingerprint(nodes: Sequence[Node], definitions: Definitions) -> tuple[str, str]:
+def fingerprint(
+    nodes: Sequence[Node], definitions: Definitions, env: Mapping[str, str] | None = None
+) -> tuple[str, str]:
     """Digest what the nodes of a step depend on, besides the data that other steps make.
 
     Args:
         nodes: the nodes.
         definitions: what the project says about what they take.
+        env: the step's environment variables, which count as parameters.
 
     Returns:
         A digest for each of ``PARTS``, joined by hyphens; and why one of them is not known, empty if all are.
@@ -60,7 +63,7 @@ def fingerprint(nodes: Sequence[Node], definitions: Definitions) -> tuple[str, s
     entries = {name: definitions.entry(name) for name in datasets}
     parts = {
         "code": [[node.name, node.inputs, node.outputs, node.func] for node in nodes],
-        "parameters": [values, _resolvers_in(values, definitions)],
+        "parameters": [values, _resolvers_in(values, definitions), *([dict(env)] if env else [])],
         "catalog entries": [
             entries,
             [definitions.class_of(name) for name in datasets],

@@ -169,7 +169,7 @@ def with_fingerprints(plan: Plan, pipeline: Pipeline, definitions: Definitions) 
     nodes = {node.name: node for node in pipeline.nodes}
     steps = []
     for step in plan.steps:
-        text, not_comparable = fingerprint([nodes[name] for name in step.nodes], definitions)
+        text, not_comparable = fingerprint([nodes[name] for name in step.nodes], definitions, step.resources.env)
         steps.append(replace(step, fingerprint=text, not_comparable=not_comparable))
     return replace(plan, steps=tuple(steps))
 

@@ -117,6 +117,8 @@ class TaskRun:
         started: when its first attempt began; the last one, where the platform tells no more.
         ended: when it ended.
         attempts: when each attempt began, as far as that is known.
+        custom_job: the custom job of its last attempt, ``projects/…/customJobs/…``, if it is known and the step runs as
+            one of its own.
     """
 
     name: str
@@ -132,6 +134,7 @@ class TaskRun:
     started: datetime | None = None
     ended: datetime | None = None
     attempts: tuple[datetime, ...] = ()
+    custom_job: str = ""
 
     @property
     def is_shown(self) -> bool:
@@ -151,6 +154,26 @@ class TaskRun:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _LOG_END))
             return file.read().decode(errors="replace")
+
+
+@dataclass(frozen=True)
+class CustomJob:
+    """The custom job of a step that runs as one, for one attempt.
+
+    Args:
+        name: ``projects/…/locations/…/customJobs/…``.
+        task: the label that says which task it is of.
+        state: one of Vertex AI's JobState, without its prefix.
+    """
+
+    name: str
+    task: str
+    state: str
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its state is final."""
+        return self.state in ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")
 
 
 @dataclass(frozen=True)
@@ -287,6 +310,12 @@ def console_url(project_id: str, region: str, job: str = "") -> str:
     """The page of a pipeline job in Google's console; the page that lists all jobs if none is given."""
     place = f"locations/{region}/pipelines/runs/{quote(job, safe='', errors='replace')}" if job else "pipelines/runs"
     return f"{_CONSOLE}/vertex-ai/{place}?project={project_id}"
+
+
+def custom_job_url(name: str) -> str:
+    """The page of a custom job, ``projects/…/customJobs/…``, in Google's console."""
+    _, project, _, region, _, number = name.split("/")
+    return f"{_CONSOLE}/vertex-ai/locations/{region}/training/{number}?project={project}"
 
 
 def log_url(containers: list[str]) -> str:

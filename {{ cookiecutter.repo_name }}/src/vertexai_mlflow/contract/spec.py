@@ -17,6 +17,7 @@ import yaml
 from ..errors import UserError
 from ..whole_file import write_whole
 from .arguments import compressed, decompressed
+from .custom_job import unwrapped
 from .limits import MAX_ARGUMENT
 from .names import PARAMS, START_TASK
 from .params import decode, encode
@@ -32,7 +33,8 @@ class Task:
         name: unique in the spec.
         display: the name that people see.
         component: its ``ComponentSpec``.
-        container: its ``PipelineContainerSpec``; empty for an importer.
+        container: its ``PipelineContainerSpec``; that of the step inside if the task launches a custom job; empty for
+            an importer.
         parameters: input parameter → where its value comes from.
         artifacts: input artifact → the task and the output key that it comes from.
         upstream: tasks that must end before this one starts.
@@ -244,7 +246,7 @@ class _Graphs:
                 name=self._name(key, prefix),
                 display=task.get("taskInfo", {}).get("name", key),
                 component=component,
-                container=executor.get("container", {}),
+                container=unwrapped(executor.get("container", {})),
                 parameters=parameter_sources,
                 artifacts=artifact_sources,
                 upstream=earlier,

@@ -87,7 +87,7 @@ def _argv(task: Task) -> Sequence[str]:
 
 
 def _machine(task: Task) -> str:
-    return json.dumps([task.container.get("image"), task.container.get("resources")], sort_keys=True)
+    return json.dumps([task.container.get(part) for part in ("image", "resources", "customJob")], sort_keys=True)
 
 
 def layers(upstream: Mapping[str, Iterable[str]]) -> list[list[str]]:

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, IPvAnyAdd
 from ..contract.secret_references import parse_reference
 from ..errors import UserError, did_you_mean
 from .carried_over import REPLACED
-from .resources import Resources, Strict
+from .resources import Duration, Resources, Strict, Variables
 
 # Resource labels: https://cloud.google.com/vertex-ai/docs/general/labels
 _LABEL_KEY = r"^[a-z][a-z0-9_-]{0,62}$"
@@ -85,6 +85,16 @@ class PscInterfaceConfig(Strict):
     )
     dns_peering_configs: list[DnsPeeringConfig] = Field(
         default=[], description="private host names that the steps find"
+    )
+
+
+class PersistentResourceConfig(Strict):
+    """``run_config.persistent_resource``."""
+
+    name: str = Field(pattern=r"^[a-z]([-a-z0-9]{0,126}[a-z0-9])?$", description="its id, in this project and region")
+    wait: Duration = Field(None, description="how long a task waits for a free machine in it; by default not at all")
+    otherwise: Literal["fail", "on_demand"] = Field(
+        "fail", description="what a task does then: fail, or take a machine of its own"
     )
 
 
@@ -218,7 +228,17 @@ class RunConfig(Strict):
         description="arguments for the header provider of mlflow.yml, and whether steps are measured",
     )
     grouping: GroupingConfig = Field(GroupingConfig(), description="which nodes run together in one step")
-    resources: dict[str, Resources] = Field({}, description="by group, node name, node tag, or __default__")
+    env: Variables = Field({}, description="environment variables of all tasks; no secrets")
+    resources: dict[str, Resources] = Field(
+        {}, description="by group, node name, pattern of node names, node tag, or __default__"
+    )
+    persistent_resource: PersistentResourceConfig | None = Field(
+        None, description="a persistent resource of Vertex AI, whose machines run all tasks"
+    )
+    launcher_image: str = Field(
+        "gcr.io/ml-pipeline/google-cloud-pipeline-components:2.22.0",
+        description="image of Google's launcher of custom jobs, for steps that ask for a machine_type and the like",
+    )
     node_selectors: dict[str, NodeSelectorConfig] = Field(
         {}, description="as resources; this is how kedro-vertexai names a GPU type"
     )

@@ -1,9 +1,11 @@
 """What each step asks of its machine, and whether it is cached: ``run_config``'s resources, node selectors, caching.
 
-For each field, the most specific entry that has it counts: of the group, the node, one of its tags, ``__default__``.
+For each field, the most specific entry that has it counts: of the group, the node, a pattern that its name fits, one of
+its tags, ``__default__``.
 """
 
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from kedro.pipeline.node import Node
@@ -24,7 +26,7 @@ def resources_of(node: Node, run_config: RunConfig, group: str | None = None) ->
         group: the group it runs in, whose entry takes precedence over the node's own.
 
     Raises:
-        UserError: when two of its tags disagree.
+        UserError: when two patterns of one length, or two of its tags, disagree.
     """
     names = [group, node.name] if group else [node.name]
     fields: dict[str, Any] = {}
@@ -34,7 +36,8 @@ def resources_of(node: Node, run_config: RunConfig, group: str | None = None) ->
     if not fields["gpu_type"]:
         gpu_types = {name: entry.accelerator for name, entry in run_config.node_selectors.items()}
         fields["gpu_type"] = _most_specific(names, node, gpu_types, "node_selectors")
-    if fields["gpu"] is None and fields["gpu_type"]:  # a GPU type without a number means one GPU
+    # A GPU type without a number means one GPU, unless the machine says how many it has.
+    if fields["gpu"] is None and fields["gpu_type"] and not fields["machine_type"]:
         fields["gpu"] = 1
     return Resources.model_construct(**fields)
 
@@ -49,7 +52,7 @@ def step_resources(name: str, nodes: Iterable[Node], run_config: RunConfig) -> R
     fields: dict[str, Any] = {}
     for field, share in SHARING.items():
         # A node without a GPU can run on a machine with any.
-        values = [getattr(request, field) for request in requests if request.gpu or field != "gpu_type"]
+        values = [getattr(request, field) for request in requests if request.gpu != 0 or field != "gpu_type"]
         try:
             fields[field] = share(values)
         except ValueError as error:
@@ -59,6 +62,7 @@ def step_resources(name: str, nodes: Iterable[Node], run_config: RunConfig) -> R
             ) from None
     if name in run_config.resources:  # its timeout is for all nodes together
         fields["timeout"] = run_config.resources[name].timeout or fields["timeout"]
+    fields["env"] = {**run_config.env, **(fields["env"] or {})} or None
     return Resources.model_construct(**fields)
 
 
@@ -83,16 +87,30 @@ def is_cached(name: str, nodes: Iterable[Node], run_config: RunConfig, reaches_o
 
 
 def _most_specific(names: list[str], node: Node, values: Mapping[str, Any], key: str) -> Any:
-    """The value of the most specific entry that has one: of these names, the node's tags, or the default."""
+    """The value of the most specific entry that has one: of these names, a pattern, the node's tags, or the default."""
     entries = {name: value for name, value in values.items() if value is not None}
     for name in names:
         if name in entries:
             return entries[name]
+    patterns = [name for name in entries if _is_pattern(name) and fnmatchcase(node.name, name)]
+    longest = max(map(len, patterns), default=0)
+    by_pattern = {name: entries[name] for name in patterns if len(name) == longest}
     by_tag = {tag: entries[tag] for tag in sorted(node.tags) if tag in entries}
-    if len(set(by_tag.values())) > 1:
-        listed = ", ".join(f"{tag}: {value}" for tag, value in by_tag.items())
-        raise UserError(
-            f"run_config.{key}: the tags of node '{node.name}' disagree ({listed}). "
-            f"Add an entry '{node.name}', which takes precedence over its tags."
-        )
-    return next(iter(by_tag.values()), entries.get(DEFAULT))
+    for kind, chosen in (("the patterns", by_pattern), ("the tags", by_tag)):
+        if not chosen:
+            continue
+        value = next(iter(chosen.values()))
+        if any(other != value for other in chosen.values()):
+            listed = ", ".join(f"{name}: {other}" for name, other in chosen.items())
+            whose = f"{kind} of node '{node.name}'" if chosen is by_tag else f"{kind} that fit node '{node.name}'"
+            raise UserError(
+                f"run_config.{key}: {whose} disagree ({listed}). Add an entry '{node.name}', which takes precedence "
+                f"over {'its tags' if chosen is by_tag else 'patterns'}."
+            )
+        return value
+    return entries.get(DEFAULT)
+
+
+def _is_pattern(name: str) -> bool:
+    """Whether an entry's name stands for several nodes: ``train_*``. Kedro allows none of these letters in a name."""
+    return any(letter in name for letter in "*?[")

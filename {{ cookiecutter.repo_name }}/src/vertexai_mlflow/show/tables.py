@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -16,9 +17,11 @@ from rich.text import Text
 from ..compile.datasets import Step
 from ..compile.plan import Plan
 from ..compile.width import describe_width
-from ..contract.job import MlflowRun, PipelineJob, TaskRun
+from ..contract.custom_job import machine_of
+from ..contract.job import MlflowRun, PipelineJob, TaskRun, custom_job_url
 from ..contract.names import FINISH_TASK, START_TASK
-from ..errors import shown
+from ..contract.spec import tasks
+from ..errors import UserError, shown
 from ..markdown import as_cell, as_line, as_link, as_url
 
 _NO_RUN = MlflowRun("", "")
@@ -62,12 +65,18 @@ def as_mermaid(plan: Plan) -> str:
 
 
 def job_as_table(job: PipelineJob) -> Table:
-    """One row for each task."""
-    table = _table(f"Job {job.name}: {job.state}", "Step", "State", "Attempt", "Seconds", "Error")
+    """One row for each task; what it asks for links the custom job that a step with a machine of its own runs as."""
+    machines: dict[str, str] = {}
+    with suppress(UserError):  # a job of somebody else has what only Vertex AI can run
+        machines = {task.name: machine_of(task.container) for task in tasks(job.spec)} if job.spec else {}
+    column = ["Machine"] if any(machines.values()) else []
+    table = _table(f"Job {job.name}: {job.state}", "Step", "State", "Attempt", "Seconds", *column, "Error")
     for task in filter(lambda task: task.is_shown, job.tasks.values()):
         seconds = f"{task.seconds:.0f}" if task.seconds else ""
         note = f"taken from {task.origin}" if task.origin else task.error
-        table.add_row(task.name, task.state, str(task.attempt or ""), seconds, note)
+        link = f"link {custom_job_url(task.custom_job)}" if task.custom_job else ""
+        machine = [Text(shown(machines.get(task.name, "")), style=link)] if column else []
+        table.add_row(task.name, task.state, str(task.attempt or ""), seconds, *machine, note)
     return table
 
 
@@ -118,7 +127,8 @@ def job_as_dict(job: PipelineJob, run: MlflowRun | None = None) -> dict[str, Any
 
 def _task_as_dict(task: TaskRun) -> dict[str, Any]:
     times = {name: value.isoformat() for name, value in vars(task).items() if isinstance(value, datetime)}
-    return {**asdict(task), **times, "attempts": [time.isoformat() for time in task.attempts]}
+    links = {"custom_job_url": custom_job_url(task.custom_job)} if task.custom_job else {}
+    return {**asdict(task), **times, **links, "attempts": [time.isoformat() for time in task.attempts]}
 
 
 def job_as_markdown(job: PipelineJob, run: MlflowRun | None) -> str:
@@ -193,8 +203,14 @@ def _datasets(plan: Plan, names: tuple[str, ...]) -> list[str]:
 
 
 def _resources(step: Step) -> list[str]:
-    resources = [f"{name.replace('_', ' ')} {value}" for name, value in step.resources.model_dump().items() if value]
-    return [*resources, *(["cached"] if step.cached else [])]
+    asked = {name: value for name, value in step.resources.model_dump().items() if value}
+    variables = [f"{name}={value}" for name, value in asked.pop("env", {}).items()]
+    if disk := asked.pop("boot_disk", None):
+        asked["boot_disk"] = f"{disk['type']} {disk['size']} GB"
+    if more := asked.pop("custom_job", None):
+        asked["custom_job"] = json.dumps(more)
+    resources = ["spot" if name == "spot" else f"{name.replace('_', ' ')} {value}" for name, value in asked.items()]
+    return [*resources, *variables, *(["cached"] if step.cached else [])]
 
 
 def _as_label(text: str) -> str:

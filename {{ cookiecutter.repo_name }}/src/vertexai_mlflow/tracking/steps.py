@@ -9,10 +9,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Self
 
 from ..contract import names
 from ..contract.arguments import StepArguments
+from ..contract.custom_job import machine_of
 from ..contract.job import State
 from ..contract.spec import Spec, tasks
 
@@ -123,17 +124,6 @@ def reused_steps(tags: Mapping[str, str]) -> list[StepRecord]:
     """The steps of an earlier job that a job takes instead of having them in its spec."""
     origins = {name.removeprefix(names.REUSED_TAG): tags[name] for name in tags if name.startswith(names.REUSED_TAG)}
     return [StepRecord(task, number=-1, state=State.SKIPPED, origin=origin) for task, origin in origins.items()]
-
-
-def machine_of(container: Mapping[str, Any]) -> str:
-    """What a container of a spec asks for: ``4 CPU, 16G, 1 × NVIDIA_L4``; empty for the platform's default."""
-    resources = container.get("resources", {})
-    accelerator = resources.get("accelerator", {})
-    cpu, memory = (resources.get(f"resource{name}Limit", "") for name in ("Cpu", "Memory"))
-    kind = accelerator.get("resourceType") or accelerator.get("type", "")
-    count = accelerator.get("resourceCount") or accelerator.get("count", "")
-    parts = [f"{cpu} CPU" if cpu else "", memory, f"{count} × {kind}" if kind else ""]
-    return ", ".join(part for part in parts if part)
 
 
 def utc(seconds: float) -> str:
