@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.google_identity import Google, Refused
+from fakes.google_apis import Cloud
+from fakes.google_identity import AMBIENT, Google, Refused
 from fakes.vertex import Refusal, vertex_ai
 from fakes.vertex import Vertex as Service
 from fakes.vertex.schedules import fire
@@ -19,7 +20,12 @@ from kfp import dsl
 from rich.console import Console
 from running import environment
 
-from vertexai_mlflow.checks.machines import check_persistent_resource
+from vertexai_mlflow.checks.machines import (
+    check_acts_as_itself,
+    check_machine_types,
+    check_persistent_resource,
+    check_quotas,
+)
 from vertexai_mlflow.cloud import client, rest
 from vertexai_mlflow.cloud.client import Vertex
 from vertexai_mlflow.cloud.permissions import suggest_fix
@@ -846,3 +852,59 @@ def test_a_job_without_custom_jobs_asks_for_none(vertex, service):
     vertex.submit(request(), "one")
     vertex.with_custom_jobs(vertex.get("one"))
     assert not any("customJobs" in asked for asked in service.requests)
+
+
+@pytest.fixture
+def cloud(identity: Google) -> Cloud:
+    cloud = Cloud(accounts={ACCOUNT})
+    cloud.serve(identity, "registry")
+    return cloud
+
+
+STEPS = [
+    Step("a", ("a",), (), (), (), Resources(machine_type="g2-standard-24")),
+    Step("b", ("b",), (), (), (), Resources(machine_type="a2-highgpu-1g", spot=True)),
+]
+HERE = Target("project-42", "europe-west1", "https://europe-west1-aiplatform.googleapis.com")
+
+
+def test_quotas_of_the_region_are_compared_with_what_steps_may_take(cloud):
+    cloud.quotas |= {
+        "custom_model_training_cpus": {"": 20, "europe-west1": 42},
+        "custom_model_training_nvidia_l4_gpus": {"": 0, "europe-west1": -1},
+        "custom_model_training_preemptible_nvidia_a100_gpus": {"": 1},
+    }
+    assert check_quotas(HERE, STEPS) == (
+        "custom_model_training_cpus 24 of 42, custom_model_training_nvidia_l4_gpus 2 of any number, "
+        "custom_model_training_preemptible_nvidia_a100_gpus 1 of 1"
+    )
+    cloud.quotas["custom_model_training_cpus"] = {"": 20}
+    with pytest.raises(Doubt, match="custom_model_training_cpus in europe-west1: 24 may be needed at once, and 20 are"):
+        check_quotas(HERE, STEPS)
+    cloud.quotas.clear()
+    with pytest.raises(Doubt, match="knows no quota of these names: custom_model_training_cpus"):
+        check_quotas(HERE, STEPS)
+    cloud.denied.add((AMBIENT, "serviceusage.quotas.get"))
+    with pytest.raises(Doubt, match=r"roles/serviceusage\.serviceUsageConsumer"):
+        check_quotas(HERE, STEPS)
+
+
+def test_the_zones_of_the_region_that_have_a_machine_type_are_named(cloud):
+    cloud.machine_types = {"g2-standard-24": ["europe-west1-b", "europe-west1-c"], "a2-highgpu-1g": ["europe-west4-a"]}
+    assert check_machine_types(HERE, STEPS[:1]) == "g2-standard-24 in europe-west1-b, europe-west1-c"
+    with pytest.raises(Doubt, match="Not in europe-west1: a2-highgpu-1g: Compute Engine has it in europe-west4"):
+        check_machine_types(HERE, STEPS)
+    cloud.denied.add((AMBIENT, "compute.machineTypes.list"))
+    with pytest.raises(Doubt, match=r"without roles/compute\.viewer"):
+        check_machine_types(HERE, STEPS)
+
+
+def test_an_account_that_may_not_act_as_itself_can_start_no_custom_job(cloud, identity):
+    assert check_acts_as_itself(ACCOUNT) == f"{ACCOUNT} may start them"
+    cloud.denied.add((ACCOUNT, "iam.serviceAccounts.actAs"))
+    with pytest.raises(UserError, match=f"--member=serviceAccount:{ACCOUNT} --role=roles/iam.serviceAccountUser"):
+        check_acts_as_itself(ACCOUNT)
+    identity.impersonates = False
+    with pytest.raises(Doubt, match="Could not check whether"):
+        check_acts_as_itself(ACCOUNT)
+    identity.impersonates = True

@@ -65,6 +65,7 @@ def test_every_example_is_tried():
         "data-between-steps",
         "group-nodes",
         "resources",
+        "machines",
         "cache-results",
         "run-something-at-the-end",
         "run-a-part",
@@ -94,6 +95,14 @@ def test_resources(follow):
     words = " ".join(planned.replace("│", " ").split())
     assert "cpu 2, memory 4Gi, gpu 1, gpu type NVIDIA_L4, retries 2, timeout 7200" in words
     assert "cpu 500m, memory 1Gi, image my-project-reports:latest" in words
+
+
+def test_machines(follow):
+    followed = follow("machines")
+    planned, done = followed.printed
+    words = " ".join(planned.replace("│", " ").split())
+    assert "retries 3, machine type g2-standard-24, spot, boot disk pd-ssd 500 GB, OMP_NUM_THREADS=12" in words
+    assert set(states(done).values()) == {"SUCCEEDED"}
 
 
 def test_cache_results(follow):

@@ -41,7 +41,9 @@ MAY_IMPORT = {
     "local": {"errors", "contract", "image", "compile", "whole_file"},
     "cloud": {"errors", "auth", "contract", "settings", "compile", "whole_file"},
     "show": {"errors", "contract", "compile", "markdown"},
-    "checks": {"errors", "auth", "contract", "tracking", "image", "project", "compile", "cloud", "seal"},
+    "checks": {
+        "errors", "auth", "contract", "settings", "tracking", "image", "project", "compile", "cloud", "seal",
+    },
     "commands": {
         "errors", "auth", "contract", "tracking", "page", "git", "image", "project", "compile", "local", "cloud", "show",
         "checks", "infra", "markdown", "notify", "whole_file",

@@ -29,7 +29,7 @@ def keys(model: type[BaseModel], prefix: str = "") -> set[str]:
         inner = inner_model(field.annotation)
         if inner is None:
             found.add(prefix + (field.alias or name))
-        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        elif field.annotation in (inner, inner | None):
             found |= keys(inner, f"{prefix}{name}.")
         else:
             found |= {prefix + name} | keys(inner, f"{prefix}{name}.*.")

@@ -77,7 +77,7 @@ def test_google_reads_the_machine_that_was_asked_for(asked, run_config, machine)
 
 def test_the_job_has_the_account_network_key_labels_disk_and_scheduling_of_the_settings():
     job = custom_job(
-        {"machine_type": "n1-standard-4", "spot": True, "max_wait": "30m", "boot_disk": {"type": "pd-standard", "size": 300}},
+        {"machine_type": "n1-standard-4", "spot": True, "boot_disk": {"type": "pd-standard", "size": 300}},
         service_account="pipeline@p.iam.gserviceaccount.com",
         network={"vpc": "projects/1/global/networks/vpc"},
         reserved_ip_ranges=["one"],
@@ -90,7 +90,7 @@ def test_the_job_has_the_account_network_key_labels_disk_and_scheduling_of_the_s
     assert (spec.service_account, spec.network, list(spec.reserved_ip_ranges)) == (
         "pipeline@p.iam.gserviceaccount.com", "projects/1/global/networks/vpc", ["one"],
     )  # fmt: skip
-    assert (spec.scheduling.strategy, spec.scheduling.max_wait_duration.total_seconds()) == (SPOT, 1800)
+    assert spec.scheduling.strategy == SPOT
     disk = spec.worker_pool_specs[0].disk_spec
     assert (disk.boot_disk_type, disk.boot_disk_size_gb) == ("pd-standard", 300)
 
@@ -179,6 +179,7 @@ def test_a_step_that_is_tried_again_starts_a_custom_job_of_its_own_each_time():
         ({"machine_type": "n1-standard-8", "gpu_type": "NVIDIA_TESLA_T4", "gpu": 3}, {}, "3 × NVIDIA_TESLA_T4, but there may be 1, 2, 4 of them"),
         ({"machine_type": "n1-standard-8", "gpu": 1}, {}, "1 GPU without a gpu_type"),
         ({"spot": True, "gpu_type": "NVIDIA_L4"}, {}, "NVIDIA_L4 without a machine_type. Use machine_type: g2-standard-4 …"),
+        ({"spot": True, "max_wait": "30m"}, {}, "spot and max_wait. Vertex AI queues only"),
         ({"spot": True, "memory": "500G"}, {}, "memory 500G. Name a machine_type that has them."),
         ({"spot": True, "machine_type": "a3-highgpu-8g", "custom_job": {"jobSpec": {"workerPoolSpecs": [POOL]}}}, {}, "spot and for a reservation"),
         ({"machine_type": "n1-standard-4", "boot_disk": {"size": 200}}, {"persistent_resource": {"name": "pool"}}, "boot_disk, but run_config.persistent_resource has machines"),
@@ -206,7 +207,6 @@ def test_a_field_that_google_does_not_know_is_refused_before_a_launch():
     [
         ({"machine_type": "x9-standard-8"}, "machine_type x9-standard-8, which this project does not know"),
         ({"spot": True, "boot_disk": {"type": "pd-fast", "size": 100}}, "boot_disk.type pd-fast, which this project"),
-        ({"spot": True, "max_wait": 90}, "max_wait and spot"),
         ({"machine_type": "n2-standard-8", "max_wait": 90}, "max_wait without a GPU"),
         ({"gpu": 1, "gpu_type": "NVIDIA_L4"}, "leaves the machine to Vertex AI, which may find none for it. Use machine_type: g2-standard-4"),
         ({"gpu": 1, "gpu_type": "NVIDIA_TESLA_T4"}, ""),
@@ -275,6 +275,19 @@ def test_an_environment_variable_that_looks_like_a_secret_is_refused_and_not_sho
     assert "pass@host" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("run_config", "hint"),
+    [
+        ({"persistent_resource": {"name": "pool", "waits": "1h"}}, "unknown key 'run_config.persistent_resource.waits'. Did you mean 'wait'?"),
+        ({"resources": {"train": {"boot_disk": {"sise": 3}}}}, "unknown key 'run_config.resources.train.boot_disk.sise'. Did you mean 'size'?"),
+    ],
+)  # fmt: skip
+def test_a_typo_in_the_keys_of_a_machine_is_named(run_config, hint):
+    with pytest.raises(UserError) as error:
+        parse_settings({"run_config": {"image": "x", **run_config}}, "vertexai.yml")
+    assert hint in str(error.value)
+
+
 def test_a_step_has_the_variables_of_all_tasks_and_its_own():
     spec = compiled({"env": {"MODE": "slow", "LEVEL": 3}}, env={"MODE": "fast", "PLACE": "here"})
 
@@ -289,3 +302,20 @@ def test_a_step_has_the_variables_of_all_tasks_and_its_own():
         assert variables(name) == {"MODE": "fast", "PLACE": "here"}
     with pytest.raises(UserError, match=r"Task 'train', --env A: KFP replaces"):
         compiled({"env": {"A": "{{$.pipeline_job_name}}"}})
+
+
+def test_a_step_that_does_not_fit_into_an_argument_of_the_launcher_is_refused():
+    long = {"spot": True, "env": {"TEXT": "x" * 40_000}}
+    with pytest.raises(UserError, match=r"Step 'train' runs as a custom job, whose description takes 39 KiB"):
+        compiled(long)
+    names = [f"dataset_{number:03}" for number in range(110)]
+    nodes = [Node(same, None, names, name="make"), Node(same, names, "end", name="take")]
+    for asked, fits in (({"cpu": 2}, True), ({"spot": True}, False)):
+        config = {"root": "gs://bucket/root", "resources": {"take": asked}}
+        try:
+            compile_plan(planned(*nodes, **config), Launch("demo"), RunConfig(image="x", **config))
+        except UserError as error:
+            assert not fits, error
+            assert "72 KiB in all" in str(error)
+        else:
+            assert fits

@@ -15,7 +15,7 @@ from ..compile.machines import gpus_for, machine_for
 from ..compile.width import count_cpus
 from ..contract.check import Doubt
 from ..errors import UserError
-from ..project import Project
+from ..settings.models import Target
 
 # https://docs.cloud.google.com/service-usage/docs/reference/rest/v1beta1/services.consumerQuotaMetrics
 _QUOTA = (
@@ -24,6 +24,7 @@ _QUOTA = (
 )
 # https://docs.cloud.google.com/compute/docs/reference/rest/v1/machineTypes/aggregatedList
 _MACHINE_TYPES = "https://compute.googleapis.com/compute/v1/projects/{project}/aggregated/machineTypes"
+_ACT_AS = "iam.serviceAccounts.actAs"
 _ASK_FOR_MORE = "Ask for more: https://console.cloud.google.com/iam-admin/quotas"
 # What the name of a GPU's quota leaves out of the GPU's own name.
 _NOT_IN_QUOTAS = ("tesla_", "_141gb")
@@ -58,9 +59,27 @@ def check_persistent_resource(vertex: Vertex, name: str, steps: Iterable[Step]) 
     return f"{name}: {listed}, which are paid for also while no job runs"
 
 
-def check_quotas(project: Project, steps: Iterable[Step]) -> str:
+def check_acts_as_itself(account: str) -> str:
+    """Check that the launcher of custom jobs, which runs as this account, may let them run as it."""
+    fix = (
+        f"gcloud iam service-accounts add-iam-policy-binding {account} --member=serviceAccount:{account} "
+        "--role=roles/iam.serviceAccountUser"
+    )
+    url = f"https://iam.googleapis.com/v1/projects/-/serviceAccounts/{account}:testIamPermissions"
+    try:
+        answer = call("POST", url, {}, account, json={"permissions": [_ACT_AS]}).json()
+    except UserError:
+        raise Doubt(
+            f"Could not check whether {account} may act as itself, which it must to start custom jobs. If not: {fix}"
+        ) from None
+    if _ACT_AS not in answer.get("permissions", []):
+        raise UserError(f"{account} must be allowed to act as itself, to start custom jobs: {fix}")
+    return f"{account} may start them"
+
+
+def check_quotas(target: Target, steps: Iterable[Step]) -> str:
     """Compare what steps may take at once with the quotas of the region."""
-    needed, target = _needed(list(steps)), project.target
+    needed = _needed(list(steps))
     texts, problems = [], []
     for metric, amount in needed.items():
         limit = _limit(target.project_id, target.region, metric)
@@ -76,9 +95,8 @@ def check_quotas(project: Project, steps: Iterable[Step]) -> str:
     return ", ".join(texts)
 
 
-def check_machine_types(project: Project, steps: Iterable[Step]) -> str:
+def check_machine_types(target: Target, steps: Iterable[Step]) -> str:
     """Check that Compute Engine has the machine types of custom jobs in the region. Vertex AI has no list of them."""
-    target = project.target
     machines = sorted({machine_for(step.resources) for step in steps if step.resources.is_custom_job})
     missing, texts = [], []
     for machine in machines:

@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..image.docker import PLATFORM, is_googles, other_version
 from ..project import Project
 from ..tracking.failures import refusal
-from .machines import check_machine_types, check_persistent_resource, check_quotas
+from .machines import check_acts_as_itself, check_machine_types, check_persistent_resource, check_quotas
 from .uploads import check_uploads
 
 # Seconds for which a failing call is retried. They are few, because a person waits at a terminal.
@@ -61,9 +61,11 @@ def _check_google(project: Project, plan: Callable[[], Plan]) -> Iterator[Check]
     run_config = project.settings.run_config
     account, root = run_config.service_account, run_config.root
     yield check("Vertex AI", lambda: _check_vertex(project))
-    yield check("quotas", lambda: check_quotas(project, plan().steps))
+    yield check("quotas", lambda: check_quotas(project.target, plan().steps))
     if check("pipeline", lambda: plan().pipeline).ok and any(step.resources.is_custom_job for step in plan().steps):
-        yield check("machine types", lambda: check_machine_types(project, plan().steps))
+        yield check("machine types", lambda: check_machine_types(project.target, plan().steps))
+        if account:
+            yield check("custom jobs", lambda: check_acts_as_itself(account))
     if wanted := run_config.persistent_resource:
         yield check("persistent resource", lambda: _check_persistent_resource(project, wanted.name, plan()))
     if account:

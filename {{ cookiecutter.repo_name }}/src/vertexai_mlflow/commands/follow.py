@@ -28,7 +28,7 @@ def follow(environment: Environment, vertex: Vertex, job_id: str) -> PipelineJob
     """
     try:
         with progress() as show:
-            job = vertex.with_custom_jobs(vertex.follow(job_id, show, show_retry))
+            job = with_custom_jobs(vertex, vertex.follow(job_id, show, show_retry))
     except KeyboardInterrupt:
         say(f"\nThe job goes on. Follow it with: {environment.kedro} status {job_id} --wait-for-completion")
         say(f"Stop it with: {environment.kedro} cancel {job_id}")
@@ -43,6 +43,15 @@ def follow(environment: Environment, vertex: Vertex, job_id: str) -> PipelineJob
         options.show_how_to_go_on(job, f"{environment.kedro} resume {job.name}{how}")
     say(f"{job.name}: {job.state}", colour="green" if job.succeeded else "red")
     return job
+
+
+def with_custom_jobs(vertex: Vertex, job: PipelineJob) -> PipelineJob:
+    """A job with the custom jobs of its steps, if this identity may list them."""
+    try:
+        return vertex.with_custom_jobs(job)
+    except UserError as error:
+        say(f"The custom jobs of the steps are not shown. {error}", colour="yellow", err=True)
+        return job
 
 
 def show_retry(error: str) -> None:

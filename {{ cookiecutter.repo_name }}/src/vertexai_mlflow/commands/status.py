@@ -14,7 +14,7 @@ from ..errors import UserError, short_path
 from ..local.jobs import has_job, read_job, write_json
 from ..show import kedro_viz, tables
 from . import console, job_page, options, say, say_json
-from .follow import exit_code, follow, mlflow_runs, settle, show_failures
+from .follow import exit_code, follow, mlflow_runs, settle, show_failures, with_custom_jobs
 
 # For a page of CI: the summary of a GitHub job, the report with links of a GitLab job.
 _PAGES = {"markdown": tables.job_as_markdown, "annotations": tables.job_as_annotations}
@@ -59,7 +59,7 @@ def command(
         if followed:
             _write_files(environment, vertex, followed, page, viz)
         click.get_current_context().exit(exit_code(followed))
-    pipeline_job = vertex.with_custom_jobs(vertex.get(job)) if vertex else read_job(folder)
+    pipeline_job = with_custom_jobs(vertex, vertex.get(job)) if vertex else read_job(folder)
     _write_files(environment, vertex, pipeline_job, page, viz)
     if page and opens:
         click.launch(str(page))

@@ -280,12 +280,15 @@ class _Components:
             "args": container.args,
             "env": [{"name": name, "value": value} for name, value in (container.env or {}).items()],
         }
-        job = custom_job(step, worker, self._run_config)
-        return structures.ContainerSpecImplementation(
-            image=self._run_config.launcher_image,
-            command=list(LAUNCHER),
-            args=launcher_args(job, resumes=not step.resources.retries),
-        )
+        args = launcher_args(custom_job(step, worker, self._run_config), resumes=not step.resources.retries)
+        if (size := max(len(argument.encode(errors="surrogatepass")) for argument in args)) > limits.MAX_CUSTOM_JOB:
+            raise UserError(
+                f"Step '{step.name}' runs as a custom job, whose description takes {size // 1024} KiB of an argument. "
+                f"{limits.MAX_CUSTOM_JOB // 1024} KiB are for it. Give it fewer nodes (run_config.grouping), or let it "
+                "run without machine_type, spot, max_wait, boot_disk and custom_job."
+            )
+        image = self._run_config.launcher_image
+        return structures.ContainerSpecImplementation(image=image, command=list(LAUNCHER), args=args)
 
 
 def _keys(artifacts: Mapping[str, Artifact], travels: str) -> dict[str, str]:

@@ -50,10 +50,8 @@ def custom_job(step: Step, container: Mapping[str, Any], run_config: RunConfig) 
     }
     if resources.spot:
         job_spec["scheduling"] = {"strategy": "SPOT"}
-    if resources.max_wait:
-        # Without a spot machine, it waits in the queue of Google's Dynamic Workload Scheduler.
-        scheduling = job_spec.setdefault("scheduling", {"strategy": "FLEX_START"})
-        scheduling["max_wait_duration"] = f"{resources.max_wait}s"
+    if resources.max_wait:  # in the queue of Google's Dynamic Workload Scheduler, which alone knows how long
+        job_spec["scheduling"] = {"strategy": "FLEX_START", "max_wait_duration": f"{resources.max_wait}s"}
     if run_config.network.vpc:
         job_spec["network"] = run_config.network.vpc
     if run_config.reserved_ip_ranges:
@@ -89,6 +87,8 @@ def refuse_misfits(step: str, resources: Resources, run_config: RunConfig) -> No
         raise UserError(f"{where} {misfit}")
     if not machine_for(resources):
         raise UserError(f"{where} cpu {resources.cpu}, memory {resources.memory}. Name a machine_type that has them.")
+    if resources.spot and resources.max_wait:
+        raise UserError(f"{where} spot and max_wait. Vertex AI queues only steps that are not spot. Remove one.")
     own_scheduling = [
         name
         for name, value in (
@@ -111,9 +111,7 @@ def describe_doubts(step: str, resources: Resources) -> list[str]:
     doubts = []
     if resources.is_custom_job and (unknown := find_unknown(resources)):
         doubts.append(f"{where} {unknown}, which this project does not know.")
-    if resources.max_wait and resources.spot:
-        doubts.append(f"{where} max_wait and spot. Google documents max_wait only for machines that are not spot.")
-    elif resources.max_wait and not gpus_for(resources)[0]:
+    if resources.max_wait and not gpus_for(resources)[0]:
         doubts.append(f"{where} max_wait without a GPU. Google queues only custom jobs with GPUs.")
     gpu_type = resources.gpu_type or ""
     if not resources.is_custom_job and resources.gpu and (suggestion := needs_own_machine(gpu_type)):

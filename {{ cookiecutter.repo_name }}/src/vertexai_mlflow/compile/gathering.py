@@ -82,7 +82,6 @@ def deliver(plan: Plan, parameters: int, is_remote: bool) -> Delivery:
         sizes.add(artifact.key, artifact.type, _metadata_size(artifact))
     for raw in plan.raw:
         sizes.add(raw.key, raw.type, len(json.dumps(describe(raw))))
-    room = min(limits.MAX_ARTIFACTS, limits.MAX_ARGUMENT - parameters)
     # Key of an artifact → the index that stands for it. A step comes after those that make what it takes.
     listed: dict[str, str] = {}
     for reused in plan.reused:
@@ -91,6 +90,8 @@ def deliver(plan: Plan, parameters: int, is_remote: bool) -> Delivery:
             listed |= dict.fromkeys(reused.members, reused.key)
     known: set[str] = set()
     for step in plan.steps:
+        most = limits.MAX_ESCAPED_INPUT if step.resources.is_custom_job else limits.MAX_ARGUMENT
+        room = min(limits.MAX_ARTIFACTS, most - parameters)
         keys = [*_keys(plan, plan.taken[step.name]), *(raw.key for raw in fetched_by(plan, step))]
         # In the order of the plan, so that steps that take the same share their gathering tasks.
         taken = sorted({listed.get(key, key) for key in keys}, key=sizes.rank)
@@ -113,7 +114,7 @@ def deliver(plan: Plan, parameters: int, is_remote: bool) -> Delivery:
             raise UserError(
                 f"Step '{step.name}': its parameters take {parameters // 1024} KiB, and what it is told about its "
                 f"datasets {sizes.of([*taken, *made]) / 1024:.1f} KiB. That does not fit into an argument, which has "
-                f"{limits.MAX_ARGUMENT // 1024} KiB. Put large values into parameters.yml or into a dataset."
+                f"{most // 1024} KiB for both. Put large values into parameters.yml or into a dataset."
             )
         delivery.taken[step.name], delivery.made[step.name] = tuple(taken), tuple(made)
         delivery.gatherings[step.name] = [one for index, one in gatherings.items() if index not in known]

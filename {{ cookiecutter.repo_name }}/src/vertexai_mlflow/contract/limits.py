@@ -19,3 +19,8 @@ MAX_ARGUMENTS = 1536 * 1024
 
 # Artifacts in one index of a gathering task.
 MAX_GATHERED = 100
+
+# A step that runs as a custom job is described in one argument of Google's launcher: what does not depend on the run,
+# and the executor input as a text in JSON, where quotation marks are escaped, so that it is longer by about a quarter.
+MAX_CUSTOM_JOB = 36 * 1024
+MAX_ESCAPED_INPUT = 72 * 1024

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import UnionType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, IPvAnyAddress, ValidationError, model_validator
@@ -369,4 +370,6 @@ def _known_keys(parents: list[str]) -> list[str]:
             model = model.model_fields[part].annotation
         else:  # dict[str, Model] or list[Model]
             model = model.__args__[-1]
+        if isinstance(model, UnionType):  # Model | None
+            model = model.__args__[0]
     return [field.alias or name for name, field in model.model_fields.items()]
