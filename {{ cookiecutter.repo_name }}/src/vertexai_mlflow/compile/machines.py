@@ -101,24 +101,23 @@ def find_misfit(resources: Resources) -> str:
     """What Vertex AI would refuse about a custom job's machine and GPUs, as the end of a sentence; empty if nothing."""
     machine, gpu_type, gpus = resources.machine_type or "", resources.gpu_type or "", resources.gpu
     family, own = machine.partition("-")[0], GPU_MACHINES.get(machine)
-    asked = f"{gpus or 1} × {gpu_type}"
-    if gpus and not gpu_type and not own:
-        return f"{gpus} GPU without a gpu_type"
-    if not machine and gpu_type and gpus != 0:
-        return f"{gpu_type} without a machine_type. {_suggest(gpu_type)}".rstrip()
+    asked = f"{1 if gpus is None else gpus} × {gpu_type or 'GPU'}"
     if own:
-        is_other = (gpu_type or own.gpu_type, own.gpus if gpus is None else gpus) != (own.gpu_type, own.gpus)
-        return (
-            f"{asked}, but {machine} has {own.gpus} × {own.gpu_type}. {_suggest(gpu_type)}".rstrip() if is_other else ""
-        )
+        wanted = (gpu_type or own.gpu_type, own.gpus if gpus is None else gpus)
+        misfit = f"{asked}, but {machine} has {own.gpus} × {own.gpu_type}."
+        return f"{misfit} {_suggest(gpu_type)}".rstrip() if wanted != (own.gpu_type, own.gpus) else ""
+    if gpus and not gpu_type:
+        return f"{gpus} GPU without a gpu_type"
     if not gpu_type or gpus == 0:
         return ""
-    if family in CPU_FAMILIES or (family == "n1" and gpu_type in _GPUS_OF_MACHINES):
+    if not machine:
+        return f"{gpu_type} without a machine_type. {_suggest(gpu_type)}".rstrip()
+    is_known = gpu_type in N1_GPUS or gpu_type in _GPUS_OF_MACHINES
+    has_others = family in GPU_FAMILIES and gpu_type in N1_GPUS
+    if family in CPU_FAMILIES or has_others or (family == "n1" and is_known and gpu_type not in N1_GPUS):
         return f"{gpu_type}, which {machine} cannot have. {_suggest(gpu_type)}".rstrip()
     if family == "n1" and gpu_type in N1_GPUS and (gpus or 1) not in N1_GPUS[gpu_type]:
         return f"{asked}, but there may be {', '.join(map(str, N1_GPUS[gpu_type]))} of them"
-    if family in GPU_FAMILIES and gpu_type in N1_GPUS:
-        return f"{gpu_type}, which {machine} cannot have. {_suggest(gpu_type)}".rstrip()
     return ""
 
 
