@@ -62,9 +62,8 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess
         missing("There is no Docker engine here: .ci/engine up FOLDER starts one.")
     folder = tmp_path_factory.mktemp("docker")
     wrapper = folder / "docker"
-    wrapper.write_text(
-        f'#!/bin/sh\nif [ "$1" = build ]; then shift; exec {command} build --network host "$@"; fi\nexec {command} "$@"\n'
-    )
+    build = f"shift; DOCKER_BUILDKIT=1 exec {_find_builder()} build --network host"
+    wrapper.write_text(f'#!/bin/sh\nif [ "$1" = build ]; then {build} "$@"; fi\nexec {command} "$@"\n')
     wrapper.chmod(0o755)
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
 
@@ -72,6 +71,18 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess
         return subprocess.run([wrapper, *arguments], cwd=cwd, capture_output=True, text=True, timeout=900)
 
     return docker
+
+
+def _find_builder() -> Path:
+    """The first docker command that builds with BuildKit: one with Buildx, or one before 23, which has it built in."""
+    for folder in os.environ["PATH"].split(os.pathsep):
+        command = Path(folder) / "docker"
+        if os.access(command, os.X_OK):
+            has_buildx = not subprocess.run([command, "buildx", "version"], capture_output=True).returncode
+            version = subprocess.run([command, "--version"], capture_output=True, text=True).stdout
+            if has_buildx or int(version.removeprefix("Docker version ").partition(".")[0]) < 23:
+                return command
+    missing("No docker command here builds with BuildKit: install Buildx.")
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 The checks create and change nothing. They use ``testIamPermissions`` to ask Google what an identity may do.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -15,9 +16,10 @@ from ..cloud.rest import call, whoami
 from ..compile.plan import Plan
 from ..contract.check import Check, Doubt, check
 from ..errors import UserError
-from ..image.docker import PLATFORM, is_googles, other_version
+from ..image.docker import INDEX_VARIABLE, PLATFORM, is_googles, other_version
 from ..project import Project
 from ..tracking.failures import refusal
+from .index import check_index
 from .machines import check_acts_as_itself, check_machine_types, check_persistent_resource, check_quotas
 from .uploads import check_uploads
 
@@ -48,6 +50,8 @@ def online(project: Project, plan: Callable[[], Plan]) -> Iterator[Check]:
     """
     if project.settings.project_id:
         yield from _check_google(project, plan)
+    if os.environ.get(INDEX_VARIABLE):
+        yield check("package index", lambda: check_index(project.path))
     if project.settings.data:
         yield check("uploaded data", lambda: check_uploads(project))
     yield check("MLflow", lambda: _check_mlflow(project))

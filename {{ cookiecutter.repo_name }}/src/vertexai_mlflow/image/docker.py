@@ -15,6 +15,8 @@ from ..errors import UserError, masked
 from ..git import head, origin
 from .context import credentials_in_image, files_in_image
 
+# Names the package index that pip takes packages from, with its password if it wants one.
+INDEX_VARIABLE = "PIP_INDEX_URL"
 # What Vertex AI's machines run. `make image` builds for it too.
 PLATFORM = "linux/amd64"
 _SLOW = (
@@ -71,6 +73,8 @@ def build_and_push(project: Path, image: str) -> str:
     # BASE_IMAGE has no value here: docker takes it from the environment variable of that name, if there is one.
     build_args = ["BASE_IMAGE", f"REVISION={revision}", f"SOURCE={source}", f"VERTEXAI_MLFLOW={__version__}"]
     options = [item for build_arg in build_args for item in ("--build-arg", build_arg)]
+    if os.environ.get(INDEX_VARIABLE):
+        options += ["--secret", f"id=pip_index_url,env={INDEX_VARIABLE}"]
     _docker_with_output("build", "--platform", PLATFORM, "--tag", image, *options, str(project))
     if reason := wrong_platform(image):
         raise UserError(
