@@ -142,3 +142,11 @@ def test_the_platforms_modules_and_tests_are_not_the_projects_own(tmp_path):
     assert found == ["f.py", "shop/auth/b.py", "shop/e.py", "shop/pipelines/auth/d.py"]
     assert imports_of(tmp_path / "f.py") == {"x"}
     assert imports_of(tmp_path / "f.py", in_functions=True) == {"x", "y"}
+
+
+def test_a_lock_that_differs_from_that_of_uv_is_named(check, tmp_path):
+    lock = tmp_path / "uv.lock"
+    versions = {"kedro": "1", "kedro-datasets": "9", "fsspec": "1", "pandas": "3", "pyyaml": "6", "some-tool": "1"}
+    lock.write_text("".join(f'[[package]]\nname = "{name}"\nversion = "{pin}"\n' for name, pin in versions.items()))
+    with pytest.raises(UserError, match=r"^requirements\.lock has what uv\.lock has not: pandas==2\. make lock$"):
+        check("import json")

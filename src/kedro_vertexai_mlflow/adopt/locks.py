@@ -22,9 +22,14 @@ from .plan import Plan
 from .project import Project
 from .requirements import INSTALLED_TOGETHER
 
+# The lock of a project that uv manages.
+UV_LOCK = "uv.lock"
+
 
 def resolve_locks(project: Project, plan: Plan, template: Path) -> str:
     """Resolve the dependencies with the template's `make lock`. No locks are better than wrong ones.
+
+    In a project that uv manages, its uv.lock is brought up to date, and the template's locks are what it says.
 
     Args:
         project: the project as it is.
@@ -38,6 +43,9 @@ def resolve_locks(project: Project, plan: Plan, template: Path) -> str:
         (Path(folder) / "pyproject.toml").write_bytes(plan.files["pyproject.toml"])
         shutil.copy(template / "{{ cookiecutter.repo_name }}" / "Makefile", folder)
         (Path(folder) / "Dockerfile").touch()  # other targets of the Makefile read it
+        uv_lock = project.read(UV_LOCK)
+        if uv_lock:
+            (Path(folder) / UV_LOCK).write_text(uv_lock, encoding="utf-8")
         path = os.pathsep.join([str(Path(find_uv_bin()).parent), os.environ.get("PATH", "")])
         argv = ["make", "--silent", "lock"]
         try:
@@ -49,6 +57,8 @@ def resolve_locks(project: Project, plan: Plan, template: Path) -> str:
                 plan.files[lock] = (Path(folder) / lock).read_bytes()
             else:
                 plan.files.pop(lock, None)
+        if uv_lock and process.returncode == 0:
+            plan.files[UV_LOCK] = (Path(folder) / UV_LOCK).read_bytes()
     if process.returncode == 0:
         return ""
     theirs = "\n".join([project.read("pyproject.toml"), *read_requirement_files(project).values()])

@@ -42,6 +42,8 @@ def check_lock(project: Project, classes: Mapping[str, type]) -> str:
     if unpinned:
         problems.append(f"requirements.lock lacks what pyproject.toml asks for: {', '.join(unpinned)}. make lock")
     packages = pinned.keys() | {canonicalize_name(requirement.name) for requirement in declared}
+    if differing := _find_differing(project.path / "uv.lock", pinned):
+        problems.append(f"requirements.lock has what uv.lock has not: {', '.join(differing)}. make lock")
     if missing := _find_missing(project, classes, packages):
         lines = "; ".join(f"{line} ({where})" for line, where in missing.items())
         problems.append(
@@ -52,6 +54,15 @@ def check_lock(project: Project, classes: Mapping[str, type]) -> str:
     if doubts := [sentence for requirement in declared for sentence in _find_unknown_extras(requirement)]:
         raise Doubt(" ".join(doubts))
     return f"{len(pinned)} packages for the image"
+
+
+def _find_differing(uv_lock: Path, pinned: Mapping[str, list[str]]) -> list[str]:
+    """The pins that are not in the lock of a project that uv manages; none if there is no such lock."""
+    if not uv_lock.is_file():
+        return []
+    packages = tomllib.loads(uv_lock.read_text(encoding="utf-8")).get("package", [])
+    locked = {(canonicalize_name(package["name"]), package.get("version")) for package in packages}
+    return [f"{name}=={pin}" for name, pins in pinned.items() for pin in pins if (name, pin) not in locked]
 
 
 def _find_unknown_extras(requirement: Requirement) -> Iterator[str]:

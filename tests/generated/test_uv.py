@@ -1,0 +1,95 @@
+"""A project that uv manages: it installs and runs by uv, and the image's locks are what uv.lock says."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakes.package_index import Index, make_wheel, package_index
+from running import BIN, ROOT, commit, run
+
+from kedro_vertexai_mlflow.adopt.locks import resolve_locks
+from kedro_vertexai_mlflow.adopt.plan import Plan
+from kedro_vertexai_mlflow.adopt.project import Project
+
+TEMPLATE = ROOT / "{{ cookiecutter.repo_name }}"
+PYPROJECT = """\
+[project]
+name = "shop"
+requires-python = ">=3.11"
+version = "1"
+dependencies = ["acme-core>=1"]
+[project.optional-dependencies]
+launch = ["acme-tools"]
+dev = []
+"""
+LOCKS = ("requirements.lock", "requirements-launch.lock")
+
+
+@pytest.fixture
+def index(tmp_path) -> Iterator[Index]:
+    make_wheel(tmp_path / "wheels", "acme_core", "1.2")
+    make_wheel(tmp_path / "wheels", "acme_tools", "3.0", "acme-core")
+    with package_index(tmp_path / "wheels") as index:
+        yield index
+
+
+@pytest.fixture
+def own(index, tmp_path) -> dict[str, str]:
+    return {"UV_DEFAULT_INDEX": index.url, "UV_NO_CONFIG": "1", "UV_CACHE_DIR": str(tmp_path / "cache")}
+
+
+@pytest.fixture
+def project(tmp_path, own) -> Path:
+    """A project with a uv.lock, after which a newer version has come out."""
+    project = tmp_path / "shop"
+    project.mkdir()
+    for name in ("Makefile", "Dockerfile"):
+        shutil.copy(TEMPLATE / name, project)
+    (project / "pyproject.toml").write_text(PYPROJECT)
+    done = run(BIN / "uv", "lock", cwd=project, **own)
+    assert done.returncode == 0, done.stderr
+    make_wheel(tmp_path / "wheels", "acme_core", "1.3")
+    return project
+
+
+def pins(text: str) -> set[str]:
+    return set(re.findall(r"^[\w.-]+==[^\s;]+(?= )", text, re.MULTILINE))
+
+
+def test_the_images_locks_are_what_uv_lock_says(project, own):
+    done = run("make", "lock", cwd=project, **own)
+    assert done.returncode == 0, done.stderr
+    image, launch = ((project / lock).read_text() for lock in LOCKS)
+    assert (pins(image), pins(launch)) == ({"acme-core==1.2"}, {"acme-core==1.2", "acme-tools==3.0"})
+    assert "--hash=sha256:" in image
+    assert "127.0.0.1" not in image + launch
+    # Without a uv.lock, they are resolved anew.
+    (project / "uv.lock").unlink()
+    assert run("make", "lock", cwd=project, **own).returncode == 0
+    assert pins((project / "requirements.lock").read_text()) == {"acme-core==1.3"}
+
+
+def test_adopting_keeps_what_uv_lock_says_and_adds_what_is_new(project, own, tmp_path, monkeypatch):
+    make_wheel(tmp_path / "wheels", "acme_new", "1.0")
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    merged = PYPROJECT.replace('["acme-core>=1"]', '["acme-core>=1", "acme-new"]')
+    plan = Plan(files={"pyproject.toml": merged.encode()})
+    assert resolve_locks(Project(project, "Shop", "shop", "1.7.0"), plan, ROOT) == ""
+    assert pins(plan.files["requirements.lock"].decode()) == {"acme-core==1.2", "acme-new==1.0"}
+    assert b'name = "acme-new"' in plan.files["uv.lock"]
+    assert 'name = "acme-new"' not in (project / "uv.lock").read_text()
+
+
+@pytest.mark.slow
+def test_uv_sync_and_uv_run_work_in_a_generated_project(bake):
+    project = bake()
+    commit(project)
+    for command in (["sync", "--quiet"], ["run", "--quiet", "kedro", "vertexai", "plan"]):
+        done = run(BIN / "uv", *command, cwd=project, timeout=600, VIRTUAL_ENV="")
+        assert done.returncode == 0, done.stderr
+    assert "train_forest" in done.stdout
+    assert (project / "uv.lock").is_file()
+    assert run("git", "status", "--porcelain", cwd=project).stdout == "?? uv.lock\n"
