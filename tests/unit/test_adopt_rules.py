@@ -252,7 +252,7 @@ def test_settings_count_in_the_order_kedro_reads_them():
     arguments = variables["CONFIG_LOADER_ARGS"]
     assert arguments["base_env"] == "b"
     assert arguments["merge_strategy"] == {"vertexai": "soft", "parameters": "soft"}
-    assert set(arguments["custom_resolvers"]) == {"oc.env", "gcp.id_token", "gcp.access_token"}
+    assert set(arguments["custom_resolvers"]) == {"oc.env", "gcp.id_token", "gcp.access_token", "gcp.secret"}
     assert merge_settings(merged, OWN).text == merged
     # Without arguments of the user's, they are Kedro's.
     exec(merge_settings("HOOKS = ()\n", OWN).text, variables)
