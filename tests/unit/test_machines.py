@@ -14,9 +14,9 @@ from vertexai_mlflow.cloud.request import refuse_unknown_fields
 from vertexai_mlflow.compile.compiler import compile_plan
 from vertexai_mlflow.compile.custom_job import describe_doubts
 from vertexai_mlflow.compile.machines import GPU_MACHINES, N1_GPUS, cpus_of, find_unknown
-from vertexai_mlflow.compile.width import describe_width
+from vertexai_mlflow.compile.width import count_one_after_the_other, describe_width
 from vertexai_mlflow.contract.arguments import StepArguments
-from vertexai_mlflow.contract.custom_job import custom_job_of, machine_of
+from vertexai_mlflow.contract.custom_job import LAUNCHER, custom_job_of, machine_of, unwrapped
 from vertexai_mlflow.contract.launch import Launch
 from vertexai_mlflow.contract.names import GATHER_PREFIX
 from vertexai_mlflow.contract.spec import tasks
@@ -156,6 +156,21 @@ def test_the_step_in_a_custom_job_is_read_as_one_that_has_a_task_of_its_own():
         "g2-standard-4, 1 × NVIDIA_L4, spot",
     )
     assert custom_job_of(plain["deploymentSpec"]["executors"]["exec-train"]["container"]) is None
+
+
+@pytest.mark.parametrize(
+    "payload", ["{\"job_spec\": {{$.inputs.parameters['x']}}}", '{"job_spec": {}, "labels": {"team": "birds"}}']
+)
+def test_a_custom_job_of_somebody_else_is_left_as_it_is(payload):
+    container = {"image": "x", "command": list(LAUNCHER), "args": ["--type", "CustomJob", "--payload", payload]}
+    assert unwrapped(container) is container
+
+
+def test_doctor_knows_how_many_steps_wait_for_a_machine_one_after_the_other():
+    nodes = [Node(same, f"d{number}" if number else None, f"d{number + 1}", name=f"n{number}") for number in range(4)]
+    beside = Node(same, "d1", "other", name="beside")
+    assert count_one_after_the_other(planned(*nodes, beside).steps) == 4
+    assert count_one_after_the_other(()) == 0
 
 
 def test_a_step_that_is_tried_again_starts_a_custom_job_of_its_own_each_time():

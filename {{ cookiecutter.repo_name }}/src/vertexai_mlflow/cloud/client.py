@@ -23,8 +23,8 @@ from google.protobuf import json_format
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ..auth.credentials import default
-from ..compile.custom_job import TASK_LABEL, task_label
-from ..contract.custom_job import custom_job_of
+from ..compile.custom_job import task_label
+from ..contract.custom_job import TASK_LABEL, custom_job_of
 from ..contract.job import CustomJob, PipelineJob, TaskRun
 from ..errors import UserError
 from ..settings.models import Target

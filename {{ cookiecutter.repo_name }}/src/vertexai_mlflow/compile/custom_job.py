@@ -4,11 +4,11 @@ The custom job is a dictionary with the names that the fields of ``google.cloud.
 Python, because that is how Google's launcher reads it. ``cloud.request`` parses it by that class before a launch.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..contract.custom_job import TASK_LABEL
 from ..contract.names import shortened
 from ..contract.params import leaves, merged
 from ..errors import UserError
@@ -17,8 +17,6 @@ from ..settings.resources import Resources
 from .datasets import Step
 from .machines import find_misfit, find_unknown, gpus_for, machine_for, needs_own_machine
 
-# The custom jobs of a pipeline job are found by its name, and the step of each of them by this label.
-TASK_LABEL = "kedro_task"
 _JOB_NAME = "{{$.pipeline_job_name}}"
 # What a custom job without an account would run as is not what a step without one runs as.
 _ACCOUNT = "{{$.pipeline_service_account}}"
@@ -101,7 +99,7 @@ def refuse_misfits(step: str, resources: Resources, run_config: RunConfig) -> No
             f"{where} {' and '.join(own_scheduling)}, but run_config.persistent_resource has machines that are there "
             "already, with disks of their own. Remove one of them."
         )
-    if resources.spot and re.search("(SPECIFIC|ANY)_RESERVATION", json.dumps(resources.custom_job)):
+    if resources.spot and re.search("(SPECIFIC|ANY)_RESERVATION", str(resources.custom_job)):
         raise UserError(f"{where} spot and for a reservation, but a reserved machine is no spot machine. Remove one.")
 
 

@@ -12,6 +12,8 @@ from typing import Any
 LAUNCHER = ("python3", "-u", "-m", "google_cloud_pipeline_components.container.v1.custom_job.launcher")
 # Output of the task: the address of the custom job.
 GCP_RESOURCES = "gcp_resources"
+# The custom jobs of a pipeline job are found by its name, and the step of each of them by this label.
+TASK_LABEL = "kedro_task"
 _PAYLOAD = "--payload"
 _PLACES = ("--project", "{{$.pipeline_google_cloud_project_id}}", "--location", "{{$.pipeline_google_cloud_location}}")
 # The executor input is put into the payload, where it stands in a text of JSON.
@@ -36,13 +38,16 @@ def launcher_args(custom_job: Mapping[str, Any], resumes: bool) -> list[str]:
 
 
 def custom_job_of(container: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The custom job that a container of a spec launches; None if it launches none."""
+    """The custom job of a step that a container of a spec launches; None if it launches none of ours."""
     args = container.get("args", [])
     if LAUNCHER[-1] not in container.get("command", []) or _PAYLOAD not in args:
         return None
     payload = args[args.index(_PAYLOAD) + 1]
-    custom_job: dict[str, Any] = json.loads(payload.replace(f'"{_ESCAPED_EXECUTOR_INPUT}"', f'"{_EXECUTOR_INPUT}"'))
-    return custom_job
+    try:
+        custom_job = json.loads(payload.replace(f'"{_ESCAPED_EXECUTOR_INPUT}"', f'"{_EXECUTOR_INPUT}"'))
+    except ValueError:  # somebody else's has placeholders where JSON has none
+        return None
+    return custom_job if TASK_LABEL in custom_job.get("labels", {}) else None
 
 
 def unwrapped(container: Mapping[str, Any]) -> Mapping[str, Any]:
