@@ -34,6 +34,7 @@ def test_yaml_reads_on_as_true():
         ({"registry": {"model": "m", "name": "n", "gtae": {}}}, "Did you mean 'gate'?"),
         ({"notify": {"form": "slack"}}, "run_config.notify: name the secret that has the address"),
         ({"notify": {"webhook": "https://chat.example.com/verysecret"}}, "so it must not be in a file"),
+        ({"notify": {"webhook": ["https://chat.example.com/verysecret"]}}, "key 'run_config.notify.webhook'"),
         ({"notify": {"webhook": WEBHOOK, "on": ["failed"]}}, "run_config.notify.on.0"),
     ],
 )

@@ -359,7 +359,8 @@ def _explain(problem: Any) -> str:
         return f"{key}: {problem['ctx']['error']}"
     if problem["type"] == "missing":
         return f"key '{key}' is missing."
-    return f"key '{key}': {problem['msg']}, got {problem['input']!r}."
+    # The address of a webhook is a secret, also where it does not belong.
+    return f"key '{key}': {problem['msg']}" + ("." if last == "webhook" else f", got {problem['input']!r}.")
 
 
 def _known_keys(parents: list[str]) -> list[str]:
