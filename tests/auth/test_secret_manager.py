@@ -99,13 +99,13 @@ def test_a_step_on_this_machine_needs_a_project_or_a_variable(manager, monkeypat
 def test_doctor_asks_as_the_steps_whether_they_may_read_a_secret_and_reads_none(manager, google):
     account = "pipeline@project-42.iam.gserviceaccount.com"
     with pytest.raises(UserError, match=f"Grant {account} roles/secretmanager.secretAccessor on {NAME}"):
-        _check_secret(NAME, account)
+        _check_secret("db-password", "42", account)
     manager.readers.add((account, NAME))
-    assert _check_secret(NAME, account) == f"{account} can read {NAME}"
+    assert _check_secret("db-password", "42", account) == f"{account} can read {NAME}"
     assert set(manager.asked) == {f"/v1/{NAME}:testIamPermissions"}
     google.impersonates = False
     with pytest.raises(Doubt, match="only their account can ask"):
-        _check_secret(NAME, account)
+        _check_secret("db-password", "42", account)
 
 
 def test_where_nobody_is_going_to_need_a_secret_none_is_asked_for(manager):

@@ -82,7 +82,7 @@ def _check_google(project: Project, plan: Callable[[], Plan]) -> Iterator[Check]
     if root:
         yield check("bucket", lambda: _check_bucket(root, account))
     for name in sorted({name for name, _version in project.configuration.secrets}):
-        yield check("secret", partial(_check_secret, address_of(name, project.settings.project_id or ""), account))
+        yield check("secret", partial(_check_secret, name, project.settings.project_id or "", account))
     for image in sorted({run_config.image, *(entry.image for entry in run_config.resources.values() if entry.image)}):
         yield check("pushed image", partial(check_pushed_image, image, project.env))
 
@@ -130,8 +130,9 @@ def _check_bucket(root: str, account: str | None) -> str:
     return f"{account} can read and write gs://{bucket}"
 
 
-def _check_secret(address: str, account: str | None) -> str:
+def _check_secret(name: str, project: str, account: str | None) -> str:
     """Check that the steps' service account may read a secret, if this identity may ask as it."""
+    address = address_of(name, project)
     _doubt_unless_asked_as(account, f"read {address}")
     url, fix = f"https://{API}/v1/{address}:testIamPermissions", f"Grant {account} {ROLE} on {address}"
     refusals = {403: f"{fix}.", 404: f"There is no secret {address}. Create it: gcloud secrets create …"}
