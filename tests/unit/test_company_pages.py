@@ -12,7 +12,7 @@ from vertexai_mlflow.cli import COMMANDS, vertexai
 
 PAGES = ROOT / "docs/how-to"
 TEMPLATE = ROOT / "{{ cookiecutter.repo_name }}"
-NAMES = ["roll-back", "other-ci", "push-and-it-runs", "private-index"]
+NAMES = ["roll-back", "other-ci", "push-and-it-runs", "private-index", "monorepo"]
 
 
 @pytest.fixture(params=NAMES)

@@ -268,5 +268,6 @@ def _add_remarks(project: Project, plan: Plan) -> None:
             plan.kept_files.append(f"{name}: pyproject.toml replaces it; delete it when nothing of yours needs it.")
     if any(path.startswith(".github/") for path in plan.files) and not (project.folder / ".git").exists():
         plan.todos.append(
-            ".github: the project is not at the top of its repository, where GitHub looks. Move the files there."
+            ".github: the project is not at the top of its repository, where GitHub looks. `make monorepo` writes its "
+            "workflows there."
         )
