@@ -83,6 +83,23 @@ def test_adopting_keeps_what_uv_lock_says_and_adds_what_is_new(project, own, tmp
     assert 'name = "acme-new"' not in (project / "uv.lock").read_text()
 
 
+@pytest.mark.parametrize("has_uv_lock", [True, False])
+def test_an_extra_gets_a_lock_of_its_own_which_is_renewed_with_the_others(has_uv_lock, project, own, tmp_path):
+    make_wheel(tmp_path / "wheels", "acme_gpu", "1.0", "acme-core")
+    (project / "pyproject.toml").write_text(PYPROJECT + 'gpu = ["acme-gpu"]\n')
+    if not has_uv_lock:
+        (project / "uv.lock").unlink()
+    core = "acme-core==1.2" if has_uv_lock else "acme-core==1.3"
+    (project / "requirements-docs.lock").write_text("of something else\n")
+    for arguments in (["lock", "EXTRAS=gpu"], ["lock"]):
+        done = run("make", *arguments, cwd=project, **own)
+        assert done.returncode == 0, done.stderr
+        assert pins((project / "requirements-gpu.lock").read_text()) == {core, "acme-gpu==1.0"}
+        assert pins((project / "requirements.lock").read_text()) == {core}
+        (project / "requirements-gpu.lock").write_text("old\n")
+    assert (project / "requirements-docs.lock").read_text() == "of something else\n"
+
+
 @pytest.mark.slow
 def test_uv_sync_and_uv_run_work_in_a_generated_project(bake):
     project = bake()

@@ -150,3 +150,12 @@ def test_a_lock_that_differs_from_that_of_uv_is_named(check, tmp_path):
     lock.write_text("".join(f'[[package]]\nname = "{name}"\nversion = "{pin}"\n' for name, pin in versions.items()))
     with pytest.raises(UserError, match=r"^requirements\.lock has what uv\.lock has not: pandas==2\. make lock$"):
         check("import json")
+
+
+def test_what_only_the_image_of_an_extra_has_is_not_missing(check, tmp_path):
+    (tmp_path / "requirements-launch.lock").write_text("cronsim==1\n")
+    (tmp_path / "requirements-gpu.lock").write_text("click==1\n")
+    with pytest.raises(UserError) as error:
+        check("def train():\n    import click, cronsim")
+    assert CRONSIM in str(error.value)
+    assert CLICK not in str(error.value)

@@ -16,7 +16,7 @@ HOSTILE = [
 # Targets with a variable each, as the help shows them.
 TARGETS = [
     ("image", "IMAGE"), ("image", "BASE_IMAGE"), ("launch", "PARAMS"), ("launch", "JOB"), ("launch", "PIPELINE"),
-    ("launch", "ENV"), ("summary", "FORMAT"), ("page", "JOB"), ("base", "BASE_IMAGE"),
+    ("launch", "ENV"), ("summary", "FORMAT"), ("page", "JOB"), ("base", "BASE_IMAGE"), ("image", "EXTRAS"),
 ]  # fmt: skip
 
 
@@ -93,6 +93,13 @@ def test_pin_changes_nothing_if_a_registry_does_not_answer(make, tmp_path):
     assert done.returncode == 2
     assert "python:3.11-slim" in done.stderr
     assert (tmp_path / "Dockerfile").read_text() == before
+
+
+def test_an_image_with_an_extra_has_a_name_of_its_own(make, tmp_path):
+    words = make("image", "EXTRAS=gpu").stdout.splitlines()
+    assert f"argument:{tmp_path.name.lower()}-gpu:latest" in words
+    assert "argument:EXTRAS=gpu" in words
+    assert not any("EXTRAS" in word for word in make("image").stdout.splitlines())
 
 
 def test_an_image_is_promoted_by_copying_it_and_keeps_its_digest(make, tmp_path):

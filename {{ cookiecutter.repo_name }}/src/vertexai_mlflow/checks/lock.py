@@ -29,9 +29,7 @@ def check_lock(project: Project, classes: Mapping[str, type]) -> str:
     file = project.path / "requirements.lock"
     if not file.is_file():
         raise UserError("There is no requirements.lock to build the image from. Create it: make lock")
-    pinned: dict[str, list[str]] = {}
-    for name, pin in re.findall(r"^([\w.-]+)==([^\s;\\]+)", file.read_text(encoding="utf-8"), re.MULTILINE):
-        pinned.setdefault(canonicalize_name(name), []).append(pin)
+    pinned = _read_pins(file)
     declared = [Requirement(line) for line in _declared(project)["dependencies"]]
     unpinned = [
         str(requirement)
@@ -42,6 +40,9 @@ def check_lock(project: Project, classes: Mapping[str, type]) -> str:
     if unpinned:
         problems.append(f"requirements.lock lacks what pyproject.toml asks for: {', '.join(unpinned)}. make lock")
     packages = pinned.keys() | {canonicalize_name(requirement.name) for requirement in declared}
+    # Only the image of an extra has what the extra asks for, and only its steps need that.
+    for other in set(project.path.glob("requirements-*.lock")) - {project.path / "requirements-launch.lock"}:
+        packages |= _read_pins(other).keys()
     if differing := _find_differing(project.path / "uv.lock", pinned):
         problems.append(f"requirements.lock has what uv.lock has not: {', '.join(differing)}. make lock")
     if missing := _find_missing(project, classes, packages):
@@ -54,6 +55,14 @@ def check_lock(project: Project, classes: Mapping[str, type]) -> str:
     if doubts := [sentence for requirement in declared for sentence in _find_unknown_extras(requirement)]:
         raise Doubt(" ".join(doubts))
     return f"{len(pinned)} packages for the image"
+
+
+def _read_pins(lock: Path) -> dict[str, list[str]]:
+    """The packages of a lock, each with its versions."""
+    pins: dict[str, list[str]] = {}
+    for name, pin in re.findall(r"^([\w.-]+)==([^\s;\\]+)", lock.read_text(encoding="utf-8"), re.MULTILINE):
+        pins.setdefault(canonicalize_name(name), []).append(pin)
+    return pins
 
 
 def _find_differing(uv_lock: Path, pinned: Mapping[str, list[str]]) -> list[str]:

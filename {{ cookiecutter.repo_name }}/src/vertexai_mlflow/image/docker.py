@@ -70,8 +70,8 @@ def build_and_push(project: Path, image: str) -> str:
     if platform.machine().lower() in ("arm64", "aarch64"):
         print(_SLOW, file=sys.stderr)
     revision, source = head(project), masked(origin(project))
-    # BASE_IMAGE has no value here: docker takes it from the environment variable of that name, if there is one.
-    build_args = ["BASE_IMAGE", f"REVISION={revision}", f"SOURCE={source}", f"VERTEXAI_MLFLOW={__version__}"]
+    # The first two have no value here: docker takes them from environment variables of these names, if there are any.
+    build_args = ["BASE_IMAGE", "EXTRAS", f"REVISION={revision}", f"SOURCE={source}", f"VERTEXAI_MLFLOW={__version__}"]
     options = [item for build_arg in build_args for item in ("--build-arg", build_arg)]
     if os.environ.get(INDEX_VARIABLE):
         options += ["--secret", f"id=pip_index_url,env={INDEX_VARIABLE}"]
