@@ -26,12 +26,15 @@ def project(tmp_path) -> Path:
             "\n".join(line for line in text.splitlines() if not line.startswith(("{%", "!data")))
         )
     text = '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["acme-core"]\n'
-    (project / "pyproject.toml").write_text(text + "[project.optional-dependencies]\nlaunch = []\ndev = []\n")
+    (project / "pyproject.toml").write_text(
+        text + '[project.optional-dependencies]\nlaunch = []\ndev = []\ngpu = ["acme-gpu"]\n'
+    )
     return project
 
 
 def test_no_layer_and_no_line_of_the_history_has_the_password(docker, project, tmp_path):
     make_wheel(tmp_path / "wheels", "acme_core", "1.2")
+    make_wheel(tmp_path / "wheels", "acme_gpu", "1.0")
     with package_index(tmp_path / "wheels") as index:
         own = {
             "PIP_INDEX_URL": index.url,
@@ -40,11 +43,15 @@ def test_no_layer_and_no_line_of_the_history_has_the_password(docker, project, t
             "UV_CACHE_DIR": str(tmp_path / "uv"),
         }
         own["PATH"] = f"{Path(shutil.which('docker')).parent}:{BIN}:/usr/bin:/bin"
-        assert run("make", "lock", cwd=project, **own).returncode == 0
+        assert run("make", "lock", "EXTRAS=gpu", cwd=project, **own).returncode == 0
         commit(project)
         index.served.clear()
         built = run("make", "image", "IMAGE=shop:private", cwd=project, timeout=600, **own)
+        with_extra = run("make", "image", "EXTRAS=gpu", cwd=project, timeout=600, **own)
     assert built.returncode == 0, built.stderr
+    assert with_extra.returncode == 0, with_extra.stderr
+    for image, code in (("shop:private", 1), ("shop-gpu:latest", 0)):
+        assert docker("run", "--rm", "--network", "host", image, "python", "-c", "import acme_gpu").returncode == code
     assert any("/files/acme_core" in path for path in index.served)
     assert (
         docker("run", "--rm", "--network", "host", "shop:private", "python", "-c", "import acme_core").returncode == 0

@@ -98,6 +98,9 @@ def test_an_extra_gets_a_lock_of_its_own_which_is_renewed_with_the_others(has_uv
         assert pins((project / "requirements.lock").read_text()) == {core}
         (project / "requirements-gpu.lock").write_text("old\n")
     assert (project / "requirements-docs.lock").read_text() == "of something else\n"
+    done = run("make", "lock", "EXTRAS=gqu", cwd=project, **own)
+    assert done.returncode == 2
+    assert "gqu" in done.stderr
 
 
 @pytest.mark.slow
