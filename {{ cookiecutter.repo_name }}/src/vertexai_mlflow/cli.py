@@ -7,7 +7,7 @@ from typing import Any
 import click
 from kedro.framework.cli.utils import LazyGroup
 
-from .errors import AuthorizationError, UserError, did_you_mean, launch_extra, shown
+from .errors import USE_WSL, AuthorizationError, UserError, did_you_mean, launch_extra, shown
 from .guard import refuse_the_copy_of_another_project
 
 # Command → its line in the listing. The command itself is ``command`` in the module of its name below ``commands``.
@@ -57,6 +57,8 @@ class _Commands(LazyGroup):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
+        if not hasattr(os, "fork"):
+            click.secho(f"This is Windows, on which nobody has tried this command. {USE_WSL}", fg="yellow", err=True)
         try:
             return super().invoke(ctx)
         except (UserError, AuthorizationError) as error:

@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 # A fact that nobody has filled in yet, as the template leaves it: <gcp-project-id>.
 PLACEHOLDER = re.compile(r"<[^<>]+>")
+# What people on Windows are told. `make`, process groups and forks are what this needs of a system.
+USE_WSL = "Use WSL 2, where everything works as on Linux: https://learn.microsoft.com/windows/wsl/install"
 
 # The user and password of a URL, and tokens by the words before them or by how their issuers let them begin.
 _SECRET = re.compile(

@@ -67,7 +67,8 @@ class IdToken:
         self._token = ""
         self._renew_at = self._ends_at = 0.0
         self._lock = threading.Lock()
-        os.register_at_fork(after_in_child=self._new_lock)
+        if hasattr(os, "register_at_fork"):  # Windows has no forks
+            os.register_at_fork(after_in_child=self._new_lock)
 
     def get(self) -> str:
         """Get the token. It is renewed first if it is about to expire.

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..contract.job import ENDED, PipelineJob, State, TaskRun, new_job_name
 from ..contract.spec import Source, Spec, Task, pipeline_parameters, tasks
-from ..errors import UserError
+from ..errors import USE_WSL, UserError
 from ..image.docker import inspect
 from .cache import Cache
 from .containers import Containers
@@ -75,8 +75,10 @@ def run_spec(
         The job, ended; its ``resource_name`` is the URL of the folder with its logs and artifacts.
 
     Raises:
-        UserError: when the spec has something that cannot be executed here; nothing has run then.
+        UserError: when the spec has something that cannot be executed here, or this is Windows; nothing has run then.
     """
+    if not hasattr(os, "killpg"):
+        raise UserError(f"Windows itself cannot run the steps of a pipeline. {USE_WSL}")
     refuse_paths(spec["pipelineInfo"]["name"], tasks(spec))
     folder = options.folder.resolve() / (name or new_job_name(spec["pipelineInfo"]["name"]))
     return _Scheduler(spec, options, folder, resource_name or folder.as_uri(), on_change).run()
