@@ -11,11 +11,11 @@ import pytest
 from fakes.storage import Storage, cloud_storage
 from running import environment
 
+pytestmark = pytest.mark.slow  # servers, and processes that import gcsfs anew
+
 CLIENTS = """
 import gcsfs
 from google.cloud import storage
-
-pytestmark = pytest.mark.slow  # servers, and processes that import gcsfs anew
 
 fs = gcsfs.GCSFileSystem(use_listings_cache=False, skip_instance_cache=True)
 bucket = storage.Client().bucket("bucket")
