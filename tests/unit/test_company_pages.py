@@ -9,10 +9,11 @@ import yaml
 from running import BIN, ROOT, run
 
 from vertexai_mlflow.cli import COMMANDS, vertexai
+from vertexai_mlflow.settings.models import Settings
 
 PAGES = ROOT / "docs/how-to"
 TEMPLATE = ROOT / "{{ cookiecutter.repo_name }}"
-NAMES = ["roll-back", "other-ci", "push-and-it-runs", "private-index", "monorepo"]
+NAMES = ["roll-back", "other-ci", "push-and-it-runs", "private-index", "monorepo", "environments"]
 
 
 @pytest.fixture(params=NAMES)
@@ -35,6 +36,16 @@ def test_each_target_of_make_exists(page):
     commands = re.findall(r"(?:`|\$ |\$\(|^ +)make ((?:--silent )?[a-z][a-z -]*)", page, re.MULTILINE)
     words = {word for command in commands for word in command.split() if not word.startswith("-")}
     assert words <= targets
+
+
+def test_the_settings_on_the_page_of_environments_are_taken():
+    blocks = (PAGES / "environments.md").read_text().split("```yaml\n")[1:]
+    texts = [block.partition("```")[0] for block in blocks]
+    assert [text.splitlines()[0] for text in texts] == ["# conf/base/vertexai.yml", "# conf/prod/vertexai.yml"]
+    for text in texts:
+        settings = yaml.safe_load(text)
+        settings["run_config"]["image"] = "demo:latest"
+        Settings.model_validate(settings)
 
 
 @pytest.fixture(scope="module")
