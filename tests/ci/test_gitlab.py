@@ -76,6 +76,7 @@ def test_a_push_ends_in_a_finished_run_that_names_commit_and_digest(launchable_p
     assert list((tmp_path / "checkout").rglob(".federation")) == []
 
 
+@pytest.mark.timeout(1500)  # it runs the pipeline twice
 def test_with_launch_false_a_push_only_builds_and_a_digest_is_launched_without_a_build(
     launchable_project, push, overlay, vertex, tmp_path
 ):
