@@ -107,11 +107,7 @@ def test_a_job_registers_its_model_and_tells_of_failures_and_of_the_first_succes
     assert HIDDEN not in said
 
 
-def test_a_secret_reaches_a_dataset_and_no_log_file_or_run(with_pipeline):
-    """The node prints it, logs it, and fails with it in its message."""
-    code = """
-import logging
-
+LOCKED = """
 from kedro.io import AbstractDataset
 
 class Locked(AbstractDataset):
@@ -127,11 +123,19 @@ class Locked(AbstractDataset):
     def _describe(self):
         return {}
 
+"""
+
+
+def test_a_secret_reaches_a_dataset_and_no_log_file_or_run(with_pipeline):
+    """The node prints it, logs it, and fails with it in its message."""
+    code = f"""
+import logging
+{LOCKED}
 def use(key):
     Path("arrived").write_text(str(len(key)))
     logging.getLogger("my_project").warning("logged %s", key)
     print("printed", key)
-    raise ValueError(f"cannot log in with {key}")
+    raise ValueError(f"cannot log in with {{key}}")
 """
     project = with_pipeline(source('Node(use, "locked", None, name="use")', code))
     (project / "conf/base/catalog.yml").write_text(
@@ -148,28 +152,13 @@ def use(key):
     assert "opensesame42" not in done.stdout + done.stderr
 
 
-LOCKED = """
+SLOW = f"""
 import time
-
-from kedro.io import AbstractDataset
-
-class Locked(AbstractDataset):
-    def __init__(self, credentials):
-        self._key = credentials["key"]
-
-    def _load(self):
-        return self._key
-
-    def _save(self, data):
-        raise NotImplementedError
-
-    def _describe(self):
-        return {}
-
+{LOCKED}
 def use(key):
     print("printed", key, flush=True)
     time.sleep(SECONDS)
-    raise ValueError(f"cannot log in with {key}")
+    raise ValueError(f"cannot log in with {{key}}")
 """
 
 
@@ -183,7 +172,7 @@ def secretive(with_pipeline, launchable, google, iap, receiver):
     manager.serve(google)
 
     def secretive(seconds: int) -> tuple[Path, SecretManager]:
-        code = LOCKED.replace("SECONDS", str(seconds))
+        code = SLOW.replace("SECONDS", str(seconds))
         project = with_pipeline(source('Node(use, "locked", None, name="use")', code), **answers(iap))
         (project / "conf/base/catalog.yml").write_text(
             "locked: {type: test_project.pipelines.under_test.Locked, credentials: door}\n"
