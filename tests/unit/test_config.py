@@ -106,3 +106,32 @@ def test_only_values_of_named_resolvers_are_handed_on_and_no_secret(tmp_path, na
     assert {where.split(": ")[1] for where in resolved.handed_on} == handed_on
     assert {where.split(": ")[1] for where in resolved.left_alone} == left_alone
     assert set(resolved.keys.get("parameters", {})) == handed_on
+
+
+LAUNCHES = {"nightly": {"pipeline": "train", "schedule": {"cron_expression": "0 3 * * *"}}}
+
+
+@pytest.mark.parametrize(
+    ("run_config", "sentence"),
+    [
+        ({"schedules": {"train": {"cron_expression": "0 6 * * *"}}}, "launches.nightly and schedules both say when train runs"),
+        ({"schedules": {"nightly": {"cron_expression": "0 6 * * *"}}}, "launches.nightly and schedules both say when train"),
+        ({"launches": {"weekly": {"selecton": {}}}}, "unknown key 'run_config.launches.weekly.selecton'. Did you mean 'selection'?"),
+        ({"launches": {"weekly": {"selection": {"tag": ["a"]}}}}, "Did you mean 'tags'?"),
+        ({"launches": {"Not A Label": {}}}, "run_config.launches.Not A Label"),
+        (
+            {"launches": {"weekly": {"schedule": {"cron_expression": "0 3 * * *", "params": {"a": 1}}}}},
+            "schedule.params is for entries of run_config.schedules. Move it to params.",
+        ),
+    ],
+)  # fmt: skip
+def test_a_launch_that_cannot_be_is_refused_with_its_key(run_config, sentence):
+    with pytest.raises(UserError) as error:
+        parse_settings({"run_config": {"image": "x", "launches": LAUNCHES, **run_config}}, WHERE)
+    assert sentence in str(error.value)
+
+
+def test_a_launch_of_a_pipeline_that_another_entry_schedules_needs_no_schedule():
+    raw = {"launches": {"by_hand": {"pipeline": "train"}}, "schedules": {"train": {"cron_expression": "0 6 * * *"}}}
+    settings = parse_settings({"run_config": {"image": "x", **raw}}, WHERE)
+    assert list(settings.run_config.schedule_entries) == ["train"]

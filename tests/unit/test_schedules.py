@@ -7,7 +7,7 @@ import pytest
 from vertexai_mlflow.cloud.request import labels_of
 from vertexai_mlflow.cloud.schedules import changes, ended, entry_for, make_schedule, scheduled_pipelines, validate
 from vertexai_mlflow.errors import UserError
-from vertexai_mlflow.settings.models import ScheduleConfig
+from vertexai_mlflow.settings.models import RunConfig, ScheduleConfig
 
 OURS = labels_of("project", "cloud")
 WHERE = "vertexai.yml: run_config.schedules.train"
@@ -37,7 +37,7 @@ def there(schedule: dict, number: int = 1, state: str = "ACTIVE") -> dict:
 
 
 def actions(found: list) -> list[tuple[str, str]]:
-    return [(change.pipeline, change.action) for change in found]
+    return [(change.name, change.action) for change in found]
 
 
 def test_a_schedule_is_created_once_and_then_unchanged():
@@ -174,4 +174,26 @@ def test_only_an_entry_whose_last_moment_has_passed_has_ended():
     }  # fmt: skip
     for one in entries.values():
         validate(one, WHERE)
-    assert list(ended(entries, "f")) == ["over"]
+    assert list(ended(RunConfig(image="i", schedules=entries), "f")) == ["over"]
+
+
+def launched(name: str) -> dict:
+    """The schedule of a launch of one pipeline; without a name, that of the pipeline."""
+    labels = {"kedro_launch": name, "kedro_schedule": name} if name else {}
+    return make_schedule(entry(), job(labels={**job()["labels"], **labels}), WHERE)
+
+
+def test_launches_of_one_pipeline_have_a_schedule_each():
+    names = ["nightly", "weekly", ""]
+    entries = ["nightly", "weekly", "train"]
+    shown = ["launch nightly", "launch weekly", "train"]
+    desired = [launched(name) for name in names]
+    assert actions(changes(desired, [], OURS, entries, prune=True)) == [(name, "created") for name in shown]
+    existing = [there(launched(name), number) for number, name in enumerate(names)]
+    assert actions(changes(desired, existing, OURS, entries, prune=True)) == [(name, "unchanged") for name in shown]
+    removed = changes(desired[1:], existing, OURS, entries[1:], prune=True)
+    assert ("launch nightly", "deleted") in actions(removed)
+    # Where Vertex AI lists no labels, the mark in the name tells them apart.
+    for schedule in existing:
+        del schedule["createPipelineJobRequest"]["pipelineJob"]["labels"]
+    assert actions(changes(desired, existing, OURS, entries, prune=True)) == [(name, "unchanged") for name in shown]

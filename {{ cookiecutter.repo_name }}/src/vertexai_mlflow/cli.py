@@ -13,7 +13,7 @@ from .guard import refuse_the_copy_of_another_project
 # Command → its line in the listing. The command itself is ``command`` in the module of its name below ``commands``.
 COMMANDS = {
     "plan": "Show the steps that a pipeline becomes: their nodes, inputs, outputs and resources.",
-    "plans": "Plan and compile all registered pipelines; exit with 1 if one cannot be compiled.",
+    "plans": "Plan and compile all registered pipelines and launches; exit with 1 if one cannot be compiled.",
     "compile": "Compile a pipeline to the spec that Vertex AI Pipelines runs. This needs no cloud.",
     "run-local": "Run the compiled pipeline on this machine, each step in a process or container of its own.",
     "doctor": "Look for what would go wrong on Vertex AI before it does; exit with 1 if there is something.",

@@ -23,7 +23,7 @@ from .contract.params import leaves, literal
 from .errors import PLACEHOLDER, UserError, did_you_mean, in_own_code, not_filled_in, short_path
 from .settings.carried_over import without_meaningless_keys
 from .settings.configuration import Configuration, ResolvedOnce
-from .settings.models import Settings, Target, parse_settings
+from .settings.models import LaunchConfig, RunConfig, Settings, Target, parse_settings
 
 _TRACKING_URI = "MLFLOW_TRACKING_URI"
 _NO_SETTINGS = "settings.py cannot be imported, and Kedro would go on without it, and so without the project's hooks. "
@@ -41,6 +41,7 @@ class Project:
         env: the configuration environment, a folder below ``conf``; None is Kedro's default.
         params: runtime parameters, nested.
         conf_source: folder of the project that has the configuration; None is Kedro's ``CONF_SOURCE``.
+        launch: entry of ``run_config.launches`` whose resources count; empty for none.
 
     Attributes:
         conf: the folder with the configuration.
@@ -52,6 +53,7 @@ class Project:
         env: str | None = None,
         params: dict[str, Any] | None = None,
         conf_source: str | None = None,
+        launch: str = "",
     ) -> None:
         metadata = bootstrap_project(path)
         _import_settings(metadata.package_name, Path(metadata.source_dir))
@@ -61,6 +63,7 @@ class Project:
         self.env = env
         self.params = params or {}
         self.conf_source = conf_source
+        self._launch = launch
         self.conf = conf = Path(os.path.normpath(self.path / (conf_source or settings.CONF_SOURCE)))
         if conf_source and not (conf.is_dir() and conf.is_relative_to(self.path)):
             raise UserError(
@@ -126,8 +129,26 @@ class Project:
         if root and root != parsed.run_config.root:
             where = f"{self.settings_file}: run_config.root: {parsed.run_config.root}"
             warnings.append(f"{where} is read as the bucket {root}. Write it with gs:// to be clear.")
-        settings = parsed.model_copy(update={"run_config": parsed.run_config.model_copy(update={"root": root})})
+        changes: dict[str, Any] = {"root": root}
+        if self._launch:
+            resources = self._launch_in(parsed.run_config, self._launch).resources
+            changes["resources"] = {**parsed.run_config.resources, **resources}
+        settings = parsed.model_copy(update={"run_config": parsed.run_config.model_copy(update=changes)})
         return settings, tuple(warnings)
+
+    def launch(self, name: str) -> LaunchConfig:
+        """An entry of ``run_config.launches``.
+
+        Raises:
+            UserError: when there is none of this name.
+        """
+        return self._launch_in(self.settings.run_config, name)
+
+    def _launch_in(self, run_config: RunConfig, name: str) -> LaunchConfig:
+        if name not in run_config.launches:
+            hint = did_you_mean(name, run_config.launches)
+            raise UserError(f"{self.settings_file}: run_config.launches has no entry '{name}'.{hint}")
+        return run_config.launches[name]
 
     @property
     def has_hooks(self) -> bool:

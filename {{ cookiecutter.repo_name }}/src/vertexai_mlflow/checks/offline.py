@@ -176,12 +176,13 @@ def _describe_start_up(plan: Plan) -> str:
 
 
 def _check_schedules(project: Project) -> str:
-    entries = project.settings.run_config.schedules
+    run_config = project.settings.run_config
+    entries = run_config.schedule_entries
     for name, entry in entries.items():
-        schedules.validate(entry, f"{project.settings_file}: run_config.schedules.{name}")
-    for name in schedules.scheduled_pipelines(entries):
+        schedules.validate(entry, f"{project.settings_file}: {schedules.key_of(name, run_config)}")
+    for name in schedules.scheduled_pipelines(run_config.schedules):
         project.pipeline(name)
-    if ended := schedules.ended(entries, project.settings_file):
+    if ended := schedules.ended(run_config, project.settings_file):
         raise Doubt(" ".join(ended.values()))
     runs = {name: f"{schedules.next_run(entry):%Y-%m-%d %H:%M %Z}" for name, entry in entries.items()}
     return ", ".join(f"{name}: next run {moment}" for name, moment in runs.items()) or "none"

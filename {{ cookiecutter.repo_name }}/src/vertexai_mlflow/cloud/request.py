@@ -28,6 +28,7 @@ Request = dict[str, Any]
 PROJECT = "kedro_project"
 ENV = "kedro_env"
 PIPELINE = "kedro_pipeline"
+LAUNCH = "kedro_launch"
 ENTRY = "kedro_schedule"
 FINGERPRINT = "kedro_fingerprint"
 # Labels that say which code runs instead of the image's.
@@ -209,16 +210,17 @@ def _parse_pipeline_job(fields: Mapping[str, Any], where: str) -> Request:
     return parsed
 
 
-def labels_of(project: str, env: str | None, pipeline: str | None = None) -> dict[str, str]:
+def labels_of(project: str, env: str | None, pipeline: str | None = None, launch: str = "") -> dict[str, str]:
     """The labels by which jobs are found.
 
     Args:
         project: name of the Kedro project.
         env: its configuration environment.
         pipeline: name of the Kedro pipeline, or None for any pipeline.
+        launch: entry of ``run_config.launches``, if the job is one.
     """
     labels = {PROJECT: label_value(project), ENV: label_value(env or "base")}
-    return labels | ({PIPELINE: label_value(pipeline)} if pipeline else {})
+    return labels | ({PIPELINE: label_value(pipeline)} if pipeline else {}) | ({LAUNCH: launch} if launch else {})
 
 
 def refuse_foreign_job(job: PipelineJob, run_config: RunConfig, labels: Mapping[str, str]) -> None:

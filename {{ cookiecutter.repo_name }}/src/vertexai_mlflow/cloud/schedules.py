@@ -17,10 +17,19 @@ from cronsim import CronSim, CronSimError
 
 from ..contract.params import merged
 from ..errors import UserError, did_you_mean
-from ..settings.models import RunConfig, ScheduleConfig
-from .request import ENTRY, ENV, FINGERPRINT, PIPELINE, PROJECT, Request, find_differences, is_elsewhere, label_value
-
-DEFAULT_ENTRY = "default_schedule"
+from ..settings.models import DEFAULT_ENTRY, RunConfig, ScheduleConfig
+from .request import (
+    ENTRY,
+    ENV,
+    FINGERPRINT,
+    LAUNCH,
+    PIPELINE,
+    PROJECT,
+    Request,
+    find_differences,
+    is_elsewhere,
+    label_value,
+)
 
 _TIMING_FIELDS = (
     "cron", "startTime", "endTime", "maxRunCount", "maxConcurrentRunCount", "maxConcurrentActiveRunCount",
@@ -40,14 +49,14 @@ class Change:
         action: created, updated, replaced, deleted, unchanged, completed or left. A completed schedule launches nothing
             more, and only another time or number of runs would start it again. A schedule is left if the file no longer
             has an entry for it, and the user did not ask to delete such schedules.
-        pipeline: label of the pipeline that it launches.
+        name: label of the pipeline that it launches, or of the entry of ``run_config.launches``.
         wanted: the schedule that the file describes, if any.
         there: the schedule on Vertex AI, if any.
         differences: by field, its value on Vertex AI and its value in the file, to show to the user.
     """
 
     action: str
-    pipeline: str
+    name: str
     wanted: Request | None = None
     there: Request | None = None
     differences: Mapping[str, tuple[Any, Any]] | None = None
@@ -74,18 +83,23 @@ def scheduled_pipelines(schedules: Mapping[str, ScheduleConfig]) -> list[str]:
     return pipelines + (["__default__"] if DEFAULT_ENTRY in schedules and "__default__" not in schedules else [])
 
 
-def ended(schedules: Mapping[str, ScheduleConfig], where: str) -> dict[str, str]:
+def key_of(name: str, run_config: RunConfig) -> str:
+    """The key of an entry of ``run_config.schedule_entries``."""
+    return f"run_config.schedules.{name}" if name in run_config.schedules else f"run_config.launches.{name}.schedule"
+
+
+def ended(run_config: RunConfig, where: str) -> dict[str, str]:
     """A message for each entry whose end_time has passed, so that Vertex AI no longer accepts it.
 
     Args:
-        schedules: ``run_config.schedules``.
+        run_config: ``run_config`` of ``vertexai.yml``.
         where: the file, for the message.
     """
     now = datetime.now(UTC)
     return {
-        name: f"{where}: run_config.schedules.{name} has ended ({entry.end_time.isoformat()}). Remove it, or give "
+        name: f"{where}: {key_of(name, run_config)} has ended ({entry.end_time.isoformat()}). Remove it, or give "
         "it another end_time."
-        for name, entry in schedules.items()
+        for name, entry in run_config.schedule_entries.items()
         if entry.end_time and entry.end_time <= now
     }
 
@@ -192,22 +206,22 @@ def changes(
     labels_by_mark = {_make_mark(_get_labels(schedule)): _get_labels(schedule) for schedule in desired}
     restored = [_restore_labels(schedule, labels_by_mark) for schedule in existing]
     ours = [schedule for schedule in restored if has_labels(schedule, labels)]
-    oldest = {_get_pipeline(schedule): schedule for schedule in reversed(ours)}
-    result = [_compare(schedule, oldest.get(_get_pipeline(schedule))) for schedule in desired]
-    compared_pipelines = {change.pipeline for change in result}
+    oldest = {_get_name(schedule): schedule for schedule in reversed(ours)}
+    result = [_compare(schedule, oldest.get(_get_name(schedule))) for schedule in desired]
+    compared = {change.name for change in result}
     for schedule in ours:
-        pipeline, entry = _get_pipeline(schedule), _get_labels(schedule).get(ENTRY)
+        name, entry = _get_name(schedule), _get_labels(schedule).get(ENTRY)
         # Two commands at the same time may have created two schedules of a pipeline. Only the older one is kept.
-        is_duplicate = pipeline in compared_pipelines and schedule is not oldest[pipeline]
+        is_duplicate = name in compared and schedule is not oldest[name]
         if is_duplicate or (entry is not None and entry not in entries):
-            result.append(Change("deleted" if prune else "left", pipeline, there=schedule))
+            result.append(Change("deleted" if prune else "left", name, there=schedule))
     return result
 
 
 def _compare(desired: Request, existing: Request | None) -> Change:
     """Decide what to do with a schedule that the file describes. It is updated in place if Vertex AI can do that."""
     if existing is None:
-        return Change("created", _get_pipeline(desired), desired)
+        return Change("created", _get_name(desired), desired)
     differences = {
         field: (existing.get(field), desired.get(field))
         for field in _FIELDS
@@ -225,7 +239,7 @@ def _compare(desired: Request, existing: Request | None) -> Change:
         action = "replaced"
     else:
         action = "updated"
-    return Change(action, _get_pipeline(desired), desired, existing, differences or None)
+    return Change(action, _get_name(desired), desired, existing, differences or None)
 
 
 def _compare_jobs(existing: Request, desired: Request) -> dict[str, tuple[Any, Any]]:
@@ -240,8 +254,9 @@ def _compare_jobs(existing: Request, desired: Request) -> dict[str, tuple[Any, A
 
 
 def _make_mark(labels: Mapping[str, str]) -> str:
-    """The end of a schedule's name, which tells project, environment and pipeline as its labels do."""
-    return label_value("/".join(labels.get(name, "") for name in (PROJECT, ENV, PIPELINE)))
+    """The end of a schedule's name, which tells project, environment, pipeline and launch as its labels do."""
+    names = (PROJECT, ENV, PIPELINE, *([LAUNCH] if LAUNCH in labels else []))
+    return label_value("/".join(labels.get(name, "") for name in names))
 
 
 def _restore_labels(schedule: Request, labels_by_mark: Mapping[str, Mapping[str, str]]) -> Request:
@@ -259,8 +274,10 @@ def _get_place(schedule: Request) -> tuple[str, str]:
     return job.get("serviceAccount", ""), job.get("runtimeConfig", {}).get("gcsOutputDirectory", "")
 
 
-def _get_pipeline(schedule: Request) -> str:
-    return _get_labels(schedule).get(PIPELINE, "")
+def _get_name(schedule: Request) -> str:
+    """What a project has one schedule of: a launch, or else a pipeline."""
+    labels = _get_labels(schedule)
+    return f"launch {labels[LAUNCH]}" if LAUNCH in labels else labels.get(PIPELINE, "")
 
 
 def _get_labels(schedule: Request) -> dict[str, str]:

@@ -45,9 +45,20 @@ class Environment:
         """How a command in this environment begins."""
         return f"kedro vertexai -e {self.env}" if self.env else "kedro vertexai"
 
-    def project(self, params: Mapping[str, Any] | None = None, conf_source: str | None = None) -> Project:
-        """The project, read in that environment with these runtime parameters."""
-        return Project(self.path, self.env, dict(params or {}), conf_source)
+    def project(
+        self, params: Mapping[str, Any] | None = None, conf_source: str | None = None, launch: str = ""
+    ) -> Project:
+        """The project, read in that environment with these runtime parameters, which count before those of a launch.
+
+        Args:
+            params: nested.
+            conf_source: folder of the configuration; by default, Kedro's.
+            launch: entry of ``run_config.launches``.
+        """
+        project = Project(self.path, self.env, dict(params or {}), conf_source)
+        if not launch:
+            return project
+        return Project(self.path, self.env, merged(project.launch(launch).params, project.params), conf_source, launch)
 
     def warn(self, warnings: Iterable[str]) -> None:
         """Print warnings to stderr."""
@@ -153,7 +164,9 @@ def choose_rest_of(job: PipelineJob, environment: Environment, params: dict[str,
     if start.env != (environment.env or ""):
         fix = f"-e {start.env}" if start.env else "no -e"
         raise UserError(f"Job {job.name} was launched in another environment. Resume it with {fix}.")
-    project = environment.project(merged(default_params(job.spec), params), start.conf_source or None)
+    project = environment.project(
+        merged(default_params(job.spec), params), start.conf_source or None, launch=start.launch
+    )
     launch = Launch(
         package=project.package_name,
         pipeline=start.pipeline,
@@ -163,8 +176,39 @@ def choose_rest_of(job: PipelineJob, environment: Environment, params: dict[str,
         is_async=start.is_async,
         env=start.env,
         conf_source=start.conf_source,
+        name=start.launch,
     )
     return Chosen(environment, project, launch, allow_unused=True, resumed=job, rerun=rerun)
+
+
+def choose_launch(
+    environment: Environment, name: str, params: Mapping[str, Any], conf_source: str | None = None, **more: Any
+) -> Chosen:
+    """Choose an entry of ``run_config.launches``.
+
+    Args:
+        environment: the environment.
+        name: the entry.
+        params: runtime parameters that count before its own.
+        conf_source: folder of the configuration; by default, Kedro's.
+        more: further fields of ``Launch``.
+
+    Raises:
+        UserError: when there is none of this name.
+    """
+    project = environment.project(params, conf_source, name)
+    entry = project.launch(name)
+    launch = Launch(
+        package=project.package_name,
+        pipeline=entry.pipeline,
+        selection=entry.selection.as_filter(),
+        params=project.params,
+        env=environment.env or "",
+        conf_source=conf_source or "",
+        name=name,
+        **more,
+    )
+    return Chosen(environment, project, launch)
 
 
 # Which part of a pipeline: names and meaning are those of `kedro run`, keys those of Kedro's Pipeline.filter.
@@ -219,6 +263,7 @@ _CHOOSING = [
         "-p", "--pipeline", "--pipelines", "pipeline", default="__default__", show_default=True, callback=split_string,
         help="Name of the pipeline, or of several: a,b",
     ),
+    click.option("--launch", "launch_name", default="", help="Name of an entry of run_config.launches, instead."),
     params,
     click.option(
         "--load-versions", default="", callback=_split_load_versions,
@@ -295,6 +340,14 @@ def pass_chosen(command: Command) -> Command:
         if only_missing_outputs:
             raise click.UsageError(_NOT_ONLY_MISSING)
         selection = {name: value for name in _SELECTION if (value := options.pop(name))}
+        if name := options.pop("launch_name"):
+            source = click.get_current_context().get_parameter_source("pipeline")
+            if selection or source != click.core.ParameterSource.DEFAULT:
+                raise click.UsageError("--launch names the pipeline and its part, so it goes with no other choice.")
+            how = {"load_versions": load_versions, "is_async": is_async}
+            chosen_launch = choose_launch(environment, name, params, conf_source, **how)
+            command(replace(chosen_launch, allow_unused=allow_unused), **options)
+            return
         project = environment.project(params, conf_source)
         launch = Launch(
             package=project.package_name,

@@ -26,13 +26,16 @@ from . import options, say, say_json
 )  # fmt: skip
 @options.pass_environment
 def command(environment: options.Environment, style: str, since: Path | None) -> None:
-    """Plan and compile all registered pipelines; exit with 1 if one cannot be compiled.
+    """Plan and compile all registered pipelines and launches; exit with 1 if one cannot be compiled.
 
     Nothing is written, and no cloud is asked.
     """
     project = environment.project()
-    plans = {name: _plan(environment, project, name) for name in project.pipeline_names}
-    record = {"pipelines": plans, "schedules": schedules_as_record(project.settings.run_config.schedules)}
+    run_config = project.settings.run_config
+    chosen = {name: _choose(environment, project, name) for name in project.pipeline_names}
+    chosen |= {f"launch {name}": options.choose_launch(environment, name, {}) for name in run_config.launches}
+    plans = {name: _plan(entry) for name, entry in chosen.items()}
+    record = {"pipelines": plans, "schedules": schedules_as_record(run_config.schedule_entries)}
     if since:
         say(as_markdown(_plans_of(since, environment.env), record, environment.env or ""))
     elif style == "json":
@@ -45,12 +48,15 @@ def command(environment: options.Environment, style: str, since: Path | None) ->
             raise UserError("\n".join(errors))
 
 
-def _plan(environment: options.Environment, project: Project, name: str) -> dict[str, Any] | str:
-    """The steps of a pipeline, or why it cannot be compiled."""
+def _choose(environment: options.Environment, project: Project, name: str) -> options.Chosen:
     launch = Launch(package=project.package_name, pipeline=name, env=environment.env or "")
-    chosen = options.Chosen(environment, project, launch)
+    return options.Chosen(environment, project, launch)
+
+
+def _plan(chosen: options.Chosen) -> dict[str, Any] | str:
+    """The steps of a pipeline or a launch, or why it cannot be compiled."""
     try:
-        refuse_impossible(project, chosen.plan)
+        refuse_impossible(chosen.project, chosen.plan)
         chosen.compile()
     except UserError as error:
         return str(error)

@@ -96,7 +96,7 @@ def launch(chosen: options.Chosen, how: Launching) -> None:
             environment.warn([f"{unfit} If this is what was pushed, push it again: {environment.kedro} push"])
     spec = options.launched_from(project.path, spec)
     name = how.job_id or new_job_name(spec["pipelineInfo"]["name"])
-    labels = labels_of(project.package_name, project.env, chosen.launch.pipeline)
+    labels = labels_of(project.package_name, project.env, chosen.launch.pipeline, chosen.launch.name)
     if packed:
         labels |= labels_of_code(packed)
         own_images = sorted({step.resources.image for step in chosen.plan.steps if step.resources.image})

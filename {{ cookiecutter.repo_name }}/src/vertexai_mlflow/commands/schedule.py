@@ -40,20 +40,25 @@ def command(
     Running it again changes nothing.
     """
     project = environment.project(params)
-    entries, where = project.settings.run_config.schedules, project.settings_file
+    run_config, where = project.settings.run_config, project.settings_file
+    entries = run_config.schedule_entries
     if not entries and not prune:
         raise UserError(f"{where}: run_config.schedules is empty. To delete the schedules on Vertex AI: --prune")
     environment.warn(project.left_behind)
     target = project.target
-    ended = schedules.ended(entries, where)
+    ended = schedules.ended(run_config, where)
     environment.warn(ended.values())
-    pipelines = [pipeline] if pipeline else schedules.scheduled_pipelines(entries)
-    going_on = [name for name in pipelines if schedules.entry_for(name, entries, where) not in ended]
-    desired = [_desired(environment, project, name, image) for name in going_on]
+    pipelines = [pipeline] if pipeline else schedules.scheduled_pipelines(run_config.schedules)
+    going_on = [name for name in pipelines if schedules.entry_for(name, run_config.schedules, where) not in ended]
+    launches = [] if pipeline else [name for name in run_config.launches if name in entries and name not in ended]
+    desired = [
+        *(_desired(environment, project, name, image) for name in going_on),
+        *(_desired_launch(environment, project, name, image) for name in launches),
+    ]
     vertex = Vertex(target)
     jobs = [schedule["createPipelineJobRequest"]["pipelineJob"] for schedule in desired]
     existing, labels = vertex.schedules(jobs), labels_of(project.package_name, project.env)
-    foreign = schedules.find_foreign(existing, project.settings.run_config)
+    foreign = schedules.find_foreign(existing, run_config)
     environment.warn(_describe_foreign(schedule) for schedule in foreign if schedules.has_labels(schedule, labels))
     changes = schedules.changes(
         desired,
@@ -73,16 +78,27 @@ def _desired(environment: options.Environment, whole: Project, pipeline: str, im
     entries, where = whole.settings.run_config.schedules, whole.settings_file
     entry = schedules.entry_for(pipeline, entries, where)
     project = environment.project({**entries[entry].params, **whole.params})
-    run_config = project.settings.run_config
     launch = Launch(project.package_name, pipeline, params=project.params, env=project.env or "")
-    chosen = options.Chosen(environment, project, launch)
+    return _schedule(options.Chosen(environment, project, launch), entry, image)
+
+
+def _desired_launch(environment: options.Environment, whole: Project, name: str, image: str | None) -> Request:
+    """The schedule that an entry of ``launches`` is to have. Runtime parameters of the command count before its own."""
+    return _schedule(options.choose_launch(environment, name, whole.params), name, image)
+
+
+def _schedule(chosen: options.Chosen, entry: str, image: str | None) -> Request:
+    """The schedule of what was chosen, by an entry of ``run_config.schedule_entries``."""
+    environment, project, pipeline = chosen.environment, chosen.project, chosen.launch.pipeline
+    run_config, where = project.settings.run_config, project.settings_file
     environment.warn(refuse_launch_without_data(project, chosen.plan))
     # Whoever updates the schedule, and however it was spelled: the same file makes the same schedule.
     spec = options.launched_from(project.path, chosen.compile(image), f"{environment.kedro} schedule", entry)
-    labels = {**labels_of(project.package_name, project.env, pipeline), ENTRY: label_value(entry)}
+    labels = labels_of(project.package_name, project.env, pipeline, chosen.launch.name) | {ENTRY: label_value(entry)}
     name = run_config.scheduled_run_name or spec["pipelineInfo"]["name"]
     job = make_request(spec, project.settings, name=name, params=project.params, labels=labels, where=where)
-    return schedules.make_schedule(entries[entry], job, f"{where}: run_config.schedules.{entry}")
+    config = run_config.schedule_entries[entry]
+    return schedules.make_schedule(config, job, f"{where}: {schedules.key_of(entry, run_config)}")
 
 
 def _show(change: schedules.Change, dry_run: bool) -> None:
@@ -90,7 +106,7 @@ def _show(change: schedules.Change, dry_run: bool) -> None:
     if dry_run and change.action in ("created", "updated", "replaced", "deleted"):
         wording = f"would be {wording}"
     schedule = change.wanted or change.there or {}
-    say(f"{change.pipeline:<30} {schedule['cron']}: {wording}", colour=_COLOURS.get(change.action, "yellow"))
+    say(f"{change.name:<30} {schedule['cron']}: {wording}", colour=_COLOURS.get(change.action, "yellow"))
     for field, (before, after) in (change.differences or {}).items():
         say(f"    {field}: {before} → {after}")
 

@@ -156,6 +156,7 @@ class _Components:
             resolve=self._resolve,
             selection=self._plan.selection,
             resumed=self._plan.resumed,
+            launch=self._launch.name,
         )
         outputs = {names.MLFLOW_RUN: "String", **self.resolved}
         return self._component(arguments, {names.PARAMS: "Dict"}, outputs)

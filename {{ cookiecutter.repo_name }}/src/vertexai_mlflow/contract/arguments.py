@@ -154,6 +154,7 @@ class JobArguments(TaskArguments):
         command: how the job was launched, as it was typed.
         repository: the address of the project's repository, without a password.
         schedule: the entry of ``run_config.schedules`` that launches the job.
+        launch: the entry of ``run_config.launches`` that it is.
         hidden: parameters whose values are written nowhere but into MLflow's params, because they may be secrets.
     """
 
@@ -169,6 +170,7 @@ class JobArguments(TaskArguments):
     command: str = ""
     repository: str = ""
     schedule: str = ""
+    launch: str = ""
     hidden: Sequence[str] = ()
 
 

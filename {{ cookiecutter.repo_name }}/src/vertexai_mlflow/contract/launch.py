@@ -22,6 +22,7 @@ class Launch:
         conf_source: folder of the configuration, below the project's; empty for Kedro's default.
         image: container image of the steps; empty for ``run_config.image``.
         code: the code that the steps run instead of the image's.
+        name: its entry of ``run_config.launches``; empty if it was put together by options.
     """
 
     package: str
@@ -34,3 +35,4 @@ class Launch:
     conf_source: str = ""
     image: str = ""
     code: Code | None = None
+    name: str = ""

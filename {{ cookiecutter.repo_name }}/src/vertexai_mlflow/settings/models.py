@@ -28,6 +28,10 @@ _ENDPOINT = re.compile(
 # Of a registered model and its aliases. MLflow allows no slash and no colon, and a quote would end a search.
 _MODEL_NAME = r"^[\w .-]*\w[\w .-]*$"
 _ALIAS = r"^[A-Za-z_][\w-]*$"
+# It becomes a label.
+_LAUNCH = r"^[a-z][a-z0-9_-]{0,62}$"
+# The entry of schedules for __default__.
+DEFAULT_ENTRY = "default_schedule"
 _REGION = re.compile(r"[a-z]+-[a-z]+\d+")
 
 
@@ -181,6 +185,39 @@ class NotifyConfig(Strict):
         return self
 
 
+class SelectionConfig(Strict):
+    """``run_config.launches.*.selection``: which part of the pipeline, by the options of ``kedro run``."""
+
+    from_nodes: list[str] = Field(default=[], description="these nodes and all that follow them")
+    to_nodes: list[str] = Field(default=[], description="these nodes and all that they need")
+    nodes: list[str] = Field(default=[], description="only these nodes")
+    tags: list[str] = Field(default=[], description="only nodes with one of these tags")
+    namespaces: list[str] = Field(default=[], description="only nodes in one of these namespaces")
+    from_inputs: list[str] = Field(default=[], description="what follows from these datasets")
+    to_outputs: list[str] = Field(default=[], description="what these datasets need")
+
+    def as_filter(self) -> dict[str, list[str]]:
+        """The arguments of Kedro's ``Pipeline.filter``."""
+        names = {"nodes": "node_names", "namespaces": "node_namespaces"}
+        return {names.get(name, name): value for name, value in self.model_dump().items() if value}
+
+
+class LaunchConfig(Strict):
+    """An entry of ``run_config.launches``: a job that is launched by its name."""
+
+    pipeline: str = Field("__default__", description="name of its pipeline, or of several: a,b")
+    selection: SelectionConfig = Field(SelectionConfig(), description="which part of that")
+    params: dict[str, Any] = Field({}, description="its runtime parameters, nested")
+    resources: dict[str, Resources] = Field({}, description="entries that replace those of run_config.resources")
+    schedule: ScheduleConfig | None = Field(None, description="when Vertex AI launches it by itself")
+
+    @model_validator(mode="after")
+    def _has_its_params_once(self) -> Self:
+        if self.schedule and self.schedule.params:
+            raise ValueError("schedule.params is for entries of run_config.schedules. Move it to params.")
+        return self
+
+
 class MlflowConfig(Strict):
     """``run_config.mlflow``."""
 
@@ -224,6 +261,9 @@ class RunConfig(Strict):
     )
     labels: Labels = Field({}, description="your own labels of the jobs")
     schedules: dict[str, ScheduleConfig] = Field({}, description="by pipeline name, or default_schedule")
+    launches: dict[Annotated[str, Field(pattern=_LAUNCH)], LaunchConfig] = Field(
+        {}, description="jobs that are launched by name: run-once --launch NAME"
+    )
     mlflow: MlflowConfig = Field(
         default=MlflowConfig(),
         description="arguments for the header provider of mlflow.yml, and whether steps are measured",
@@ -257,6 +297,21 @@ class RunConfig(Strict):
         RegistryConfig(), description="the model that a job which succeeds registers, and when it becomes the champion"
     )
     notify: NotifyConfig = Field(NotifyConfig(), description="who hears how a job has ended, by a webhook")
+
+    @property
+    def schedule_entries(self) -> dict[str, ScheduleConfig]:
+        """All that Vertex AI launches by itself: the entries of ``schedules``, and launches that have a schedule."""
+        return {**self.schedules, **{name: entry.schedule for name, entry in self.launches.items() if entry.schedule}}
+
+    @model_validator(mode="after")
+    def _nothing_is_scheduled_twice(self) -> Self:
+        pipelines = {"__default__" if name == DEFAULT_ENTRY else name for name in self.schedules}
+        for name, launch in self.launches.items():
+            if launch.schedule and (launch.pipeline in pipelines or name in self.schedules):
+                raise ValueError(
+                    f"launches.{name} and schedules both say when {launch.pipeline} runs. Remove one of them."
+                )
+        return self
 
     @model_validator(mode="after")
     def _networks_agree(self) -> Self:
