@@ -68,6 +68,8 @@ def test_what_was_built_and_pushed_is_well(pushed, project, registry, doctor, mo
 
 
 def test_on_a_base_image_of_another_platform_nothing_is_pushed(pushed, project, registry, doctor, monkeypatch):
+    """By the classic builder. BuildKit would label the image as it was asked to; see the next test."""
+    monkeypatch.setenv("DOCKER_BUILDKIT", "0")
     monkeypatch.setenv("BASE_IMAGE", pushed("linux/arm64"))
     image = f"{registry}/x/arm64:1"
     with pytest.raises(UserError, match=r"is for linux/arm64, and Vertex AI runs only linux/amd64. It was not pushed."):

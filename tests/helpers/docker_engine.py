@@ -62,7 +62,7 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess
         missing("There is no Docker engine here: .ci/engine up FOLDER starts one.")
     folder = tmp_path_factory.mktemp("docker")
     wrapper = folder / "docker"
-    build = f"shift; DOCKER_BUILDKIT=1 exec {_find_builder()} build --network host"
+    build = f"shift; DOCKER_BUILDKIT=${{DOCKER_BUILDKIT:-1}} exec {_find_builder()} build --network host"
     wrapper.write_text(f'#!/bin/sh\nif [ "$1" = build ]; then {build} "$@"; fi\nexec {command} "$@"\n')
     wrapper.chmod(0o755)
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
