@@ -9,6 +9,7 @@ from unittest.mock import MagicMock
 import click
 import generated
 import pytest
+from google.cloud.aiplatform_v1 import types
 from pydantic import BaseModel
 from running import ROOT
 
@@ -77,6 +78,16 @@ def test_the_hook_on_the_page_starts_spark_only_where_nodes_run(task, monkeypatc
         SimpleNamespace(config_loader={"spark": {"spark.ui.enabled": False}})
     )
     assert started == ([] if task in (START_TASK, FINISH_TASK) else ["session"])
+
+
+def test_the_node_on_the_page_describes_a_model_that_google_takes():
+    page = (REFERENCE.parent / "how-to/models-to-production.md").read_text()
+    variables: dict[str, Any] = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], variables)
+    model = variables["describe"]("registry/penguins@sha256:0", "penguins")
+    assert type(model).to_dict(model)["container_spec"]["ports"] == [{"container_port": 8080}]
+    request = types.UploadModelRequest(parent="projects/p/locations/r", model=model, parent_model="")
+    assert (request.model.display_name, request.model.container_spec.health_route) == ("penguins", "/ping")
 
 
 # What is in these is explained where run_config has it.
