@@ -238,7 +238,7 @@ def create_pipeline(**_kwargs):
     write(kedro.project, {"elsewhere/base/parameters.yml": "where: elsewhere\n"})
     try:
         for options, names in (
-            (("--namespaces", "first"), {"one"}), (("--to-outputs", "y", "--async"), {"two"}), (("--from-inputs", "y"), {"three"}),
+            (("--namespaces", "first"), {"one"}), (("--to-outputs", "y", "--async"), {"two"}), (("--from-inputs", "y", "--runner-params", "is_async=true"), {"three"}),
             (("--pipelines", "under_test", "--conf-source", "elsewhere"), {"one", "two", "three"}),
         ):  # fmt: skip
             code, printed = kedro("run", *options, COLUMNS="1000")
@@ -254,6 +254,8 @@ def create_pipeline(**_kwargs):
         assert (code, "--conf-source /tmp: name a folder of this project" in printed) == (1, True)
         code, printed = kedro("vertexai", "plan", "--only-missing-outputs")
         assert (code, "start with empty disks" in printed) == (2, True)
+        code, printed = kedro("vertexai", "plan", "--runner-params", "max_workers=2")
+        assert (code, "--runner-params: max_workers has no effect" in printed) == (2, True)
         code, printed = kedro("vertexai", "plan", "--params", "a='b' c")
         assert (code, "not well-formed YAML" in printed) == (2, True)
         code, printed = kedro("vertexai", "plan", KEDRO_ENV="nowhere")

@@ -272,12 +272,26 @@ _CHOOSING = [
     click.option("--conf-source", help="Folder of this project with the configuration.  [default: conf]"),
     click.option("--allow-unused", is_flag=True, help="Take any --params, also those that no node uses."),
     click.option("--async", "is_async", is_flag=True, help="Load and save a node's datasets side by side."),
+    click.option(
+        "--runner-params", default="", callback=_parse_params,
+        help="As for kedro run: is_async=true, the newer spelling of --async.",
+    ),
     click.option("--only-missing-outputs", is_flag=True, help="Refused, because steps start with empty disks."),
     *(
         click.option(option, name, default="", callback=split, help=f"{purpose}  a,b")
         for name, (option, purpose, split) in _SELECTION.items()
     ),
 ]  # fmt: skip
+
+
+def _is_async(runner_params: Mapping[str, Any]) -> bool:
+    """What ``--runner-params`` says about loading and saving side by side, which is all that it can say here."""
+    if others := runner_params.keys() - {"is_async"}:
+        raise click.UsageError(
+            f"--runner-params: {', '.join(sorted(others))} has no effect, because each step has a process or container "
+            "of its own. Only is_async has one. How many steps run at once is --max-workers of run-local."
+        )
+    return bool(runner_params.get("is_async"))
 
 
 def rerun(command: Command) -> Command:
@@ -339,6 +353,7 @@ def pass_chosen(command: Command) -> Command:
     ) -> None:
         if only_missing_outputs:
             raise click.UsageError(_NOT_ONLY_MISSING)
+        is_async = _is_async(options.pop("runner_params")) or is_async
         selection = {name: value for name in _SELECTION if (value := options.pop(name))}
         if name := options.pop("launch_name"):
             source = click.get_current_context().get_parameter_source("pipeline")
