@@ -169,7 +169,7 @@ def push(pipeline, overlay, ci, tmp_path) -> Callable[[Path], subprocess.Complet
             HOOK.format(checkout=checkout, command=command, host=ci, repository=REPOSITORY, overlay=overlay)
         )
         hook.chmod(0o755)
-        return run("git", "push", str(host), "HEAD:main", cwd=project, timeout=900)
+        return run("git", "push", str(host), "HEAD:main", cwd=project, timeout=1200)
 
     return push
 

@@ -13,7 +13,8 @@ from fakes.read_only_registry import read_only_registry
 from running import BIN, commit, run
 from small_cloud import LAUNCHER, set_fact
 
-pytestmark = pytest.mark.slow
+# A pipeline installs, builds and runs everything, beside other tests.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 ACTIONS = Path(__file__).with_name("actions")
 STAND_INS = {
@@ -80,7 +81,7 @@ def test_a_manual_run_of_a_failing_node_is_red_and_the_node_is_in_the_summary(
         federation.users[account] = {member.replace(bootstrapped.subject, staging.subject) for member in members}
     chosen = {"environment": "staging", "pipeline": "penguins", "params": "forest.n_estimators=-1"}
     inputs = [item for name, value in chosen.items() for item in ("--input", f"{name}={value}")]
-    done = run(*pipeline(launchable_project, "workflow_dispatch", *inputs), cwd=launchable_project, timeout=600)
+    done = run(*pipeline(launchable_project, "workflow_dispatch", *inputs), cwd=launchable_project, timeout=1200)
     printed = done.stdout + done.stderr
     print(printed)
     assert done.returncode == 1
@@ -117,7 +118,7 @@ def test_a_rerun_of_an_old_run_does_not_launch_its_old_code(launchable_project, 
     event = launchable_project.parent / "event.json"
     event.write_text('{"ref": "refs/heads/newest"}')
     again = ["--env", "GITHUB_RUN_ATTEMPT=2", "--eventpath", str(event), "--job", "launch"]
-    done = run(*pipeline(launchable_project, "push", *again), cwd=launchable_project, timeout=600)
+    done = run(*pipeline(launchable_project, "push", *again), cwd=launchable_project, timeout=1200)
     printed = done.stdout + done.stderr
     print(printed)
     assert "The branch has a newer commit than this run. Run the workflow anew" in printed
@@ -155,7 +156,7 @@ def test_a_pull_request_is_checked_and_gets_no_identity_and_a_comment_with_what_
             "--secret",
             f"GITHUB_TOKEN={TOKEN}",
         ]
-        done = run(*pipeline(launchable_project, "pull_request", *options), cwd=launchable_project, timeout=600)
+        done = run(*pipeline(launchable_project, "pull_request", *options), cwd=launchable_project, timeout=1200)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "flowchart TD" in done.stdout
     assert "google-github-actions/auth" not in done.stdout

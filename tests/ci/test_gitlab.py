@@ -12,7 +12,8 @@ import yaml
 from docker_engine import missing
 from running import BIN, ROOT, commit, run
 
-pytestmark = pytest.mark.slow
+# A pipeline installs, builds and runs everything, beside other tests.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 # What gitlab-ci-local reads besides: no service is started, the engine is that of the tests.
 WITHOUT_SERVICES = "launch:\n  services: []\n"
@@ -76,7 +77,6 @@ def test_a_push_ends_in_a_finished_run_that_names_commit_and_digest(launchable_p
     assert list((tmp_path / "checkout").rglob(".federation")) == []
 
 
-@pytest.mark.timeout(1500)  # it runs the pipeline twice
 def test_with_launch_false_a_push_only_builds_and_a_digest_is_launched_without_a_build(
     launchable_project, push, overlay, vertex, tmp_path
 ):
@@ -138,7 +138,7 @@ def test_a_merge_request_is_checked_and_gets_no_identity(launchable_project, pip
         ["update-ref", "refs/remotes/origin/main", "HEAD"],
     ):
         assert run("git", *command, cwd=launchable_project).returncode == 0
-    done = run(*pipeline(launchable_project, "merge_request_event"), cwd=launchable_project, timeout=600)
+    done = run(*pipeline(launchable_project, "merge_request_event"), cwd=launchable_project, timeout=1200)
     printed = done.stdout + done.stderr
     assert done.returncode == 0, printed
     assert "PASS  check" in printed

@@ -15,7 +15,7 @@ from fakes.storage import cloud_storage
 from running import BIN, run
 from small_cloud import answers
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 COUNT = int(os.environ.get("GATHERED", "250"))
 EACH = int(os.environ.get("EACH", "50"))
@@ -83,7 +83,7 @@ def test_what_is_gathered_on_disks_of_their_own_is_resumed_when_one_has_failed(
         variables = {**google.environment, **storage.on_vertex}
 
         def kedro(*arguments: str) -> tuple[int, str]:
-            done = run(BIN / "kedro", "vertexai", "-e", "cloud", *arguments, cwd=project, timeout=6000, **variables)
+            done = run(BIN / "kedro", "vertexai", "-e", "cloud", *arguments, cwd=project, timeout=1500, **variables)
             return done.returncode, done.stdout + done.stderr
 
         assert kedro("upload-data", "seed")[0] == 0
@@ -112,7 +112,7 @@ def test_of_what_is_gathered_on_one_disk_only_what_has_changed_is_made_again(wit
     (project / "conf/base/vertexai.yml").write_text(f"run_config: {{image: x, caching: true, {GROUPING}}}\n")
 
     def run_local(*options: str) -> tuple[int, dict[str, str], str]:
-        done = run(BIN / "kedro", "vertexai", "run-local", *options, cwd=project, timeout=6000)
+        done = run(BIN / "kedro", "vertexai", "run-local", *options, cwd=project, timeout=1500)
         return done.returncode, states_in(done.stdout + done.stderr), done.stdout + done.stderr
 
     def newest(pattern: str) -> Path:
