@@ -36,7 +36,7 @@ def schedules_as_record(schedules: Mapping[str, ScheduleConfig]) -> dict[str, An
 
 def changed_steps(before: Plans, after: Plans) -> Iterator[tuple[str, str, str]]:
     """Yield what differs between the plans of all pipelines, as pipeline, step (empty for all of it) and change."""
-    for name in [*after, *(before.keys() - after.keys())]:
+    for name in {**after, **before}:
         old, new = before.get(name), after.get(name)
         if isinstance(new, str):
             yield name, "", new
@@ -47,14 +47,14 @@ def changed_steps(before: Plans, after: Plans) -> Iterator[tuple[str, str, str]]
         elif isinstance(old, str):
             yield name, "", f"can be planned again, {len(new)} steps"
         else:
-            for step in [*new, *(old.keys() - new.keys())]:
+            for step in {**new, **old}:
                 if change := _change(old.get(step), new.get(step)):
                     yield name, step, change
 
 
 def changed_schedules(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what differs between the schedules, as entry and change."""
-    for name in [*after, *(before.keys() - after.keys())]:
+    for name in {**after, **before}:
         if before.get(name) != after.get(name):
             old, new = before.get(name), after.get(name)
             yield name, "removed" if new is None else _added_or(new) if old is None else _values(old, new)
