@@ -111,7 +111,7 @@ def scripts(project: Path) -> list[str]:
             path = project / f"{name}-{section}.sh"
             path.write_text("\n".join(job[section]))
             written.append(path.name)
-    assert len(written) == 6
+    assert len(written) == 7
     return written
 
 
