@@ -96,3 +96,25 @@ def package_index(wheels: Path) -> Iterator[Index]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+# A project that needs two packages of its company.
+SHOP = """\
+[project]
+name = "shop"
+requires-python = ">=3.11"
+version = "1"
+dependencies = ["acme-core>=1"]
+[project.optional-dependencies]
+launch = ["acme-tools"]
+dev = []
+"""
+
+
+@contextmanager
+def index_of_the_shop(folder: Path) -> Iterator[Index]:
+    """An index that has what the shop needs, of wheels that are made in a folder."""
+    make_wheel(folder, "acme_core", "1.2")
+    make_wheel(folder, "acme_tools", "3.0", "acme-core")
+    with package_index(folder) as index:
+        yield index

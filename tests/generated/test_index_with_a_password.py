@@ -6,31 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes.package_index import PASSWORD, Index, make_wheel, package_index
+from fakes.package_index import PASSWORD, SHOP, Index, index_of_the_shop, make_wheel
 from running import BIN, ROOT, run
 
 from vertexai_mlflow.checks.index import check_index
 from vertexai_mlflow.errors import UserError
 
 TEMPLATE = ROOT / "{{ cookiecutter.repo_name }}"
-PYPROJECT = """\
-[project]
-name = "shop"
-requires-python = ">=3.11"
-version = "1"
-dependencies = ["acme-core>=1"]
-[project.optional-dependencies]
-launch = ["acme-tools"]
-dev = []
-"""
 
 
 @pytest.fixture
 def index(tmp_path) -> Iterator[Index]:
-    wheels = tmp_path / "wheels"
-    make_wheel(wheels, "acme_core", "1.2")
-    make_wheel(wheels, "acme_tools", "3.0", "acme-core")
-    with package_index(wheels) as index:
+    with index_of_the_shop(tmp_path / "wheels") as index:
         yield index
 
 
@@ -40,7 +27,7 @@ def project(tmp_path) -> Path:
     project.mkdir()
     for name in ("Makefile", "Dockerfile"):
         shutil.copy(TEMPLATE / name, project)
-    (project / "pyproject.toml").write_text(PYPROJECT)
+    (project / "pyproject.toml").write_text(SHOP)
     return project
 
 

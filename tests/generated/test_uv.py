@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes.package_index import Index, make_wheel, package_index
+from fakes.package_index import SHOP, Index, index_of_the_shop, make_wheel
 from running import BIN, ROOT, commit, run
 
 from kedro_vertexai_mlflow.adopt.locks import resolve_locks
@@ -14,24 +14,12 @@ from kedro_vertexai_mlflow.adopt.plan import Plan
 from kedro_vertexai_mlflow.adopt.project import Project
 
 TEMPLATE = ROOT / "{{ cookiecutter.repo_name }}"
-PYPROJECT = """\
-[project]
-name = "shop"
-requires-python = ">=3.11"
-version = "1"
-dependencies = ["acme-core>=1"]
-[project.optional-dependencies]
-launch = ["acme-tools"]
-dev = []
-"""
 LOCKS = ("requirements.lock", "requirements-launch.lock")
 
 
 @pytest.fixture
 def index(tmp_path) -> Iterator[Index]:
-    make_wheel(tmp_path / "wheels", "acme_core", "1.2")
-    make_wheel(tmp_path / "wheels", "acme_tools", "3.0", "acme-core")
-    with package_index(tmp_path / "wheels") as index:
+    with index_of_the_shop(tmp_path / "wheels") as index:
         yield index
 
 
@@ -47,7 +35,7 @@ def project(tmp_path, own) -> Path:
     project.mkdir()
     for name in ("Makefile", "Dockerfile"):
         shutil.copy(TEMPLATE / name, project)
-    (project / "pyproject.toml").write_text(PYPROJECT)
+    (project / "pyproject.toml").write_text(SHOP)
     done = run(BIN / "uv", "lock", cwd=project, **own)
     assert done.returncode == 0, done.stderr
     make_wheel(tmp_path / "wheels", "acme_core", "1.3")
@@ -75,7 +63,7 @@ def test_adopting_keeps_what_uv_lock_says_and_adds_what_is_new(project, own, tmp
     make_wheel(tmp_path / "wheels", "acme_new", "1.0")
     for name, value in own.items():
         monkeypatch.setenv(name, value)
-    merged = PYPROJECT.replace('["acme-core>=1"]', '["acme-core>=1", "acme-new"]')
+    merged = SHOP.replace('["acme-core>=1"]', '["acme-core>=1", "acme-new"]')
     plan = Plan(files={"pyproject.toml": merged.encode()})
     assert resolve_locks(Project(project, "Shop", "shop", "1.7.0"), plan, ROOT) == ""
     assert pins(plan.files["requirements.lock"].decode()) == {"acme-core==1.2", "acme-new==1.0"}
@@ -86,7 +74,7 @@ def test_adopting_keeps_what_uv_lock_says_and_adds_what_is_new(project, own, tmp
 @pytest.mark.parametrize("has_uv_lock", [True, False])
 def test_an_extra_gets_a_lock_of_its_own_which_is_renewed_with_the_others(has_uv_lock, project, own, tmp_path):
     make_wheel(tmp_path / "wheels", "acme_gpu", "1.0", "acme-core")
-    (project / "pyproject.toml").write_text(PYPROJECT + 'gpu = ["acme-gpu"]\n')
+    (project / "pyproject.toml").write_text(SHOP + 'gpu = ["acme-gpu"]\n')
     if not has_uv_lock:
         (project / "uv.lock").unlink()
     core = "acme-core==1.2" if has_uv_lock else "acme-core==1.3"

@@ -1,17 +1,15 @@
 """Whether the package index of a company has what the locks pin. It is the one that ``PIP_INDEX_URL`` names."""
 
 import os
-import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
-from packaging.utils import canonicalize_name
 
 from ..errors import UserError
 from ..image.docker import INDEX_VARIABLE
+from .lock import read_pins
 
 _SECONDS = 20
 _AT_ONCE = 16
@@ -30,10 +28,14 @@ def check_index(project: Path) -> str:
     """
     url = os.environ[INDEX_VARIABLE]
     locks = [project / name for name in ("requirements-launch.lock", "requirements.lock")]
-    pins = {pin: hashes for lock in locks if lock.is_file() for pin, hashes in _read_pins(lock.read_text("utf-8"))}
+    pins = {(name, version): hashes for lock in locks if lock.is_file() for name, version, hashes in read_pins(lock)}
     with requests.Session() as session, ThreadPoolExecutor(_AT_ONCE) as pool:
-        pages = pool.map(lambda pin: _read_page(session, url, pin.partition("==")[0]), pins)
-        missing = [pin for pin, page in zip(pins, pages, strict=True) if not any(found in page for found in pins[pin])]
+        pages = pool.map(lambda pin: _read_page(session, url, pin[0]), pins)
+        missing = [
+            "==".join(pin)
+            for pin, page in zip(pins, pages, strict=True)
+            if not any(sha256 in page for sha256 in pins[pin])
+        ]
     host = urlsplit(url).hostname
     if missing:
         shown = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
@@ -42,13 +44,6 @@ def check_index(project: Path) -> str:
             "for these packages, or resolve the locks from what it has: make lock"
         )
     return f"{host} gives all {len(pins)} packages of the locks"
-
-
-def _read_pins(lock: str) -> Iterator[tuple[str, list[str]]]:
-    """The pins of a lock, ``name==version``, each with the SHA-256 of its files."""
-    for entry in re.split(r"^(?=[\w.-]+==)", lock, flags=re.MULTILINE):
-        if match := re.match(r"([\w.-]+)==([^\s;\\]+)", entry):
-            yield f"{canonicalize_name(match[1])}=={match[2]}", re.findall(r"--hash=sha256:(\w+)", entry)
 
 
 def _read_page(session: requests.Session, url: str, name: str) -> str:

@@ -29,7 +29,7 @@ def check_lock(project: Project, classes: Mapping[str, type]) -> str:
     file = project.path / "requirements.lock"
     if not file.is_file():
         raise UserError("There is no requirements.lock to build the image from. Create it: make lock")
-    pinned = _read_pins(file)
+    pinned = _versions_in(file)
     declared = [Requirement(line) for line in _declared(project)["dependencies"]]
     unpinned = [
         str(requirement)
@@ -42,7 +42,7 @@ def check_lock(project: Project, classes: Mapping[str, type]) -> str:
     packages = pinned.keys() | {canonicalize_name(requirement.name) for requirement in declared}
     # Only the image of an extra has what the extra asks for, and only its steps need that.
     for other in set(project.path.glob("requirements-*.lock")) - {project.path / "requirements-launch.lock"}:
-        packages |= _read_pins(other).keys()
+        packages |= _versions_in(other).keys()
     if differing := _find_differing(project.path / "uv.lock", pinned):
         problems.append(f"requirements.lock has what uv.lock has not: {', '.join(differing)}. make lock")
     if missing := _find_missing(project, classes, packages):
@@ -57,12 +57,19 @@ def check_lock(project: Project, classes: Mapping[str, type]) -> str:
     return f"{len(pinned)} packages for the image"
 
 
-def _read_pins(lock: Path) -> dict[str, list[str]]:
+def read_pins(lock: Path) -> Iterator[tuple[str, str, list[str]]]:
+    """The pins of a lock: name, version, and the SHA-256 of the files."""
+    for entry in re.split(r"^(?=[\w.-]+==)", lock.read_text(encoding="utf-8"), flags=re.MULTILINE):
+        if match := re.match(r"([\w.-]+)==([^\s;\\]+)", entry):
+            yield canonicalize_name(match[1]), match[2], re.findall(r"--hash=sha256:(\w+)", entry)
+
+
+def _versions_in(lock: Path) -> dict[str, list[str]]:
     """The packages of a lock, each with its versions."""
-    pins: dict[str, list[str]] = {}
-    for name, pin in re.findall(r"^([\w.-]+)==([^\s;\\]+)", lock.read_text(encoding="utf-8"), re.MULTILINE):
-        pins.setdefault(canonicalize_name(name), []).append(pin)
-    return pins
+    versions: dict[str, list[str]] = {}
+    for name, version, _hashes in read_pins(lock):
+        versions.setdefault(name, []).append(version)
+    return versions
 
 
 def _find_differing(uv_lock: Path, pinned: Mapping[str, list[str]]) -> list[str]:

@@ -164,7 +164,7 @@ def _zones_with(project_id: str, machine: str) -> list[str]:
         except UserError as error:
             raise Doubt(str(error)) from None
         zones += [
-            scope.removeprefix("zones/") for scope, found in page.get("items", {}).items() if "machineTypes" in found
+            scope.removeprefix("zones/") for scope, types in page.get("items", {}).items() if "machineTypes" in types
         ]
         if not page.get("nextPageToken"):
             return sorted(zones)

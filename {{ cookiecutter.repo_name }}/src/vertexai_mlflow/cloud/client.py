@@ -283,10 +283,10 @@ class Vertex:
             parent=self._parent, filter=f'display_name="{job.name}" AND labels.{TASK_LABEL}:*', page_size=100
         )
         with explain_errors(self.target):
-            found = list(JobServiceClient(**self._client_options).list_custom_jobs(request, **self._options()))
+            messages = list(JobServiceClient(**self._client_options).list_custom_jobs(request, **self._options()))
         return [
-            CustomJob(found_job.name, found_job.labels[TASK_LABEL], found_job.state.name.removeprefix("JOB_STATE_"))
-            for found_job in sorted(found, key=lambda found_job: found_job.create_time)
+            CustomJob(message.name, message.labels[TASK_LABEL], message.state.name.removeprefix("JOB_STATE_"))
+            for message in sorted(messages, key=lambda message: message.create_time)
         ]
 
     def with_custom_jobs(self, job: PipelineJob) -> PipelineJob:
@@ -309,10 +309,10 @@ class Vertex:
             UserError: when there is none of this name, or Vertex AI refuses.
         """
         with explain_errors(self.target, f"persistent resource {name}"):
-            found = PersistentResourceServiceClient(**self._client_options).get_persistent_resource(
+            message = PersistentResourceServiceClient(**self._client_options).get_persistent_resource(
                 name=f"{self._parent}/persistentResources/{name}", **self._options()
             )
-            resource: Request = json_format.MessageToDict(types.PersistentResource.pb(found))
+            resource: Request = json_format.MessageToDict(types.PersistentResource.pb(message))
             return resource
 
     def _make_schedule(self, schedule: Request) -> tuple[Any, Any]:

@@ -69,26 +69,27 @@ def offer(name: str, version: str, folder: str) -> Offer:
         UserError: when there is none, or its files are not those that a job has registered.
     """
     try:
-        found = MlflowClient().get_model_version(name, version) if version else version_with_alias(name, names.CHAMPION)
+        client, alias = MlflowClient(), names.CHAMPION
+        registered = client.get_model_version(name, version) if version else version_with_alias(name, alias)
     except MlflowException:
-        found = None
-    if found is None:
+        registered = None
+    if registered is None:
         known = ", ".join(str(other.version) for other in versions_of(name)) or "none"
         which = f"version {version}" if version else f"version with the alias {names.CHAMPION}"
         raise UserError(f"{masked(mlflow.get_tracking_uri())}: {name} has no {which}. Its versions: {known}.")
-    number = str(found.version)
-    if not (sha256 := found.tags.get(names.MODEL_SHA256_TAG, "")):
+    number = str(registered.version)
+    if not (sha256 := registered.tags.get(names.MODEL_SHA256_TAG, "")):
         raise UserError(
             f"{name} version {number} has no tag {names.MODEL_SHA256_TAG}, so nobody knows which bytes it should have. "
             "Promote a version that a job has registered."
         )
     if folder:
         verify(f"models:/{name}/{number}", sha256, folder)
-    user = found.tags.get(names.PROMOTED_USER_TAG, "")
-    if found.run_id and not user:
-        user = MlflowClient().get_run(found.run_id).data.tags.get(MLFLOW_USER, "")
-    run_id = found.run_id or found.tags.get(names.PROMOTED_RUN_TAG, "")
-    return Offer(mlflow.get_tracking_uri(), name, number, sha256, run_id, user, dict(found.tags))
+    user = registered.tags.get(names.PROMOTED_USER_TAG, "")
+    if registered.run_id and not user:
+        user = MlflowClient().get_run(registered.run_id).data.tags.get(MLFLOW_USER, "")
+    run_id = registered.run_id or registered.tags.get(names.PROMOTED_RUN_TAG, "")
+    return Offer(mlflow.get_tracking_uri(), name, number, sha256, run_id, user, dict(registered.tags))
 
 
 def accept(name: str, offered: Offer, folder: str, who: str, dry_run: bool) -> Promotion:
@@ -157,13 +158,16 @@ def _find(name: str, offered: Offer) -> ModelVersion | None:
 
 
 def _tags_of(offered: Offer) -> dict[str, str]:
-    own = {names.PROMOTED_FROM_TAG: offered.origin, names.PROMOTED_RUN_TAG: offered.run_id}
-    own[names.PROMOTED_USER_TAG] = offered.user
+    origin_tags = {
+        names.PROMOTED_FROM_TAG: offered.origin,
+        names.PROMOTED_RUN_TAG: offered.run_id,
+        names.PROMOTED_USER_TAG: offered.user,
+    }
     left_out = (*_OF_ITS_GATE, names.REPLACED_TAG, names.PROMOTED_BY_TAG)
     tags = {
         name: value for name, value in offered.tags.items() if name not in left_out and not name.startswith("mlflow.")
     }
-    return {**tags, **{name: value for name, value in own.items() if value}}
+    return {**tags, **{name: value for name, value in origin_tags.items() if value}}
 
 
 def _copy(name: str, offered: Offer) -> ModelVersion:
