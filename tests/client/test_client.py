@@ -31,6 +31,7 @@ from vertexai_mlflow.cloud.client import Vertex
 from vertexai_mlflow.cloud.permissions import suggest_fix
 from vertexai_mlflow.cloud.request import is_elsewhere, labels_of, make_request
 from vertexai_mlflow.cloud.schedules import changes, find_foreign, make_schedule
+from vertexai_mlflow.commands.follow import with_custom_jobs
 from vertexai_mlflow.compile.compiler import compile_plan
 from vertexai_mlflow.compile.datasets import Step
 from vertexai_mlflow.compile.plan import make_plan
@@ -845,6 +846,15 @@ def test_the_custom_jobs_of_a_job_that_goes_on_are_cancelled_with_it(vertex, ser
     assert (running.task, running.has_ended) == ("train", False)
     vertex.cancel_custom_job(running.name)
     assert service.custom_jobs[running.name]["state"] == "JOB_STATE_CANCELLED"
+
+
+def test_who_may_not_list_custom_jobs_sees_all_else(vertex, service, capsys):
+    """As CI's launcher, whose role has nothing of custom jobs."""
+    service.denied.add("aiplatform.customJobs.list")
+    launched(vertex, ["true"])
+    job = with_custom_jobs(vertex, vertex.follow("one", lambda task: None, pytest.fail))
+    assert (job.succeeded, job.tasks["train"].custom_job) == (True, "")
+    assert "The custom jobs of the steps are not shown." in capsys.readouterr().err
 
 
 def test_a_job_without_custom_jobs_asks_for_none(vertex, service):

@@ -19,7 +19,7 @@ ELSEWHERE = {"docker-login", "push", "run-local", "upload-data"}
 WITH_ITS_ARGUMENTS = [
     ["compile"], ["plan"], ["facts"], ["doctor"], ["schedule", "--dry-run"], ["ui"], ["run-once", "--job-id", "JOB"],
     ["list-pipelines"], ["status", "JOB"], ["logs", "JOB"], ["cancel", "JOB"], ["resume", "cold", "--dry-run", "--job-id", "next"],
-    ["bootstrap", "--help"],
+    ["bootstrap", "--help"], ["plans"], ["promote", "--dry-run"],
 ]  # fmt: skip
 
 

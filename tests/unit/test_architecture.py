@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "infra": {"errors", "contract", "whole_file"},
     "cli": {"errors", "guard"},
     "contract": {"errors", "whole_file"},
-    "settings": {"errors", "contract"},
+    "settings": {"errors", "auth", "contract"},
     "image": {"errors", "git"},
     "grouping": {"errors", "settings"},
     "project": {"errors", "contract", "settings"},

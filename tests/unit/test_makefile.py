@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from running import ROOT, run
+from running import ROOT, environment, run
 
 TEMPLATE = ROOT / "{{ cookiecutter.repo_name }}"
 HOSTILE = [
@@ -34,7 +34,7 @@ def make(tmp_path):
     def make(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         path = f"{programs}{os.pathsep}{os.environ['PATH']}"
         return subprocess.run(
-            ["make", "--silent", *arguments], cwd=tmp_path, env={**os.environ, "PATH": path, **variables},
+            ["make", "--silent", *arguments], cwd=tmp_path, env=environment(PATH=path, **variables),
             capture_output=True, text=True,
         )  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Any
 from kedro.config import MissingConfigException
 from omegaconf import OmegaConf
 
+from ..auth.resolvers import secret as resolve_secret
 from ..contract import secret_references
 from ..errors import UserError
 from .load_errors import explain
@@ -65,6 +66,8 @@ class Configuration:
         self._clocks = {name for name in self._resolvers if not name.startswith((_SECRET, "oc."))}
         self._default = self._args.get("default_run_env") or ""
         self._base = conf / (self._args.get("base_env") or "")
+        # A project may have a resolver of this name, of which nothing is known but that it returns secrets.
+        self._has_our_secrets = self._resolvers.get(secret_references.RESOLVER) is resolve_secret
 
     def read(self, name: str, params: dict[str, Any], resolvers: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Read what Kedro's loader has under a name, such as ``catalog``; empty if there is no such file.
@@ -82,7 +85,7 @@ class Configuration:
             secrets = [key for key in self._resolvers if key.startswith(_SECRET)]
             hidden = secrets if name in ("catalog", "parameters") else []
             resolvers = {**self._resolvers, **dict.fromkeys(hidden, _stub("***"))}
-            if secret_references.RESOLVER in resolvers:
+            if self._has_our_secrets:
                 stub = _refuse_secret if name == "parameters" else secret_references.reference
                 resolvers[secret_references.RESOLVER] = stub
         self._forget_resolvers()
@@ -168,6 +171,8 @@ class Configuration:
     @property
     def secrets(self) -> list[tuple[str, str]]:
         """The secrets, with their versions, that files of this environment name by ``${gcp.secret:…}``."""
+        if not self._has_our_secrets:
+            return []
         return secret_references.secrets_in({self._base, *([self._conf / self._env] if self._env else [])})
 
     @property
