@@ -62,9 +62,11 @@ KEYS = {"new_key_below_a_dictionary": "found", "any_key_of_all_parameters": "any
 PIPELINES = """
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from kedro.pipeline import Node, Pipeline
+from pydantic import BaseModel
 
 
 def record(name, value):
@@ -91,12 +93,37 @@ def make_checked():
     return "not yet", "not yet"
 
 
+class Trained(BaseModel):
+    depth: int
+    rate: float = 0.1
+
+
+@dataclass
+class Split:
+    share: float
+
+
+def make_objects(trained: Trained, split: Split | None):
+    record("make_objects", repr((trained, split)))
+    return 1
+
+
+def look_at_fields(_made, depth, rate, share, trained):
+    record("look_at_fields", repr((depth, rate, share, trained)))
+
+
 def create_pipeline(**_kwargs):
     rows = [row(*item) for item in json.loads(Path("rows.json").read_text())]
     times = ["params:now", "params:now_by_globals", "params:today"]
     return Pipeline([
         *rows,
         Node(make_checked, None, ["checked", "any_checked"], name="make_checked"),
+        Node(make_objects, ["params:trained", "params:splits.first"], "objects", name="make_objects"),
+        Node(
+            look_at_fields,
+            ["objects", "params:trained.depth", "params:trained.rate", "params:splits.first.share", "params:trained"],
+            None, name="look_at_fields",
+        ),
         Node(stamp, times, "stamped", name="stamp"),
         Node(look_at_stamp, ["stamped", *times], None, name="look_at_stamp"),
     ])
@@ -177,7 +204,7 @@ CONFIG_LOADER_ARGS["config_patterns"]["parameters"] = ["parameters*", "parameter
 FILES = {
     "conf/base/globals.yml": {"bucket": "data/bucket", "now": "${now:}"},
     "conf/base/parameters.yml": {
-        "options": {"given": 1}, "model": {"layers": {"first": 1}}, "where": "base", "count": 3,
+        "options": {"given": 1}, "splits": {"first": {"share": 0.5}}, "trained": {"depth": "3"}, "model": {"layers": {"first": 1}}, "where": "base", "count": 3,
         "asked": "${runtime_params:asked}", "strange": "${runtime_params:my-strange_name}",
         "default": "${runtime_params:nobody_gives_this, fallback}", "bucket": "${globals:bucket}",
         "twice": "${twice:21}", "object": "${class:Fraction}", "now": "${now:}", "now_by_globals": "${globals:now}",
@@ -234,6 +261,13 @@ def recorded(project) -> dict[str, dict[str, str]]:
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 def test_a_node_finds_the_same_in_each_way_of_running(recorded, row, way):
     assert recorded[way][row.name] == row.finds
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_kedro_makes_the_same_objects_of_parameters_by_type_hints(recorded, way):
+    """Also for a step whose own nodes name no types."""
+    assert recorded[way]["make_objects"] == "(Trained(depth=3, rate=0.1), Split(share=0.5))"
+    assert recorded[way]["look_at_fields"] == "(3, 0.1, 0.5, Trained(depth=3, rate=0.1))"
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -55,6 +55,12 @@ EDITS = {
     "one of two lambdas on a line": ("A, B = lambda x: x + 1, lambda x: x + 2\nwork = A", "work = A", "work = B"),
     "a constructor": ("def made(x):\n    return x + 1\nclass Add:\n    def __new__(cls, x):\n        return made(x)\nwork = Add", "x + 1", "x + 2"),
     "an attribute of a function": ("def work(x):\n    return x * work.rate\nwork.rate = 1", "rate = 1", "rate = 2"),
+    "a factory of a field": ("from dataclasses import dataclass, field\ndef made():\n    return [1]\n@dataclass\nclass Options:\n    rates: list = field(default_factory=made)\ndef work(x):\n    return Options()", "[1]", "[2]"),
+    "a default that has a name": ("from dataclasses import dataclass\nRATE = 1\n@dataclass\nclass Options:\n    rate: int = RATE\ndef work(x):\n    return Options()", "RATE = 1", "RATE = 2"),
+    "a validator of a field": ("from typing import Annotated\nfrom pydantic import AfterValidator, BaseModel\ndef more(n):\n    return n + 1\nclass Options(BaseModel):\n    n: Annotated[int, AfterValidator(more)] = 1\ndef work(x):\n    return Options(n=x)", "n + 1", "n + 2"),
+    "the class of a field": ("from pydantic import BaseModel\nclass Inner(BaseModel):\n    n: int = 1\nclass Options(BaseModel):\n    inner: list[Inner] | None\ndef work(x):\n    return Options(inner=x)", "n: int = 1", "n: int = 2"),
+    "a validator of a model": ("from pydantic import BaseModel, field_validator\ndef more(n):\n    return n + 1\nclass Options(BaseModel):\n    n: int\n    @field_validator('n')\n    def _more(cls, n):\n        return more(n)\ndef work(x):\n    return Options(n=x)", "n + 1", "n + 2"),
+    "a default of a model": ("from pydantic import BaseModel\nRATE = 1\nclass Options(BaseModel):\n    rate: int = RATE\ndef work(x):\n    return Options()", "RATE = 1", "RATE = 2"),
     "an object that no one can take apart": ("import threading\nLOCK, STEP = threading.Lock(), 1\nTOOL = (LOCK, STEP)\ndef work(x):\n    return x + TOOL[1]", "Lock(), 1", "Lock(), 2"),
 }  # fmt: skip
 
@@ -186,6 +192,31 @@ def test_it_is_the_same_in_every_process_and_in_every_folder(tmp_path):
         """)
         texts.add(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
     assert len(texts) == 1, texts
+
+
+@pytest.mark.parametrize("taken", ["params:a", "params:a.rate", "params:a.depth", "parameters"])
+@pytest.mark.parametrize("edit", [("= 0.1", "= 0.2"), ("depth: int", "depth: float"), ("n + 1", "n + 2")])
+def test_the_class_that_kedro_makes_of_a_parameter_counts_for_all_that_take_a_part_of_it(taken, edit, tmp_path):
+    source = (
+        "from pydantic import BaseModel, field_validator\ndef work(x):\n    return x\nclass Model(BaseModel):\n"
+        "    depth: int\n    rate: float = 0.1\n    @field_validator('depth')\n    def _more(cls, n):\n        return n + 1\n"
+    )
+    parameters = by_name({"a": {"depth": 3}, "b": 4})
+    before, after = (
+        of(module, taken, parameters=parameters, types={"a": module.Model})
+        for module in (imported(tmp_path, source), imported(tmp_path, source.replace(*edit)))
+    )
+    assert before[1] == after[1] == ""
+    assert changed_parts(before[0], after[0]) == ["parameters"]
+
+
+def test_a_class_changes_nothing_for_those_who_take_other_parameters(tmp_path):
+    source = (
+        "from dataclasses import dataclass\ndef work(x):\n    return x\n@dataclass\nclass Model:\n    depth: int = 1\n"
+    )
+    module, parameters = imported(tmp_path, source), by_name({"a": {"depth": 3}, "ab": 4})
+    without, _why = of(module, "params:ab", parameters=parameters)
+    assert of(module, "params:ab", parameters=parameters, types={"a": module.Model})[0] == without
 
 
 PARAMETERS = {"a": {"b": 1, "c": {"d": 2}}, "with.dot": 3, "list": [1, {"x": 1}], "other": 4}

@@ -162,15 +162,14 @@ class Project:
 
         These are the project's own hooks, those of installed plugins, and a context class of its own.
         """
-        hooks = [*settings.HOOKS, *_plugin_hooks(settings.DISABLE_HOOKS_FOR_PLUGINS)]
-        names = [
-            f"{getattr(hook, '__name__', type(hook).__name__)}.{name}"
-            for hook in hooks
-            for name in ("after_context_created", "after_catalog_created", "before_pipeline_run")
-            if hasattr(hook, name)
-        ]
+        return [*self.context_hooks, *_hooks_named("after_catalog_created", "before_pipeline_run")]
+
+    @property
+    def context_hooks(self) -> list[str]:
+        """Those of ``session_hooks`` that may change the configuration before Kedro makes a catalog of it."""
         own_context = settings.CONTEXT_CLASS is not KedroContext
-        return [*([f"the context class {settings.CONTEXT_CLASS.__name__}"] if own_context else []), *names]
+        names = [f"the context class {settings.CONTEXT_CLASS.__name__}"] if own_context else []
+        return [*names, *_hooks_named("after_context_created")]
 
     @property
     def left_behind(self) -> list[str]:
@@ -234,6 +233,15 @@ class Project:
         except ValueError as error:
             hints = _unknown_names(whole, selection or {})
             raise UserError(f"There is no such part of pipeline '{name}': {str(error).rstrip('.')}{hints}") from None
+
+    def pipelines_with(self, name: str) -> dict[str, Pipeline]:
+        """The registered pipelines whose type hints count for the parameters when Kedro runs one: for __default__, all.
+
+        Args:
+            name: see ``pipeline``.
+        """
+        registered, names = self._registered_pipelines(), name.split(",")
+        return registered if "__default__" in names else {name: registered[name] for name in names}
 
     @property
     def pipeline_names(self) -> list[str]:
@@ -428,6 +436,17 @@ def _import_settings(package: str, source: Path) -> None:
     except ImportError as error:
         if error.name != f"{package}.settings":  # a project needs no settings.py
             raise UserError(_NO_SETTINGS + in_own_code(error, source)) from error
+
+
+def _hooks_named(*names: str) -> list[str]:
+    """The hooks of these names that the project and installed plugins have: ``AddNumbers.after_catalog_created``"""
+    hooks = [*settings.HOOKS, *_plugin_hooks(settings.DISABLE_HOOKS_FOR_PLUGINS)]
+    return [
+        f"{getattr(hook, '__name__', type(hook).__name__)}.{name}"
+        for hook in hooks
+        for name in names
+        if hasattr(hook, name)
+    ]
 
 
 def _plugin_hooks(disabled: Iterable[str]) -> list[Any]:

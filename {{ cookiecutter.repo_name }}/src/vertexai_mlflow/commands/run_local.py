@@ -99,7 +99,8 @@ def command(
         own = [task.name for task in tasks(spec) if task.container.get("env")]
         if preloaded and own:
             chosen.environment.warn([f"These start Python anew, with variables of their own: {', '.join(own)}."])
-        chosen.show_taken()
+        if not file:
+            chosen.show_taken()
         run_options = RunOptions(
             folder,
             project.path,

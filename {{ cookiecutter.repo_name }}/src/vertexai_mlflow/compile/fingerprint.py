@@ -11,7 +11,7 @@ from kedro.pipeline.node import Node
 
 from ..settings.configuration import resolvers_in
 from .datasets import datasets_in
-from .refusals import parameters_in
+from .refusals import parameters_in, reaches
 from .source_digest import CannotTell, Describer
 
 # The parts of a fingerprint, in this order.
@@ -28,6 +28,7 @@ class Definitions:
     Args:
         root: the project's folder.
         parameters: all parameters by the names that nodes take them by, ``params:model.depth``; see ``by_name``.
+        types: parameter → the class that Kedro makes of it, by the type hint of a node.
         entry: dataset → what the catalog says about it.
         class_of: dataset → its class, if that is not one of Kedro's.
         resolvers: the project's own resolvers, whose names are marked in parameters and entries.
@@ -36,6 +37,7 @@ class Definitions:
 
     root: Path
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    types: Mapping[str, type] = field(default_factory=dict)
     entry: Callable[[str], Any] = lambda _dataset: None
     class_of: Callable[[str], type | None] = lambda _dataset: None
     resolvers: Mapping[str, Any] = field(default_factory=dict)
@@ -58,12 +60,15 @@ def fingerprint(
     inputs = [name for node in nodes for name in node.inputs]
     datasets = datasets_in([*inputs, *(name for node in nodes for name in node.outputs)])
     names = sorted(parameters_in(inputs))
-    absent = [name for name in names if name not in definitions.parameters]
+    types = {name: class_ for name, class_ in sorted(definitions.types.items()) if reaches(name, names)}
+    # What no file says of an object, its class does.
+    said_by_class = tuple(f"{name}." for name in types)
+    absent = [name for name in names if name not in definitions.parameters and not name.startswith(said_by_class)]
     values = {name: definitions.parameters.get(name) for name in names}
     entries = {name: definitions.entry(name) for name in datasets}
     parts = {
         "code": [[node.name, node.inputs, node.outputs, node.func] for node in nodes],
-        "parameters": [values, _resolvers_in(values, definitions), *([dict(env)] if env else [])],
+        "parameters": [values, _resolvers_in(values, definitions), *filter(None, (dict(env or {}), types))],
         "catalog entries": [
             entries,
             [definitions.class_of(name) for name in datasets],

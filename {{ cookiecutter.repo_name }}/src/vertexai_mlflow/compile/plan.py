@@ -33,6 +33,7 @@ from .refusals import (
     refuse_missing_inputs,
     refuse_missing_parameters,
 )
+from .typed_parameters import types_of, with_types
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,15 @@ def plan_pipeline(
         project.refuse_configuration_elsewhere()
     catalog = Catalog(project.config("catalog"), "catalog.yml")
     hooks, parameters = project.session_hooks, project.config("parameters")
-    warnings: list[str] = []
+    typed, warnings = with_types(parameters, name, project.pipelines_with(name), project.context_hooks)
     on_exit = Pipeline([])
     if run_config.on_exit_pipeline:
         on_exit = project.pipeline(run_config.on_exit_pipeline)
         warnings += refuse_missing_inputs(run_config.on_exit_pipeline, on_exit, catalog.entry, hooks)
-        warnings += refuse_missing_parameters(run_config.on_exit_pipeline, on_exit, parameters, hooks)
+        pipelines = project.pipelines_with(run_config.on_exit_pipeline)
+        typed_at_exit, more = with_types(parameters, run_config.on_exit_pipeline, pipelines, project.context_hooks)
+        warnings += more
+        warnings += refuse_missing_parameters(run_config.on_exit_pipeline, on_exit, typed_at_exit, hooks)
     pipeline = project.pipeline(name, selection)
     if project.params and not allow_unused:
         consumed = parameters_in(project.pipeline(name).inputs() | on_exit.inputs())
@@ -124,11 +128,12 @@ def plan_pipeline(
     whole = project.pipeline(name) if selection else None
     surroundings = Surroundings(tuple(sorted(on_exit.inputs())), project.settings.data, hooks, whole)
     plan = make_plan(name, pipeline, run_config, catalog.entry, surroundings)
-    warnings += refuse_missing_parameters(name, pipeline, parameters, hooks)
+    warnings += refuse_missing_parameters(name, pipeline, typed, hooks)
     marked = Catalog(project.marked("catalog"), "catalog.yml")
     definitions = Definitions(
         root=project.path,
         parameters=by_name(project.marked("parameters")),
+        types=types_of(project.pipelines_with(name)),
         entry=marked.written,
         class_of=marked.class_of,
         resolvers=project.configuration.resolvers,

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +105,7 @@ def refuse_missing_parameters(
     Args:
         name: its name, for the message.
         pipeline: the pipeline.
-        parameters: the parameters, nested.
+        parameters: the parameters, nested, with the objects that Kedro makes of some.
         hooks: what may add parameters, in every step.
 
     Returns:
@@ -118,15 +117,12 @@ def refuse_missing_parameters(
     stated, consumed = names_in(parameters) | {EXIT_PARAMETER}, parameters_in(pipeline.inputs())
     problems, warnings = [], []
     for parameter in sorted(consumed - stated - {""}):
-        # A node that takes the dictionary may make it an object by its type, which may have more fields.
-        dictionaries = {*_with_parents(parameter)} - {parameter}
-        if not dictionaries & consumed:
-            node = min(node.name for node in pipeline.nodes if f"params:{parameter}" in node.inputs)
-            sentence = f"Parameter '{parameter}' (input of node '{node}' of pipeline '{name}') is in no parameters file"
-            if hooks:
-                warnings.append(f"{sentence}, so a hook must add it in every step: {', '.join(hooks)}.")
-            else:
-                problems.append(f"{sentence}.{did_you_mean(parameter, stated - {EXIT_PARAMETER})}")
+        node = min(node.name for node in pipeline.nodes if f"params:{parameter}" in node.inputs)
+        sentence = f"Parameter '{parameter}' (input of node '{node}' of pipeline '{name}') is in no parameters file"
+        if hooks:
+            warnings.append(f"{sentence}, so a hook must add it in every step: {', '.join(hooks)}.")
+        else:
+            problems.append(f"{sentence}.{did_you_mean(parameter, stated - {EXIT_PARAMETER})}")
     if problems:
         raise UserError("\n".join(problems))
     return warnings
@@ -141,11 +137,6 @@ def parameters_in(inputs: Iterable[str]) -> set[str]:
 def names_in(parameters: Mapping[str, Any]) -> set[str]:
     """The names that nodes may take parameters by: ``{"a": {"b": 1}}`` → ``a`` and ``a.b``"""
     return set(by_name(parameters)) - {""}
-
-
-def _with_parents(name: str) -> Iterable[str]:
-    """``a.b.c`` → ``a``, ``a.b``, ``a.b.c``"""
-    return accumulate(name.split("."), "{}.{}".format)
 
 
 def refuse_confirms(nodes: Mapping[str, Sequence[Node]], lookup: Lookup, remote: bool) -> None:
@@ -242,13 +233,13 @@ def check_known(
         UserError: naming each such parameter and the nearest one that is used.
     """
     stated = names_in(declared)
-    reachable = {name for name in stated if _reaches(name, consumed)} | consumed - {""} | used
+    reachable = {name for name in stated if reaches(name, consumed)} | consumed - {""} | used
     problems = []
     for name, value in leaves(params):
         parent, dot, key = name.rpartition(".")
         siblings = [other.rpartition(".")[2] for other in stated if other.rpartition(".")[0] == parent]
         typo = get_close_matches(key, siblings, n=1, cutoff=_TYPO) if name not in reachable else []
-        if typo or not _reaches(name, consumed | used):
+        if typo or not reaches(name, consumed | used):
             hint = f" Did you mean '{parent}{dot}{typo[0]}'?" if typo else did_you_mean(name, reachable)
             problems.append(f"--params {name}={value}: no node of pipeline '{pipeline}' uses parameter '{name}'.{hint}")
     if problems:
@@ -256,7 +247,7 @@ def check_known(
         raise UserError("\n".join([*problems, fix]))
 
 
-def _reaches(name: str, consumed: set[str]) -> bool:
+def reaches(name: str, consumed: Iterable[str]) -> bool:
     """Whether a node takes the parameter, a part of it, or something it is a part of."""
     return any(
         other in ("", name) or name.startswith(f"{other}.") or other.startswith(f"{name}.") for other in consumed

@@ -6,6 +6,7 @@ they find in another way (``getattr``, a registry) is not seen. Installed packag
 
 import ast
 import copyreg
+import dataclasses
 import enum
 import importlib.util
 import inspect
@@ -19,6 +20,8 @@ from functools import cache, lru_cache, partial
 from pathlib import Path, PurePath
 from types import BuiltinFunctionType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
+
+from kedro.validation.utils import is_pydantic_class
 
 _CACHED_FUNCTION = type(lru_cache(lambda: None))
 _PLAIN = (bool, int, float, complex, bytes, type(None), type(...), range, slice)
@@ -149,6 +152,7 @@ class Describer:
             for name, member in vars(class_).items()
             if isinstance(member, FunctionType | staticmethod | classmethod) or not name.startswith(("__", "_abc_"))
         ]
+        members += [[name, self._or_text_of(maker, [file])] for name, maker in _makers_of_fields(class_)]
         bases = [self.describe(base) for base in (type(class_), *class_.__bases__)]
         try:
             source = inspect.getsource(class_)
@@ -173,6 +177,17 @@ class Describer:
             if module_file and not is_installed(module_file):
                 described.append([name, self.describe(module) if module else _text_of(module_file)])
         return described
+
+
+def _makers_of_fields(class_: type) -> list[tuple[str, Any]]:
+    """What makes the values of fields of a dataclass or a pydantic model: factories, validators, classes of objects."""
+    factories = [
+        (name, item.default_factory)
+        for name, item in vars(class_).get("__dataclass_fields__", {}).items()
+        if item.default_factory is not dataclasses.MISSING
+    ]
+    models = class_.model_fields if is_pydantic_class(class_) else {}  # type: ignore[attr-defined]
+    return [*factories, *models.items()]
 
 
 def _name_of(class_: type) -> str:

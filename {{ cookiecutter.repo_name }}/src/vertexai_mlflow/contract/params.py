@@ -26,13 +26,22 @@ def leaves(nested: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, nested
 
 
+def parts_of(value: Any) -> Mapping[str, Any]:
+    """What Kedro takes a parameter apart into: items of a dictionary, or fields of a pydantic model or a dataclass."""
+    if isinstance(value, Mapping):
+        return value
+    from kedro.validation.utils import get_typed_fields
+
+    return get_typed_fields(value) or {}
+
+
 def by_name(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """All parameters by the names under which Kedro gives them to nodes."""
     named: dict[str, Any] = {"": dict(parameters)}
 
     def add(name: str, value: Any) -> None:
         named[name] = value
-        for key, item in value.items() if isinstance(value, Mapping) else ():
+        for key, item in parts_of(value).items():
             add(f"{name}.{key}", item)
 
     for name, value in parameters.items():

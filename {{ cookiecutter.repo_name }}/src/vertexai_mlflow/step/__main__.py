@@ -10,7 +10,6 @@ import os
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ from .models import fetch_model, logged_models, tag_models
 from .printed_text import hide_secrets
 from .process import alias, deadline
 from .run_tags import attached
-from .runner import StepRunner, StepSession, job_version, resolve
+from .runner import StepRunner, StepSession, job_version, parameters_of, resolve
 from .timing import Timing
 
 
@@ -99,23 +98,21 @@ def _session(args: TaskArguments, io: StepIO, platform: Namespace, **more_params
 
 def _start(args: JobArguments, job: JobIdentity, created: str, context: KedroContext) -> str:
     """Start the job's MLflow run. If the job resumes another, the run gets what that one's finished steps logged."""
-    nodes = [node for name in args.pipeline.split(",") for node in pipelines[name].nodes]
-    values = _parameters_of(nodes, context.params)
+    pipeline_names = args.pipeline.split(",")
+    nodes = [node for name in pipeline_names for node in pipelines[name].nodes]
+    parameters = parameters_of(context, pipeline_names)
     finished = [node for node in nodes if node.name in args.resumed.get("nodes", ())]
     experiment = context.mlflow.tracking.experiment.name
-    return tracking.start(job, args, created, experiment, values, _parameters_of(finished, context.params))
+    return tracking.start(job, args, created, experiment, _taken_by(nodes, parameters), _taken_by(finished, parameters))
 
 
-def _parameters_of(nodes: Iterable[Node], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that nodes take, by name, which may have dots."""
+def _taken_by(nodes: Iterable[Node], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that nodes take, by name, which may have dots, without those that only hooks know."""
     inputs = sorted({name for node in nodes for name in node.inputs})
     if "parameters" in inputs:
-        return dict(parameters)
-    values = {}
-    for name in (name.removeprefix("params:") for name in inputs if name.startswith("params:")):
-        keys = [name] if name in parameters else name.split(".")
-        values[name] = reduce(lambda value, key: value[key], keys, parameters)
-    return values
+        return dict(parameters["parameters"])
+    names = (name for name in inputs if name.startswith("params:") and name in parameters)
+    return {name.removeprefix("params:"): parameters[name] for name in names}
 
 
 def _gather(args: GatheringArguments, io: StepIO) -> dict[str, Any]:

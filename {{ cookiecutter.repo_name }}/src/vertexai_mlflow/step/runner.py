@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kedro.framework.context import KedroContext
 from kedro.framework.session import KedroSession
 from kedro.io import AbstractDataset, CachedDataset, DatasetError, MemoryDataset
 from kedro.io.shared_memory_dataset import SharedMemoryDataset
@@ -47,6 +48,20 @@ class StepSession(KedroSession):
         for name, values in self.resolved.items():
             loader[name] = params.merged(loader[name], values)
         return loader
+
+
+def parameters_of(context: KedroContext, pipeline_names: Sequence[str]) -> dict[str, Any]:
+    """The parameters as nodes get them, ``params:model.depth`` → 3, when Kedro runs these pipelines.
+
+    Kedro makes objects of parameters by the type hints of nodes: as here, of those of the pipelines that it runs, and
+    for ``__default__`` of all. A hook may add more to the catalog.
+
+    Raises:
+        ParameterValidationError: when a class does not take what the configuration has.
+    """
+    if "__default__" not in pipeline_names:
+        context._pipelines_to_validate = list(pipeline_names)
+    return context._get_parameters()
 
 
 def resolve(loader: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:

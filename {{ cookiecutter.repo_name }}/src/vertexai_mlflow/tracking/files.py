@@ -8,6 +8,7 @@ from typing import Any
 import mlflow
 import yaml
 
+from ..contract.params import parts_of
 from ..errors import shown
 
 _LOG = logging.getLogger(__name__)
@@ -42,12 +43,14 @@ def is_hidden(name: str, hidden: Sequence[str]) -> bool:
 
 
 def _plain(value: Any, name: str, hidden: Sequence[str]) -> Any:
-    looks_secret = _LOOKS_SECRET.search(name) and not isinstance(value, Mapping | list | int | float | type(None))
+    parts = parts_of(value)
+    is_whole = not parts and not isinstance(value, Mapping)
+    looks_secret = _LOOKS_SECRET.search(name) and is_whole and not isinstance(value, list | int | float | type(None))
     if looks_secret or name in hidden:
         return "***"
-    if isinstance(value, Mapping):
+    if not is_whole:
         prefix = f"{name}." if name else ""
-        return {str(key): _plain(item, f"{prefix}{key}", hidden) for key, item in value.items()}
+        return {str(key): _plain(item, f"{prefix}{key}", hidden) for key, item in parts.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, name, hidden) for item in value]
     # YAML refuses what inherits from these, such as NumPy's numbers and the members of a StrEnum.

@@ -1,0 +1,50 @@
+"""Parameters that Kedro makes objects of, because a node's type hint names a pydantic model or a dataclass."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kedro.pipeline import Pipeline
+from kedro.validation import ParameterValidationError, ParameterValidator, TypeExtractor
+
+from ..errors import UserError
+
+# Kedro logs each error before it raises all of them.
+_LOGGER = logging.getLogger("kedro.validation.parameter_validator")
+
+
+def types_of(pipelines: Mapping[str, Pipeline]) -> dict[str, type]:
+    """Parameter, with dots → the class that Kedro makes of it when it runs these pipelines."""
+    return TypeExtractor(dict(pipelines)).extract_types_from_pipelines()
+
+
+def with_types(
+    parameters: Mapping[str, Any], name: str, pipelines: Mapping[str, Pipeline], hooks: Sequence[str] = ()
+) -> tuple[dict[str, Any], list[str]]:
+    """Make objects of parameters as Kedro does, which it refuses to run a pipeline without.
+
+    Args:
+        parameters: the parameters, nested.
+        name: name of the pipeline, for the message.
+        pipelines: those whose type hints count for it, by name.
+        hooks: what may change parameters, in every step.
+
+    Returns:
+        The parameters with the objects in their places; and what to say if they do not fit, but a hook may change them.
+
+    Raises:
+        UserError: naming each parameter that a class does not take, and why.
+    """
+    if not types_of(pipelines):
+        return dict(parameters), []
+    _LOGGER.disabled = True
+    try:
+        return ParameterValidator(dict(pipelines)).validate_raw_params(dict(parameters)), []
+    except ParameterValidationError as error:
+        _, _, reasons = str(error).partition("\n")
+        problem = f"The type hints of nodes do not accept these parameters of pipeline '{name}':\n{reasons}"
+        if not hooks:
+            raise UserError(problem) from None
+        return dict(parameters), [f"{problem}\nA hook must change them in every step: {', '.join(hooks)}."]
+    finally:
+        _LOGGER.disabled = False
