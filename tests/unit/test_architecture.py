@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "auth": {"errors", "contract"},
     "notify": {"errors", "auth", "contract"},
     "kedro_settings": {"auth"},
-    "infra": {"errors", "contract", "whole_file"},
+    "infra": {"errors", "contract", "git", "whole_file"},
     "cli": {"errors", "guard"},
     "contract": {"errors", "whole_file"},
     "settings": {"errors", "auth", "contract"},

@@ -31,6 +31,12 @@ def repository(project: Path) -> str:
     return f"{parts.scheme}://{host}{parts.path.rstrip('/').removesuffix('.git')}"
 
 
+def place(project: Path) -> tuple[Path, str]:
+    """The top of the repository that a folder is in, and the folder's path below that; empty if it is the top itself."""
+    top, _, prefix = _git(project, "rev-parse", "--show-toplevel", "--show-prefix").partition("\n")
+    return Path(top), prefix.rstrip("/")
+
+
 def is_dirty(project: Path, names: Iterable[str]) -> bool:
     """Whether some of a project's files differ from the commit that is checked out, or are not in it."""
     # A new index knows nothing of `update-index --assume-unchanged` and `--skip-worktree`, so the files are compared.

@@ -76,7 +76,7 @@ def compile_plan(
     default_params: dict[str, Any] = params.encode(launch.params)
     parameters = len(json.dumps(default_params, ensure_ascii=False).encode())
     _refuse_long_params(parameters)
-    delivery = deliver(plan, parameters, run_config.root is not None and not places.is_local(run_config.root))
+    delivery = deliver(plan, parameters, run_config.is_remote)
     components = _Components(plan, launch, run_config, resolve or {}, delivery)
 
     def build(params: dict[str, Any] = default_params) -> None:

@@ -15,7 +15,6 @@ from kedro.pipeline.node import Node
 from ..contract.catalog import Catalog
 from ..contract.names import FINISH_TASK, GATHER_PREFIX, IMPORT_PREFIX, START_TASK, is_digest, task_name, with_hash
 from ..contract.params import by_name
-from ..contract.places import is_local
 from ..errors import UserError, did_you_mean
 from ..grouping import group_nodes
 from ..project import Project
@@ -107,7 +106,7 @@ def plan_pipeline(
         UserError: when it cannot become a pipeline job, or a runtime parameter would change nothing.
     """
     run_config = project.settings.run_config
-    if _is_remote(run_config):
+    if run_config.is_remote:
         project.refuse_configuration_elsewhere()
     catalog = Catalog(project.config("catalog"), "catalog.yml")
     hooks, parameters = project.session_hooks, project.config("parameters")
@@ -221,7 +220,7 @@ def make_plan(
     groups = group_nodes(pipeline, run_config.grouping, lambda node: resources_of(node, run_config), order)
     nodes_of = {group: nodes for group, (nodes, _before) in groups.items()}
     names = _task_names(nodes_of)
-    remote = _is_remote(run_config)
+    remote = run_config.is_remote
     steps = []
     for group, (nodes, before) in groups.items():
         outputs = datasets_in(dataset for node in nodes for dataset in node.outputs)
@@ -280,11 +279,6 @@ def _free_inputs(steps: Sequence[Step], lookup: Lookup) -> dict[str, tuple[str, 
         inputs[step.name] = tuple(names)
         known += names
     return {step: names for step, names in inputs.items() if names}
-
-
-def _is_remote(run_config: RunConfig) -> bool:
-    """Whether steps run on disks of their own; a ``<gs://placeholder>`` will name a bucket, too."""
-    return run_config.root is not None and not is_local(run_config.root.lstrip("<"))
 
 
 def order_by_place(pipeline: Pipeline, lookup: Lookup) -> dict[Node, set[Node]]:

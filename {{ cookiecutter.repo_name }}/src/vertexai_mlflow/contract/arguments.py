@@ -72,7 +72,27 @@ class TaskArguments:
 
 
 @dataclass(frozen=True)
-class StepArguments(TaskArguments):
+class TakingArguments(TaskArguments):
+    """What a task is told about the artifacts that it takes.
+
+    Args:
+        imported: key of an artifact that no step of the job makes, uploaded or of an earlier job → its ``uri`` and
+            ``sha256`` as they were when the job was compiled. Nobody can change them since, unlike metadata.
+        root: URI below which this environment's jobs keep their artifacts; empty on this machine.
+        indexes: keys of the artifacts that stand for others; keys that are told otherwise may be listed there.
+        known: index → ``digest_of`` what would be ``imported`` of the artifacts that it stands for.
+        index: key of the one artifact that stands for all that the task makes; empty if each is an artifact.
+    """
+
+    imported: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    root: str = ""
+    indexes: Sequence[str] = ()
+    known: Mapping[str, str] = field(default_factory=dict)
+    index: str = ""
+
+
+@dataclass(frozen=True)
+class StepArguments(TakingArguments):
     """What a step is told.
 
     Args:
@@ -85,17 +105,11 @@ class StepArguments(TaskArguments):
         lineage: dataset → what Vertex AI's lineage is told about it: ``key``, ``uri``, ``metadata``, and whether its
             ``numbers`` are metrics.
         timeout: seconds after which the step stops itself; 0 for no limit.
-        imported: key of an artifact that no step of the job makes, uploaded or of an earlier job → its ``uri`` and
-            ``sha256`` as they were when the job was compiled. Nobody can change them since, unlike metadata.
-        root: URI below which this environment's jobs keep their artifacts; empty on this machine.
         reads: files and folders on local disk that no step makes. The step needs no list of them; what keeps results
             of earlier runs on this machine does.
         fingerprint: what the result of the step depends on, for jobs that may take it.
         inputs: datasets of the catalog that no step makes, and that this is the first step to read.
         system_metrics: whether MLflow's sampler measures the step's machine.
-        indexes: keys of the artifacts that stand for others; the keys that the fields above have may be listed there.
-        known: index → ``digest_of`` what would be ``imported`` of the artifacts that it stands for.
-        index: key of the one artifact that stands for all that the step makes; empty if each is an artifact.
     """
 
     nodes: Sequence[str] = ()
@@ -106,31 +120,15 @@ class StepArguments(TaskArguments):
     versions: Mapping[str, str] = field(default_factory=dict)
     lineage: Mapping[str, Any] = field(default_factory=dict)
     timeout: int = 0
-    imported: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    root: str = ""
     reads: Sequence[str] = ()
     fingerprint: str = ""
     inputs: Sequence[str] = ()
     system_metrics: bool = False
-    indexes: Sequence[str] = ()
-    known: Mapping[str, str] = field(default_factory=dict)
-    index: str = ""
 
 
 @dataclass(frozen=True)
-class GatheringArguments(TaskArguments):
-    """What a task is told that runs no nodes: it writes an index of the artifacts that it takes.
-
-    Args:
-        imported, root, indexes, known: see ``StepArguments``.
-        index: key of the artifact that it makes.
-    """
-
-    imported: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    root: str = ""
-    indexes: Sequence[str] = ()
-    known: Mapping[str, str] = field(default_factory=dict)
-    index: str = ""
+class GatheringArguments(TakingArguments):
+    """What a task is told that runs no nodes: it writes an index of the artifacts that it takes."""
 
 
 @dataclass(frozen=True)

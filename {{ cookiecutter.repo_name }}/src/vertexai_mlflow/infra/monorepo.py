@@ -4,10 +4,10 @@ The project's own files stay what `make upgrade` merges into. Each project gets 
 """
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+from .. import git
 from ..errors import UserError
 from ..whole_file import write_whole
 
@@ -26,9 +26,7 @@ def write_workflows(project: Path) -> list[Path]:
     Raises:
         UserError: when the project is at the top, in no repository, or has no workflows.
     """
-    command = ["git", "rev-parse", "--show-toplevel", "--show-prefix"]
-    top, _, place = subprocess.run(command, cwd=project, capture_output=True, text=True).stdout.partition("\n")
-    place = place.strip().rstrip("/")
+    top, place = git.place(project)
     if not place:
         raise UserError(
             "make monorepo: this folder is the top of its repository, or in none. GitHub finds its workflows."
@@ -39,7 +37,7 @@ def write_workflows(project: Path) -> list[Path]:
     files = []
     for source in sources:
         name = place.replace("/", "-") + _ROLES[source.name]
-        file = Path(top) / _FOLDER / f"{name}.yml"
+        file = top / _FOLDER / f"{name}.yml"
         header = _HEADER.format(place=place, source=f"{_FOLDER}/{source.name}")
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, header + move_workflow(source.read_text(encoding="utf-8"), place, name))

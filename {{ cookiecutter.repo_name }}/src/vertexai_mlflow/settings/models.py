@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, IPvAnyAddress, ValidationError, model_validator
 
+from ..contract.places import is_local
 from ..contract.secret_references import parse_reference
 from ..errors import UserError, did_you_mean
 from .carried_over import REPLACED
@@ -302,6 +303,11 @@ class RunConfig(Strict):
     def schedule_entries(self) -> dict[str, ScheduleConfig]:
         """All that Vertex AI launches by itself: the entries of ``schedules``, and launches that have a schedule."""
         return {**self.schedules, **{name: entry.schedule for name, entry in self.launches.items() if entry.schedule}}
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether steps run on disks of their own; a ``<gs://placeholder>`` will name a bucket, too."""
+        return self.root is not None and not is_local(self.root.lstrip("<"))
 
     @model_validator(mode="after")
     def _nothing_is_scheduled_twice(self) -> Self:
