@@ -32,7 +32,7 @@ def repository(project: Path) -> str:
 
 
 def place(project: Path) -> tuple[Path, str]:
-    """The top of the repository that a folder is in, and the folder's path below that; empty if it is the top itself."""
+    """The top of the repository that a folder is in, and the folder's path below that, empty for the top."""
     top, _, prefix = _git(project, "rev-parse", "--show-toplevel", "--show-prefix").partition("\n")
     return Path(top), prefix.rstrip("/")
 
