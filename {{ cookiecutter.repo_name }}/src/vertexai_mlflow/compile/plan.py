@@ -109,16 +109,13 @@ def plan_pipeline(
     if run_config.is_remote:
         project.refuse_configuration_elsewhere()
     catalog = Catalog(project.config("catalog"), "catalog.yml")
-    hooks, parameters = project.session_hooks, project.config("parameters")
-    typed, warnings = with_types(parameters, name, project.pipelines_with(name), project.context_hooks)
+    hooks = project.session_hooks
+    warnings: list[str] = []
     on_exit = Pipeline([])
     if run_config.on_exit_pipeline:
         on_exit = project.pipeline(run_config.on_exit_pipeline)
         warnings += refuse_missing_inputs(run_config.on_exit_pipeline, on_exit, catalog.entry, hooks)
-        pipelines = project.pipelines_with(run_config.on_exit_pipeline)
-        typed_at_exit, more = with_types(parameters, run_config.on_exit_pipeline, pipelines, project.context_hooks)
-        warnings += more
-        warnings += refuse_missing_parameters(run_config.on_exit_pipeline, on_exit, typed_at_exit, hooks)
+        warnings += _refuse_parameters(project, run_config.on_exit_pipeline, on_exit)
     pipeline = project.pipeline(name, selection)
     if project.params and not allow_unused:
         consumed = parameters_in(project.pipeline(name).inputs() | on_exit.inputs())
@@ -127,7 +124,7 @@ def plan_pipeline(
     whole = project.pipeline(name) if selection else None
     surroundings = Surroundings(tuple(sorted(on_exit.inputs())), project.settings.data, hooks, whole)
     plan = make_plan(name, pipeline, run_config, catalog.entry, surroundings)
-    warnings += refuse_missing_parameters(name, pipeline, typed, hooks)
+    warnings += _refuse_parameters(project, name, pipeline)
     marked = Catalog(project.marked("catalog"), "catalog.yml")
     definitions = Definitions(
         root=project.path,
@@ -142,6 +139,18 @@ def plan_pipeline(
     warnings += project.resolver_warnings
     registry = _registry(project, pipeline, catalog.entry)
     return replace(plan, selection=selection or {}, registry=registry, warnings=(*warnings, *plan.warnings))
+
+
+def _refuse_parameters(project: Project, name: str, pipeline: Pipeline) -> list[str]:
+    """Refuse a pipeline whose nodes do not accept parameters, or take some that are not set.
+
+    Returns:
+        What hooks must do about such parameters, each in a whole sentence.
+    """
+    parameters, warnings = with_types(
+        project.config("parameters"), name, project.pipelines_with(name), project.context_hooks
+    )
+    return warnings + refuse_missing_parameters(name, pipeline, parameters, project.session_hooks)
 
 
 def _registry(project: Project, pipeline: Pipeline, lookup: Lookup) -> dict[str, Any]:
