@@ -151,7 +151,7 @@ def check(numbers):
 
     nodes = project / "src/test_project/pipelines/under_test/__init__.py"
     nodes.write_text(
-        nodes.read_text().replace('raise ValueError("planted")', "print('CHECKED', sum(numbers), __file__)")
+        nodes.read_text().replace('raise ValueError("planted")', "print(f'CHECKED {sum(numbers)} {__file__}')")
     )
     done = kedro(project, "vertexai", "run-local", "--docker", "--upload-code", "--resume", first)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -18,9 +18,13 @@ from .artifact import ArtifactDataset
 
 _LOG = logging.getLogger(__name__)
 # What Kedro logs about each step, whatever the project's logging is, and nobody can do anything about in a step: that
-# it replaces datasets, as kedro-mlflow and this runner do, and that a runner on one machine has other ways to run.
-_NOISE = ("Replacing dataset ", "Using synchronous mode ", "No nodes ran. Repeat the previous command")
-for _name in ("kedro.io.data_catalog", __name__):
+# it replaces datasets, as kedro-mlflow and this runner do, that no type hint names a class for parameters, and that a
+# runner on one machine has other ways to run.
+_NOISE = (
+    "Replacing dataset ", "No typed parameter requirements", "Using synchronous mode ",
+    "No nodes ran. Repeat the previous command",
+)  # fmt: skip
+for _name in ("kedro.io.data_catalog", "kedro.validation.parameter_validator", __name__):
     logging.getLogger(_name).addFilter(lambda record: not str(record.msg).startswith(_NOISE))
 
 # The catalog's dataset is one of these if nothing keeps the data.
