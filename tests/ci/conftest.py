@@ -14,6 +14,7 @@ from docker_engine import BASE
 from fakes.federation import Federation, GitHost
 from fakes.google_identity import Google
 from mlflow.entities import Run
+from registered_model import register_model
 from running import BIN, commit, run
 from small_cloud import LAUNCHER, answers, configure, name_experiment
 
@@ -145,6 +146,39 @@ def launchable_project(
     vertex.mount, vertex.inside, vertex.cwd = tmp_path, google.environment, project
     vertex.token = f"access-token-of-{LAUNCHER}"
     return project
+
+
+@pytest.fixture
+def model_to_promote(launchable_project, mlflow_url, ci, tmp_path, request) -> str:
+    """The number of a version that no job of CI has made, in a registry that the project names."""
+    name, experiment = f"promoted-by-{ci}", request.node.originalname
+    mlflow.set_tracking_uri(mlflow_url)
+    try:
+        mlflow.set_experiment(experiment)
+        number = register_model(name, "forest", tmp_path, experiment)
+    finally:
+        mlflow.set_tracking_uri(None)
+    settings = launchable_project / "conf/cloud/vertexai.yml"
+    content = yaml.safe_load(settings.read_text())
+    content["run_config"]["registry"] = {"model": "model", "name": name}
+    settings.write_text(yaml.safe_dump(content))
+    commit(launchable_project)
+    return number
+
+
+@pytest.fixture
+def was_promoted(model_to_promote, mlflow_url, ci, iap, vertex) -> Callable[[str], None]:
+    """That the pipeline said so and did it, as the launcher and through IAP, and launched nothing."""
+
+    def was_promoted(printed: str) -> None:
+        name, number = f"promoted-by-{ci}", model_to_promote
+        assert f"{name} version {number} of cloud is the champion now; there was none." in printed
+        model = mlflow.MlflowClient(mlflow_url).get_registered_model(name)
+        assert {alias: str(version) for alias, version in model.aliases.items()} == {"champion": number}
+        assert iap.refused == []
+        assert vertex.requests == []
+
+    return was_promoted
 
 
 @pytest.fixture

@@ -97,6 +97,18 @@ def test_a_manual_run_of_a_failing_node_is_red_and_the_node_is_in_the_summary(
     assert not any("/schedules" in request for request in vertex.requests)
 
 
+def test_a_model_is_promoted_by_hand_and_nothing_is_launched(
+    model_to_promote, was_promoted, launchable_project, pipeline
+):
+    inputs = ["--input", "promote_from=cloud", "--input", f"model_version={model_to_promote}"]
+    done = run(*pipeline(launchable_project, "workflow_dispatch", *inputs), cwd=launchable_project, timeout=1200)
+    printed = done.stdout + done.stderr
+    print(printed)
+    assert done.returncode == 0
+    was_promoted(printed)
+    assert "[ci/launch]" not in printed
+
+
 def test_a_denied_push_says_which_role(launchable_project, push, vertex):
     with read_only_registry() as address:
         set_fact(launchable_project, "artifact_registry", f"{address}/project-42/images")

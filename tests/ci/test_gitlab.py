@@ -102,6 +102,23 @@ def test_with_launch_false_a_push_only_builds_and_a_digest_is_launched_without_a
     assert {executor["container"]["image"] for executor in executors} == {image}
 
 
+def test_a_model_is_promoted_by_hand_and_nothing_is_launched(
+    model_to_promote, was_promoted, launchable_project, pipeline
+):
+    file = launchable_project / ".gitlab-ci.yml"
+    text = file.read_text()
+    for name, value in (("promote_from", "cloud"), ("model_version", model_to_promote)):
+        before, key, after = text.partition(f"    {name}:\n")
+        text = before + key + after.replace('default: ""', f'default: "{value}"', 1)
+    file.write_text(text)
+    commit(launchable_project)
+    done = run(*pipeline(launchable_project, "web"), cwd=launchable_project, timeout=1200)
+    printed = done.stdout + done.stderr
+    print(printed)
+    assert done.returncode == 0
+    was_promoted(printed)
+
+
 def left_by(tmp_path: Path, job: str, artifact: str) -> str:
     """A file that a job leaves for GitLab."""
     return (tmp_path / "checkout/.gitlab-ci-local/builds" / job / artifact).read_text()

@@ -3,13 +3,13 @@
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+from registered_model import register_model
 
 from vertexai_mlflow.contract import names
 from vertexai_mlflow.contract.places import sha256_of_model
@@ -49,29 +49,6 @@ def name(request) -> str:
     return request.node.name
 
 
-def registered(name: str, text: str, folder: Path) -> str:
-    """Register a version as a job does; returns its number."""
-    source = folder / text
-    source.mkdir(parents=True, exist_ok=True)
-    (source / "MLmodel").write_text("flavors: {}\n")
-    (source / "model.bin").write_text(text)
-    client = MlflowClient()
-    run = client.create_run(mlflow.get_experiment_by_name("demo").experiment_id, tags={"mlflow.user": "ada"})
-    model = mlflow.initialize_logged_model("forest")
-    client.log_model_artifacts(model.model_id, str(source))
-    client.finalize_logged_model(model.model_id, "READY")
-    with suppress(mlflow.MlflowException):  # the second version of a model
-        client.create_registered_model(name)
-    tags = {
-        names.MODEL_SHA256_TAG: sha256_of_model(source), names.JOB_NAME_TAG: "demo-1", names.GATE_TAG: "passed",
-        names.AGAINST_TAG: "1", names.METRIC_TAG: "f1", names.VALUE_TAG: "0.9",
-    }  # fmt: skip
-    version = client.create_model_version(
-        name, f"models:/{model.model_id}", run.info.run_id, tags=tags, model_id=model.model_id
-    )
-    return str(version.version)
-
-
 def champion(name: str) -> str:
     return str(MlflowClient().get_registered_model(name).aliases.get(names.CHAMPION, ""))
 
@@ -87,7 +64,7 @@ def folder(tmp_path) -> Path:
 
 
 def test_a_version_arrives_with_its_bytes_and_where_it_comes_from(use, name, folder, tmp_path):
-    number = registered(name, "first", tmp_path)
+    number = register_model(name, "first", tmp_path)
     offered = offer(name, number, str(folder))
     assert (offered.user, offered.tags[names.JOB_NAME_TAG]) == ("ada", "demo-1")
     use("prod")
@@ -112,7 +89,7 @@ def test_a_version_arrives_with_its_bytes_and_where_it_comes_from(use, name, fol
 @pytest.mark.parametrize("after", ["the upload", "the version", "the tags"])
 def test_a_promotion_that_was_interrupted_is_repeated(use, name, folder, tmp_path, monkeypatch, after):
     name = "".join(letter for letter in name if letter.isalnum())
-    number = registered(name, "first", tmp_path)
+    number = register_model(name, "first", tmp_path)
     offered = offer(name, number, str(folder))
     use("prod")
     broken = {
@@ -134,10 +111,10 @@ def test_a_promotion_that_was_interrupted_is_repeated(use, name, folder, tmp_pat
 
 def test_an_undone_promotion_puts_the_alias_where_it_was(use, name, folder, tmp_path):
     use("prod")
-    registered(name, "old", tmp_path)
+    register_model(name, "old", tmp_path)
     MlflowClient().set_registered_model_alias(name, names.CHAMPION, "1")
     use("staging")
-    offered = offer(name, registered(name, "new", tmp_path), str(folder))
+    offered = offer(name, register_model(name, "new", tmp_path), str(folder))
     use("prod")
     accept(name, offered, str(folder), "grace", dry_run=False)
     assert champion(name) == "2"
@@ -151,7 +128,7 @@ def test_an_undone_promotion_puts_the_alias_where_it_was(use, name, folder, tmp_
 
 
 def test_the_first_promotion_is_undone_to_no_champion(use, name, folder, tmp_path):
-    offered = offer(name, registered(name, "first", tmp_path), str(folder))
+    offered = offer(name, register_model(name, "first", tmp_path), str(folder))
     use("prod")
     accept(name, offered, str(folder), "grace", dry_run=False)
     take_back(name, dry_run=False)
@@ -159,7 +136,7 @@ def test_the_first_promotion_is_undone_to_no_champion(use, name, folder, tmp_pat
 
 
 def test_within_one_registry_a_version_is_copied_to_another_model(use, name, folder, tmp_path):
-    offered = offer(name, registered(name, "first", tmp_path), str(folder))
+    offered = offer(name, register_model(name, "first", tmp_path), str(folder))
     for _ in range(2):
         accept(f"{name}-prod", offered, str(folder), "grace", dry_run=False)
     (version,) = MlflowClient().search_model_versions(f"name = '{name}-prod'")
@@ -170,7 +147,7 @@ def test_within_one_registry_a_version_is_copied_to_another_model(use, name, fol
 
 def test_within_one_model_only_the_alias_moves(use, name, folder, tmp_path):
     for text in ("first", "second"):
-        number = registered(name, text, tmp_path)
+        number = register_model(name, text, tmp_path)
     offered = offer(name, number, str(folder))
     assert accept(name, offered, str(folder), "grace", dry_run=False).version == "2"
     assert (count(name), champion(name)) == (2, "2")
@@ -179,13 +156,13 @@ def test_within_one_model_only_the_alias_moves(use, name, folder, tmp_path):
 @pytest.mark.parametrize("version", ["7", ""])
 def test_a_version_that_is_not_there_is_named(use, version, tmp_path):
     name = f"missing{version}"
-    registered(name, "first", tmp_path)
+    register_model(name, "first", tmp_path)
     with pytest.raises(UserError, match=r"Its versions: 1\."):
         offer(name, version, "")
 
 
 def test_bytes_that_were_replaced_do_not_leave_their_registry(use, name, folder, tmp_path):
-    number = registered(name, "first", tmp_path)
+    number = register_model(name, "first", tmp_path)
     model = MlflowClient().get_logged_model(MlflowClient().get_model_version(name, "1").source.rpartition("/")[2])
     (Path(LocalArtifactRepository(model.artifact_location).artifact_dir) / "model.bin").write_text("somebody else's")
     with pytest.raises(UserError, match="does not match its recorded SHA-256"):
@@ -193,7 +170,7 @@ def test_bytes_that_were_replaced_do_not_leave_their_registry(use, name, folder,
 
 
 def test_bytes_that_change_on_the_way_become_no_version(use, name, folder, tmp_path):
-    offered = offer(name, registered(name, "first", tmp_path), str(folder))
+    offered = offer(name, register_model(name, "first", tmp_path), str(folder))
     shutil.copy(folder / "MLmodel", folder / "model.bin")
     use("prod")
     with pytest.raises(UserError, match="does not match its recorded SHA-256"):
@@ -202,6 +179,6 @@ def test_bytes_that_change_on_the_way_become_no_version(use, name, folder, tmp_p
 
 
 def test_an_offer_travels_between_processes(use, name, tmp_path):
-    offered = offer(name, registered(name, "first", tmp_path), "")
+    offered = offer(name, register_model(name, "first", tmp_path), "")
     assert pickle.loads(pickle.dumps(offered)) == offered
     assert isinstance(offered, Offer)
