@@ -176,6 +176,7 @@ def test_a_passing_failure_is_tried_again(google, failures):
     assert google.requests == len(failures) + 1
 
 
+@pytest.mark.slow
 def test_a_step_waits_for_an_endpoint_that_is_down_for_a_while(google, monkeypatch):
     monkeypatch.setattr(id_tokens, "BACKOFF", (0.2,) * 50)
     google.down = True

@@ -379,6 +379,7 @@ def test_the_stand_in_refuses_a_field_that_it_does_not_know(vertex, service):
     assert not service.jobs
 
 
+@pytest.mark.slow
 def test_following_goes_on_when_vertex_fails_for_a_while(vertex, service):
     vertex.submit(request(), "bumpy")
     service.failures = [503, 0, 429, 502, 504]
@@ -819,6 +820,7 @@ def launched(vertex: Vertex, command: list[str]) -> PipelineJob:
     return vertex.submit(asked, "one")[0]
 
 
+@pytest.mark.slow
 def test_status_and_logs_reach_into_the_custom_job_of_a_step(vertex, service):
     launched(vertex, ["printf", "from the worker"])
     job = vertex.with_custom_jobs(vertex.follow("one", lambda task: None, pytest.fail))
@@ -838,6 +840,7 @@ def test_status_and_logs_reach_into_the_custom_job_of_a_step(vertex, service):
     assert of_train["custom_job_url"] == url
 
 
+@pytest.mark.slow
 def test_the_custom_jobs_of_a_job_that_goes_on_are_cancelled_with_it(vertex, service):
     job = launched(vertex, ["sleep", "30"])
     while not service.custom_jobs:
@@ -848,6 +851,7 @@ def test_the_custom_jobs_of_a_job_that_goes_on_are_cancelled_with_it(vertex, ser
     assert service.custom_jobs[running.name]["state"] == "JOB_STATE_CANCELLED"
 
 
+@pytest.mark.slow
 def test_who_may_not_list_custom_jobs_sees_all_else(vertex, service, capsys):
     """As CI's launcher, whose role has nothing of custom jobs."""
     service.denied.add("aiplatform.customJobs.list")

@@ -12,6 +12,8 @@ from running import BIN, ROOT, run
 from vertexai_mlflow.checks.index import check_index
 from vertexai_mlflow.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 TEMPLATE = ROOT / "{{ cookiecutter.repo_name }}"
 
 
@@ -54,7 +56,6 @@ def test_the_locks_are_resolved_from_it_and_name_neither_host_nor_password(varia
     assert PASSWORD not in done.stdout + done.stderr
 
 
-@pytest.mark.slow
 def test_make_install_takes_the_packages_from_it(index, project, own, tmp_path):
     assert run("make", "lock", cwd=project, PIP_INDEX_URL=index.url, **own).returncode == 0
     index.served.clear()

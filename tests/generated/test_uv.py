@@ -13,6 +13,8 @@ from kedro_vertexai_mlflow.adopt.locks import resolve_locks
 from kedro_vertexai_mlflow.adopt.plan import Plan
 from kedro_vertexai_mlflow.adopt.project import Project
 
+pytestmark = pytest.mark.slow
+
 TEMPLATE = ROOT / "{{ cookiecutter.repo_name }}"
 LOCKS = ("requirements.lock", "requirements-launch.lock")
 
@@ -91,7 +93,6 @@ def test_an_extra_gets_a_lock_of_its_own_which_is_renewed_with_the_others(has_uv
     assert "gqu" in done.stderr
 
 
-@pytest.mark.slow
 def test_uv_sync_and_uv_run_work_in_a_generated_project(bake):
     project = bake()
     commit(project)

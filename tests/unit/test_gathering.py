@@ -82,6 +82,7 @@ def longest_argument(task: Task) -> int:
     return max((len(argument.encode()) for argument in argv), default=0)
 
 
+@pytest.mark.slow
 def test_what_a_thousand_steps_make_is_gathered_a_hundred_at_a_time():
     found = of_a_thousand()
     gathering = gathering_tasks(found)
@@ -132,6 +133,7 @@ def test_what_fits_goes_as_it_did():
     assert (told(found["add-up"]).indexes, told(found["add-up"]).index) == ((), "")
 
 
+@pytest.mark.slow
 def test_indexes_that_are_too_many_are_gathered_themselves():
     nodes, taken = [], []
     for step in range(110):

@@ -203,6 +203,7 @@ def test_a_command_that_does_not_exist_is_named(tmp_path):
     assert job.tasks["missing"].error == "no-such-command could not be started: No such file or directory"
 
 
+@pytest.mark.slow
 def test_two_branches_run_side_by_side_and_one_worker_runs_one_at_a_time(tmp_path):
     """Each branch waits for the other's file, so neither can succeed alone."""
 

@@ -47,6 +47,7 @@ print(import_all())
 """
 
 
+@pytest.mark.slow
 def test_every_module_can_be_imported_where_these_names_are_missing():
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], env=environment(PYTHONPATH=str(SOURCE)), capture_output=True, text=True

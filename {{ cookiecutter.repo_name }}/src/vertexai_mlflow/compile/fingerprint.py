@@ -28,20 +28,20 @@ class Definitions:
     Args:
         root: the project's folder.
         parameters: all parameters by the names that nodes take them by, ``params:model.depth``; see ``by_name``.
-        types: parameter → the class that Kedro makes of it, by the type hint of a node.
         entry: dataset → what the catalog says about it.
         class_of: dataset → its class, if that is not one of Kedro's.
         resolvers: the project's own resolvers, whose names are marked in parameters and entries.
         uploaded: dataset → the SHA-256 of what was uploaded of it.
+        types: parameter → the class that Kedro makes of it, by the type hint of a node.
     """
 
     root: Path
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    types: Mapping[str, type] = field(default_factory=dict)
     entry: Callable[[str], Any] = lambda _dataset: None
     class_of: Callable[[str], type | None] = lambda _dataset: None
     resolvers: Mapping[str, Any] = field(default_factory=dict)
     uploaded: Mapping[str, str] = field(default_factory=dict)
+    types: Mapping[str, type] = field(default_factory=dict)
 
 
 def fingerprint(
