@@ -7,7 +7,7 @@ from kedro.pipeline import Node, Pipeline
 from pydantic import BaseModel
 
 from vertexai_mlflow.compile.refusals import refuse_missing_parameters
-from vertexai_mlflow.compile.typed_parameters import with_types
+from vertexai_mlflow.compile.typed_parameters import types_of, with_types
 from vertexai_mlflow.contract.params import by_name
 from vertexai_mlflow.errors import UserError
 from vertexai_mlflow.tracking.files import as_yaml
@@ -61,6 +61,13 @@ def test_what_a_class_does_not_take_is_refused_unless_a_hook_may_change_it(param
     as_it_is, warnings = with_types(parameters, "training", {"training": TRAINING}, ["Hooks.after_context_created"])
     assert as_it_is == parameters
     assert warnings[0].endswith("A hook must change them in every step: Hooks.after_context_created.")
+
+
+def test_what_kedro_thinks_of_hints_is_not_said_whenever_one_compiles(caplog):
+    def either(value: int | str): ...
+
+    types_of({"p": Pipeline([Node(either, "params:value", None, name="either")])})
+    assert not caplog.text
 
 
 def test_an_optional_one_may_be_null():

@@ -1,7 +1,8 @@
 """Parameters that Kedro makes objects of, because a node's type hint names a pydantic model or a dataclass."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from kedro.pipeline import Pipeline
@@ -9,13 +10,14 @@ from kedro.validation import ParameterValidationError, ParameterValidator, TypeE
 
 from ..errors import UserError
 
-# Kedro logs each error before it raises all of them.
-_LOGGER = logging.getLogger("kedro.validation.parameter_validator")
+# Kedro logs what it then raises, and what it thinks of a type hint each time it reads it.
+_LOGGERS = [logging.getLogger(f"kedro.validation.{name}") for name in ("parameter_validator", "type_extractor")]
 
 
 def types_of(pipelines: Mapping[str, Pipeline]) -> dict[str, type]:
     """Parameter, with dots → the class that Kedro makes of it when it runs these pipelines."""
-    return TypeExtractor(dict(pipelines)).extract_types_from_pipelines()
+    with _quiet():
+        return TypeExtractor(dict(pipelines)).extract_types_from_pipelines()
 
 
 def with_types(
@@ -37,14 +39,23 @@ def with_types(
     """
     if not types_of(pipelines):
         return dict(parameters), []
-    _LOGGER.disabled = True
     try:
-        return ParameterValidator(dict(pipelines)).validate_raw_params(dict(parameters)), []
+        with _quiet():
+            return ParameterValidator(dict(pipelines)).validate_raw_params(dict(parameters)), []
     except ParameterValidationError as error:
         _, _, reasons = str(error).partition("\n")
         problem = f"The type hints of nodes do not accept these parameters of pipeline '{name}':\n{reasons}"
         if not hooks:
             raise UserError(problem) from None
         return dict(parameters), [f"{problem}\nA hook must change them in every step: {', '.join(hooks)}."]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    for logger in _LOGGERS:
+        logger.disabled = True
+    try:
+        yield
     finally:
-        _LOGGER.disabled = False
+        for logger in _LOGGERS:
+            logger.disabled = False
