@@ -74,8 +74,8 @@ def staged(project: Path, path: str) -> tuple[list[str], list[str]]:
 
 
 def section(printed: str, title: str) -> list[str]:
-    found = re.search(rf"^{title}\n((?:  .*\n)*)", printed, re.MULTILINE)
-    return [line.strip() for line in found[1].splitlines()] if found else []
+    match = re.search(rf"^{title}\n((?:  .*\n)*)", printed, re.MULTILINE)
+    return [line.strip() for line in match[1].splitlines()] if match else []
 
 
 @pytest.fixture
@@ -159,9 +159,9 @@ def test_a_project_of_kedro_0_18_runs_after_what_is_said_was_done(tmp_path):
         assert old in text
         (project / path).write_text(text.replace(old, new))
     fill_in(project)
-    said = works(project)
-    assert "SCORES {'ada': True, 'bob': False}" in said
-    assert "AFTER" in said
+    message = works(project)
+    assert "SCORES {'ada': True, 'bob': False}" in message
+    assert "AFTER" in message
     pyproject = tomllib.loads((project / "pyproject.toml").read_text())
     assert "black~=22.0" in pyproject["project"]["optional-dependencies"]["dev"]
     assert "kedro-datasets[json-jsondataset,pandas-csvdataset]>=9.6" in pyproject["project"]["dependencies"]
@@ -255,8 +255,8 @@ def test_half_of_the_files_may_be_there_already(spaceflights):
     edited.write_text(edited.read_text() + "\n# A line of the user's.\n")
     commit(spaceflights)
     printed = adopted(spaceflights)
-    said = "src/vertexai_mlflow/show/tables.py: it differs from the template's. `make upgrade ARGS=--restore` puts it back."
-    assert said in section(printed, "Your files that stay")
+    message = "src/vertexai_mlflow/show/tables.py: it differs from the template's. `make upgrade ARGS=--restore` puts it back."
+    assert message in section(printed, "Your files that stay")
     assert f"src/vertexai_mlflow/ ({removed} files)" in section(printed, "New files")
     assert edited.read_text().endswith("# A line of the user's.\n")
     fill_in(spaceflights)
@@ -400,7 +400,7 @@ def test_nothing_is_left_behind_when_a_file_cannot_be_written(spaceflights):
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"),
+    ("edit", "message"),
     [
         (lambda text: text.replace('kedro_init_version = "1.0.0"', 'kedro_init_version = "0.17.4"'), "only projects of Kedro 0.18, 0.19 or 1 can be adopted"),
         (lambda text: text.replace('source_dir = "src"', 'source_dir = "code"'), "source_dir is code"),
@@ -410,30 +410,30 @@ def test_nothing_is_left_behind_when_a_file_cannot_be_written(spaceflights):
         (lambda text: re.sub(r"\[project\].*(?=\[tool.setuptools.dynamic)", "[tool.poetry]\n", text, flags=re.DOTALL), "only Poetry reads"),
     ],
 )  # fmt: skip
-def test_what_cannot_join_is_refused_with_a_reason(spaceflights, edit, said):
+def test_what_cannot_join_is_refused_with_a_reason(spaceflights, edit, message):
     path = spaceflights / "pyproject.toml"
     path.write_text(edit(path.read_text()))
     commit(spaceflights)
     done = adopt(spaceflights, "--yes", "--no-lock")
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert run("git", "status", "--porcelain", cwd=spaceflights).stdout == ""
 
 
 @pytest.mark.parametrize(
-    ("path", "content", "said"),
+    ("path", "content", "message"),
     [
         ("src/spaceflights/settings.py", b"print 'x'\n", "src/spaceflights/settings.py:1: Python 3."),
         ("conf/base/catalog.yml", b"# x\n# caf\xe9\n", "conf/base/catalog.yml:2: the file is not UTF-8"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_named(spaceflights, path, content, said):
+def test_a_file_that_cannot_be_read_is_named(spaceflights, path, content, message):
     (spaceflights / path).write_bytes(content)
     commit(spaceflights)
     done = adopt(spaceflights, "--yes", "--no-lock")
     assert done.returncode == 1
-    assert f"Error: {said}" in done.stderr
+    assert f"Error: {message}" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -46,8 +46,8 @@ def literal_pythons(project: Path) -> dict[str, set[str]]:
     names = ("Dockerfile*", "*gitlab-ci.yml", ".github/workflows/*.yml")
     files = [file for name in names for file in project.glob(name)]
     pattern = r'python:(\d[\d.]*)|python-version: "?(\d.*?)"?$'
-    found = {file.name: re.findall(pattern, file.read_text(), re.MULTILINE) for file in files}
-    return {name: {a or b for a, b in versions} for name, versions in found.items() if versions}
+    pythons_in = {file.name: re.findall(pattern, file.read_text(), re.MULTILINE) for file in files}
+    return {name: {a or b for a, b in versions} for name, versions in pythons_in.items() if versions}
 
 
 @pytest.mark.parametrize("text", FORMS)

@@ -63,13 +63,13 @@ def claims(provider: RequestHeaderProviderWithKedroContext) -> dict:
 
 
 def test_iam_sends_a_token_of_the_service_account_for_the_client_id(google):
-    said = claims(gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM))
-    assert (said["aud"], said["email"]) == (CLIENT_ID, ACCOUNT)
+    token = claims(gcp.MLFlowGoogleIAMRequestHeaderProvider(context(), **IAM))
+    assert (token["aud"], token["email"]) == (CLIENT_ID, ACCOUNT)
 
 
 def test_oauth_sends_a_token_of_the_ambient_identity(google):
-    said = claims(gcp.MLFlowGoogleOauthRequestHeaderProvider(context(), client_id=CLIENT_ID))
-    assert (said["aud"], said["email"]) == (CLIENT_ID, AMBIENT)
+    token = claims(gcp.MLFlowGoogleOauthRequestHeaderProvider(context(), client_id=CLIENT_ID))
+    assert (token["aud"], token["email"]) == (CLIENT_ID, AMBIENT)
 
 
 @pytest.fixture
@@ -87,8 +87,8 @@ def key_file(google, tmp_path, monkeypatch) -> None:
 
 
 def test_oauth_sends_a_token_of_a_service_account_key(google, key_file):
-    said = claims(gcp.MLFlowGoogleOauthRequestHeaderProvider(context(), client_id=CLIENT_ID))
-    assert (said["aud"], said["email"]) == (CLIENT_ID, "key@project.iam.gserviceaccount.com")
+    token = claims(gcp.MLFlowGoogleOauthRequestHeaderProvider(context(), client_id=CLIENT_ID))
+    assert (token["aud"], token["email"]) == (CLIENT_ID, "key@project.iam.gserviceaccount.com")
 
 
 def test_a_revoked_key_is_explained_and_not_tried_again(google, key_file):
@@ -218,8 +218,8 @@ def test_a_revoked_grant_ends_the_run_when_the_token_expires(google, let_pass):
 
 def test_without_id_tokens_of_the_metadata_server_the_account_mints_its_own(google):
     google.metadata_gives = False
-    said = claims(gcp.MLFlowGoogleOauthRequestHeaderProvider(context(), client_id=CLIENT_ID))
-    assert (said["aud"], said["email"]) == (CLIENT_ID, AMBIENT)
+    token = claims(gcp.MLFlowGoogleOauthRequestHeaderProvider(context(), client_id=CLIENT_ID))
+    assert (token["aud"], token["email"]) == (CLIENT_ID, AMBIENT)
 
 
 def test_an_account_that_may_not_mint_its_own_id_tokens_is_told_which_role_it_needs(google):

@@ -227,10 +227,10 @@ def finished_run(run_of, vertex, iap, docker, tmp_path) -> Callable[[str, str], 
     """A commit's one run, which finished by the image's digest, and of which the pipeline says so in what it printed."""
 
     def finished_run(commit: str, printed: str) -> tuple[str, str]:
-        (found,) = run_of(commit)
-        assert found.info.status == "FINISHED"
+        (mlflow_run,) = run_of(commit)
+        assert mlflow_run.info.status == "FINISHED"
         (job,) = vertex.jobs.values()
-        name, image = found.data.tags["vertexai_job_name"], found.data.tags["vertexai_image"]
+        name, image = mlflow_run.data.tags["vertexai_job_name"], mlflow_run.data.tags["vertexai_image"]
         assert name == job["name"].rpartition("/")[2]
         assert re.fullmatch(r"127\.0\.0\.1:\d+/project-42/images/test-project@sha256:[0-9a-f]{64}", image)
         executors = job["pipelineSpec"]["deploymentSpec"]["executors"].values()
@@ -241,9 +241,9 @@ def finished_run(run_of, vertex, iap, docker, tmp_path) -> Callable[[str, str], 
         assert json.loads(labels)["org.opencontainers.image.base.name"] == built_on[1]
         # Docker's settings have no login left: a runner of one's own would keep it.
         settings = [json.loads(file.read_text()) for file in (tmp_path / "home").rglob("config.json")]
-        assert [settings for found in settings if found.get("auths")] == []
+        assert [settings for login in settings if login.get("auths")] == []
         assert re.search(rf"\| job \| \[{name}\]\(https://console", printed)
-        run = f"#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}"
+        run = f"#/experiments/{mlflow_run.info.experiment_id}/runs/{mlflow_run.info.run_id}"
         page = f"{iap.url}/{run}?workflowType=machine_learning"
         assert f"| MLflow run | [FINISHED]({page})" in printed
         assert "access-token-of" not in printed

@@ -28,10 +28,10 @@ def steps(job: dict[str, Any]) -> list[str]:
 
 
 def position(job: dict[str, Any], *beginnings: str) -> int:
-    (found,) = (
+    (number_of_step,) = (
         number for number, step in enumerate(steps(job)) if any(f"\n  {part}" in f"\n  {step}" for part in beginnings)
     )
-    return found
+    return number_of_step
 
 
 def test_the_check_fails_by_linter_and_tests_or_by_what_doctor_finds(jobs):

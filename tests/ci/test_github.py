@@ -90,8 +90,8 @@ def test_a_manual_run_of_a_failing_node_is_red_and_the_node_is_in_the_summary(
     assert re.search(r"\| error \| InvalidParameterError: The 'n_estimators' parameter", printed)
     assert "| step train-forest | FAILED: exit code 1, [log](https://console" in printed
     assert re.search(r"Kept as job-page: job.html, \d+ bytes", printed)
-    (found,) = run_of(head)
-    assert (found.info.status, found.data.tags["failed_node"]) == ("FAILED", "train_forest")
+    (mlflow_run,) = run_of(head)
+    assert (mlflow_run.info.status, mlflow_run.data.tags["failed_node"]) == ("FAILED", "train_forest")
     (job,) = vertex.jobs.values()
     assert (job["labels"]["kedro_env"], job["labels"]["kedro_pipeline"]) == ("staging", "penguins")
     assert not any("/schedules" in request for request in vertex.requests)

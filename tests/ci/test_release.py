@@ -134,14 +134,14 @@ def test_without_the_switch_pypi_gets_nothing(release, pypi, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tag", "said"),
+    ("tag", "message"),
     [
         ("v9.9.9", f"The tag is v9.9.9, and __version__ of the platform is {VERSION}"),
         ("v0.2.0$(touch${IFS}planted)", "The tag is v0.2.0$(touch${IFS}planted), and __version__"),
     ],
 )
-def test_a_tag_with_another_number_is_not_released(tag, said, release, tmp_path):
-    assert said in release(tag)
+def test_a_tag_with_another_number_is_not_released(tag, message, release, tmp_path):
+    assert message in release(tag)
     assert not any(tmp_path.rglob("planted"))
     assert not (tmp_path / "kept/gh").exists()
 

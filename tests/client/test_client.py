@@ -66,10 +66,10 @@ def spec(broken: bool = False) -> dict[str, Any]:
     @dsl.pipeline(name="demo")
     def pipeline(text: str = "hello"):
         with dsl.ExitHandler(last(), name="all of it"):
-            said = say(text=text)
-            said.set_display_name("Say it")
+            first = say(text=text)
+            first.set_display_name("Say it")
             if broken:
-                fail().after(said)
+                fail().after(first)
 
     return json_format.MessageToDict(pipeline.pipeline_spec)
 
@@ -372,10 +372,10 @@ def test_the_stand_in_refuses_a_field_that_it_does_not_know(vertex, service):
     header = {"Authorization": f"Bearer {service.token}"}
     good = request()
     broken = {**good, "pipelineSpec": {**good["pipelineSpec"], "rooot": {}}}
-    for body, said in [({**good, "experiment": "x"}, "experiment"), (broken, "rooot")]:
+    for body, message in [({**good, "experiment": "x"}, "experiment"), (broken, "rooot")]:
         answer = http.post(url, json=body, headers=header, timeout=10)
         assert answer.status_code == 400
-        assert said in answer.json()["error"]["message"]
+        assert message in answer.json()["error"]["message"]
     assert not service.jobs
 
 
@@ -416,7 +416,7 @@ def test_a_job_joins_its_experiment_which_is_created_when_missing(vertex, servic
     vertex.follow("with-experiment", lambda task: None, pytest.fail)
     vertex.submit(request(), "second")
     vertex.join_experiment("second", "birds", "Something else")
-    (experiment,) = [found for found in service.contexts.values() if found["schemaTitle"] == "system.Experiment"]
+    (experiment,) = [context for context in service.contexts.values() if context["schemaTitle"] == "system.Experiment"]
     assert experiment["schemaTitle"] == "system.Experiment"
     assert experiment["description"] == "All about birds"
     contexts = f"{service.parent}/metadataStores/default/contexts"
@@ -454,8 +454,8 @@ def test_a_schedule_is_read_back_as_it_was_asked_for(vertex, service):
 def test_a_start_time_in_the_past_launches_nothing_for_the_days_since_then(vertex, service):
     wanted = schedule(start_time="2026-01-01T00:00:00Z")
     vertex.create_schedule(wanted)
-    (found,) = vertex.schedules()
-    assert found.get("startedRunCount", "0") == "0"
+    (created,) = vertex.schedules()
+    assert created.get("startedRunCount", "0") == "0"
     (change,) = changes([wanted], vertex.schedules(), labels_of("demo", "cloud"), ["train"], prune=True)
     assert (change.action, change.differences) == ("unchanged", None)
 
@@ -525,7 +525,7 @@ def test_a_schedule_is_changed_in_place_and_deleted(vertex, service):
 
 def test_a_schedule_that_replaces_a_paused_one_is_paused(vertex):
     vertex.create_schedule(schedule(), paused=True)
-    assert [found["state"] for found in vertex.schedules()] == ["PAUSED"]
+    assert [created["state"] for created in vertex.schedules()] == ["PAUSED"]
 
 
 def test_a_job_can_be_cancelled(vertex, service):
@@ -680,9 +680,9 @@ def test_what_a_private_network_needs_is_granted_to_vertex_ais_agent(permission,
 )  # fmt: skip
 def test_the_quota_of_a_message_is_named(message, expected, unexpected):
     """https://github.com/GoogleCloudPlatform/vertex-ai-samples/issues/700: the quota of a GPU is 0 until one asks for more."""
-    said = suggest_fix(message, region="europe-west1")
-    assert expected in said
-    assert unexpected not in said
+    message = suggest_fix(message, region="europe-west1")
+    assert expected in message
+    assert unexpected not in message
 
 
 WRITE = """

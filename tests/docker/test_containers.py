@@ -66,18 +66,18 @@ def left(docker) -> list[str]:
 
 def only_run(uri: str, experiment: str = "test_project"):
     client = mlflow.MlflowClient(uri)
-    (found,) = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
-    return found
+    (mlflow_run,) = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    return mlflow_run
 
 
 def test_the_pipeline_runs_in_containers_with_the_embedded_store(docker, built):
     done = kedro(built.project, "vertexai", "run-local", "--docker")
     assert done.returncode == 0, done.stdout + done.stderr
-    found = only_run(f"sqlite:///{built.project}/mlflow.db", "built_image")
-    assert found.info.status == "FINISHED"
-    assert found.data.tags["latest_node"] == "plot_confusion"
-    assert found.data.metrics["metrics.accuracy"] > 0.9
-    assert Path(found.info.artifact_uri, "confusion_matrix.png").exists()
+    mlflow_run = only_run(f"sqlite:///{built.project}/mlflow.db", "built_image")
+    assert mlflow_run.info.status == "FINISHED"
+    assert mlflow_run.data.tags["latest_node"] == "plot_confusion"
+    assert mlflow_run.data.metrics["metrics.accuracy"] > 0.9
+    assert Path(mlflow_run.info.artifact_uri, "confusion_matrix.png").exists()
     assert list(built.project.glob(".vertexai/*/split/data_train"))
     assert left(docker) == []
 
@@ -85,11 +85,11 @@ def test_the_pipeline_runs_in_containers_with_the_embedded_store(docker, built):
 def test_the_pipeline_runs_in_containers_with_mlflow_as_a_server(docker, built, mlflow_url):
     kedro_ = kedro(built.project, "vertexai", "run-local", "--docker", MLFLOW_TRACKING_URI=mlflow_url)
     assert kedro_.returncode == 0, kedro_.stdout + kedro_.stderr
-    found = only_run(mlflow_url, "built_image")
-    assert found.info.status == "FINISHED"
+    mlflow_run = only_run(mlflow_url, "built_image")
+    assert mlflow_run.info.status == "FINISHED"
     client = mlflow.MlflowClient(mlflow_url)
-    assert [item.path for item in client.list_artifacts(found.info.run_id)] == ["confusion_matrix.png", "vertexai"]
-    files = [item.path for item in client.list_artifacts(found.info.run_id, "vertexai")]
+    assert [item.path for item in client.list_artifacts(mlflow_run.info.run_id)] == ["confusion_matrix.png", "vertexai"]
+    files = [item.path for item in client.list_artifacts(mlflow_run.info.run_id, "vertexai")]
     assert files == ["vertexai/job.html", "vertexai/parameters.yml", "vertexai/pipeline.json"]
 
 

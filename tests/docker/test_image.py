@@ -41,7 +41,7 @@ def test_the_projects_files_are_those_that_steps_need(docker, built):
 
 def test_no_layer_has_a_secret_that_lay_about(docker, built, tmp_path):
     assert docker("save", "-o", str(tmp_path / "image.tar"), built.image).returncode == 0
-    found, seen = [], 0
+    files_with_secret, seen = [], 0
     with tarfile.open(tmp_path / "image.tar") as image:
         for layer in image.getmembers():
             if not layer.name.endswith(".tar"):
@@ -52,9 +52,9 @@ def test_no_layer_has_a_secret_that_lay_about(docker, built, tmp_path):
                     if file.isfile() and (name.startswith("home/") or file.size < 10_000):
                         seen += name.startswith("home/kedro/src")
                         if SECRET.encode() in files.extractfile(file).read():
-                            found.append(name)
+                            files_with_secret.append(name)
     assert seen > 50
-    assert found == []
+    assert files_with_secret == []
 
 
 def test_it_has_what_runs_and_nothing_of_what_launches(docker, built):

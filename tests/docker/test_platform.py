@@ -52,9 +52,9 @@ def doctor(registry, identity: Google) -> Callable[[str], Check]:
 
     def forward(handler: JsonHandler) -> None:
         url, accept = f"http://{registry}{handler.path}", {"Accept": handler.headers["Accept"]}
-        said = requests.request(handler.command, url, headers=accept, allow_redirects=False)
-        digest = {"Docker-Content-Digest": said.headers.get("Docker-Content-Digest", "")}
-        handler.answer(said.status_code, said.text, said.headers["Content-Type"], digest)
+        reply = requests.request(handler.command, url, headers=accept, allow_redirects=False)
+        digest = {"Docker-Content-Digest": reply.headers.get("Docker-Content-Digest", "")}
+        handler.answer(reply.status_code, reply.text, reply.headers["Content-Type"], digest)
 
     identity.servers[REGISTRY] = forward
     return lambda image: check("pushed image", lambda: check_pushed_image(image.replace(registry, REGISTRY), "cloud"))
@@ -74,7 +74,7 @@ def test_on_a_base_image_of_another_platform_nothing_is_pushed(pushed, project, 
     image = f"{registry}/x/arm64:1"
     with pytest.raises(UserError, match=r"is for linux/arm64, and Vertex AI runs only linux/amd64. It was not pushed."):
         build_and_push(project, image)
-    assert "is not in the registry yet" in doctor(image).said
+    assert "is not in the registry yet" in doctor(image).message
 
 
 def test_a_base_image_of_another_processor_ends_the_build_also_where_docker_would_label_it_wrongly(
@@ -96,7 +96,7 @@ def test_an_image_of_another_platform_fails_the_check_unless_it_has_a_variant_th
     images = {platform: pushed(platform) for platform in ("linux/arm64", "linux/amd64")}
     arm64 = doctor(images["linux/arm64"])
     assert not arm64.ok
-    assert "is for linux/arm64, and Vertex AI runs only linux/amd64." in arm64.said
+    assert "is for linux/arm64, and Vertex AI runs only linux/amd64." in arm64.message
     for platforms in (["linux/arm64"], ["linux/arm64", "linux/amd64"]):
         name = f"{registry}/x/index:{len(platforms)}"
         for command in (["create", name, *(images[platform] for platform in platforms)], ["push", "--purge", name]):

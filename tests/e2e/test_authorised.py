@@ -12,8 +12,8 @@ pytestmark = pytest.mark.slow
 
 def the_run(mlflow_url: str, experiment: str) -> mlflow.entities.Run:
     client = mlflow.MlflowClient(mlflow_url)
-    (found,) = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
-    return found
+    (mlflow_run,) = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    return mlflow_run
 
 
 def test_the_example_runs_through_the_proxy_with_short_lived_tokens(bake, iap, google, mlflow_url):
@@ -24,12 +24,12 @@ def test_the_example_runs_through_the_proxy_with_short_lived_tokens(bake, iap, g
     assert done.returncode == 0, done.stdout + done.stderr
     assert iap.refused == []
     assert iap.passed > 50
-    found = the_run(mlflow_url, "short_lived")
-    assert found.info.status == "FINISHED"
-    assert found.data.metrics["metrics.accuracy"] > 0.9
+    mlflow_run = the_run(mlflow_url, "short_lived")
+    assert mlflow_run.info.status == "FINISHED"
+    assert mlflow_run.data.metrics["metrics.accuracy"] > 0.9
     client = mlflow.MlflowClient(mlflow_url)
-    assert [item.path for item in client.list_artifacts(found.info.run_id)] == ["confusion_matrix.png", "vertexai"]
-    assert client.search_logged_models([found.info.experiment_id])
+    assert [item.path for item in client.list_artifacts(mlflow_run.info.run_id)] == ["confusion_matrix.png", "vertexai"]
+    assert client.search_logged_models([mlflow_run.info.experiment_id])
     logs = "".join(log.read_text() for log in (project / ".vertexai").rglob("log.txt"))
     assert "eyJ" not in logs + done.stdout + done.stderr  # how every JWT begins
     assert "ambient-access-token" not in logs
@@ -89,10 +89,10 @@ def test_a_big_file_and_a_step_that_outlives_its_tokens_pass_side_by_side(with_p
     done = run(BIN / "kedro", "vertexai", "-e", "cloud", "run-local", cwd=project, **google.environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert iap.refused == []
-    found = the_run(mlflow_url, "big_file")
-    artifact, _of_the_job = mlflow.MlflowClient(mlflow_url).list_artifacts(found.info.run_id)
+    mlflow_run = the_run(mlflow_url, "big_file")
+    artifact, _of_the_job = mlflow.MlflowClient(mlflow_url).list_artifacts(mlflow_run.info.run_id)
     assert (artifact.path, artifact.file_size) == ("big.bin", 100_000_000)
-    assert found.data.metrics["beat"] == 19
+    assert mlflow_run.data.metrics["beat"] == 19
 
 
 def test_without_the_grant_the_run_stops_and_no_request_goes_without_a_token(bake, iap, google):

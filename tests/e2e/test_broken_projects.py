@@ -96,7 +96,7 @@ def write(project: Path, files: dict[str, str]) -> None:
 @pytest.mark.parametrize("command", COMMANDS, ids=[command[0] for command in COMMANDS])
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_command_names_the_place(kedro, kind, command):
-    files, said = BROKEN[kind]
+    files, message = BROKEN[kind]
     write(kedro.project, files)
     try:
         code, printed = kedro("vertexai", *command, COLUMNS="1000")
@@ -105,7 +105,7 @@ def test_a_command_names_the_place(kedro, kind, command):
             (kedro.project / file).unlink()
         write(kedro.project, FILES)
     assert code == 1, printed
-    assert said in printed
+    assert message in printed
     assert "Traceback" not in printed
     assert not (kedro.project / "pipeline.json").exists()
 
@@ -128,20 +128,20 @@ WOULD_FAIL_IN_A_STEP = {
 
 @pytest.mark.parametrize("kind", WOULD_FAIL_IN_A_STEP)
 def test_what_would_fail_in_a_step_is_said_before_one_starts(kedro, kind):
-    catalog, commands, said = WOULD_FAIL_IN_A_STEP[kind]
+    catalog, commands, message = WOULD_FAIL_IN_A_STEP[kind]
     write(kedro.project, {"conf/base/catalog.yml": catalog})
     try:
         for command in commands:
             code, printed = kedro("vertexai", command, COLUMNS="1000")
             assert code == 1, printed
-            assert said in printed
+            assert message in printed
             assert "mlflow-start-run" not in printed
     finally:
         write(kedro.project, FILES)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["plna"], "No such command 'plna'. Did you mean 'plan'?"),
         (["plan", "--to-outputs", "salse"], "Pipeline does not contain datasets named ['salse']. Did you mean 'sales'?"),
@@ -151,10 +151,10 @@ def test_what_would_fail_in_a_step_is_said_before_one_starts(kedro, kind):
         (["run-local", "--load-versions", "salse:1"], "the catalog has no dataset 'salse'. Did you mean 'sales'?"),
     ],
 )  # fmt: skip
-def test_what_is_misspelt_is_answered_with_the_nearest_name(kedro, arguments, said):
+def test_what_is_misspelt_is_answered_with_the_nearest_name(kedro, arguments, message):
     code, printed = kedro("vertexai", *arguments, COLUMNS="1000")
     assert code != 0
-    assert said in printed
+    assert message in printed
 
 
 SETTINGS_THAT_RAISE = {

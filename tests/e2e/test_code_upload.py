@@ -82,9 +82,9 @@ def test_an_edit_runs_in_the_image_that_is_there(launched, mlflow_url):
     head = run("git", "rev-parse", "HEAD", cwd=launched.path).stdout.strip()
     client = mlflow.MlflowClient(mlflow_url)
     experiment = client.get_experiment_by_name("test_an_edit_runs_in_the_image_that_is_there").experiment_id
-    (found,) = client.search_runs([experiment])
-    assert found.data.metrics == {"score": 21.0}
-    tags = found.data.tags
+    (mlflow_run,) = client.search_runs([experiment])
+    assert mlflow_run.data.metrics == {"score": 21.0}
+    tags = mlflow_run.data.tags
     assert (tags["vertexai_code"], tags["vertexai_code_dirty"], tags["mlflow.source.git.commit"]) == (uri, "true", head)
     job = launched.vertex.jobs[f"{launched.vertex.parent}/pipelineJobs/first"]
     labels = {
@@ -104,12 +104,12 @@ def test_an_edit_runs_in_the_image_that_is_there(launched, mlflow_url):
 
 
 def test_what_cannot_run_so_is_refused(launched):
-    for options, extra, code, said in (
+    for options, extra, code, message in (
         (["--auto-build"], {}, 2, "--auto-build makes an image of this code, so it does not go with --upload-code."),
         ([], {"CI": "true"}, 1, "--upload-code is for your own machine. CI launches an image by its digest: --image"),
     ):
         exit_code, printed = launched.kedro("run-once", "--upload-code", *options, **extra)
-        assert (exit_code, said in printed) == (code, True), printed
+        assert (exit_code, message in printed) == (code, True), printed
     code, printed = launched.kedro("run-local", "--upload-code")
     assert (code, "--upload-code goes with --docker" in printed) == (2, True)
     assert launched.archives() == []

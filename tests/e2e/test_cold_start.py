@@ -28,14 +28,16 @@ def test_a_command_started_for_itself_does_what_its_fork_does(bake, launchable, 
     schedule = "schedules: {default_schedule: {cron_expression: 0 6 * * *}}"
     project = launchable(bake(**answers(iap)), schedule)
     for arguments in WITH_ITS_ARGUMENTS:
-        said = []
+        outcomes = []
         for job in ("cold", "fork"):
             argv = [argument.replace("JOB", job) for argument in arguments]
             done = run(
                 BIN / "kedro", "vertexai", "-e", "cloud", *argv, cwd=project, cold=job == "cold", **google.environment
             )
-            said.append((done.returncode, *(re.sub("cold|fork", "JOB", text) for text in (done.stdout, done.stderr))))
-        assert said[0] == said[1], arguments
+            outcomes.append(
+                (done.returncode, *(re.sub("cold|fork", "JOB", text) for text in (done.stdout, done.stderr)))
+            )
+        assert outcomes[0] == outcomes[1], arguments
         for started in vertex.jobs.values():
             started |= {"state": "PIPELINE_STATE_SUCCEEDED", "endTime": started["createTime"]}
     assert {first for first, *_ in WITH_ITS_ARGUMENTS} | ELSEWHERE == set(COMMANDS)

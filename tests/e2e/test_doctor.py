@@ -31,7 +31,7 @@ def doctor(google):
 
 def failed(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
     """Name → what was said, of the checks that are not well."""
-    return {check["name"]: check["said"] for check in json.loads(done.stdout) if not check["ok"]}
+    return {check["name"]: check["message"] for check in json.loads(done.stdout) if not check["ok"]}
 
 
 def test_a_fresh_project_is_well_here_and_says_what_the_cloud_lacks(bake, doctor):
@@ -52,7 +52,7 @@ def test_a_fresh_project_is_well_here_and_says_what_the_cloud_lacks(bake, doctor
 def test_with_everything_in_place_all_is_well(bake, launchable, doctor, cloud, iap, vertex):
     done = doctor(launchable(bake(**answers(iap))), "--format", "json")
     assert done.returncode == 0, done.stdout
-    checks = {check["name"]: check["said"] for check in json.loads(done.stdout)}
+    checks = {check["name"]: check["message"] for check in json.loads(done.stdout)}
     assert checks["CI"].startswith(
         "A push will not launch. Not filled in yet: conf/cloud/globals.yml: ci_service_account: <"
     )
@@ -72,21 +72,21 @@ def test_each_thing_that_google_would_refuse_later_is_found_now(bake, launchable
     vertex.enabled = False
     done = doctor(project, "--format", "json")
     assert done.returncode == 1
-    found = failed(done)
-    assert set(found) == {"Vertex AI", "act-as permission", "ID tokens", "pushed image", "MLflow"}
-    assert "gcloud services enable aiplatform.googleapis.com --project project-42" in found["Vertex AI"]
-    assert found["act-as permission"] == f"Grant this identity roles/iam.serviceAccountUser on {ACCOUNT}."
-    assert found["ID tokens"] == f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}."
+    failures = failed(done)
+    assert set(failures) == {"Vertex AI", "act-as permission", "ID tokens", "pushed image", "MLflow"}
+    assert "gcloud services enable aiplatform.googleapis.com --project project-42" in failures["Vertex AI"]
+    assert failures["act-as permission"] == f"Grant this identity roles/iam.serviceAccountUser on {ACCOUNT}."
+    assert failures["ID tokens"] == f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}."
     # Launching needs no right to get the account's access tokens.
     (bucket,) = (check for check in json.loads(done.stdout) if check["name"] == "bucket")
     assert bucket["doubtful"]
-    assert f"This identity gets no access tokens of {ACCOUNT}" in bucket["said"]
-    assert bucket["said"].endswith("Run doctor --on-vertex to check.")
+    assert f"This identity gets no access tokens of {ACCOUNT}" in bucket["message"]
+    assert bucket["message"].endswith("Run doctor --on-vertex to check.")
     assert (
-        found["pushed image"]
+        failures["pushed image"]
         == f"{IMAGE} is not in the registry yet. Push it: kedro vertexai -e cloud push --image {IMAGE}"
     )
-    assert f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}." in found["MLflow"]
+    assert f"Grant this identity roles/iam.serviceAccountOpenIdTokenCreator on {ACCOUNT}." in failures["MLflow"]
 
 
 def test_who_may_only_get_id_tokens_of_the_account_is_well(bake, launchable, doctor, google, cloud, iap):
@@ -94,7 +94,7 @@ def test_who_may_only_get_id_tokens_of_the_account_is_well(bake, launchable, doc
     google.impersonates = False
     done = doctor(project, "--format", "json")
     assert done.returncode == 0, done.stdout
-    checks = {check["name"]: check["said"] for check in json.loads(done.stdout)}
+    checks = {check["name"]: check["message"] for check in json.loads(done.stdout)}
     assert checks["ID tokens"] == ACCOUNT
     assert checks["bucket"].startswith("Could not check whether the steps can read and write gs://bucket")
 
@@ -105,7 +105,7 @@ def test_who_sends_signed_jwts_is_asked_for_the_right_to_sign_them(bake, launcha
     iap.is_google_managed = True
     done = doctor(project, "--format", "json")
     assert done.returncode == 0, done.stdout
-    checks = {check["name"]: check["said"] for check in json.loads(done.stdout)}
+    checks = {check["name"]: check["message"] for check in json.loads(done.stdout)}
     assert (checks["signed JWTs"], checks["MLflow"]) == (ACCOUNT, f"{iap.url} (MLflow {mlflow.__version__}) answers")
     assert "ID tokens" not in checks
     google.granted = False
@@ -121,13 +121,15 @@ def test_what_is_not_there_at_all_is_named(bake, launchable, doctor, cloud, iap)
     cloud.buckets.clear()
     cloud.denied = {(AMBIENT, "artifactregistry.repositories.downloadArtifacts")}
     done = doctor(project, "--format", "json")
-    found = failed(done)
-    assert found["act-as permission"] == f"There is no service account {ACCOUNT}. Correct run_config.service_account."
-    assert found["bucket"] == "There is no bucket gs://bucket. Create it: gcloud storage buckets create gs://bucket"
+    failures = failed(done)
+    assert (
+        failures["act-as permission"] == f"There is no service account {ACCOUNT}. Correct run_config.service_account."
+    )
+    assert failures["bucket"] == "There is no bucket gs://bucket. Create it: gcloud storage buckets create gs://bucket"
     of_a_step, pushed = (check for check in json.loads(done.stdout) if check["name"] == "pushed image")
     assert pushed["doubtful"]  # Vertex AI's service agents pull the image, not whoever launches
-    assert "without roles/artifactregistry.reader on its repository" in pushed["said"]
-    assert of_a_step["said"] == pushed["said"].replace(IMAGE, gpu)
+    assert "without roles/artifactregistry.reader on its repository" in pushed["message"]
+    assert of_a_step["message"] == pushed["message"].replace(IMAGE, gpu)
 
 
 def test_an_account_that_may_write_but_not_rename_and_a_name_that_is_no_experiment_are_found(
@@ -137,12 +139,13 @@ def test_an_account_that_may_write_but_not_rename_and_a_name_that_is_no_experime
     name = f"{vertex.parent}/metadataStores/default/contexts/penguins"
     vertex.contexts[name] = {"name": name, "schemaTitle": "system.Pipeline"}
     cloud.denied = {(ACCOUNT, "storage.objects.delete")}
-    found = failed(doctor(project, "--format", "json"))
-    assert set(found) == {"Vertex AI", "bucket"}
+    failures = failed(doctor(project, "--format", "json"))
+    assert set(failures) == {"Vertex AI", "bucket"}
     assert (
-        found["bucket"] == f"Grant {ACCOUNT} roles/storage.objectUser on gs://bucket: it lacks storage.objects.delete."
+        failures["bucket"]
+        == f"Grant {ACCOUNT} roles/storage.objectUser on gs://bucket: it lacks storage.objects.delete."
     )
-    assert found["Vertex AI"].startswith("penguins is a context of type system.Pipeline and no experiment.")
+    assert failures["Vertex AI"].startswith("penguins is a context of type system.Pipeline and no experiment.")
 
 
 def test_a_refusal_by_iap_is_told_from_mlflows_own(bake, launchable, doctor, google, cloud, iap):
@@ -268,10 +271,12 @@ def test_versions_and_a_missing_dockerfile_are_named(bake, doctor):
         .replace('"pyarrow>=18"', '"pyarrow>=18", "polars>=1"')
     )
     pyproject.write_text(text)
-    found = failed(doctor(project, "--offline", "--format", "json", env=None))
-    assert "There is no Dockerfile to build test-project:latest from" in found["image"]
-    assert "requirements.lock lacks what pyproject.toml asks for: fsspec>=9999, polars>=1. make lock" in found["lock"]
-    assert re.search(r"fsspec [\d.]+ \(>=9999\), polars missing \(>=1\), no-such-package missing", found["versions"])
+    failures = failed(doctor(project, "--offline", "--format", "json", env=None))
+    assert "There is no Dockerfile to build test-project:latest from" in failures["image"]
+    assert (
+        "requirements.lock lacks what pyproject.toml asks for: fsspec>=9999, polars>=1. make lock" in failures["lock"]
+    )
+    assert re.search(r"fsspec [\d.]+ \(>=9999\), polars missing \(>=1\), no-such-package missing", failures["versions"])
 
 
 def test_the_regions_are_those_of_googles_library():
@@ -311,17 +316,17 @@ unused: {type: no.Such}
     )
     done = doctor(project, "--offline", "--format", "json", env=None)
     assert done.returncode == 1
-    found = failed(done)
-    for said in (
+    failures = failed(done)
+    for message in (
         "catalog.yml: sales.type: kedro_datasets.pandas has no class 'CSVDatasett'. Did you mean 'CSVDataset'?",
         "catalog.yml: {name}_csv.dataset.sepp: CSVDataset has no such argument.",
         "catalog.yml: metrics.type: there is no module 'tracking', neither in kedro-datasets",
         "catalog.yml: model.artifact_path: MlflowModelTrackingDataset has no such argument. Known: flavor, ",
     ):
-        assert said in found["datasets"]
-    assert "unused" not in found["datasets"]
+        assert message in failures["datasets"]
+    assert "unused" not in failures["datasets"]
     module = "src/test_project/pipelines/under_test/__init__.py"
-    assert re.search(rf'dependencies: "cronsim>=[\d.]+" \({module}\); "trustme>=[\d.]+" \({module}\)', found["lock"])
+    assert re.search(rf'dependencies: "cronsim>=[\d.]+" \({module}\); "trustme>=[\d.]+" \({module}\)', failures["lock"])
     launched = run(BIN / "kedro", "vertexai", "run-once", "--dry-run", cwd=project)
     assert launched.returncode == 1
     assert "✗ datasets          catalog.yml: " in launched.stderr

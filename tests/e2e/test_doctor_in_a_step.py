@@ -42,21 +42,21 @@ def lines(done: subprocess.CompletedProcess[str]) -> dict[str, dict]:
 
 
 def wrong(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
-    return {name: line["said"] for name, line in lines(done).items() if not line["ok"]}
+    return {name: line["message"] for name, line in lines(done).items() if not line["ok"]}
 
 
 def test_with_everything_in_place_all_lines_are_well_and_the_job_is_deleted(doctor, vertex, storage, iap):
     done = doctor("--on-vertex", "--format", "json")
     assert done.returncode == 0, done.stdout + done.stderr
-    found = lines(done)
-    assert list(found) == [
+    checks = lines(done)
+    assert list(checks) == [
         "started", "user", "placeholders", "mount", "access token", "bucket", "ID token", "MLflow", "image",
     ]  # fmt: skip
-    assert found["started"]["said"].endswith(" s after the job was created")
-    assert "output_file /gcs/bucket/test-project/" in found["placeholders"]["said"]
-    assert f"job_resource_name {vertex.parent}/pipelineJobs/test-project-doctor-" in found["placeholders"]["said"]
-    assert found["ID token"]["said"] == "obtained; sent to MLflow in the header Authorization"
-    assert found["MLflow"]["said"] == (
+    assert checks["started"]["message"].endswith(" s after the job was created")
+    assert "output_file /gcs/bucket/test-project/" in checks["placeholders"]["message"]
+    assert f"job_resource_name {vertex.parent}/pipelineJobs/test-project-doctor-" in checks["placeholders"]["message"]
+    assert checks["ID token"]["message"] == "obtained; sent to MLflow in the header Authorization"
+    assert checks["MLflow"]["message"] == (
         f"{iap.url} accepts runs, metrics, files and models; a deleted run with doctor.txt remains"
     )
     assert (vertex.jobs, iap.refused) == ({}, [])
@@ -105,10 +105,10 @@ def test_what_is_wrong_inside_is_found_with_its_cure(doctor, google, storage, ve
     state(google, storage, vertex)
     done = doctor("--on-vertex", "--format", "json")
     assert done.returncode == 1, done.stdout + done.stderr
-    found = wrong(done)
-    assert set(found) == set(expected)
-    for name, said in expected.items():
-        assert said in found[name]
+    failures = wrong(done)
+    assert set(failures) == set(expected)
+    for name, message in expected.items():
+        assert message in failures[name]
     assert "ambient-access-token" not in done.stdout + done.stderr
 
 
@@ -124,8 +124,8 @@ def test_a_server_that_takes_no_large_files_is_a_warning(doctor, iap, mlflow_url
     done = doctor("--in-process", "--format", "json")
     result = lines(done)["MLflow"]
     assert (done.returncode, result["ok"], result["doubtful"]) == (0, True, True)
-    assert "refuses a file of 33 MiB in one request" in result["said"]
-    assert "--no-serve-artifacts" in result["said"]
+    assert "refuses a file of 33 MiB in one request" in result["message"]
+    assert "--no-serve-artifacts" in result["message"]
     iap.largest_body = float("inf")
     result = lines(doctor("--in-process", "--format", "json"))["MLflow"]
     assert not result["doubtful"]
@@ -139,9 +139,9 @@ def test_a_server_that_takes_no_large_files_is_a_warning(doctor, iap, mlflow_url
 def test_a_job_that_fails_before_its_task_says_what_to_grant(doctor, vertex):
     agent = "service-7@gcp-sa-aiplatform-cc.iam.gserviceaccount.com"
     vertex.setback = f"Vertex AI Service Agent {agent} does not have permission to access Artifact Registry repository"
-    found = wrong(doctor("--on-vertex", "--format", "json"))
-    assert set(found) == {"job"}
-    assert f"--member=serviceAccount:{agent} --role=roles/artifactregistry.reader" in found["job"]
+    failures = wrong(doctor("--on-vertex", "--format", "json"))
+    assert set(failures) == {"job"}
+    assert f"--member=serviceAccount:{agent} --role=roles/artifactregistry.reader" in failures["job"]
 
 
 def test_the_same_task_runs_in_a_process_of_this_machine(bake):

@@ -127,5 +127,5 @@ def test_run_a_part(follow):
     assert list(states(done)) == ["mlflow-start-run", "clean", "split", "train-linear", "mlflow-finish-run"]
     assert "Dataset 'predictions' (input of node 'plot_confusion'" in refused
     client = mlflow.MlflowClient(f"sqlite:///{followed.project}/mlflow.db")
-    (found,) = client.search_runs([client.get_experiment_by_name("my_project").experiment_id])
-    assert found.data.tags["latest_node"] == "train_linear"
+    (mlflow_run,) = client.search_runs([client.get_experiment_by_name("my_project").experiment_id])
+    assert mlflow_run.data.tags["latest_node"] == "train_linear"

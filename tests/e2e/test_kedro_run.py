@@ -17,14 +17,14 @@ def test_these_runners_leave_one_run_with_everything_in_it(bake, runner):
     done = run(BIN / "kedro", "run", "--runner", runner, cwd=project)
     assert done.returncode == 0, done.stdout + done.stderr
 
-    found = only_run(project)
-    assert found.info.status == "FINISHED"
-    assert found.data.params["forest.n_estimators"] == "100"
-    assert found.data.metrics["metrics.accuracy"] > 0.9
+    mlflow_run = only_run(project)
+    assert mlflow_run.info.status == "FINISHED"
+    assert mlflow_run.data.params["forest.n_estimators"] == "100"
+    assert mlflow_run.data.metrics["metrics.accuracy"] > 0.9
     client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
-    assert [item.path for item in client.list_artifacts(found.info.run_id)] == ["confusion_matrix.png"]
-    (model,) = client.search_logged_models([found.info.experiment_id])
-    assert (model.name, model.source_run_id) == ("model", found.info.run_id)
+    assert [item.path for item in client.list_artifacts(mlflow_run.info.run_id)] == ["confusion_matrix.png"]
+    (model,) = client.search_logged_models([mlflow_run.info.experiment_id])
+    assert (model.name, model.source_run_id) == ("model", mlflow_run.info.run_id)
 
 
 def test_the_parallel_runner_refuses_an_artifact_dataset_as_the_page_says(bake):

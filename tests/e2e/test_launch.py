@@ -54,8 +54,8 @@ def run_of(mlflow_url, request):
     def run_of(job: str) -> Run:
         client = mlflow.MlflowClient(mlflow_url)
         experiment = client.get_experiment_by_name(request.node.originalname).experiment_id
-        (found,) = client.search_runs([experiment], filter_string=f"tags.vertexai_job_name = '{job}'")
-        return found
+        (mlflow_run,) = client.search_runs([experiment], filter_string=f"tags.vertexai_job_name = '{job}'")
+        return mlflow_run
 
     return run_of
 
@@ -82,30 +82,30 @@ def test_run_once_follows_the_job_and_one_mlflow_run_has_its_name(bake, launchab
     assert (ended[0], ended[-1], len(ended)) == ("mlflow-start-run", "mlflow-finish-run", 8)
     assert done.stdout.splitlines()[-1] == f"{name}: SUCCEEDED"
 
-    found = run_of(name)
-    assert found.info.status == "FINISHED"
-    tags = found.data.tags
+    mlflow_run = run_of(name)
+    assert mlflow_run.info.status == "FINISHED"
+    tags = mlflow_run.data.tags
     url = f"https://console.cloud.google.com/vertex-ai/locations/europe-west1/pipelines/runs/{name}?project=project-42"
     assert (tags["vertexai_job_url"], tags["latest_node"]) == (url, "plot_confusion")
     assert f"Vertex AI: {url}" in done.stdout
-    assert f"runs/{found.info.run_id}" in done.stdout
+    assert f"runs/{mlflow_run.info.run_id}" in done.stdout
     assert f"tags.vertexai_job_name = '{name}'" in done.stdout
     assert tags["kedro_command"].startswith("kedro vertexai -e cloud run-once --wait-for-completion --params")
     assert f"[Vertex AI job {name}]({url})" in tags["mlflow.note.content"]
-    assert found.data.params["forest.n_estimators"] == "7"
+    assert mlflow_run.data.params["forest.n_estimators"] == "7"
     assert iap.refused == []
 
     (job,) = vertex.jobs.values()
     assert job["serviceAccount"] == ACCOUNT
     assert job["runtimeConfig"]["parameterValues"] == {"params": {"forest": {"n_estimators": 7}}}
-    (experiment,) = [found for found in vertex.contexts.values() if found["schemaTitle"] == "system.Experiment"]
+    (experiment,) = [context for context in vertex.contexts.values() if context["schemaTitle"] == "system.Experiment"]
     assert (experiment["displayName"], len(experiment["children"])) == ("penguins", 1)
     assert "ambient-access-token" not in done.stdout + done.stderr
 
     listed = kedro(project, "list-pipelines", "--format", "json")
     (entry,) = json.loads(listed.stdout)
     assert (entry["name"], entry["state"], entry["mlflow_status"]) == (name, "SUCCEEDED", "FINISHED")
-    assert found.info.run_id in entry["mlflow_run"]
+    assert mlflow_run.info.run_id in entry["mlflow_run"]
     table = kedro(project, "list-pipelines").stdout
     assert re.search(rf"{name} +│ __default__ +│ SUCCEEDED +│ .* │ FINISHED", table)
 
@@ -121,9 +121,9 @@ def test_a_failing_step_is_named_with_its_error_and_its_log(with_pipeline, launc
     assert "bad failed: exit code 1" in done.stdout
     assert re.search(r"Its log: https://console.cloud.google.com/logs/query;query=\S+ml_job\S+", done.stdout)
     assert done.stdout.splitlines()[-1] == "doomed: FAILED"
-    found = run_of("doomed")
-    assert (found.info.status, found.data.tags["failed_node"]) == ("FAILED", "bad")
-    assert found.data.tags["error"] == "ValueError: a planted failure"
+    mlflow_run = run_of("doomed")
+    assert (mlflow_run.info.status, mlflow_run.data.tags["failed_node"]) == ("FAILED", "bad")
+    assert mlflow_run.data.tags["error"] == "ValueError: a planted failure"
 
     status = kedro(project, "status", "doomed")
     assert status.returncode == 0
@@ -136,7 +136,7 @@ def test_a_failing_step_is_named_with_its_error_and_its_log(with_pipeline, launc
     shown = (project / "pages/job.html").read_text()
     assert "<title>doomed: failed</title>" in shown
     assert re.search("What failed.*exit code 1.*<b>ValueError: a planted failure</b>", shown, re.DOTALL)
-    assert f"runs/{found.info.run_id}" in shown
+    assert f"runs/{mlflow_run.info.run_id}" in shown
     events = json.loads((project / ".viz/kedro_pipeline_events.json").read_text())
     (failure,) = [event for event in events if event["event"] == "on_node_error"]
     assert (failure["node"], failure["error"]) == ("bad", "ValueError: a planted failure")
@@ -182,9 +182,9 @@ def test_ctrl_c_leaves_the_job_alone_and_cancel_kills_the_run(
     assert cancelled.returncode == 0, cancelled.stdout + cancelled.stderr
     assert "so its MLflow run was ended now: KILLED." in cancelled.stderr
     assert job["state"] == "PIPELINE_STATE_CANCELLED"
-    found = run_of("long")
-    assert (found.info.status, found.data.tags["latest_node"]) == ("KILLED", "slow")
-    (step,) = [step for step in step_records(found.data.tags) if step.task == "slow"]
+    mlflow_run = run_of("long")
+    assert (mlflow_run.info.status, mlflow_run.data.tags["latest_node"]) == ("KILLED", "slow")
+    (step,) = [step for step in step_records(mlflow_run.data.tags) if step.task == "slow"]
     assert step.state == "CANCELLED"
     again = kedro(project, "cancel", "long")
     assert (again.returncode, again.stdout) == (0, "Job long has already ended: CANCELLED\n")

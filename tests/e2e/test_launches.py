@@ -96,8 +96,8 @@ def test_launches_are_launched_and_scheduled_by_name(with_pipeline, launchable, 
     request = json.loads(kedro("run-once", "--launch", "nightly", "--dry-run"))
     assert (request["labels"]["kedro_launch"], request["labels"]["kedro_pipeline"]) == ("nightly", "under_test")
     assert request["runtimeConfig"]["parameterValues"] == {"params": {"rows": 2}}
-    said = kedro("schedule")
-    assert re.findall(r"^launch (\w+) .*: (\w+)$", said, re.MULTILINE) == [
+    printed = kedro("schedule")
+    assert re.findall(r"^launch (\w+) .*: (\w+)$", printed, re.MULTILINE) == [
         ("nightly", "created"),
         ("weekly", "created"),
     ]

@@ -58,10 +58,10 @@ def test_one_run_on_a_server_follows_the_whole_pipeline(bake, mlflow_url):
     done = vertexai(project, "run-local", cold=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
-    found = only_run(project, mlflow_url)
+    mlflow_run = only_run(project, mlflow_url)
     (job,) = (project / ".vertexai").glob("[!.]*")
-    assert found.info.status == "FINISHED"
-    tags = found.data.tags
+    assert mlflow_run.info.status == "FINISHED"
+    tags = mlflow_run.data.tags
     assert tags["vertexai_job_name"] == job.name
     assert tags["vertexai_run_id"].isdigit()
     assert tags["vertexai_job_url"] == job.as_uri()
@@ -75,8 +75,10 @@ def test_one_run_on_a_server_follows_the_whole_pipeline(bake, mlflow_url):
     description = tags["mlflow.note.content"]
     assert description.startswith("**SUCCEEDED** · pipeline `__default__`")
     assert [line.split(" | ")[1] for line in description.splitlines()[-6:]] == ["SUCCEEDED"] * 6
-    assert found.info.end_time - found.info.start_time > sum(step.seconds for step in step_records(tags)) * 500
-    (dataset,) = found.inputs.dataset_inputs
+    assert (
+        mlflow_run.info.end_time - mlflow_run.info.start_time > sum(step.seconds for step in step_records(tags)) * 500
+    )
+    (dataset,) = mlflow_run.inputs.dataset_inputs
     csv = project / "data/01_raw/penguins.csv"
     assert (dataset.dataset.name, json.loads(dataset.dataset.source)) == (
         "raw_penguins",
@@ -84,24 +86,24 @@ def test_one_run_on_a_server_follows_the_whole_pipeline(bake, mlflow_url):
     )
     assert hashlib.sha256(csv.read_bytes()).hexdigest().startswith(dataset.dataset.digest)
     assert {tag.key: tag.value for tag in dataset.tags}["rows"] == "344"
-    assert found.data.params["forest.n_estimators"] == "100"
-    assert found.data.metrics["metrics.accuracy"] > 0.9
+    assert mlflow_run.data.params["forest.n_estimators"] == "100"
+    assert mlflow_run.data.metrics["metrics.accuracy"] > 0.9
     client = mlflow.MlflowClient(mlflow_url)
-    assert [item.path for item in client.list_artifacts(found.info.run_id)] == ["confusion_matrix.png", "vertexai"]
-    files = [item.path for item in client.list_artifacts(found.info.run_id, "vertexai")]
+    assert [item.path for item in client.list_artifacts(mlflow_run.info.run_id)] == ["confusion_matrix.png", "vertexai"]
+    files = [item.path for item in client.list_artifacts(mlflow_run.info.run_id, "vertexai")]
     assert files == ["vertexai/job.html", "vertexai/parameters.yml", "vertexai/pipeline.json"]
-    (model,) = client.search_logged_models([found.info.experiment_id])
-    assert (model.name, model.source_run_id) == ("model", found.info.run_id)
+    (model,) = client.search_logged_models([mlflow_run.info.experiment_id])
+    assert (model.name, model.source_run_id) == ("model", mlflow_run.info.run_id)
     assert model.tags["vertexai_step"] == "choose-model"
     assert (
-        f"{mlflow_url}/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}?workflowType=machine_learning"
+        f"{mlflow_url}/#/experiments/{mlflow_run.info.experiment_id}/runs/{mlflow_run.info.run_id}?workflowType=machine_learning"
         in done.stdout
     )
     assert f"The job's page: .vertexai/{job.name}/job.html" in done.stdout
     page = (job / "job.html").read_text()
     assert f"<title>{job.name}: succeeded</title>" in page
     assert "<th>forest.n_estimators<td><code>100</code>" in page
-    assert f"<th>metrics.accuracy<td class=n>{found.data.metrics['metrics.accuracy']:.6g}" in page
+    assert f"<th>metrics.accuracy<td class=n>{mlflow_run.data.metrics['metrics.accuracy']:.6g}" in page
     assert '<img alt="confusion_matrix.png" src="data:image/png;base64,' in page
     assert (job / "mlflow-finish-run/run.json").exists()
     ended = [line.split()[:2] for line in done.stdout.splitlines() if line.startswith("SUCCEEDED ")]
@@ -123,19 +125,19 @@ def test_a_failing_branch_fails_the_run_once_and_is_named(bake):
     assert "<b>sklearn.utils._param_validation.InvalidParameterError: The &#x27;n_estimators&#x27;" in page.read_text()
     status = vertexai(project, "status", page.parent.name, "--format", "json")
     assert json.loads(status.stdout)["state"] == "FAILED"
-    found = only_run(project)
-    assert found.data.tags["failed_node"] == "train_forest"
-    assert found.data.tags["error"].startswith("InvalidParameterError: The 'n_estimators' parameter")
-    assert found.data.params["forest.n_estimators"] == "-1"
-    lines = found.data.tags["mlflow.note.content"].splitlines()
+    mlflow_run = only_run(project)
+    assert mlflow_run.data.tags["failed_node"] == "train_forest"
+    assert mlflow_run.data.tags["error"].startswith("InvalidParameterError: The 'n_estimators' parameter")
+    assert mlflow_run.data.params["forest.n_estimators"] == "-1"
+    lines = mlflow_run.data.tags["mlflow.note.content"].splitlines()
     assert lines[2].startswith("Node **train_forest** failed: InvalidParameterError: The 'n_estimators' parameter")
     assert lines[4].startswith("To go on from there: `kedro vertexai run-local --resume test-project-")
-    assert {step.task: step.state for step in step_records(found.data.tags)} == {
+    assert {step.task: step.state for step in step_records(mlflow_run.data.tags)} == {
         "clean": "SUCCEEDED", "split": "SUCCEEDED", "train-linear": "SUCCEEDED", "train-forest": "FAILED",
         "choose-model": "NOT_TRIGGERED", "plot-confusion": "NOT_TRIGGERED",
     }  # fmt: skip
     mlflow.set_tracking_uri(f"sqlite:///{project}/mlflow.db")
-    log = mlflow.artifacts.load_text(f"{found.info.artifact_uri}/vertexai/logs/train-forest.txt")
+    log = mlflow.artifacts.load_text(f"{mlflow_run.info.artifact_uri}/vertexai/logs/train-forest.txt")
     mlflow.set_tracking_uri(None)
     assert "Running node: train_forest" in log
     assert log.splitlines()[-1].startswith("sklearn.utils._param_validation.InvalidParameterError")

@@ -65,12 +65,12 @@ def test_a_job_registers_its_model_and_tells_of_failures_and_of_the_first_succes
     project = bake()
     add_settings(project, SETTINGS)
     variables = {"KEDRO_SECRET_CHAT": address}
-    said = ""
+    printed = ""
 
     def run_local(*arguments: str) -> subprocess.CompletedProcess[str]:
-        nonlocal said
+        nonlocal printed
         done = vertexai(project, "run-local", *arguments, **variables)
-        said += done.stdout + done.stderr
+        printed += done.stdout + done.stderr
         return done
 
     failed = run_local("--params", "forest.n_estimators=-1")
@@ -104,7 +104,7 @@ def test_a_job_registers_its_model_and_tells_of_failures_and_of_the_first_succes
     finally:
         mlflow.set_tracking_uri(None)
     assert files_with(HIDDEN, project) == []
-    assert HIDDEN not in said
+    assert HIDDEN not in printed
 
 
 LOCKED = """

@@ -87,8 +87,8 @@ def unpacked(content: bytes) -> object:
 def run_of(project: Path):
     """The MLflow run of a job on disks of its own."""
     client = mlflow.MlflowClient(f"sqlite:///{project.parent}/own-disks/job-1/mlflow.db")
-    (found,) = client.search_runs([client.get_experiment_by_name("test_project").experiment_id])
-    return found
+    (mlflow_run,) = client.search_runs([client.get_experiment_by_name("test_project").experiment_id])
+    return mlflow_run
 
 
 def test_steps_hand_on_through_cloud_storage_what_run_local_hands_on_through_the_disk(project, storage, preloaded):

@@ -69,9 +69,11 @@ def test_a_step_with_a_machine_of_its_own_is_followed_to_its_end(
     cloud.machine_types = {"n1-standard-8": ["europe-west1-b"]}
     cloud.quotas["custom_model_training_nvidia_t4_gpus"] = {"": 1}
     lines = {line["name"]: line for line in json.loads(kedro(project, "doctor", "--format", "json").stdout)}
-    assert lines["persistent resource"]["said"].startswith("pool: 2 × n1-standard-8, which are paid for")
-    assert lines["machine types"]["said"] == "n1-standard-8 in europe-west1-b"
-    assert lines["quotas"]["said"] == "custom_model_training_cpus 8 of 20, custom_model_training_nvidia_t4_gpus 1 of 1"
+    assert lines["persistent resource"]["message"].startswith("pool: 2 × n1-standard-8, which are paid for")
+    assert lines["machine types"]["message"] == "n1-standard-8 in europe-west1-b"
+    assert (
+        lines["quotas"]["message"] == "custom_model_training_cpus 8 of 20, custom_model_training_nvidia_t4_gpus 1 of 1"
+    )
     assert lines["launcher image"]["doubtful"]
     assert lines["custom jobs"]["ok"]
     done = kedro(project, "run-once", "--wait-for-completion")
@@ -98,6 +100,6 @@ def test_a_step_with_a_machine_of_its_own_is_followed_to_its_end(
     assert "train-model: from the worker" in logs
     client = mlflow.MlflowClient(mlflow_url)
     experiment = client.get_experiment_by_name(request.node.originalname).experiment_id
-    (found,) = client.search_runs([experiment])
-    machines = {record.task: record.machine for record in step_records(found.data.tags)}
+    (mlflow_run,) = client.search_runs([experiment])
+    machines = {record.task: record.machine for record in step_records(mlflow_run.data.tags)}
     assert machines["train-model"] == "n1-standard-8, 1 × NVIDIA_TESLA_T4"

@@ -52,14 +52,14 @@ def test_the_exit_pipeline_is_told_what_failed(with_exit_pipeline):
     done = vertexai(project, "run-local", "-p", "under_test")
     assert done.returncode == 1
     job = json.loads((project / "message.json").read_text())
-    found = only_run(project)
+    mlflow_run = only_run(project)
     assert job == {
-        "name": found.data.tags["vertexai_job_name"], "url": found.data.tags["vertexai_job_url"], "state": "FAILED",
-        "failed_node": "Work_hard", "error": "ValueError: planted", "mlflow_run_id": found.info.run_id,
+        "name": mlflow_run.data.tags["vertexai_job_name"], "url": mlflow_run.data.tags["vertexai_job_url"], "state": "FAILED",
+        "failed_node": "Work_hard", "error": "ValueError: planted", "mlflow_run_id": mlflow_run.info.run_id,
     }  # fmt: skip
-    assert found.info.status == "FAILED"
-    assert found.data.tags["failed_node"] == "Work_hard"
-    assert found.data.tags["latest_node"] == "Work_hard"
+    assert mlflow_run.info.status == "FAILED"
+    assert mlflow_run.data.tags["failed_node"] == "Work_hard"
+    assert mlflow_run.data.tags["latest_node"] == "Work_hard"
 
 
 def test_an_exit_pipeline_that_fails_fails_the_run_with_its_error(with_exit_pipeline):
@@ -68,9 +68,9 @@ def test_an_exit_pipeline_that_fails_fails_the_run_with_its_error(with_exit_pipe
     done = vertexai(project, "run-local", "-p", "under_test")
     assert done.returncode == 1
     assert re.search(r"FAILED +mlflow-finish-run", done.stdout)
-    found = only_run(project)
-    assert found.info.status == "FAILED"
-    assert found.data.tags["error"] == "on_exit_pipeline notify: OSError: no mail"
+    mlflow_run = only_run(project)
+    assert mlflow_run.info.status == "FAILED"
+    assert mlflow_run.data.tags["error"] == "on_exit_pipeline notify: OSError: no mail"
 
 
 def test_an_exit_pipeline_that_cannot_run_is_found_when_compiling(with_exit_pipeline):
@@ -198,11 +198,11 @@ def test_a_part_that_cannot_run_says_why(with_pipeline, arguments, code, sentenc
 def test_a_dataset_on_local_disk_is_carried_in_the_cloud_and_doctor_says_where_raw_data_comes_from(bake):
     project = bake(gcp_project_id="project-42", gcp_region="europe-west1", gcp_bucket="gs://bucket")
     done = vertexai(project, "-e", "cloud", "doctor", "--offline", "--format", "json")
-    checks = {check["name"]: check["said"] for check in json.loads(done.stdout)}
+    checks = {check["name"]: check["message"] for check in json.loads(done.stdout)}
     assert checks["data"] == "data/01_raw/penguins.csv: in the image"
     (project / "data/01_raw/penguins.csv").rename(project / "data/penguins.csv")
     done = vertexai(project, "-e", "cloud", "doctor", "--offline", "--format", "json")
-    checks = {check["name"]: check["said"] for check in json.loads(done.stdout)}
+    checks = {check["name"]: check["message"] for check in json.loads(done.stdout)}
     assert "Not in this folder, so not in the image either: data/01_raw/penguins.csv" in checks["data"]
     catalog = project / "conf/base/catalog.yml"
     catalog.write_text(

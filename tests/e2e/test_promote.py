@@ -50,14 +50,14 @@ def test_a_version_goes_from_one_server_to_another_and_back(bake, servers):
 
     between = ("--from-env", "staging", "--to-env", "prod")
     assert "penguins has no version with the alias champion. Its versions: 1." in promote(*between, code=1)
-    said = promote(*between, "--version", "1", "--dry-run")
-    assert "penguins version (new) of prod would become the champion; there was none." in said
+    printed = promote(*between, "--version", "1", "--dry-run")
+    assert "penguins version (new) of prod would become the champion; there was none." in printed
     assert MlflowClient(servers["prod"]).search_registered_models() == []
 
-    said = promote(*between, "--version", "1")
+    printed = promote(*between, "--version", "1")
     (version,) = MlflowClient(servers["staging"]).search_model_versions("name = 'penguins'")
-    assert f"From MLflow run {version.run_id}, job test-project-" in said
-    assert "penguins version 1 of prod is the champion now; there was none." in said
+    assert f"From MLflow run {version.run_id}, job test-project-" in printed
+    assert "penguins version 1 of prod is the champion now; there was none." in printed
     (arrived,) = MlflowClient(servers["prod"]).search_model_versions("name = 'penguins'")
     assert (arrived.tags["promoted_by"], arrived.tags["sha256"]) == ("grace", version.tags["sha256"])
     assert aliases(servers["prod"]) == {"champion": "1"}

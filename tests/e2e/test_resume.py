@@ -82,8 +82,8 @@ class Project:
     def mlflow_run(self, job: str) -> mlflow.entities.Run:
         client = mlflow.MlflowClient(f"sqlite:///{self.path}/mlflow.db")
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        (found,) = client.search_runs(experiments, f"tags.vertexai_job_name = '{job}'")
-        return found
+        (mlflow_run,) = client.search_runs(experiments, f"tags.vertexai_job_name = '{job}'")
+        return mlflow_run
 
     def checked(self) -> str:
         log = (self.path / ".vertexai" / self.newest() / "check/log.txt").read_text()
@@ -138,12 +138,12 @@ def test_what_has_changed_or_gone_is_not_taken(project):
     project.edit(*list(MENDED.items())[:1])
     assert project.run_local()[0] == 1
     first = project.newest()
-    for option, said in (
+    for option, message in (
         (("--params", "factor=7"), "Step 'load' has finished in job .*, but its parameters changed since. Run it again: --rerun load"),
         (("--rerun", "lod"), "--rerun lod: there is no such node. Did you mean 'load'?"),
     ):  # fmt: skip
         code, printed, _ = project.run_local("--resume", first, *option)
-        assert (code, bool(re.search(said, printed))) == (1, True), printed
+        assert (code, bool(re.search(message, printed))) == (1, True), printed
     code, printed, _ = project.run_local("--resume", "nobody")
     assert (code, f"There is no job nobody on this machine. Known: {first}." in printed) == (1, True)
 
@@ -234,9 +234,9 @@ def test_a_job_on_vertex_ai_is_resumed(with_pipeline, launchable, google, iap, v
         assert "CHECKED 30 {'rows': 3} 6" in log.read_text()
         client = mlflow.MlflowClient(mlflow_url)
         experiment = client.get_experiment_by_name(request.node.originalname).experiment_id
-        (found,) = client.search_runs([experiment], "tags.vertexai_job_name = 'second'")
-        assert (found.data.params, found.data.metrics) == ({"factor": "1", "rate": "5"}, {"loaded": 3.0})
-        tags = found.data.tags
+        (mlflow_run,) = client.search_runs([experiment], "tags.vertexai_job_name = 'second'")
+        assert (mlflow_run.data.params, mlflow_run.data.metrics) == ({"factor": "1", "rate": "5"}, {"loaded": 3.0})
+        tags = mlflow_run.data.tags
         assert [tags[f"reused.{step}"] for step in ("train", "table", "slow")] == ["first"] * 3
         assert tags["resumed_from"] == "first"
 

@@ -88,8 +88,8 @@ def test_schedules_become_those_of_the_file_and_stay(with_pipeline, launchable, 
     assert set(vertex.schedules) == {name, namesake}
     done = run(BIN / "kedro", "vertexai", "-e", "cloud", "doctor", "--offline", cwd=project, **google.environment)
     assert done.returncode == 0, done.stdout
-    said = "run_config.schedules.default_schedule has ended (2026-01-01T00:00:00+00:00). Remove it, or"
-    assert re.search(rf"^! schedules .*{re.escape(said)}", done.stdout, re.MULTILINE), done.stdout
+    message = "run_config.schedules.default_schedule has ended (2026-01-01T00:00:00+00:00). Remove it, or"
+    assert re.search(rf"^! schedules .*{re.escape(message)}", done.stdout, re.MULTILINE), done.stdout
 
 
 def test_a_file_without_schedules_says_so_and_can_still_prune(with_pipeline, launchable, google, vertex, iap):

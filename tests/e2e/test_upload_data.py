@@ -40,7 +40,7 @@ def test_uploaded_data_is_recorded_for_a_clone_that_has_no_data(bake, tmp_path):
     assert [importer["metadata"]["sha256"] for importer in importers] == [about["sha256"]]
     done = vertexai(clone, "-e", "cloud", "doctor", "--offline", "--format", "json")
     (data,) = [check for check in json.loads(done.stdout) if check["name"] == "data"]
-    assert (data["ok"], data["doubtful"], data["said"]) == (True, False, f"{place}: uploaded, {about['uri']}")
+    assert (data["ok"], data["doubtful"], data["message"]) == (True, False, f"{place}: uploaded, {about['uri']}")
     # No data and no record: doctor refuses, and compile warns.
     (clone / "conf/cloud/vertexai_data.yml").unlink()
     done = vertexai(clone, "-e", "cloud", "compile")

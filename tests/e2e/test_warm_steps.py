@@ -20,14 +20,14 @@ FORK_SERVER = PLATFORM / "local/fork_server.py"
 
 def processes(project: Path) -> list[int]:
     """The processes that work in a project's folder."""
-    found = []
+    pids = []
     for entry in Path("/proc").iterdir():
         try:
             if entry.name.isdigit() and (entry / "cwd").readlink() == project:
-                found.append(int(entry.name))
+                pids.append(int(entry.name))
         except OSError:  # it has ended, or is not ours to look at
             continue
-    return found
+    return pids
 
 
 def command_of(pid: int) -> str:
@@ -65,8 +65,8 @@ def sleep():
     assert process.returncode == 1, output
     assert "FAILED        sleep" in output
     assert "SUCCEEDED     mlflow-finish-run" in output
-    found = only_run(project)
-    assert (found.info.status, found.data.tags["failed_node"]) == ("FAILED", "sleep")
+    mlflow_run = only_run(project)
+    assert (mlflow_run.info.status, mlflow_run.data.tags["failed_node"]) == ("FAILED", "sleep")
     assert processes(project) == []
 
 

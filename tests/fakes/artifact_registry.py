@@ -46,7 +46,7 @@ class Image:
     def documents(self) -> list[tuple[str, str]]:
         """Media type and text of all that the registry has of it; the last one is what the name stands for."""
         config_type, manifest_type, index_type = _OCI if self.oci else _DOCKERS
-        found, entries = [], []
+        blobs, entries = [], []
         for platform in [*self.platforms, *(["unknown/unknown"] if self.attested else [])]:
             told = dict(zip(("os", "architecture"), platform.split("/"), strict=True)) if platform else {}
             config = json.dumps(
@@ -55,15 +55,15 @@ class Image:
             manifest = {
                 "schemaVersion": 2, "mediaType": manifest_type, "config": _described(config_type, config), "layers": [],
             }  # fmt: skip
-            found += [(config_type, config), (manifest_type, json.dumps(manifest))]
+            blobs += [(config_type, config), (manifest_type, json.dumps(manifest))]
             entry = _described(manifest_type, json.dumps(manifest)) | ({"platform": told} if told else {})
             if platform == "unknown/unknown":
                 of = {"type": "attestation-manifest", "digest": str(entries[0]["digest"])}
                 entry["annotations"] = {f"vnd.docker.reference.{key}": value for key, value in of.items()}
             entries.append(entry)
         if self.index:
-            found.append((index_type, json.dumps({"schemaVersion": 2, "mediaType": index_type, "manifests": entries})))
-        return found
+            blobs.append((index_type, json.dumps({"schemaVersion": 2, "mediaType": index_type, "manifests": entries})))
+        return blobs
 
     @property
     def digest(self) -> str:

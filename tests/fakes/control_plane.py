@@ -72,11 +72,11 @@ class ControlPlane:
 
     def roles(self, resource: str) -> dict[str, set[str]]:
         """Member → its roles on a resource."""
-        found: dict[str, set[str]] = {}
+        by_member: dict[str, set[str]] = {}
         for binding in self.policies.get(resource, {}).get("bindings", []):
             for member in binding["members"]:
-                found.setdefault(member, set()).add(binding["role"])
-        return found
+                by_member.setdefault(member, set()).add(binding["role"])
+        return by_member
 
     def grant(self, resource: str, role: str, member: str, condition: str = "") -> None:
         """What somebody else has granted, on a condition or not."""
@@ -115,7 +115,7 @@ class ControlPlane:
             keys = self.resources.get(name, {}).get("keys", [])
             return {"keys": [{"name": f"{name}/{key}", "keyType": "USER_MANAGED"} for key in keys]}
         if method == "GET" and name.endswith("/providers"):
-            below = [found for key, found in self.resources.items() if key.startswith(f"{name}/")]
+            below = [child for key, child in self.resources.items() if key.startswith(f"{name}/")]
             return {"workloadIdentityPoolProviders": below}
         if method == "GET":
             return self._get(name)
@@ -187,11 +187,11 @@ class ControlPlane:
 
     def _services(self, method: str, verb: str, body: Any) -> Any:
         if method == "GET":
-            found = [
+            enabled = [
                 {"name": f"projects/{NUMBER}/services/{api}", "config": {"name": api}, "state": "ENABLED"}
                 for api in sorted(self.apis)
             ]
-            return {"services": found}
+            return {"services": enabled}
         self._allow(method, f"services{verb}")
         if verb == "/aiplatform.googleapis.com:generateServiceIdentity":
             # The agent that runs custom code appears later, with the first job.
@@ -250,7 +250,7 @@ def control_plane(project: str) -> Iterator[ControlPlane]:
             query = {key: values[0] for key, values in parse_qs(url.query).items()}
             status = 200
             try:
-                said = plane.answer(self.command, url.path, query, json.loads(text) if text else {})
+                reply = plane.answer(self.command, url.path, query, json.loads(text) if text else {})
             except Refused as refused:
                 status, message, *disabled = refused.args
                 word = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ABORTED"}[status]
@@ -261,8 +261,8 @@ def control_plane(project: str) -> Iterator[ControlPlane]:
                     }
                     for api in disabled
                 ]  # fmt: skip
-                said = {"error": {"code": status, "message": message, "status": word, "details": details}}
-            self.answer(status, said)
+                reply = {"error": {"code": status, "message": message, "status": word, "details": details}}
+            self.answer(status, reply)
 
         do_GET = do_POST = do_PUT = do_PATCH = handle_any
 

@@ -213,11 +213,11 @@ class _Apis(_Handler):
         is_form = self.headers["Content-Type"] == "application/x-www-form-urlencoded"
         body = parse_qs(text) if is_form else json.loads(text or "{}")
         try:
-            said = self.google.apis[self.host](who, self.command, url.path, parse_qs(url.query), body)
+            reply = self.google.apis[self.host](who, self.command, url.path, parse_qs(url.query), body)
         except Refused as refused:
             self.refuse(*refused.args)
         else:
-            self.answer(200, said)
+            self.answer(200, reply)
 
     do_GET = do_POST = do_HEAD = handle_any
 

@@ -62,11 +62,11 @@ def package_index(wheels: Path) -> Iterator[Index]:
                 self.end_headers()
                 return
             kind, name = self.path.strip("/").split("/")[-2:]
-            found = [path for path in wheels.iterdir() if path.name.split("-")[0].replace("_", "-").lower() == name]
+            files = [path for path in wheels.iterdir() if path.name.split("-")[0].replace("_", "-").lower() == name]
             if kind == "files" and (wheels / name).is_file():
                 self._answer((wheels / name).read_bytes(), "application/octet-stream")
-            elif kind == "simple" and found:
-                hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+            elif kind == "simple" and files:
+                hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
                 links = "".join(
                     f'<a href="../../files/{file}#sha256={sha}">{file}</a>\n' for file, sha in hashes.items()
                 )

@@ -203,8 +203,8 @@ class Storage:
         prefixes: dict[str, None] = {}
         end, most = query.get("endOffset"), min(int(query.get("maxResults", _PAGE)), _PAGE)
         for name in sorted((name for name in names if name.startswith(prefix)), key=str.encode):
-            head, found, _ = name[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
-            folder = prefix + head + found if found else ""
+            head, separator, _ = name[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
+            folder = prefix + head + separator if separator else ""
             if name.encode() < start.encode() and not (folder and folder.encode() >= start.encode()):
                 continue
             if end and name.encode() >= end.encode():
@@ -219,8 +219,8 @@ class Storage:
                     items += [self.resources[f"{bucket}/{name}"]] if f"{bucket}/{name}" in self.resources else []
         else:
             token = ""
-        said = {"kind": "storage#objects", "nextPageToken": token, "prefixes": list(prefixes), "items": items}
-        return Answer(200, {key: value for key, value in said.items() if value})
+        reply = {"kind": "storage#objects", "nextPageToken": token, "prefixes": list(prefixes), "items": items}
+        return Answer(200, {key: value for key, value in reply.items() if value})
 
     def _object(self, method: str, path: str, query: Query, headers: Mapping[str, str], body: bytes) -> Answer:
         self._allow(f"storage.objects.{ {'DELETE': 'delete', 'PATCH': 'update'}.get(method, 'get') }")
@@ -246,8 +246,8 @@ class Storage:
             parts = [f"{bucket}/{item['name']}" for item in asked["sourceObjects"]]
             told = {"contentType": self._found(parts[0], None)["contentType"], **asked.get("destination", {})}
             return Answer(200, self._write(path, b"".join(self.objects[part] for part in parts), told, query))
-        found = self._found(path, query.get("sourceGeneration"))
-        told = {**found, **(json.loads(body or b"{}"))}
+        stored = self._found(path, query.get("sourceGeneration"))
+        told = {**stored, **(json.loads(body or b"{}"))}
         match to:
             case ["moveTo", "o", name]:
                 self._allow("storage.objects.delete")
@@ -422,22 +422,22 @@ def cloud_storage(*buckets: str) -> Iterator[Storage]:
             for key, value in parse_qsl(url.query, keep_blank_values=True):
                 query[key] = f"{query[key]},{value}" if key == "permissions" and key in query else value
             try:
-                said = storage.answer(self.command, url.path, query, self.headers, body, self.headers["Host"])
+                reply = storage.answer(self.command, url.path, query, self.headers, body, self.headers["Host"])
             except (Refused, ValueError, KeyError, TypeError, AttributeError) as error:
                 status, message = error.args if isinstance(error, Refused) else (400, f"cannot be read: {error!r}")
                 errors = [{"domain": "global", "reason": "refused", "message": message}]
-                said = Answer(status, {"error": {"code": status, "message": message, "errors": errors}})
-            data = said.body
+                reply = Answer(status, {"error": {"code": status, "message": message, "errors": errors}})
+            data = reply.body
             if not isinstance(data, bytes | memoryview):
                 data = json.dumps(data).encode()
-                said.headers["Content-Type"] = "application/json; charset=UTF-8"
-            self.send_response(said.status)
-            for name, value in said.headers.items():
+                reply.headers["Content-Type"] = "application/json; charset=UTF-8"
+            self.send_response(reply.status)
+            for name, value in reply.headers.items():
                 self.send_header(name, value)
-            if said.status not in (204, 304):
+            if reply.status not in (204, 304):
                 self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            if self.command != "HEAD" and said.status not in (204, 304):
+            if self.command != "HEAD" and reply.status not in (204, 304):
                 self.wfile.write(data)
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_any

@@ -120,7 +120,7 @@ def variables(programs: Path) -> dict[str, str]:
 def runs(project: Path) -> list[str]:
     client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
     experiment = client.get_experiment_by_name("test_project")
-    return [found.info.status for found in client.search_runs([experiment.experiment_id])]
+    return [mlflow_run.info.status for mlflow_run in client.search_runs([experiment.experiment_id])]
 
 
 @pytest.mark.slow

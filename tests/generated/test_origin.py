@@ -88,9 +88,9 @@ def test_kedro_new_says_nothing_but_that_the_project_is_there(repository, tmp_pa
     new = ["new", f"--starter={repository}", "--name", "My Project", "--telemetry", "no"]
     done = run(BIN / "kedro", *new, cwd=tmp_path, cold=True, **proxy)
     assert done.returncode == 0, done.stderr
-    said = done.stdout + done.stderr
-    assert "Your project 'My Project' has been created" in said
-    assert not [word for word in ("DEBUG", "WARNING", "Warning", "Traceback") if word in said]
+    printed = done.stdout + done.stderr
+    assert "Your project 'My Project' has been created" in printed
+    assert not [word for word in ("DEBUG", "WARNING", "Warning", "Traceback") if word in printed]
 
 
 @pytest.fixture(scope="module", params=["pip", "uv"])

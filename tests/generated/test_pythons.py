@@ -15,14 +15,14 @@ DECLARED = json.loads((ROOT / "cookiecutter.json").read_text())["python_version"
 
 def others() -> dict[str, str]:
     """An interpreter of each declared version but our own, by version: one that is found, or one that pyenv keeps."""
-    found, own = {}, f"{sys.version_info.major}.{sys.version_info.minor}"
+    interpreters, own = {}, f"{sys.version_info.major}.{sys.version_info.minor}"
     kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for version in DECLARED:
         for asked in [version, *map(str, kept.glob(f"{version}.*/bin/python"))]:
             done = run(BIN / "uv", "python", "find", "--no-python-downloads", "--system", asked, cwd=ROOT)
             if done.returncode == 0 and version != own:
-                found[version] = done.stdout.strip()
-    return found
+                interpreters[version] = done.stdout.strip()
+    return interpreters
 
 
 OTHERS = others()

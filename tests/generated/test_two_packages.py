@@ -83,14 +83,14 @@ def test_what_differs_from_the_manifest_is_named_and_stops_nothing(bake):
     (project / PLATFORM / "commands/ui.py").unlink()
     (project / PLATFORM / "mine.py").touch()
     names = f"{PLATFORM}/commands/ui.py (missing), {PLATFORM}/mine.py (new), {PLATFORM}/show/tables.py (changed)"
-    for said in (
+    for process in (
         run("make", "check", cwd=project),
         run(BIN / "kedro", "vertexai", "doctor", "--offline", cwd=project),
     ):
-        assert f"Not as the template made it: {names}." in said.stdout
+        assert f"Not as the template made it: {names}." in process.stdout
         for way_out in ("make upgrade ARGS=--restore", f"{PLATFORM}/README.md", "`owned` in .cruft.json"):
-            assert way_out in said.stdout
-        assert said.returncode == 0, said.stdout + said.stderr
+            assert way_out in process.stdout
+        assert process.returncode == 0, process.stdout + process.stderr
     ran = run(BIN / "kedro", "vertexai", "plan", cwd=project)
     assert ran.returncode == 0, ran.stderr
 

@@ -146,8 +146,8 @@ def test_a_conflict_is_told_in_words_and_can_be_undone(project, template):
     release(template)
     done = upgrade(project, template)
     assert done.returncode == 1
-    said = "Both are between <<<<<<< and >>>>>>>: keep what you need, then `git add Dockerfile`."
-    assert f"  Dockerfile: you and the template have changed the same lines. {said}" in done.stdout
+    message = "Both are between <<<<<<< and >>>>>>>: keep what you need, then `git add Dockerfile`."
+    assert f"  Dockerfile: you and the template have changed the same lines. {message}" in done.stdout
     assert "  conf/logging.yml: the template has removed it, and you have changed it." in done.stdout
     assert "PYTHONUNBUFFERED=0" in (project / "Dockerfile").read_text()
     assert "the template, 0.3.0" in (project / "Dockerfile").read_text()
@@ -281,22 +281,22 @@ def test_a_project_of_0_1_0_moves_and_runs(template_since_0_1_0, tmp_path):
     to_today(template)
     done = run("make", "upgrade", "ARGS=--yes", cwd=project)
     assert done.returncode == 0, done.stdout + done.stderr
-    said = done.stdout
-    edits = said.partition(" Your changes are kept in .vertexai/platform-0.1.0.patch:\n")[2].partition("\n\n")[0]
+    message = done.stdout
+    edits = message.partition(" Your changes are kept in .vertexai/platform-0.1.0.patch:\n")[2].partition("\n\n")[0]
     assert edits.split("\n") == ["  infra/wanted.py: changed", f"  {package}/vertexai/show/tables.py: changed"]
     patch = (project / ".vertexai/platform-0.1.0.patch").read_text()
     assert "+# My bucket." in patch
     assert "+# My table." in patch
-    renamed = said.partition("Names of modules were replaced in:\n")[2].partition("\n\n")[0].split("\n")
+    renamed = message.partition("Names of modules were replaced in:\n")[2].partition("\n\n")[0].split("\n")
     assert [line.strip() for line in renamed] == [
         "conf/base/vertexai.yml", f"{package}/auth/mine.py", f"{package}/cli.py", f"{package}/settings.py", "tests/test_mine.py",
     ]  # fmt: skip
     assert (
         f"so they were not replaced. A new project has a shorter form:\n  {package}/settings.py\n  {package}/cli.py\n"
-        in said
+        in message
     )
     left = (
-        said.partition("These lines still name something that has moved. Fix them:\n")[2]
+        message.partition("These lines still name something that has moved. Fix them:\n")[2]
         .partition("\n\n")[0]
         .split("\n")
     )

@@ -146,15 +146,15 @@ class _Run:
         values = {name: value for name, value in values.items() if value is not None}
         taken = {name: self.results[item.task]["artifacts"][item.output] for name, item in task.artifacts.items()}
         given = make_executor_input(task, values, taken, f"{self.root}/{task.name}")
-        said = self.folder / "said" / task.name  # the platform reads it, wherever the artifacts are
-        said.mkdir(parents=True)
-        output_file = said / "executor_output.json"
+        outputs = self.folder / "outputs" / task.name  # the platform reads it, wherever the artifacts are
+        outputs.mkdir(parents=True)
+        output_file = outputs / "executor_output.json"
         bucket = self.root.startswith("gs://")
         # Vertex AI names the place of a bucket by its mount, which the image's user may not be able to write to.
         mounted = f"/gcs/{self.root.removeprefix('gs://')}/{task.name}/executor_output.json"
         given["outputs"]["outputFile"] = mounted if bucket else str(output_file)
         for name, parameter in given["outputs"]["parameters"].items():
-            parameter["outputFile"] = str(said / name)
+            parameter["outputFile"] = str(outputs / name)
         argv = command_line(task, given, {**self.constants, "pipeline_task_name": task.display})
         own = {item["name"]: item.get("value", "") for item in task.container.get("env", [])}
         self._new_disk()

@@ -40,5 +40,5 @@ def runs(project: Path, uri: str | None = None) -> list[Run]:
 
 
 def only_run(project: Path, uri: str | None = None) -> Run:
-    (found,) = runs(project, uri)
-    return found
+    (mlflow_run,) = runs(project, uri)
+    return mlflow_run

@@ -467,7 +467,7 @@ def test_the_git_host_tells_the_numbers_of_the_repository(
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         (
             {"oidc": {"issuerUri": "https://evil.example.com"}},
@@ -487,7 +487,7 @@ def test_the_git_host_tells_the_numbers_of_the_repository(
         ({"disabled": True}, "disabled is true and must be unset"),
     ],
 )
-def test_a_provider_that_differs_in_anything_is_refused_with_what_differs(changed, said, plane, monkeypatch):
+def test_a_provider_that_differs_in_anything_is_refused_with_what_differs(changed, message, plane, monkeypatch):
     *_, provider = list_resources(CLOUD)
     _let_gcloud_talk_to(plane, monkeypatch)
     name = "projects/project-42/locations/global/workloadIdentityPools/test-project-ci/providers/github"
@@ -500,7 +500,7 @@ def test_a_provider_that_differs_in_anything_is_refused_with_what_differs(change
     plane.resources[name] = right | changed
     with pytest.raises(UserError) as error:
         plan_commands([provider], {"workload_identity_provider"}, adopt=True)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_pool_with_another_provider_in_it_is_refused(plane, monkeypatch):
@@ -523,7 +523,7 @@ def _let_gcloud_talk_to(plane, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("named", "changed", "said"),
+    ("named", "changed", "message"),
     [
         (True, {"projectNumber": "666"}, f'projectNumber is "666" and must be "{NUMBER}"'),
         (
@@ -539,7 +539,9 @@ def _let_gcloud_talk_to(plane, monkeypatch):
         ),
     ],
 )
-def test_all_that_belongs_to_others_or_was_deleted_is_refused_at_once(named, changed, said, plane, project, bootstrap):
+def test_all_that_belongs_to_others_or_was_deleted_is_refused_at_once(
+    named, changed, message, plane, project, bootstrap
+):
     # The bucket's name can be guessed, and a stranger may have been first. What steps read from it is unpickled.
     plane.resources["b/project-42-test-project"] = CLOSED_BUCKET | changed
     # Steps of one environment would otherwise do what only the other one was approved for.
@@ -558,7 +560,7 @@ def test_all_that_belongs_to_others_or_was_deleted_is_refused_at_once(named, cha
     refused = [line for line in done.stderr.splitlines() if "gcloud " in line]
     assert len(refused) == 5
     bucket, pipeline, launcher, role_line, pool_line = refused
-    assert said in bucket
+    assert message in bucket
     assert "To have another one, change bucket in globals.yml" in bucket
     assert f"service account {PIPELINE} exists, but it is not one that" in pipeline
     assert f'description is "{owner}" and must be "{OWNER}"' in pipeline

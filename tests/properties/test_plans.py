@@ -65,8 +65,8 @@ def test_every_dataset_between_two_steps_is_in_the_catalog_or_travels_as_an_arti
     entry = Catalog(graph.catalog, "catalog.yml").entry
     for step in plan.steps:
         for dataset in step.inputs:
-            found = entry(dataset)
-            kept = found is not None and found.persists
+            in_catalog = entry(dataset)
+            kept = in_catalog is not None and in_catalog.persists
             assert kept != (dataset in plan.artifacts and plan.artifacts[dataset].travels)
     keys = [artifact.key for artifact in plan.artifacts.values()]
     assert len(keys) == len(set(keys))

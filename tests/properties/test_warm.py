@@ -90,7 +90,7 @@ def left_by(project: Path, spec: dict, preloaded: Preloaded | None) -> dict:
         job = run_spec(spec, RunOptions(project / ".vertexai", project, max_workers=1, preloaded=preloaded))
     folder = project / ".vertexai" / job.name
     client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
-    (found,) = client.search_runs(
+    (mlflow_run,) = client.search_runs(
         [client.get_experiment_by_name("test_project").experiment_id], f"tags.vertexai_job_name = '{job.name}'"
     )
     own = (
@@ -111,10 +111,10 @@ def left_by(project: Path, spec: dict, preloaded: Preloaded | None) -> dict:
         "artifacts": {
             str(path.relative_to(folder)): pickle.loads(path.read_bytes()) for path in folder.rglob("data_*")
         },
-        "status": found.info.status,
-        "params": found.data.params,
-        "metrics": found.data.metrics,
-        "tags": {name: value for name, value in found.data.tags.items() if not name.startswith(own)},
+        "status": mlflow_run.info.status,
+        "params": mlflow_run.data.params,
+        "metrics": mlflow_run.data.metrics,
+        "tags": {name: value for name, value in mlflow_run.data.tags.items() if not name.startswith(own)},
     }
 
 

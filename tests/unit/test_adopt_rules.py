@@ -56,8 +56,8 @@ def exists(name: str) -> bool:
     module, _, attribute = name.rpartition(".")
     for wanted, inside in ((name, ""), (module, attribute)):
         with suppress(ImportError, ValueError):
-            found = importlib.import_module(wanted)
-            if not inside or inside in dir(found):
+            imported = importlib.import_module(wanted)
+            if not inside or inside in dir(imported):
                 return True
     return False
 
@@ -114,11 +114,11 @@ def test_spellings_of_the_catalog_are_changed_and_nothing_else(before, after):
 def test_what_has_no_successor_and_what_is_no_yaml_is_left_to_the_user():
     change = edit_catalog("a:\n  type: tracking.MetricsDataSet\n", set())
     assert change.text == "a:\n  type: tracking.MetricsDataSet\n"
-    said = "tracking.MetricsDataSet is gone: use json.JSONDataset, or for metrics of MLflow one MlflowMetricDataset for each number."
-    assert change.todos == [(2, said)]
-    ((line, said),) = edit_catalog("a:\n  b: 1\n{% for x in y %}\n", set()).todos
+    message = "tracking.MetricsDataSet is gone: use json.JSONDataset, or for metrics of MLflow one MlflowMetricDataset for each number."
+    assert change.todos == [(2, message)]
+    ((line, message),) = edit_catalog("a:\n  b: 1\n{% for x in y %}\n", set()).todos
     assert line == 3
-    assert "not YAML" in said
+    assert "not YAML" in message
 
 
 def test_keys_without_a_meaning_become_comments_with_all_their_lines():
@@ -151,8 +151,8 @@ KEDRO = '[tool.kedro]\npackage_name = "p"\nkedro_init_version = "1.2.0"\n'
 
 def dependencies(theirs: str, **requirements: str) -> dict[str, str]:
     merged = merge_pyproject(f"{theirs}\n{KEDRO}", OURS, LOCK, requirements)
-    found = tomlkit.parse(merged.text).unwrap()["project"]["dependencies"]
-    return {re.match(r"[\w-]+", words)[0]: words for words in found}
+    lines = tomlkit.parse(merged.text).unwrap()["project"]["dependencies"]
+    return {re.match(r"[\w-]+", words)[0]: words for words in lines}
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_a_cli_without_the_group_that_kedro_finds_is_left_to_the_user():
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
         ("from kedro.extras.datasets.pandas import CSVDataSet", "kedro.extras.datasets.pandas.CSVDataSet is gone: use kedro_datasets."),
         ("import kedro.extras.datasets", "is gone: use kedro_datasets."),
@@ -319,10 +319,10 @@ def test_a_cli_without_the_group_that_kedro_finds_is_left_to_the_user():
         ("print 'x'", "cannot read this: Missing parentheses"),
     ],
 )  # fmt: skip
-def test_code_that_kedro_1_does_not_run_is_found(code, said):
+def test_code_that_kedro_1_does_not_run_is_found(code, message):
     ((line, words),) = find_outdated_code(f"\n{code}\n", "demand", "3.11")
     assert line >= 2
-    assert said in words
+    assert message in words
 
 
 @pytest.mark.parametrize(
@@ -715,7 +715,7 @@ def test_dynamic_dependencies_of_another_build_backend_are_left_to_the_user(tmp_
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         ("[tool.kedro]\n", "tool.kedro.kedro_init_version is missing; only projects of Kedro 0.18, 0.19 or 1"),
         ("[tool.other]\n", "has no table [tool.kedro], so this is not a Kedro project"),
@@ -729,9 +729,9 @@ def test_dynamic_dependencies_of_another_build_backend_are_left_to_the_user(tmp_
         ),
     ],
 )
-def test_what_is_missing_in_the_table_of_kedro_is_named(table, said, tmp_path):
+def test_what_is_missing_in_the_table_of_kedro_is_named(table, message, tmp_path):
     text = projects.SPACEFLIGHTS["pyproject.toml"].partition("[tool.kedro]")[0] + table
     folder = projects.write(projects.SPACEFLIGHTS | {"pyproject.toml": text}, tmp_path / "spaceflights")
     with pytest.raises(AdoptError) as error:
         read_project(folder)
-    assert said in str(error.value)
+    assert message in str(error.value)

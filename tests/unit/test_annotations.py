@@ -14,7 +14,7 @@ MODULES = [
 
 def shadowed(source: str) -> list[str]:
     """Find names in annotations that a class itself has as methods, properties or values."""
-    found = []
+    problems = []
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.ClassDef):
             continue
@@ -29,8 +29,8 @@ def shadowed(source: str) -> list[str]:
         annotations += [method.returns for method in methods if method.returns]
         for annotation in annotations:
             names = {part.id for part in ast.walk(annotation) if isinstance(part, ast.Name)}
-            found += [f"{node.name}: {name}" for name in names & own]
-    return found
+            problems += [f"{node.name}: {name}" for name in names & own]
+    return problems
 
 
 def test_a_name_that_the_class_takes_is_found():

@@ -91,15 +91,15 @@ def imported(tree: ast.AST) -> set[str]:
 
 def siblings(path: Path, tree: ast.AST) -> set[Path]:
     """The modules and folders of this package that a module imports, as paths."""
-    found = set()
+    imported = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = path.parents[node.level - 1] / (node.module or "").replace(".", "/")
             for name in [alias.name for alias in node.names]:
                 below = base / name
                 is_module = (PACKAGE / f"{below}.py").exists() or (PACKAGE / below).is_dir()
-                found.add(below if is_module else base)
-    return found
+                imported.add(below if is_module else base)
+    return imported
 
 
 ARROWS: dict[str, set[str]] = defaultdict(set)

@@ -97,9 +97,9 @@ def test_a_file_that_changes_while_it_is_read_is_read_as_it_was_hashed(tmp_path,
     digest = hashlib.file_digest
 
     def then_replaced(*arguments):
-        found = digest(*arguments)
+        sha256 = digest(*arguments)
         put(uri, pickle.dumps(Attack(f"touch {tmp_path}/hacked")))
-        return found
+        return sha256
 
     monkeypatch.setattr(hashlib, "file_digest", then_replaced)
     assert ArtifactDataset(uri, made.file_metadata["sha256"]).load() == "good"

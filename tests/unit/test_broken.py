@@ -42,7 +42,7 @@ def find_pipelines(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("init", "nodes", "said"),
+    ("init", "nodes", "message"),
     [
         (GOOD, "a = 1\nb = undefined\n", "pipelines/sales/nodes.py, line 2: NameError: name 'undefined' is not defined"),
         (GOOD, "import no_such_module\n", "pipelines/sales/nodes.py, line 1: ModuleNotFoundError: No module named 'no_such_module'"),
@@ -54,9 +54,9 @@ def find_pipelines(tmp_path, monkeypatch):
         ("x = [\n", "", "pipelines/sales/__init__.py, line 1: SyntaxError: '[' was never closed"),
     ],
 )  # fmt: skip
-def test_broken_code_is_named_with_file_line_and_pipeline(find_pipelines, init, nodes, said):
+def test_broken_code_is_named_with_file_line_and_pipeline(find_pipelines, init, nodes, message):
     error, source = find_pipelines(init, nodes)
-    assert in_own_code(error, source) == f"src/shop/{said} (pipeline module shop.pipelines.sales)"
+    assert in_own_code(error, source) == f"src/shop/{message} (pipeline module shop.pipelines.sales)"
 
 
 def test_a_pipeline_that_kedro_cannot_create_gets_the_cure(find_pipelines):
@@ -81,7 +81,7 @@ def explained(root: Path, params: dict | None = None, **files: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "message"),
     [
         ({"catalog": "a: {type: x\nb: y: z\n"}, "conf/base/catalog.yml, line 2: <why>."),
         ({"catalog": "a: 1\nb: *nobody\n"}, "conf/base/catalog.yml, line 2: <why>."),
@@ -108,15 +108,15 @@ def explained(root: Path, params: dict | None = None, **files: str) -> str:
         ),
     ],
 )  # fmt: skip
-def test_configuration_that_cannot_be_read_is_named_with_its_place(tmp_path, files, said):
+def test_configuration_that_cannot_be_read_is_named_with_its_place(tmp_path, files, message):
     """What a library says about it is ``<why>`` here."""
-    assert re.fullmatch(".+".join(map(re.escape, said.split("<why>"))), explained(tmp_path, **files))
+    assert re.fullmatch(".+".join(map(re.escape, message.split("<why>"))), explained(tmp_path, **files))
 
 
 def test_a_key_in_two_files_is_named_with_both(tmp_path):
-    said = explained(tmp_path, catalog="a: {}\nb: {}\n", catalog_2="b: {}\na: {}\n")
-    assert said.endswith(": a, b. Keep one of them.")
-    assert all(f"conf/base/{name}.yml" in said for name in ("catalog", "catalog_2"))
+    message = explained(tmp_path, catalog="a: {}\nb: {}\n", catalog_2="b: {}\na: {}\n")
+    assert message.endswith(": a, b. Keep one of them.")
+    assert all(f"conf/base/{name}.yml" in message for name in ("catalog", "catalog_2"))
 
 
 @pytest.mark.parametrize(

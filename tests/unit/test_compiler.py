@@ -55,13 +55,13 @@ def test_the_kfp_sdk_can_parse_a_compiled_spec():
 
 
 def test_the_start_task_runs_first_and_the_finish_task_gets_the_final_status():
-    found = {task.name: task for task in tasks(compiled(*NODES))}
-    assert next(iter(found)) == "mlflow-start-run"
-    assert found["mlflow-start-run"].upstream == frozenset()
+    by_name = {task.name: task for task in tasks(compiled(*NODES))}
+    assert next(iter(by_name)) == "mlflow-start-run"
+    assert by_name["mlflow-start-run"].upstream == frozenset()
     steps = {"cut", "left-branch", "right-branch", "join"}
-    assert all("mlflow-start-run" in found[step].upstream for step in steps)
-    assert found["join"].upstream == {"mlflow-start-run", "left-branch", "right-branch"}
-    finish = found["mlflow-finish-run"]
+    assert all("mlflow-start-run" in by_name[step].upstream for step in steps)
+    assert by_name["join"].upstream == {"mlflow-start-run", "left-branch", "right-branch"}
+    finish = by_name["mlflow-finish-run"]
     assert finish.always
     assert finish.upstream == steps | {"mlflow-start-run"}
     assert finish.parameters["status"].status_of == ("exit-handler-1", finish.upstream)
@@ -106,9 +106,9 @@ def test_host_aliases_reach_every_task():
 
 def test_the_cache_key_of_a_step_does_not_depend_on_the_run():
     spec = compiled(*NODES, caching=True)
-    found = {task.name: task for task in tasks(spec)}
-    assert {name for name, task in found.items() if task.cached} == {"cut", "left-branch", "right-branch", "join"}
-    for task in found.values():
+    by_name = {task.name: task for task in tasks(spec)}
+    assert {name for name, task in by_name.items() if task.cached} == {"cut", "left-branch", "right-branch", "join"}
+    for task in by_name.values():
         if task.cached:
             assert all(source.pipeline_parameter == "params" for source in task.parameters.values())
             given = [item for item in task.container["args"] if "{{" in item]

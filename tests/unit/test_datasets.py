@@ -55,13 +55,13 @@ def look(text: str, *names: str) -> Datasets:
     ],
 )
 def test_what_kedro_would_make_is_in_order(entry):
-    found = look(f"a: {entry}")
-    assert found.problems == []
-    assert found.check() == "1 in the catalog, with existing classes and valid arguments"
+    report = look(f"a: {entry}")
+    assert report.problems == []
+    assert report.check() == "1 in the catalog, with existing classes and valid arguments"
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "message"),
     [
         ("{type: pandas.CSVDatasett, filepath: a.csv}", "a.type: kedro_datasets.pandas has no class 'CSVDatasett'. Did you mean 'CSVDataset'?"),
         ("{type: json.JSONDataSet, filepath: a.json}", "a.type: kedro_datasets.json has no class 'JSONDataSet'. Did you mean 'JSONDataset'?"),
@@ -83,16 +83,16 @@ def test_what_kedro_would_make_is_in_order(entry):
         ("{type: test_datasets.Loose}", "a.table is missing: Loose needs it."),
     ],
 )  # fmt: skip
-def test_what_kedro_would_refuse_is_named_with_its_place_and_the_cure(entry, said):
+def test_what_kedro_would_refuse_is_named_with_its_place_and_the_cure(entry, message):
     (wrong,) = [" ".join(look(f"a: {entry}").problems)]
-    assert said in wrong
+    assert message in wrong
     assert wrong.startswith("catalog.yml: a.")
 
 
 def test_a_module_that_was_removed_is_not_said_to_be_uninstalled():
-    (said,) = look("a: {type: tracking.MetricsDataset, filepath: a.json}").problems
-    assert said.startswith("catalog.yml: a.type: there is no module 'tracking', neither in kedro-datasets ")
-    assert "which may have removed it" in said
+    (message,) = look("a: {type: tracking.MetricsDataset, filepath: a.json}").problems
+    assert message.startswith("catalog.yml: a.type: there is no module 'tracking', neither in kedro-datasets ")
+    assert "which may have removed it" in message
 
 
 @pytest.mark.parametrize(
@@ -108,10 +108,10 @@ def test_a_library_that_is_not_installed_is_named_with_the_line_to_add(tmp_path,
     (tmp_path / "test_datasets_of_ours.py").write_text("import no_such_library\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(sys.modules, library, None)  # so that importing it fails, whether it is installed or not
-    (said,) = look(f"a: {{type: {type_}}}").problems
-    assert said.startswith(f"catalog.yml: a.type: {type_} needs a package that is not installed: {library}. Add to ")
-    assert f"pyproject.toml's dependencies: {line}" in said
-    assert said.endswith("Then: pip install -e '.[launch]' && make lock")
+    (message,) = look(f"a: {{type: {type_}}}").problems
+    assert message.startswith(f"catalog.yml: a.type: {type_} needs a package that is not installed: {library}. Add to ")
+    assert f"pyproject.toml's dependencies: {line}" in message
+    assert message.endswith("Then: pip install -e '.[launch]' && make lock")
 
 
 def test_packages_that_are_missing_are_all_named_and_once_for_all_datasets_of_the_class(monkeypatch):
@@ -139,8 +139,8 @@ def test_a_class_of_ones_own_that_is_broken_is_named_with_its_line(tmp_path, mon
     (package / "__init__.py").write_text("a = 1\nb = undefined\n")
     monkeypatch.syspath_prepend(package.parent)
     project = SimpleNamespace(config=lambda _: {"a": {"type": "broken_datasets.Own"}}, source=package.parent)
-    found = Datasets(project, SimpleNamespace(steps=[SimpleNamespace(inputs=("a",), outputs=())], on_exit=None))
-    assert found.problems == [
+    report = Datasets(project, SimpleNamespace(steps=[SimpleNamespace(inputs=("a",), outputs=())], on_exit=None))
+    assert report.problems == [
         "catalog.yml: a.type: src/broken_datasets/__init__.py, line 2: NameError: name 'undefined' is not defined"
     ]
 
@@ -182,11 +182,11 @@ def test_what_the_catalog_says_nothing_about_is_no_entry():
 
 
 def test_used_entries_only_are_looked_at_a_factory_once_and_all_that_is_wrong_is_said_at_once():
-    found = look(CATALOG, "a_csv", "b_csv", "c", "d", "kept")
+    report = look(CATALOG, "a_csv", "b_csv", "c", "d", "kept")
     with pytest.raises(UserError) as error:
-        found.check()
-    said = str(error.value)
-    assert said.count("catalog.yml: {name}_csv.type: ") == 1
-    assert said.count("catalog.yml: {default}.filepat: ") == 1
-    assert "unused" not in said
-    assert list(found.classes) == ["catalog.yml: {default}", "catalog.yml: kept"]
+        report.check()
+    message = str(error.value)
+    assert message.count("catalog.yml: {name}_csv.type: ") == 1
+    assert message.count("catalog.yml: {default}.filepat: ") == 1
+    assert "unused" not in message
+    assert list(report.classes) == ["catalog.yml: {default}", "catalog.yml: kept"]

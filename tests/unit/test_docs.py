@@ -25,22 +25,22 @@ REFERENCE = ROOT / "docs/reference"
 
 def keys(model: type[BaseModel], prefix: str = "") -> set[str]:
     """The dotted keys of a settings model. ``*`` stands for a name that the user chooses."""
-    found: set[str] = set()
+    names: set[str] = set()
     for name, field in model.model_fields.items():
         inner = inner_model(field.annotation)
         if inner is None:
-            found.add(prefix + (field.alias or name))
+            names.add(prefix + (field.alias or name))
         elif field.annotation in (inner, inner | None):
-            found |= keys(inner, f"{prefix}{name}.")
+            names |= keys(inner, f"{prefix}{name}.")
         else:
-            found |= {prefix + name} | keys(inner, f"{prefix}{name}.*.")
-    return found
+            names |= {prefix + name} | keys(inner, f"{prefix}{name}.*.")
+    return names
 
 
 def inner_model(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for part in get_args(annotation) if (found := inner_model(part))), None)
+    return next((model for part in get_args(annotation) if (model := inner_model(part))), None)
 
 
 def test_the_pages_that_the_code_tells_are_up_to_date():

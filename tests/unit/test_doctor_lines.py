@@ -21,7 +21,7 @@ from vertexai_mlflow.step.runner import job_version
 def test_the_time_of_a_job_is_read_in_each_likely_format(created):
     line = check("started", lambda: seconds_since_creation(created))
     assert (line.ok, line.doubtful) == (True, False)
-    assert line.said.endswith(" s after the job was created")
+    assert line.message.endswith(" s after the job was created")
     assert job_version(created, "7") == "2026-01-09T12.34.56.000Z-7"
 
 
@@ -29,6 +29,6 @@ def test_the_time_of_a_job_is_read_in_each_likely_format(created):
 def test_a_time_in_an_unknown_format_is_a_doubt_and_stops_no_step(created):
     line = check("started", lambda: seconds_since_creation(created))
     assert (line.ok, line.doubtful) == (True, True)
-    assert repr(created) in line.said
+    assert repr(created) in line.message
     assert job_version(created, "7").endswith("-7")
     assert "/" not in job_version(created.replace("-", "/"), "7")

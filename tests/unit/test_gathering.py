@@ -64,8 +64,8 @@ def of_a_thousand() -> dict[str, Task]:
     return compiled(*MAKERS, ADD_UP)
 
 
-def gathering_tasks(found: Mapping[str, Task]) -> list[Task]:
-    return [task for task in found.values() if task.name.startswith(GATHER_PREFIX)]
+def gathering_tasks(by_name: Mapping[str, Task]) -> list[Task]:
+    return [task for task in by_name.values() if task.name.startswith(GATHER_PREFIX)]
 
 
 def longest_argument(task: Task) -> int:
@@ -84,53 +84,53 @@ def longest_argument(task: Task) -> int:
 
 @pytest.mark.slow
 def test_what_a_thousand_steps_make_is_gathered_a_hundred_at_a_time():
-    found = of_a_thousand()
-    gathering = gathering_tasks(found)
+    by_name = of_a_thousand()
+    gathering = gathering_tasks(by_name)
     assert [len(task.artifacts) for task in gathering] == [100] * 10
     assert {source.task for task in gathering for source in task.artifacts.values()} == {
         f"forecast-{number}" for number in NUMBERS
     }
-    assert {source.task for source in found["add-up"].artifacts.values()} == {task.name for task in gathering}
+    assert {source.task for source in by_name["add-up"].artifacts.values()} == {task.name for task in gathering}
     assert all(task.cached for task in gathering)
-    arguments = told(found["add-up"])
+    arguments = told(by_name["add-up"])
     assert list(arguments.artifacts) == FORECASTS
-    assert sorted(arguments.indexes) == sorted(found["add-up"].artifacts)
-    assert max(map(longest_argument, found.values())) < 128 * 1024
+    assert sorted(arguments.indexes) == sorted(by_name["add-up"].artifacts)
+    assert max(map(longest_argument, by_name.values())) < 128 * 1024
 
 
 def test_what_one_step_makes_goes_by_one_artifact_to_all_that_take_some_of_it():
     takers = [Node(same, name, f"seen_{name}", name=f"see_{name}") for name in FORECASTS[:3]]
-    found = compiled(MAKE_ALL, ADD_UP, *takers)
-    assert gathering_tasks(found) == []
-    index = told(found["forecast"]).index
+    by_name = compiled(MAKE_ALL, ADD_UP, *takers)
+    assert gathering_tasks(by_name) == []
+    index = told(by_name["forecast"]).index
     for name in ("add-up", *(f"see-{taker.inputs[0].replace('_', '-')}" for taker in takers)):
-        assert {key: source.task for key, source in found[name].artifacts.items()} == {index: "forecast"}
-        assert list(told(found[name]).indexes) == [index]
-    assert max(map(longest_argument, found.values())) < 128 * 1024
+        assert {key: source.task for key, source in by_name[name].artifacts.items()} == {index: "forecast"}
+        assert list(told(by_name[name]).indexes) == [index]
+    assert max(map(longest_argument, by_name.values())) < 128 * 1024
 
 
 def test_steps_that_take_the_same_share_their_gathering_tasks():
     backwards = Node(same, FORECASTS[299::-1], "product", name="multiply")
-    found = compiled(*MAKERS[:300], Node(same, FORECASTS[:300], "total", name="add_up"), backwards)
-    assert len(gathering_tasks(found)) == 3
-    assert found["add-up"].artifacts == found["multiply"].artifacts
+    by_name = compiled(*MAKERS[:300], Node(same, FORECASTS[:300], "total", name="add_up"), backwards)
+    assert len(gathering_tasks(by_name)) == 3
+    assert by_name["add-up"].artifacts == by_name["multiply"].artifacts
 
 
 def test_a_further_dataset_leaves_the_gathering_tasks_of_those_before_it_as_they_are():
     def names(count: int) -> list[str]:
-        found = compiled(*MAKERS[:count], Node(same, FORECASTS[:count], "total", name="zero"))
+        by_name = compiled(*MAKERS[:count], Node(same, FORECASTS[:count], "total", name="zero"))
         last = sorted(MAKERS[:count], key=lambda node: node.name)[-1]
         assert last.name == "forecast_99"
-        return [task.name for task in gathering_tasks(found)]
+        return [task.name for task in gathering_tasks(by_name)]
 
     assert names(301)[:2] == names(300)[:2]
 
 
 def test_what_fits_goes_as_it_did():
-    found = compiled(*MAKERS[:100], Node(same, FORECASTS[:100], "total", name="add_up"))
-    assert gathering_tasks(found) == []
-    assert len(found["add-up"].artifacts) == 100
-    assert (told(found["add-up"]).indexes, told(found["add-up"]).index) == ((), "")
+    by_name = compiled(*MAKERS[:100], Node(same, FORECASTS[:100], "total", name="add_up"))
+    assert gathering_tasks(by_name) == []
+    assert len(by_name["add-up"].artifacts) == 100
+    assert (told(by_name["add-up"]).indexes, told(by_name["add-up"]).index) == ((), "")
 
 
 @pytest.mark.slow
@@ -144,11 +144,11 @@ def test_indexes_that_are_too_many_are_gathered_themselves():
         ]
         taken += names[:3]
     plan = fingerprinted(*nodes, Node(same, taken, None, name="take"))
-    found = compiled_plan(plan)
-    listed = [GatheringArguments.of(task.container["args"]).indexes for task in gathering_tasks(found)]
-    indexes = sorted(told(found[f"make-{step}"]).index for step in range(110))
+    by_name = compiled_plan(plan)
+    listed = [GatheringArguments.of(task.container["args"]).indexes for task in gathering_tasks(by_name)]
+    indexes = sorted(told(by_name[f"make-{step}"]).index for step in range(110))
     assert (sorted(key for keys in listed for key in keys), len(listed)) == (indexes, 2)
-    assert max(map(longest_argument, found.values())) < 128 * 1024
+    assert max(map(longest_argument, by_name.values())) < 128 * 1024
     # Of the indexes of another job, it is known where they are; of what is in them, it is not.
     again = gathering_tasks(compiled_plan(resumed(plan, ended(plan, "take"))))
     arguments = [GatheringArguments.of(task.container["args"]) for task in again]
@@ -165,22 +165,22 @@ def test_uploaded_files_are_gathered_with_what_is_known_of_them():
     }
     lookup = Catalog(catalog, "catalog.yml").entry
     pipeline = Pipeline([Node(same, names, "total", name="add_up")])
-    found = compiled_plan(make_plan("p", pipeline, settings(), lookup, Surroundings(uploaded=uploaded)))
+    by_name = compiled_plan(make_plan("p", pipeline, settings(), lookup, Surroundings(uploaded=uploaded)))
     known: dict[str, Any] = {}
-    for task in gathering_tasks(found):
+    for task in gathering_tasks(by_name):
         arguments = GatheringArguments.of(task.container["args"])
         assert arguments.imported.keys() == task.artifacts.keys()
         known |= arguments.imported
     assert len(known) == 300
     assert {value["sha256"] for value in known.values()} == {"a" * 64}
-    assert told(found["add-up"]).imported == {}
-    assert told(found["add-up"]).known == {
+    assert told(by_name["add-up"]).imported == {}
+    assert told(by_name["add-up"]).known == {
         GatheringArguments.of(task.container["args"]).index: digest_of(
             GatheringArguments.of(task.container["args"]).imported
         )
-        for task in gathering_tasks(found)
+        for task in gathering_tasks(by_name)
     }
-    assert len(told(found["add-up"]).raw) == 300
+    assert len(told(by_name["add-up"]).raw) == 300
 
 
 def test_a_gathering_task_is_no_step_for_people():
@@ -380,11 +380,11 @@ def test_of_many_gathered_datasets_one_is_made_again():
     plan = fingerprinted(*MAKERS[:300], Node(same, FORECASTS[:300], "total", name="add_up"))
     again = resumed(plan, ended(plan, "forecast-7", "add-up"))
     assert [step.name for step in again.steps] == ["forecast-7", "add-up"]
-    found = compiled_plan(again)
-    assert [len(task.artifacts) for task in gathering_tasks(found)] == [100] * 3
-    known = [GatheringArguments.of(task.container["args"]).imported for task in gathering_tasks(found)]
+    by_name = compiled_plan(again)
+    assert [len(task.artifacts) for task in gathering_tasks(by_name)] == [100] * 3
+    known = [GatheringArguments.of(task.container["args"]).imported for task in gathering_tasks(by_name)]
     assert sorted(map(len, known)) == [99, 100, 100]
-    assert max(map(longest_argument, found.values())) < 128 * 1024
+    assert max(map(longest_argument, by_name.values())) < 128 * 1024
 
 
 def test_an_index_of_a_finished_step_is_taken_as_a_whole_also_by_the_job_after_the_next():
@@ -395,9 +395,9 @@ def test_an_index_of_a_finished_step_is_taken_as_a_whole_also_by_the_job_after_t
     (index,) = again.reused
     assert (index.uri, len(index.members)) == (f"{ROOT}/old/forecast/{index.key}", 1000)
     assert again.must_exist == {index.uri: "forecast"}
-    found = compiled_plan(again)
-    assert told(found["add-up"]).imported == {index.key: {"uri": index.uri, "sha256": "1"}}
-    assert list(told(found["last"]).indexes) == [index.key]
+    by_name = compiled_plan(again)
+    assert told(by_name["add-up"]).imported == {index.key: {"uri": index.uri, "sha256": "1"}}
+    assert list(told(by_name["last"]).indexes) == [index.key]
 
     second = ended(again, "last")
     assert sorted(finished_steps(second)) == ["add-up", "forecast"]

@@ -194,8 +194,8 @@ def test_what_looks_like_a_token_is_masked_in_tags_on_pages_and_on_the_terminal(
         tables.job_as_markdown(job(text), MlflowRun("FAILED", f"http://x/{text}", text, text)),
         tables.job_as_annotations(job(text), MlflowRun("FAILED", f"http://x/{text}", text, text)),
     ]  # fmt: skip
-    for said in everywhere:
-        assert not any(secret in said for secret in secrets), said
+    for message in everywhere:
+        assert not any(secret in message for secret in secrets), message
 
 
 @pytest.mark.parametrize(

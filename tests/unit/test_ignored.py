@@ -29,8 +29,8 @@ def test_git_leaves_out_every_secret_and_nothing_else(tmp_path):
         (tmp_path / name).touch()
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     listed = ["git", "ls-files", "--others", "--exclude-standard"]
-    found = subprocess.run(listed, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.split()
-    assert set(found) == {".gitignore", *KEPT}
+    files = subprocess.run(listed, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.split()
+    assert set(files) == {".gitignore", *KEPT}
 
 
 def test_an_image_leaves_out_the_secrets_that_git_leaves_out():

@@ -1,4 +1,4 @@
-"""Vertex AI runs only linux/amd64: an image is built for that, and one for anything else is found before a job fails."""
+"""Vertex AI runs only linux/amd64: an image is built for that, and one for anything else is result before a job fails."""
 
 import json
 import os
@@ -84,9 +84,9 @@ def test_an_image_of_another_platform_is_not_pushed(docker, tmp_path):
     told = docker("linux", "arm64")
     with pytest.raises(UserError) as refused:
         build_and_push(tmp_path, "x/y:1")
-    said = str(refused.value)
-    assert said.startswith("Image x/y:1 is for linux/arm64, and Vertex AI runs only linux/amd64. It was not pushed.")
-    assert "BASE_IMAGE" in said
+    message = str(refused.value)
+    assert message.startswith("Image x/y:1 is for linux/arm64, and Vertex AI runs only linux/amd64. It was not pushed.")
+    assert "BASE_IMAGE" in message
     assert "build " in told.read_text()
     assert "push" not in told.read_text()
 
@@ -122,9 +122,9 @@ def test_an_image_with_a_variant_for_linux_amd64_is_well(image, host, doctor):
     ids=str,
 )
 def test_an_image_for_other_platforms_only_fails_the_check(image, platforms, doctor):
-    found = doctor(image)
-    assert not found.ok
-    assert found.said == (
+    result = doctor(image)
+    assert not result.ok
+    assert result.message == (
         f"europe-west1-docker.pkg.dev/{NAME}:latest is for {platforms}, and Vertex AI runs only linux/amd64. "
         f"Build it again and push it: kedro vertexai -e cloud push --image europe-west1-docker.pkg.dev/{NAME}:latest"
     )
@@ -132,24 +132,24 @@ def test_an_image_for_other_platforms_only_fails_the_check(image, platforms, doc
 
 @pytest.mark.parametrize("image", [Image(("",)), Image(("",), index=True), Image((), **ATTESTED | {"attested": False})])
 def test_an_image_that_does_not_tell_its_platform_is_a_warning(image, doctor):
-    found = doctor(image)
-    assert found.doubtful
-    assert "exists but declares no platform" in found.said
+    result = doctor(image)
+    assert result.doubtful
+    assert "exists but declares no platform" in result.message
 
 
 def test_who_may_not_read_the_registry_gets_a_warning(identity):
     host = "europe-west1-docker.pkg.dev"
     artifact_registry.serve(identity, host, Cloud(images={f"{NAME}:latest": Image()}, denied=DENIED))
-    found = check("pushed image", lambda: check_pushed_image(f"{host}/{NAME}:latest", "cloud"))
-    assert found.doubtful
-    assert "Could not check" in found.said
-    assert "without roles/artifactregistry.reader" in found.said
+    result = check("pushed image", lambda: check_pushed_image(f"{host}/{NAME}:latest", "cloud"))
+    assert result.doubtful
+    assert "Could not check" in result.message
+    assert "without roles/artifactregistry.reader" in result.message
 
 
 def test_an_image_that_is_not_there_fails_the_check(doctor):
-    found = doctor(Image(), ":other")
-    assert not found.ok
-    assert "is not in the registry yet" in found.said
+    result = doctor(Image(), ":other")
+    assert not result.ok
+    assert "is not in the registry yet" in result.message
 
 
 @pytest.mark.parametrize("machine", ["arm64", "aarch64", "x86_64"])
@@ -182,11 +182,12 @@ VERSION = "vertexai_mlflow.version"
 )
 def test_an_image_with_another_version_of_the_platform_is_refused(doctor, labels, version, index):
     """Steps run its modules by name, and 0.1.0 had none of that name."""
-    said = doctor(Image(platforms=("linux/amd64",), labels=tuple(labels.items()), index=index, attested=index))
-    assert said.ok == (not version)
+    message = doctor(Image(platforms=("linux/amd64",), labels=tuple(labels.items()), index=index, attested=index))
+    assert message.ok == (not version)
     if version:
         assert (
-            f"has version {version} of the platform, and this project has {__version__}. Build it again." in said.said
+            f"has version {version} of the platform, and this project has {__version__}. Build it again."
+            in message.message
         )
 
 

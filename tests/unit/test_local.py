@@ -274,8 +274,8 @@ def test_tasks_with_the_same_name_in_two_graphs_get_different_names():
     first, second = ({"same": next(iter(tasks.values()))} for tasks in inner)
     for component, graph in zip((c for c in spec["components"].values() if "dag" in c), (first, second), strict=True):
         component["dag"]["tasks"] = graph
-    found = {task.name for task in tasks(spec)}
-    assert found == {"exit-0", "exit-1", "exit-handler-1.same", "exit-handler-2.same"}
+    task_names = {task.name for task in tasks(spec)}
+    assert task_names == {"exit-0", "exit-1", "exit-handler-1.same", "exit-handler-2.same"}
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"pipelineInfo": {}}', "{", "a: [", "\x00"])
@@ -402,10 +402,10 @@ def test_a_change_of_a_variable_that_the_configuration_takes_makes_cached_tasks_
 
 
 @pytest.mark.parametrize(
-    ("written", "said"),
+    ("written", "message"),
     [("{", "JSONDecodeError"), ('{"n": NaN}', "ValueError: NaN is not JSON"), ("[-Infinity]", "-Infinity is not JSON")],
 )
-def test_an_executor_output_that_vertex_ai_could_not_read_fails_its_task(tmp_path, written, said):
+def test_an_executor_output_that_vertex_ai_could_not_read_fails_its_task(tmp_path, written, message):
     @dsl.container_component
     def broken():
         script = f"printf '{written}' > \"$0\""
@@ -414,7 +414,7 @@ def test_an_executor_output_that_vertex_ai_could_not_read_fails_its_task(tmp_pat
     job = execute(spec_of(lambda: broken()), tmp_path)
     assert job.state == "FAILED"
     assert "its executor output cannot be read (" in job.tasks["broken"].error
-    assert said in job.tasks["broken"].error
+    assert message in job.tasks["broken"].error
 
 
 HOSTILE_NAMES = ["../../outside", "/tmp/outside", "..", "a/b", "", "a\nb", "~", ".hidden", "-rf", "a\0b", "$(touch x)"]

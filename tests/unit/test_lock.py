@@ -42,7 +42,7 @@ def check(tmp_path, monkeypatch):
             module.__file__ = str(nodes)
             monkeypatch.setitem(sys.modules, module.__name__, module)
         project = SimpleNamespace(path=tmp_path, source=tmp_path / "src")
-        return locks.check_lock(project, {f"catalog.yml: {found.__name__}": found for found in classes})
+        return locks.check_lock(project, {f"catalog.yml: {class_.__name__}": class_ for class_ in classes})
 
     return check
 
@@ -138,8 +138,8 @@ def test_the_platforms_modules_and_tests_are_not_the_projects_own(tmp_path):
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("import x\ndef f():\n    import y")
-    found = [str(path.relative_to(tmp_path)) for path in own_modules(tmp_path)]
-    assert found == ["f.py", "shop/auth/b.py", "shop/e.py", "shop/pipelines/auth/d.py"]
+    modules = [str(path.relative_to(tmp_path)) for path in own_modules(tmp_path)]
+    assert modules == ["f.py", "shop/auth/b.py", "shop/e.py", "shop/pipelines/auth/d.py"]
     assert imports_of(tmp_path / "f.py") == {"x"}
     assert imports_of(tmp_path / "f.py", in_functions=True) == {"x", "y"}
 

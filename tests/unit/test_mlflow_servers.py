@@ -56,7 +56,7 @@ def test_a_server_of_another_major_version_is_refused_before_there_is_a_run(serv
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         ((200, "3.17.2"), " (MLflow 3.17.2)"),
         ((200, "3.1.0\n"), " (MLflow 3.1.0)"),
@@ -65,9 +65,9 @@ def test_a_server_of_another_major_version_is_refused_before_there_is_a_run(serv
         ((200, "<html>Welcome, choose a service</html>"), ""),
     ],
 )
-def test_a_server_of_this_version_or_one_that_does_not_say_is_asked_further(server, answer, said):
+def test_a_server_of_this_version_or_one_that_does_not_say_is_asked_further(server, answer, message):
     server.version = answer
-    assert tracking.ask() == mlflow.get_tracking_uri() + said
+    assert tracking.ask() == mlflow.get_tracking_uri() + message
     assert server.requests[1].startswith("/api/2.0/mlflow/experiments/search")
 
 

@@ -75,7 +75,7 @@ def test_two_projects_do_not_wait_for_each_other(workflows):
     """GitHub's groups are those of the whole repository."""
     workflow = workflows["services-demo.yml"]
     assert workflow["name"] == "services-demo"
-    groups = [found["concurrency"]["group"] for found in (*workflows.values(), workflow["jobs"]["launch"])]
+    groups = [part["concurrency"]["group"] for part in (*workflows.values(), workflow["jobs"]["launch"])]
     assert all("${{ github.workflow }}" in group for group in groups)
 
 

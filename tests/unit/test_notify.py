@@ -127,8 +127,8 @@ def test_who_wants_to_hear_of_what(receiver, outcome, occasions):
     assert occasions_of(outcome) == occasions
     for word in ("failure", "recovery", "success"):
         receiver.bodies.clear()
-        said = notify(lambda: outcome, {**CONFIG, "on": [word]})
-        assert (bool(said), len(receiver.bodies)) == ((True, 1) if word in occasions else (False, 0))
+        message = notify(lambda: outcome, {**CONFIG, "on": [word]})
+        assert (bool(message), len(receiver.bodies)) == ((True, 1) if word in occasions else (False, 0))
 
 
 @pytest.mark.parametrize("form", ["slack", "google-chat"])

@@ -29,7 +29,7 @@ import importlib, os, pkgutil, signal, sys
 import vertexai_mlflow
 
 def import_all():
-    modules = [found.name for found in pkgutil.walk_packages(vertexai_mlflow.__path__, "vertexai_mlflow.")]
+    modules = [module.name for module in pkgutil.walk_packages(vertexai_mlflow.__path__, "vertexai_mlflow.")]
     for name in modules:
         if not name.endswith(".__main__"):
             importlib.import_module(name)

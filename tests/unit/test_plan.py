@@ -285,9 +285,9 @@ def test_what_cannot_work_on_disks_of_their_own_is_said_all_at_once():
     catalog = {"raw": REMOTE, **places(a="data/x.csv", b="./data/x.csv", out="results/out.csv")}
     with pytest.raises(UserError) as error:
         planned(*nodes, catalog=catalog, root="gs://bucket")
-    said = str(error.value)
-    assert "Step 'first' writes dataset 'a' to data/x.csv, where step 'second' writes as well." in said
-    assert "Dataset 'out' of step 'third' is written to results/out.csv, but a step can write only" in said
+    message = str(error.value)
+    assert "Step 'first' writes dataset 'a' to data/x.csv, where step 'second' writes as well." in message
+    assert "Dataset 'out' of step 'third' is written to results/out.csv, but a step can write only" in message
     # Without a root, all steps run on this machine and share its disk.
     assert planned(*nodes, catalog=catalog).steps
 
@@ -355,16 +355,16 @@ def test_lineage_gets_types_and_metadata_from_the_catalog():
 
 
 @pytest.mark.parametrize(
-    ("said", "sentence"),
+    ("message", "sentence"),
     [
         ({"typ": "Model"}, "catalog.yml: x.metadata.vertexai: unknown key 'typ'. Did you mean 'type'?"),
         ({"type": "Modle"}, "there is no artifact type 'Modle'. Did you mean 'Model'?"),
         ("Model", "takes 'type', 'metadata' and 'paths', got 'Model'"),
     ],
 )
-def test_a_mistake_in_the_lineage_of_a_dataset_is_explained(said, sentence):
+def test_a_mistake_in_the_lineage_of_a_dataset_is_explained(message, sentence):
     with pytest.raises(UserError) as error:
-        planned(*LEADING, catalog={"raw": REMOTE, "x": {**REMOTE, "metadata": {"vertexai": said}}})
+        planned(*LEADING, catalog={"raw": REMOTE, "x": {**REMOTE, "metadata": {"vertexai": message}}})
     assert sentence in str(error.value)
 
 

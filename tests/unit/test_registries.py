@@ -58,8 +58,8 @@ def test_docker_login_sends_a_token_to_googles_registries(registry, docker_login
 @pytest.mark.parametrize("registry", [*OTHERS, "127.0.0.1:5000"])
 def test_doctor_asks_no_other_registry(registry, identity):
     """It has an access token at hand."""
-    said = check_pushed_image(f"{registry}/project/images/x:latest", "cloud")
-    assert said.endswith("is not in one of Google's registries, so doctor did not look for it")
+    message = check_pushed_image(f"{registry}/project/images/x:latest", "cloud")
+    assert message.endswith("is not in one of Google's registries, so doctor did not look for it")
     assert not is_googles(registry)
 
 

@@ -81,8 +81,8 @@ def job(store, tmp_path) -> Callable[..., JobIdentity]:
 
 
 def alias(registry: dict, name: str) -> str:
-    found = MlflowClient().get_registered_model(registry["name"]).aliases
-    return str(found.get(name, ""))
+    aliases = MlflowClient().get_registered_model(registry["name"]).aliases
+    return str(aliases.get(name, ""))
 
 
 def test_the_first_version_that_passes_the_gate_is_the_champion(job, registry):

@@ -29,10 +29,11 @@ BY_TAG = {"cls": "TagNodeGrouper"}
 
 def test_an_entry_for_a_group_wins_over_one_for_a_node_then_a_tag_then_the_default():
     entries = {"__default__": {"cpu": 1, "memory": "1Gi"}, "big": {"cpu": 2}, "one": {"cpu": 3}}
-    assert [found.cpu for found in resources(ONE, TWO, resources=entries)] == ["3", "1"]
-    assert [found.cpu for found in resources(ONE, TWO, resources={**entries, "g": {"cpu": 4}}, grouping=BY_TAG)] == [
-        "4"
-    ]
+    assert [step_resources.cpu for step_resources in resources(ONE, TWO, resources=entries)] == ["3", "1"]
+    assert [
+        step_resources.cpu
+        for step_resources in resources(ONE, TWO, resources={**entries, "g": {"cpu": 4}}, grouping=BY_TAG)
+    ] == ["4"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which steps of an earlier job run again and which results are taken, found without running anything."""
+"""Which steps of an earlier job run again and which results are taken, rest without running anything."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -107,15 +107,15 @@ def test_of_ten_steps_whose_last_one_has_failed_one_runs():
 )  # fmt: skip
 def test_what_has_not_succeeded_runs_with_all_that_follows(states, again, runs, taken):
     plan = planned(*DIAMOND)
-    found = resumed(plan, ended(plan, **states), *again)
-    assert sorted(names(found)) == sorted(runs)
-    assert set(found.must_exist) == taken
+    rest = resumed(plan, ended(plan, **states), *again)
+    assert sorted(names(rest)) == sorted(runs)
+    assert set(rest.must_exist) == taken
     # Nothing waits for a step that is not there.
-    assert {before for step in found.steps for before in step.after} <= set(runs)
+    assert {before for step in rest.steps for before in step.after} <= set(runs)
 
 
 @pytest.mark.parametrize(
-    ("today", "said", "cure"),
+    ("today", "message", "cure"),
     [
         ({"parameters": {"rate": 2, "other": 2}}, "its parameters changed since", "first"),
         ({"catalog": {**CATALOG, "raw": {"type": "pandas.ParquetDataset", "filepath": "gs://bucket/new.parquet"}}}, "its catalog entries changed since", "first"),
@@ -123,31 +123,31 @@ def test_what_has_not_succeeded_runs_with_all_that_follows(states, again, runs, 
         ({"nodes": (*DIAMOND[:2], Node(changed, "a", "b", name="right"), DIAMOND[3])}, "its code changed since", "right"),
     ],
 )  # fmt: skip
-def test_what_has_changed_since_is_refused_unless_its_node_runs_again(today, said, cure):
+def test_what_has_changed_since_is_refused_unless_its_node_runs_again(today, message, cure):
     job = ended(planned(*DIAMOND), join="FAILED")
     catalog = today.get("catalog", CATALOG)
     plan = planned(*today.pop("nodes", DIAMOND), **today)
     with pytest.raises(UserError) as told:
         resumed(plan, job, catalog=catalog)
-    assert str(told.value) == f"Step '{cure}' has finished in job old, but {said}. Run it again: --rerun {cure}"
+    assert str(told.value) == f"Step '{cure}' has finished in job old, but {message}. Run it again: --rerun {cure}"
     assert cure in names(resumed(plan, job, cure, catalog=catalog))
 
 
 @pytest.mark.parametrize(
-    ("states", "said"),
+    ("states", "message"),
     [
         ({"join": "FAILED"}, f"To go on from there with rate=5, text={'x' * 55}…, train.deep=True: resume old\n"),
         (dict.fromkeys(("first", "left", "right", "join"), "FAILED"), ""),
     ],
 )
 def test_how_to_go_on_is_said_with_the_parameters_that_are_kept_and_only_if_something_has_finished(
-    states, said, capsys
+    states, message, capsys
 ):
     job = ended(planned(*DIAMOND), **states)
     params = {"rate": 5, "train": {"deep": True}, "text": "x" * 100_000}
     spec = compile_plan(planned(*DIAMOND), Launch("demo", params=params), RUN_CONFIG)
     show_how_to_go_on(replace(job, spec=spec), "resume old")
-    assert capsys.readouterr().out == said
+    assert capsys.readouterr().out == message
 
 
 def test_a_job_that_has_only_taken_results_can_be_resumed_by_these():
@@ -157,8 +157,8 @@ def test_a_job_that_has_only_taken_results_can_be_resumed_by_these():
 
 def test_what_is_not_taken_may_change():
     job = ended(planned(*DIAMOND), join="FAILED")
-    found = resumed(planned(*DIAMOND[:3], Node(changed, ["remote", "b"], None, name="join")), job)
-    assert names(found) == ["join"]
+    rest = resumed(planned(*DIAMOND[:3], Node(changed, ["remote", "b"], None, name="join")), job)
+    assert names(rest) == ["join"]
     assert names(resumed(planned(*DIAMOND, parameters={"rate": 1, "other": 3}), job)) == ["join"]
 
 
@@ -181,11 +181,11 @@ def test_data_that_crosses_in_a_database_is_refused():
 
 def test_files_on_a_disk_are_taken_by_their_artifact():
     plan = planned(Node(same, "raw", "files", name="write"), Node(same, "files", None, name="read"))
-    found = resumed(plan, ended(plan, read="FAILED"))
-    assert [(reused.key, reused.uri) for reused in found.reused] == [
+    rest = resumed(plan, ended(plan, read="FAILED"))
+    assert [(reused.key, reused.uri) for reused in rest.reused] == [
         ("data_files", "gs://bucket/root/old/write/data_files")
     ]
-    assert found.reused[0].metadata == {"sha256": "1"}
+    assert rest.reused[0].metadata == {"sha256": "1"}
 
 
 def test_a_result_that_no_task_has_handed_on_is_refused():
@@ -209,12 +209,12 @@ def test_a_job_that_resumed_another_one_is_resumed_by_what_both_have_finished():
 def test_jobs_that_cannot_be_resumed_say_why():
     plan = planned(*DIAMOND)
     running = replace(ended(plan), state="RUNNING")
-    for job, again, said in (
+    for job, again, message in (
         (running, (), r"Job old is RUNNING\. Wait for its end, or cancel it\."),
         (ended(plan), (), r"Job old has finished all steps\. To run some again, name the first: --rerun NODE"),
         (ended(plan, join="FAILED"), ("joint",), r"--rerun joint: there is no such node\. Did you mean 'join'\?"),
     ):
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             resumed(plan, job, *again)
 
 

@@ -36,8 +36,8 @@ def there(schedule: dict, number: int = 1, state: str = "ACTIVE") -> dict:
     return {"startTime": "2026-01-01T00:00:00.123Z", **shown, "name": f"schedules/{number}", "state": state}
 
 
-def actions(found: list) -> list[tuple[str, str]]:
-    return [(change.name, change.action) for change in found]
+def actions(schedule_changes: list) -> list[tuple[str, str]]:
+    return [(change.name, change.action) for change in schedule_changes]
 
 
 def test_a_schedule_is_created_once_and_then_unchanged():
@@ -128,9 +128,9 @@ def test_a_schedule_of_somebody_else_is_not_touched_even_with_the_same_display_n
 
 def test_of_two_schedules_of_one_pipeline_the_older_one_stays():
     wanted = make_schedule(entry(), job(), WHERE)
-    found = changes([wanted], [there(wanted, 1), there(wanted, 2)], OURS, ["train"], prune=True)
-    assert actions(found) == [("train", "unchanged"), ("train", "deleted")]
-    assert found[1].there["name"] == "schedules/2"
+    schedule_changes = changes([wanted], [there(wanted, 1), there(wanted, 2)], OURS, ["train"], prune=True)
+    assert actions(schedule_changes) == [("train", "unchanged"), ("train", "deleted")]
+    assert schedule_changes[1].there["name"] == "schedules/2"
 
 
 def test_a_pipeline_uses_its_own_entry_or_else_the_default():

@@ -66,7 +66,7 @@ def test_a_host_is_reached_by_its_alias(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (pd.DataFrame({"a": [1, 2, 3], "b": 0}), {"rows": 3, "columns": 2}),
         (np.zeros(7), {"rows": 7}),
@@ -74,20 +74,20 @@ def test_a_host_is_reached_by_its_alias(monkeypatch):
         ("text", {}),
     ],
 )
-def test_lineage_has_the_shape_of_tables(data, said):
-    assert shape_of(data) == said
+def test_lineage_has_the_shape_of_tables(data, message):
+    assert shape_of(data) == message
 
 
 @pytest.mark.parametrize(
-    ("metrics", "said"),
+    ("metrics", "message"),
     [
         ({"accuracy": 0.9, "note": "good", "ok": True}, {"accuracy": 0.9}),
         ({"f1": {"value": 1, "step": 0}, "loss": [{"value": 3.0, "step": 0}, {"value": 2.0, "step": 1}]}, {"f1": 1.0, "loss": 2.0}),
         (0.5, {"value": 0.5}),
     ],
 )  # fmt: skip
-def test_lineage_has_the_numbers_of_metrics(metrics, said):
-    assert numbers_of(metrics) == said
+def test_lineage_has_the_numbers_of_metrics(metrics, message):
+    assert numbers_of(metrics) == message
 
 
 def test_numbers_that_json_cannot_write_are_left_out_of_lineage_and_said(caplog):
@@ -238,7 +238,7 @@ def test_a_value_that_cannot_be_serialised_is_named_with_node_and_dataset(tmp_pa
     artifacts = {"lock": ArtifactDataset(f"{tmp_path}/lock")}
     with pytest.raises(DatasetError) as error:
         run(Node(threading.Lock, None, "lock", name="make_lock"), artifacts)
-    said = str(error.value)
-    assert said.startswith("Node 'make_lock' made dataset 'lock', a lock, which cannot be written as an artifact.")
-    assert "cannot pickle" in said
+    message = str(error.value)
+    assert message.startswith("Node 'make_lock' made dataset 'lock', a lock, which cannot be written as an artifact.")
+    assert "cannot pickle" in message
     assert list(tmp_path.iterdir()) == []

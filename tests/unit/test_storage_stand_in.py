@@ -131,7 +131,7 @@ def test_gcsfs_writes_and_reads_files_of_any_size(python, storage, tmp_path, siz
 
 def test_googles_client_checks_what_it_uploads_and_downloads(python, storage, tmp_path):
     (tmp_path / "big").write_bytes(random.Random(1).randbytes(9 * 2**20))
-    said = python("""
+    printed = python("""
         import io
         from google.api_core.exceptions import NotFound, PreconditionFailed
 
@@ -160,7 +160,11 @@ def test_googles_client_checks_what_it_uploads_and_downloads(python, storage, tm
         bucket.delete_blobs([bucket.blob("copy"), bucket.blob("a/text")])
         print(bucket.test_iam_permissions(["storage.objects.get", "storage.objects.list"]))
     """)
-    assert said.split("\n")[:3] == ["PreconditionFailed", "NotFound", "['storage.objects.get', 'storage.objects.list']"]
+    assert printed.split("\n")[:3] == [
+        "PreconditionFailed",
+        "NotFound",
+        "['storage.objects.get', 'storage.objects.list']",
+    ]
     assert sorted(storage.objects) == ["bucket/a/big", "bucket/a/chunked", "bucket/a/stream", "bucket/b/text"]
     assert storage.objects["bucket/a/stream"] == b"x" * 600_000
 
@@ -169,13 +173,13 @@ def test_long_lists_come_in_pages(python, storage):
     names = [f"{number % 7}/{number:05d}" for number in range(2500)]
     for name in names:
         storage.put(f"bucket/many/{name}", b"")
-    said = python("""
+    printed = python("""
         print(len(fs.find("gs://bucket/many")), len(list(bucket.list_blobs(prefix="many/"))))
         pages = bucket.list_blobs(prefix="many/", delimiter="/", page_size=3)
         list(pages)
         print(sorted(pages.prefixes), len(fs.ls("gs://bucket/many")))
     """)
-    assert said.splitlines() == ["2500 2500", f"{[f'many/{digit}/' for digit in range(7)]} 7"]
+    assert printed.splitlines() == ["2500 2500", f"{[f'many/{digit}/' for digit in range(7)]} 7"]
 
 
 def test_a_test_can_deny_a_permission_and_make_requests_fail(python, storage):

@@ -93,5 +93,5 @@ def test_the_failed_node_and_its_error_come_from_the_step_or_else_from_the_platf
 def test_the_tasks_that_failed_are_taken_from_the_list_of_tasks_if_there_is_one():
     """A job's own error names the tasks of its outermost graph, so somebody who has the whole list says which."""
     tags = {**unended("a", "first"), **unended("b", "b")}
-    found = failure_tags(tags, "The failed tasks are: [kedro-pipeline].", ["a"])
-    assert found["failed_node"] == "first"
+    failure = failure_tags(tags, "The failed tasks are: [kedro-pipeline].", ["a"])
+    assert failure["failed_node"] == "first"

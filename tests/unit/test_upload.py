@@ -231,17 +231,17 @@ def test_each_step_that_reads_uploaded_data_gets_it_from_one_importer():
         ("data/parts", ("first",), None),
     ]
     spec = compile_plan(plan, Launch("my_project"), RUN_CONFIG)
-    found = {task.name: task for task in tasks(spec)}
+    by_name = {task.name: task for task in tasks(spec)}
     name = "vertexai-import-data-table-csv"
-    assert list(found) == ["mlflow-start-run", name, "first", "second", "mlflow-finish-run"]
+    assert list(by_name) == ["mlflow-start-run", name, "first", "second", "mlflow-finish-run"]
     importer = spec["deploymentSpec"]["executors"][f"exec-{name}"]["importer"]
     assert importer["typeSchema"]["schemaTitle"] == "system.Dataset"
     assert importer["metadata"] == {"path": "data/table.csv", "sha256": "1", "bytes": 4, "files": 1}
     assert not importer.get("reimport")
     for step in ("first", "second"):
-        assert name in found[step].upstream
-        assert found[step].artifacts["data_data_table_csv"].task == name
-        args = [{"{{$}}": "{}"}.get(item, item) for item in found[step].container["args"]]
+        assert name in by_name[step].upstream
+        assert by_name[step].artifacts["data_data_table_csv"].task == name
+        args = [{"{{$}}": "{}"}.get(item, item) for item in by_name[step].container["args"]]
         assert parse_arguments(args)[0].raw == {"data/table.csv": "data_data_table_csv"}
     # Without the record nothing is imported.
     assert name not in {task.name for task in tasks(compile_plan(planned(), Launch("my_project"), RUN_CONFIG))}
@@ -268,10 +268,10 @@ def test_this_machine_executes_importers_at_once(tmp_path):
             executor["container"] |= {"command": ["printf", "%s"], "args": ["{{$}}"]}
     job = run_spec(spec, RunOptions(tmp_path, tmp_path, max_workers=2))
     assert job.succeeded
-    said = Path(job.tasks["second"].log).read_text()
-    assert f'"uri": "{ABOUT.uri}"' in said
-    assert '"path": "data/table.csv"' in said
-    assert "system.Dataset" in said
+    message = Path(job.tasks["second"].log).read_text()
+    assert f'"uri": "{ABOUT.uri}"' in message
+    assert '"path": "data/table.csv"' in message
+    assert "system.Dataset" in message
 
 
 def test_importers_are_shown_only_if_they_fail(capsys):
@@ -348,18 +348,18 @@ def test_a_file_in_the_bucket_cannot_be_fetched_to_another_folder(root, tmp_path
 def test_doctor_says_of_each_file_where_the_steps_get_it_from(project):
     assert check_data(project, planned()) == "data/table.csv: in the image; data/parts: in the image"
     about = UploadedData(uri="gs://b/table.csv", sha256=hashlib.sha256(b"a\n1\n").hexdigest(), bytes=4, files=1)
-    found = check("data", lambda: check_data(project, planned(uploaded={"data/table.csv": about})))
-    assert (found.ok, found.doubtful) == (True, False)
-    assert found.said == "data/table.csv: uploaded, gs://b/table.csv; data/parts: in the image"
+    result = check("data", lambda: check_data(project, planned(uploaded={"data/table.csv": about})))
+    assert (result.ok, result.doubtful) == (True, False)
+    assert result.message == "data/table.csv: uploaded, gs://b/table.csv; data/parts: in the image"
 
 
 def test_doctor_names_all_that_is_missing_with_the_two_cures(project):
     (project.path / "data").rename(project.path / "elsewhere")
-    found = check("data", lambda: check_data(project, planned()))
-    assert not found.ok
-    assert found.said.startswith("Not in this folder, so not in the image either: data/table.csv, data/parts.")
-    assert "kedro vertexai -e cloud upload-data" in found.said
-    assert ".dockerignore" in found.said
+    result = check("data", lambda: check_data(project, planned()))
+    assert not result.ok
+    assert result.message.startswith("Not in this folder, so not in the image either: data/table.csv, data/parts.")
+    assert "kedro vertexai -e cloud upload-data" in result.message
+    assert ".dockerignore" in result.message
 
 
 @pytest.mark.parametrize("text", ["b\n1\n", "longer\n"])
@@ -367,10 +367,10 @@ def test_doctor_warns_of_a_file_that_has_changed_since_it_was_uploaded(project, 
     data = LocalData(project.path / "data/table.csv")
     about, _count, _steps = sent(data, root)
     data.path.write_text(text)
-    found = check("data", lambda: check_data(project, planned(uploaded={"data/table.csv": about})))
-    assert found.doubtful
-    assert "data/table.csv has changed since it was uploaded" in found.said
-    assert "kedro vertexai -e cloud upload-data table" in found.said
+    result = check("data", lambda: check_data(project, planned(uploaded={"data/table.csv": about})))
+    assert result.doubtful
+    assert "data/table.csv has changed since it was uploaded" in result.message
+    assert "kedro vertexai -e cloud upload-data table" in result.message
     again, count, _steps = sent(LocalData(data.path), root)
     assert (count, again.uri == about.uri) == (1, False)
     assert content(about.uri) == {"": b"a\n1\n"}
@@ -379,8 +379,10 @@ def test_doctor_warns_of_a_file_that_has_changed_since_it_was_uploaded(project, 
 def test_without_the_data_the_record_alone_suffices(project):
     about = UploadedData(uri="gs://b/parts", sha256="2", bytes=3, files=2)
     (project.path / "data").rename(project.path / "elsewhere")
-    found = check("data", lambda: check_data(project, planned(uploaded={"data/table.csv": ABOUT, "data/parts": about})))
-    assert (found.ok, found.doubtful) == (True, False)
+    result = check(
+        "data", lambda: check_data(project, planned(uploaded={"data/table.csv": ABOUT, "data/parts": about}))
+    )
+    assert (result.ok, result.doubtful) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def test_the_folder_of_the_configuration_may_have_another_name(project):
 
 
 @pytest.mark.parametrize(
-    ("ignore", "said"),
+    ("ignore", "message"),
     [
         (None, "there is no .dockerignore, which says what of this folder may be in an image"),
         ("*\n!conf\n", ".dockerignore lets no file of src into an image, so there is no code to upload"),
@@ -138,13 +138,13 @@ def test_the_folder_of_the_configuration_may_have_another_name(project):
         ),
     ],
 )
-def test_without_knowing_what_an_image_would_have_nothing_is_uploaded(project, ignore, said):
+def test_without_knowing_what_an_image_would_have_nothing_is_uploaded(project, ignore, message):
     (project / ".dockerignore").unlink()
     if ignore:
         (project / ".dockerignore").write_text(ignore)
     with pytest.raises(UserError) as told:
         code_of(project)
-    assert said in str(told.value)
+    assert message in str(told.value)
 
 
 def test_the_same_files_make_the_same_archive_whatever_the_clock_and_the_order(project, tmp_path):
@@ -269,14 +269,14 @@ def test_the_step_runs_in_a_folder_of_its_own_with_the_rest_of_the_image(project
     before = sorted(image.rglob("*"))
     done = start(image, code.uri, "--task=a b", "$(echo x) '\"", PYTHONPATH=f"{image}/src{os.pathsep}/opt/more")
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert said["argv"] == ["--task=a b", "$(echo x) '\""]
-    assert Path(said["code"]).read_text() == "# edited"
-    assert said["path"] == f"{said['cwd']}/src{os.pathsep}/opt/more"
-    assert said["conf"] == ["conf/base", "conf/base/new.yml", "conf/local"]
-    assert {"data", "requirements.lock", "pyproject.toml"} <= set(said["there"])
+    message = json.loads(done.stdout)
+    assert message["argv"] == ["--task=a b", "$(echo x) '\""]
+    assert Path(message["code"]).read_text() == "# edited"
+    assert message["path"] == f"{message['cwd']}/src{os.pathsep}/opt/more"
+    assert message["conf"] == ["conf/base", "conf/base/new.yml", "conf/local"]
+    assert {"data", "requirements.lock", "pyproject.toml"} <= set(message["there"])
     # What a step writes below data/ is where the image would have it, and all else of the image is as it was.
-    assert (said["raw"], (image / "data/made.txt").read_text()) == ("raw", "by the step")
+    assert (message["raw"], (image / "data/made.txt").read_text()) == ("raw", "by the step")
     changed = {path for path in set(image.rglob("*")) ^ set(before) if "__pycache__" not in path.parts}
     assert changed == {image / "data/made.txt"}
 
@@ -292,7 +292,7 @@ def test_another_lock_needs_another_image(project, image, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda file: file.unlink(), "cannot be read (FileNotFoundError"),
         (lambda file: file.write_bytes(b"else"), "is not what was uploaded: its SHA-256 is"),
@@ -300,12 +300,12 @@ def test_another_lock_needs_another_image(project, image, tmp_path):
         (lambda file: os.truncate(file, 300 * 2**20), "is not what was uploaded: it has more than 100 MiB"),
     ],
 )
-def test_code_that_is_gone_or_was_replaced_never_runs(project, image, tmp_path, spoil: Callable, said: str):
+def test_code_that_is_gone_or_was_replaced_never_runs(project, image, tmp_path, spoil: Callable, message: str):
     code = code_of(project, str(tmp_path / "root"))
     upload_code(code)
     spoil(Path(code.uri))
     done = start(image, code.uri)
-    assert (done.returncode, said in done.stderr, done.stdout) == (1, True, "")
+    assert (done.returncode, message in done.stderr, done.stdout) == (1, True, "")
     assert "Traceback" not in done.stderr
 
 

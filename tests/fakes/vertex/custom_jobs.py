@@ -30,10 +30,10 @@ def answer(vertex: "Vertex", method: str, names: list[str], verb: str, query: Ma
         match = re.fullmatch(r'display_name="([^"]*)" AND labels\.(\w+):\*', query.get("filter", ""))
         if not match:
             raise Refusal(400, f"filter {query.get('filter')}")
-        found = [
+        matching = [
             job for job in vertex.custom_jobs.values() if job["displayName"] == match[1] and match[2] in job["labels"]
         ]
-        return {"customJobs": found[::-1]}
+        return {"customJobs": matching[::-1]}
     name = f"{vertex.parent}/customJobs/{names[0]}"
     if name not in vertex.custom_jobs:
         raise Refusal(404, f"The CustomJob does not exist: {name}")
@@ -45,9 +45,9 @@ def answer(vertex: "Vertex", method: str, names: list[str], verb: str, query: Ma
     return vertex.custom_jobs[name]
 
 
-def note(vertex: "Vertex", job: Json, said: Json) -> None:
+def note(vertex: "Vertex", job: Json, event: Json) -> None:
     """Keep the custom job of a step, whose state is the task's."""
-    executor = job["pipelineSpec"]["deploymentSpec"]["executors"].get(f"exec-{said['name']}", {})
+    executor = job["pipelineSpec"]["deploymentSpec"]["executors"].get(f"exec-{event['name']}", {})
     wanted = custom_job_of(executor.get("container", {}))
     if not wanted:
         return
@@ -58,12 +58,12 @@ def note(vertex: "Vertex", job: Json, said: Json) -> None:
         for name, there in vertex.custom_jobs.items()
         if (there["displayName"], there["labels"]["kedro_task"]) == (job_id, label)
     ]
-    if len(mine) < said["attempt"]:
+    if len(mine) < event["attempt"]:
         mine.append(f"{vertex.parent}/customJobs/{next(NUMBER)}")
         vertex.custom_jobs[mine[-1]] = {
             "name": mine[-1], "displayName": job_id, "labels": wanted["labels"], "createTime": now(),
         }  # fmt: skip
-    vertex.custom_jobs[mine[-1]]["state"] = f"JOB_STATE_{said['state']}"
+    vertex.custom_jobs[mine[-1]]["state"] = f"JOB_STATE_{event['state']}"
 
 
 def _create(vertex: "Vertex", body: Json) -> Json:

@@ -65,10 +65,10 @@ def _method(vertex: Vertex, message: Any, answer: Callable[[Any], Json]) -> grpc
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "Request had invalid authentication credentials.")
         try:
             with vertex.lock:
-                said = json.loads(json.dumps(answer(request)))
+                reply = json.loads(json.dumps(answer(request)))
         except Refusal as refusal:
             context.abort(_CODES[refusal.status], refusal.message)
-        return json_format.ParseDict(said, types.CustomJob.pb()())
+        return json_format.ParseDict(reply, types.CustomJob.pb()())
 
     return grpc.unary_unary_rpc_method_handler(
         handle,

@@ -143,14 +143,14 @@ def checked(vertex: "Vertex", body: Json, version: str) -> Json:
 
 def _listed(vertex: "Vertex", query: Mapping[str, str]) -> Json:
     wanted = dict(re.findall(r'labels\.([a-z0-9_-]+)="([^"]*)"', query.get("filter", "")))
-    found = [job for job in vertex.jobs.values() if wanted.items() <= job.get("labels", {}).items()]
+    matching = [job for job in vertex.jobs.values() if wanted.items() <= job.get("labels", {}).items()]
     if query.get("orderBy") == "create_time desc":
-        found = found[::-1]
+        matching = matching[::-1]
     # No job detail in a list, whatever the mask says.
     paths = [re.sub("_([a-z])", lambda m: m[1].upper(), path) for path in query["readMask"].split(",")]
     size, start = int(query.get("pageSize", 50)), int(query.get("pageToken") or 0)
-    page = [{key: job[key] for key in paths if key in job} for job in found[start : start + size]]
-    more = {"nextPageToken": str(start + size)} if start + size < len(found) else {}
+    page = [{key: job[key] for key in paths if key in job} for job in matching[start : start + size]]
+    more = {"nextPageToken": str(start + size)} if start + size < len(matching) else {}
     return {"pipelineJobs": page, **more}
 
 
@@ -190,12 +190,12 @@ def _run(vertex: "Vertex", name: str) -> None:
         }
     state = "FAILED"
     for line in process.stdout:
-        said = json.loads(line)
-        if "job" in said:
-            state = said["job"]
+        event = json.loads(line)
+        if "job" in event:
+            state = event["job"]
             continue
         with vertex.lock:
-            _note(vertex, job, said)
+            _note(vertex, job, event)
     process.wait()
     with vertex.lock:
         del vertex.processes[name]
@@ -237,33 +237,33 @@ def _graphs(job_id: str, spec: Json) -> Iterator[Json]:
             yield {"taskId": str(number), "parentTaskId": "1", "taskName": _displayed(spec)[key], "state": "RUNNING"}
 
 
-def _note(vertex: "Vertex", job: Json, said: Json) -> None:
+def _note(vertex: "Vertex", job: Json, event: Json) -> None:
     details = job["jobDetail"]["taskDetails"]
-    shown = _displayed(job["pipelineSpec"])[said["name"]]
+    shown = _displayed(job["pipelineSpec"])[event["name"]]
     task = next((item for item in details if item["taskName"] == shown), None)
     if task is None:
         task = {"taskId": str(next(NUMBER)), "taskName": shown, "createTime": now()}
         # A task of the outermost graph need not name the job as its parent.
-        if said["name"] not in _outer(job["pipelineSpec"]):
+        if event["name"] not in _outer(job["pipelineSpec"]):
             task["parentTaskId"] = next(item["taskId"] for item in details if item.get("parentTaskId") == "1")
         details.append(task)
-    if said["attempt"]:
+    if event["attempt"]:
         container = task.setdefault("executorDetail", {}).setdefault("containerDetail", {})
         attempts = container.get("failedMainJobs", [])
-        if "mainJob" in container and len(attempts) + 1 < said["attempt"]:
+        if "mainJob" in container and len(attempts) + 1 < event["attempt"]:
             container["failedMainJobs"] = [*attempts, container.pop("mainJob")]
         container.setdefault("mainJob", f"projects/1234567/locations/{vertex.region}/customJobs/{next(NUMBER)}")
-        vertex.logs[container["mainJob"].rpartition("/")[2]] = Path(said["log"])
-        custom_jobs.note(vertex, job, said)
-    if said["state"] == "RUNNING":
+        vertex.logs[container["mainJob"].rpartition("/")[2]] = Path(event["log"])
+        custom_jobs.note(vertex, job, event)
+    if event["state"] == "RUNNING":
         task["startTime"] = now()
     else:
         task["endTime"] = now()
-    if said["error"]:
-        task["error"] = {"code": 9, "message": said["error"]}
-    task["state"] = said["state"]
-    task.setdefault("pipelineTaskStatus", []).append({"updateTime": now(), "state": said["state"]})
-    made = (said["outputs"] or {}).get("artifacts", {})
+    if event["error"]:
+        task["error"] = {"code": 9, "message": event["error"]}
+    task["state"] = event["state"]
+    task.setdefault("pipelineTaskStatus", []).append({"updateTime": now(), "state": event["state"]})
+    made = (event["outputs"] or {}).get("artifacts", {})
     task["outputs"] = {key: {"artifacts": [_artifact(vertex, key, artifact)]} for key, artifact in made.items()}
     for key, artifact in made.items():
         # https://docs.cloud.google.com/vertex-ai/docs/ml-metadata/quotas
@@ -272,7 +272,7 @@ def _note(vertex: "Vertex", job: Json, said: Json) -> None:
                 f"INVALID_ARGUMENT: The metadata of artifact {key} has {size} bytes, and {_MAX_METADATA} are allowed."
             )
             task |= {"state": "FAILED", "error": {"code": 3, "message": message}}
-    outputs = (said["outputs"] or {}).get("parameters", {})
+    outputs = (event["outputs"] or {}).get("parameters", {})
     task["execution"] = {"metadata": {f"output:{key}": value for key, value in outputs.items()}}
 
 

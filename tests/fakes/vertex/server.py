@@ -66,7 +66,7 @@ def handler(vertex: "Vertex") -> type[JsonHandler]:
                     raise Refusal(401, "Request had invalid authentication credentials.")
                 vertex.count(self.headers["x-goog-user-project"])
                 query = {key: ",".join(values) for key, values in parse_qs(url.query).items()}
-                said = vertex.answer(self.command, url.path, query, json.loads(body or "{}"))
+                reply = vertex.answer(self.command, url.path, query, json.loads(body or "{}"))
                 status = 200
             except Refusal as refusal:
                 status = refusal.status
@@ -75,13 +75,13 @@ def handler(vertex: "Vertex") -> type[JsonHandler]:
                     "reason": refusal.reason,
                     "domain": "googleapis.com",
                 }
-                said = {
+                reply = {
                     "error": {"code": status, "message": refusal.message, "details": [detail] if refusal.reason else []}
                 }
             if failure == -1:
                 self.close_connection = True
                 return
-            self.answer(status, said)
+            self.answer(status, reply)
 
         do_GET = do_POST = do_PATCH = do_DELETE = handle_any
 

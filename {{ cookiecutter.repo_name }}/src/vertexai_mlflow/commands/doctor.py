@@ -95,4 +95,4 @@ def _on_vertex(chosen: options.Chosen, spec: Spec, keep: bool) -> PipelineJob:
 def _show(line: Check) -> None:
     mark, colour = ("!", "yellow") if line.doubtful else ("✓", "green") if line.ok else ("✗", "red")
     say(mark, colour, nl=False)
-    say(f" {line.name:<17} {line.said}")
+    say(f" {line.name:<17} {line.message}")

@@ -75,8 +75,10 @@ def launch(chosen: options.Chosen, how: Launching) -> None:
     compile_ = functools.cache(lambda: chosen.compile(how.image, code=packed))
     checks = list(offline(project, lambda: chosen.plan, compile_))
     if wrong := [check for check in checks if not check.ok]:
-        raise UserError("\n".join(["Nothing was launched.", *(f"✗ {check.name:<17} {check.said}" for check in wrong)]))
-    environment.warn(check.said for check in checks if check.doubtful)
+        raise UserError(
+            "\n".join(["Nothing was launched.", *(f"✗ {check.name:<17} {check.message}" for check in wrong)])
+        )
+    environment.warn(check.message for check in checks if check.doubtful)
     if not how.dry_run:
         environment.warn(refuse_launch_without_data(project, chosen.plan))
     target, run_config = project.target, project.settings.run_config

@@ -24,7 +24,7 @@ class Check:
 
     name: str
     ok: bool
-    said: str
+    message: str
     doubtful: bool = False
     needed_to_ask: bool = False
 

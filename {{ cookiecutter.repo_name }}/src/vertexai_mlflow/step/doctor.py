@@ -45,7 +45,7 @@ def run_checks(args: TaskArguments, io: StepIO, platform: Namespace) -> dict[str
     probe = io.uri(names.PROBE)
     job = {name: getattr(platform, name) for name in _JOB_FIELDS}
     account = check("access token", _access_token)
-    account_name = account.said if account.ok and not account.doubtful else "the account of the steps"
+    account_name = account.message if account.ok and not account.doubtful else "the account of the steps"
     checks = [
         check("started", lambda: seconds_since_creation(platform.job_created)),
         check("user", lambda: f"{os.getuid()}:{os.getgid()}, Python {python.python_version()}, {python.machine()}"),

@@ -66,8 +66,8 @@ class StepIO:
                 raise UserError(mismatch(_index_file(self.uri(key)), sha256, recorded))
             members = json.loads(content)
             marked = {name: one for name, one in members.items() if one.get(names.KNOWN)}
-            said = {name: {"uri": one["uri"], "sha256": one["metadata"]["sha256"]} for name, one in marked.items()}
-            if digest_of(said) != (known or {}).get(key, digest_of({})):
+            hashes = {name: {"uri": one["uri"], "sha256": one["metadata"]["sha256"]} for name, one in marked.items()}
+            if digest_of(hashes) != (known or {}).get(key, digest_of({})):
                 raise UserError(
                     f"{_index_file(self.uri(key))} names other addresses or hashes of uploaded data, or of results of "
                     "the resumed job, than the spec of this job. Somebody may have replaced it. Launch the job again."
