@@ -164,7 +164,7 @@ def test_what_a_step_reads_and_then_overwrites_is_raw_data():
         seen_before=SEEN, seen=SEEN,
     )  # fmt: skip
     assert [(raw.place, raw.steps) for raw in plan.raw] == [("data/01_raw/seen.json", ("add",))]
-    assert plan.taken == {"add": (), "show": ("seen",)}
+    assert plan.artifact_inputs == {"add": (), "show": ("seen",)}
     assert "reads dataset 'seen_before' at data/01_raw/seen.json, and then writes 'seen' there" in plan.warnings[0]
 
 
@@ -219,7 +219,7 @@ def test_a_versioned_dataset_is_loaded_in_the_version_that_the_job_has_saved(pat
     plan = planned(*nodes, table=entry, same_table=entry)
     assert plan.artifacts["table"].travels == ("version" if path.startswith("gs:") else "files")
     assert plan.versions["use"] == {user: "table"}
-    assert plan.taken["use"] == ("table",)
+    assert plan.artifact_inputs["use"] == ("table",)
 
 
 def test_a_versioned_dataset_that_no_step_makes_is_loaded_in_its_latest_version():

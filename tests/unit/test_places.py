@@ -156,7 +156,7 @@ def test_what_a_step_writes_by_a_pattern_gets_to_the_step_that_reads_it(tmp_path
         },
     )  # fmt: skip
     # The nodes are ordered as kedro run orders them, although no dataset connects them.
-    assert plan.taken["take"] == ("parts",)
+    assert plan.artifact_inputs["take"] == ("parts",)
     assert plan.steps[1].after == ("make",)
     catalog = Catalog({"parts": {"type": "dask.CSVDataset", "filepath": "data/parts/part-*.csv"}}, "catalog.yml")
     arguments = StepArguments("step", "p", files={"parts": "parts"})

@@ -223,7 +223,7 @@ def test_a_dataset_travels_as_its_place_in_the_catalog_demands(config, travels):
         Node(same, "raw", "x", name="a"), Node(same, "x", "y", name="b"), catalog={"raw": REMOTE, "x": config}
     )
     assert (plan.artifacts["x"].travels if "x" in plan.artifacts else None) == travels
-    assert plan.taken == {"a": (), "b": ("x",) if travels else ()}
+    assert plan.artifact_inputs == {"a": (), "b": ("x",) if travels else ()}
 
 
 def test_a_dataset_of_a_factory_is_kept_by_the_catalog():
@@ -255,7 +255,7 @@ def places(**paths: str) -> dict[str, dict[str, str]]:
 def test_the_files_of_a_dataset_on_local_disk_are_carried_to_the_steps_that_take_it():
     plan = planned(*LEADING, catalog={"raw": REMOTE, "x": LOCAL}, root="gs://bucket")
     assert plan.artifacts == {"x": Artifact("data_x", travels="files")}
-    assert plan.taken == {"make": (), "take": ("x",)}
+    assert plan.artifact_inputs == {"make": (), "take": ("x",)}
     together = {"grouping": {"cls": "ChainNodeGrouper"}}
     assert len(planned(*LEADING, catalog={"raw": REMOTE, "x": LOCAL}, root="gs://bucket", **together).steps) == 1
 
@@ -263,7 +263,7 @@ def test_the_files_of_a_dataset_on_local_disk_are_carried_to_the_steps_that_take
 def test_artifacts_belong_to_places_so_a_transcoded_dataset_is_carried_once():
     nodes = Node(same, "raw", "a@pandas", name="write"), Node(same, "a@spark", "end", name="read")
     plan = planned(*nodes, catalog={"raw": REMOTE, "a@pandas": LOCAL, "a@spark": LOCAL}, root="gs://bucket")
-    assert plan.taken == {"write": (), "read": ("a@pandas",)}
+    assert plan.artifact_inputs == {"write": (), "read": ("a@pandas",)}
 
 
 def test_a_step_that_reads_a_folder_takes_the_files_that_others_have_written_into_it():
@@ -274,7 +274,7 @@ def test_a_step_that_reads_a_folder_takes_the_files_that_others_have_written_int
     catalog = {"raw": REMOTE, **places(a="data/parts/a.csv", b="data/parts/b.csv")}
     catalog["all"] = {"type": "partitions.PartitionedDataset", "path": "data/parts", "dataset": "pandas.CSVDataset"}
     plan = planned(*nodes, catalog=catalog, root="gs://bucket")
-    assert plan.taken["read"] == ("a", "b")
+    assert plan.artifact_inputs["read"] == ("a", "b")
     assert plan.raw == ()
 
 

@@ -21,7 +21,7 @@ def travels(made: str, taken: str, catalog: dict) -> str | None:
     nodes = [Node(lambda raw: raw, "raw", made, name="make"), Node(lambda x: x, taken, "end", name="take")]
     lookup = Catalog({"raw": RAW, **catalog}, "catalog.yml").entry
     plan = make_plan("p", Pipeline(nodes), RunConfig(image="x", root="gs://bucket/root"), lookup)
-    assert plan.taken["take"] == tuple(name for name in [made] if name in plan.artifacts)
+    assert plan.artifact_inputs["take"] == tuple(name for name in [made] if name in plan.artifacts)
     return plan.artifacts[made].travels if made in plan.artifacts else None
 
 
@@ -136,8 +136,8 @@ def test_the_shape_of_spaceflights_is_accepted_for_the_cloud_with_no_edit(catalo
     assert carried == {
         "preprocessed_companies", "preprocessed_shuttles", "table", "regressor", "capacity_plot", "confusion_matrix",
     }  # fmt: skip
-    assert set(plan.taken["join"]) == {"preprocessed_shuttles", "preprocessed_companies"}
-    assert set(plan.taken["evaluate"]) == {"regressor", "x_test", "y_test"}
+    assert set(plan.artifact_inputs["join"]) == {"preprocessed_shuttles", "preprocessed_companies"}
+    assert set(plan.artifact_inputs["evaluate"]) == {"regressor", "x_test", "y_test"}
     assert {raw.place for raw in plan.raw} == {
         catalog[name]["filepath"] for name in ("companies", "reviews", "shuttles")
     }

@@ -81,13 +81,13 @@ def short_path(path: Path, folder: Path) -> str:
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, names: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` with the nearest of the known words; a list of all of them when none is near."""
-    known = sorted(known)
-    nearest = get_close_matches(word, known, n=1)
+    names = sorted(names)
+    nearest = get_close_matches(word, names, n=1)
     if nearest:
         return f" Did you mean '{nearest[0]}'?"
-    return f" Known: {', '.join(known)}." if known else ""
+    return f" Known: {', '.join(names)}." if names else ""
 
 
 def not_filled_in(places: Iterable[str]) -> str:

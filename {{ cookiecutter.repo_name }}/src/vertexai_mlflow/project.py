@@ -416,12 +416,12 @@ def _unknown_names(pipeline: Pipeline, selection: Mapping[str, Any]) -> str:
         {tag for node in pipeline.nodes for tag in node.tags},
         {node.namespace for node in pipeline.nodes},
     )
-    known = {
+    names_by_option = {
         "from_nodes": nodes, "to_nodes": nodes, "node_names": nodes, "from_inputs": datasets, "to_outputs": datasets,
         "tags": tags, "node_namespaces": namespaces - {None},
     }  # fmt: skip
-    unknown = {(name, key) for key, names in selection.items() for name in names if name not in known[key]}
-    hints = {did_you_mean(name, known[key]).partition(" Known:")[0] for name, key in unknown}
+    unknown = {(name, key) for key, names in selection.items() for name in names if name not in names_by_option[key]}
+    hints = {did_you_mean(name, names_by_option[key]).partition(" Known:")[0] for name, key in unknown}
     return "".join(f".{hint}" for hint in sorted(hints) if hint)
 
 

@@ -85,11 +85,11 @@ def _find_unknown_extras(requirement: Requirement) -> Iterator[str]:
     """The extras that a requirement asks for and the installed package does not have."""
     if not (pin := installed_version(requirement.name)):
         return
-    known = {canonicalize_name(extra) for extra in metadata(requirement.name).get_all("Provides-Extra") or []}
+    extras = {canonicalize_name(extra) for extra in metadata(requirement.name).get_all("Provides-Extra") or []}
     for extra in sorted(map(canonicalize_name, requirement.extras)):
-        if extra not in known:
+        if extra not in extras:
             place = f"pyproject.toml: {requirement.name}[{extra}]: {requirement.name} {pin} has no such extra"
-            yield f"{place}, so it installs nothing.{did_you_mean(extra, known).partition(' Known:')[0]}"
+            yield f"{place}, so it installs nothing.{did_you_mean(extra, extras).partition(' Known:')[0]}"
 
 
 def _find_missing(project: Project, classes: Mapping[str, type], packages: set[str]) -> dict[str, str]:

@@ -96,9 +96,11 @@ def command(
             else chosen.compile(image, cache_here=True, code=packed)
         )
         spec = options.launched_from(project.path, spec)
-        own = [task.name for task in tasks(spec) if task.container.get("env")]
-        if preloaded and own:
-            chosen.environment.warn([f"These start Python anew, with variables of their own: {', '.join(own)}."])
+        with_variables = [task.name for task in tasks(spec) if task.container.get("env")]
+        if preloaded and with_variables:
+            chosen.environment.warn(
+                [f"These start Python anew, with variables of their own: {', '.join(with_variables)}."]
+            )
         if not file:
             chosen.show_taken()
         run_options = RunOptions(

@@ -97,7 +97,7 @@ def compile_plan(
                     gathered.set_caching_options(may_cache and not is_gathered_again)
                     channels[gathering.index] = gathered.outputs[gathering.index]
                 values = {key: started.outputs[key] for key in components.resolved}
-                inputs = {key: channels[key] for key in delivery.taken[step.name]}
+                inputs = {key: channels[key] for key in delivery.inputs[step.name]}
                 task = components.step(step)(params=params, **values, **inputs)
                 task.after(started, *(tasks[name] for name in step.after))
                 task.set_display_name(names.shortened(step.nodes[0] if len(step.nodes) == 1 else step.name))
@@ -105,7 +105,7 @@ def compile_plan(
                 task.set_caching_options(step.cached and (named_by_digest or cache_here))
                 _ask_for(task, step.resources)
                 tasks[step.name] = task
-                channels |= {key: task.outputs[key] for key in delivery.made[step.name]}
+                channels |= {key: task.outputs[key] for key in delivery.outputs[step.name]}
 
     name = launch.package if plan.pipeline == "__default__" else f"{launch.package}-{plan.pipeline}"
     naming = {"name": names.task_name(name), "description": run_config.description}
@@ -175,9 +175,9 @@ class _Components:
     def step(self, step: Step) -> ContainerComponent:
         """The component of a step."""
         plan, delivery = self._plan, self._delivery
-        taken, made = delivery.taken[step.name], delivery.made[step.name]
+        input_keys, output_keys = delivery.inputs[step.name], delivery.outputs[step.name]
         outputs = self._artifacts(step.outputs)
-        artifacts = {**self._artifacts(plan.taken[step.name]), **outputs}
+        artifacts = {**self._artifacts(plan.artifact_inputs[step.name]), **outputs}
         at_start = self._resolve.get("catalog", {})
         arguments = StepArguments(
             **self._common,
@@ -193,18 +193,18 @@ class _Components:
             },
             lineage={name: _lineage(artifact, name in at_start) for name, artifact in outputs.items()},
             timeout=step.resources.timeout or 0,
-            imported=self._imported(taken),
+            imported=self._imported(input_keys),
             root=self._root,
             fingerprint=step.fingerprint,
             reads=plan.reads.get(step.name, ()),
             inputs=plan.inputs.get(step.name, ()),
             system_metrics=self._system_metrics,
-            indexes=self._indexes(taken),
-            known=self._known_by_index(taken),
-            index="".join(self._indexes(made)),
+            indexes=self._indexes(input_keys),
+            known=self._known_by_index(input_keys),
+            index="".join(self._indexes(output_keys)),
         )
-        inputs = {names.PARAMS: "Dict", **self.resolved, **self._types(taken)}
-        return self._component(arguments, inputs, self._types(made), step)
+        inputs = {names.PARAMS: "Dict", **self.resolved, **self._types(input_keys)}
+        return self._component(arguments, inputs, self._types(output_keys), step)
 
     def gathering(self, gathering: Gathering) -> ContainerComponent:
         """The component of a task that writes an index."""
@@ -231,8 +231,8 @@ class _Components:
         return {key: self._known[key] for key in keys if key in self._known}
 
     def _known_by_index(self, keys: Iterable[str]) -> dict[str, str]:
-        known = {key: self._known_in(key) for key in keys}
-        return {key: digest_of(imported) for key, imported in known.items() if imported}
+        imported_of = {key: self._known_in(key) for key in keys}
+        return {key: digest_of(imported) for key, imported in imported_of.items() if imported}
 
     def _known_in(self, index: str) -> dict[str, dict[str, str]]:
         """What is known by now of the artifacts in the index of a gathering task, also by way of another one."""

@@ -127,12 +127,12 @@ def _with_fields(job: dict[str, Any], fields: Mapping[str, Any], step: str) -> d
     pools = job_spec.pop("worker_pool_specs", []) if isinstance(job_spec, dict) else None
     if not isinstance(pools, list) or not all(isinstance(pool, Mapping) for pool in pools):
         raise UserError(f"{where}: jobSpec is a mapping, and workerPoolSpecs in it a list of mappings.")
-    own = job["job_spec"].pop("worker_pool_specs")[0]
+    main_pool = job["job_spec"].pop("worker_pool_specs")[0]
     first, *others = pools or [{}]
     conflicts = [
         f"{prefix}{name}"
         for prefix, before, more in (
-            ("", job, added), ("jobSpec.", job["job_spec"], job_spec), ("jobSpec.workerPoolSpecs[0].", own, first)
+            ("", job, added), ("jobSpec.", job["job_spec"], job_spec), ("jobSpec.workerPoolSpecs[0].", main_pool, first)
         )
         for name in sorted(_paths(before) & _paths(more))
     ]  # fmt: skip
@@ -140,8 +140,8 @@ def _with_fields(job: dict[str, Any], fields: Mapping[str, Any], step: str) -> d
         raise UserError(
             f"{where}: {', '.join(conflicts)} is set already, by a key of its own or by this project. Remove it there."
         )
-    shared = {key: own[key] for key in ("machine_spec", "container_spec")}
-    all_pools = [merged(own, first), *({**shared, **pool} for pool in others)]
+    shared = {key: main_pool[key] for key in ("machine_spec", "container_spec")}
+    all_pools = [merged(main_pool, first), *({**shared, **pool} for pool in others)]
     return {**job, **added, "job_spec": {"worker_pool_specs": all_pools, **merged(job["job_spec"], job_spec)}}
 
 

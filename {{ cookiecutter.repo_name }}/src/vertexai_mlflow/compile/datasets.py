@@ -102,7 +102,7 @@ class DataFlow:
 
     Args:
         artifacts: dataset → the artifact that hands it on or describes it, by the name under which it is made.
-        taken: name of a step → the datasets whose artifacts it takes, by the names under which they are made.
+        artifact_inputs: name of a step → the datasets whose artifacts it takes, by the names under which they are made.
         versions: name of a step → versioned dataset that it loads → the name under which that was made.
         raw: files and folders that steps read and no earlier step makes.
         updates: raw data that a step reads before it writes there itself: the step, and the datasets by which
@@ -110,7 +110,7 @@ class DataFlow:
     """
 
     artifacts: dict[str, Artifact]
-    taken: dict[str, tuple[str, ...]]
+    artifact_inputs: dict[str, tuple[str, ...]]
     versions: dict[str, dict[str, str]]
     raw: tuple[RawData, ...]
     updates: tuple[tuple[Step, str, str], ...]
@@ -161,7 +161,7 @@ def trace_data(steps: Sequence[Step], makers: Makers, uploaded: Mapping[str, Upl
     artifacts = tracer.make_artifacts(consumed)
     return DataFlow(
         artifacts=artifacts,
-        taken={step: tuple(name for name in names if name in artifacts) for step, names in sources.items()},
+        artifact_inputs={step: tuple(name for name in names if name in artifacts) for step, names in sources.items()},
         versions=tracer.versions,
         raw=tracer.make_raw_data(),
         updates=tuple(tracer.updates),

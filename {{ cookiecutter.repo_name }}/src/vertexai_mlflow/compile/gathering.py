@@ -48,15 +48,15 @@ class Delivery:
     Args:
         types: key of an artifact → its type.
         indexes: keys of those that stand for others.
-        taken: name of a step → keys of the artifacts that it takes.
-        made: name of a step → keys of the artifacts that it makes.
+        inputs: name of a step → keys of the artifacts that it takes.
+        outputs: name of a step → keys of the artifacts that it makes.
         gatherings: name of a step → the gathering tasks that come right before it, in an order in which they can run.
     """
 
     types: dict[str, str] = field(default_factory=dict)
     indexes: set[str] = field(default_factory=set)
-    taken: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    made: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    inputs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    outputs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     gatherings: dict[str, list[Gathering]] = field(default_factory=dict)
 
 
@@ -88,37 +88,37 @@ def deliver(plan: Plan, parameters: int, is_remote: bool) -> Delivery:
         if reused.members:
             sizes.add_index(reused.key)
             listed |= dict.fromkeys(reused.members, reused.key)
-    known: set[str] = set()
+    gathered: set[str] = set()
     for step in plan.steps:
         most = limits.MAX_ESCAPED_INPUT if step.resources.is_custom_job else limits.MAX_ARGUMENT
         room = min(limits.MAX_ARTIFACTS, most - parameters)
-        keys = [*_keys(plan, plan.taken[step.name]), *(raw.key for raw in fetched_by(plan, step))]
+        keys = [*_keys(plan, plan.artifact_inputs[step.name]), *(raw.key for raw in fetched_by(plan, step))]
         # In the order of the plan, so that steps that take the same share their gathering tasks.
-        taken = sorted({listed.get(key, key) for key in keys}, key=sizes.rank)
-        made = _keys(plan, step.outputs)
-        if sizes.of([*taken, *made]) > room and sizes.of(made) > room // 2:
+        inputs = sorted({listed.get(key, key) for key in keys}, key=sizes.rank)
+        outputs = _keys(plan, step.outputs)
+        if sizes.of([*inputs, *outputs]) > room and sizes.of(outputs) > room // 2:
             index = made_index(step.name)
             sizes.add_index(index)
-            listed |= dict.fromkeys(made, index)
-            made = [index]
+            listed |= dict.fromkeys(outputs, index)
+            outputs = [index]
         gatherings: dict[str, Gathering] = {}
-        while sizes.of([*taken, *made]) > room and len(chunks := list(sizes.chunks(taken))) < len(taken):
-            taken = []
+        while sizes.of([*inputs, *outputs]) > room and len(chunks := list(sizes.chunks(inputs))) < len(inputs):
+            inputs = []
             for chunk in chunks:
                 task, index = gathering_names(chunk)
                 if len(chunk) > 1:
                     sizes.add_index(index)
                     gatherings[index] = Gathering(task, index, chunk)
-                taken.append(index if len(chunk) > 1 else chunk[0])
-        if sizes.of([*taken, *made]) > room:
+                inputs.append(index if len(chunk) > 1 else chunk[0])
+        if sizes.of([*inputs, *outputs]) > room:
             raise UserError(
                 f"Step '{step.name}': its parameters take {parameters // 1024} KiB, and what it is told about its "
-                f"datasets {sizes.of([*taken, *made]) / 1024:.1f} KiB. That does not fit into an argument, which has "
-                f"{most // 1024} KiB for both. Put large values into parameters.yml or into a dataset."
+                f"datasets {sizes.of([*inputs, *outputs]) / 1024:.1f} KiB. That does not fit into an argument, which "
+                f"has {most // 1024} KiB for both. Put large values into parameters.yml or into a dataset."
             )
-        delivery.taken[step.name], delivery.made[step.name] = tuple(taken), tuple(made)
-        delivery.gatherings[step.name] = [one for index, one in gatherings.items() if index not in known]
-        known |= gatherings.keys()
+        delivery.inputs[step.name], delivery.outputs[step.name] = tuple(inputs), tuple(outputs)
+        delivery.gatherings[step.name] = [one for index, one in gatherings.items() if index not in gathered]
+        gathered |= gatherings.keys()
     return delivery
 
 

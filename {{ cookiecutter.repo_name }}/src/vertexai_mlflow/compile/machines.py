@@ -90,9 +90,9 @@ def cpus_of(machine: str) -> int:
 
 def gpus_for(resources: Resources) -> tuple[str, int]:
     """Type and number of the GPUs of a custom job; none is an empty type."""
-    own = GPU_MACHINES.get(resources.machine_type or "")
-    if own:
-        return own.gpu_type, own.gpus
+    gpu_machine = GPU_MACHINES.get(resources.machine_type or "")
+    if gpu_machine:
+        return gpu_machine.gpu_type, gpu_machine.gpus
     count = 1 if resources.gpu is None else resources.gpu
     return (resources.gpu_type, count) if resources.gpu_type and count else ("", 0)
 
@@ -100,12 +100,12 @@ def gpus_for(resources: Resources) -> tuple[str, int]:
 def find_misfit(resources: Resources) -> str:
     """What Vertex AI would refuse about a custom job's machine and GPUs, as the end of a sentence; empty if nothing."""
     machine, gpu_type, gpus = resources.machine_type or "", resources.gpu_type or "", resources.gpu
-    family, own = machine.partition("-")[0], GPU_MACHINES.get(machine)
+    family, gpu_machine = machine.partition("-")[0], GPU_MACHINES.get(machine)
     asked = f"{1 if gpus is None else gpus} × {gpu_type or 'GPU'}"
-    if own:
-        wanted = (gpu_type or own.gpu_type, own.gpus if gpus is None else gpus)
-        misfit = f"{asked}, but {machine} has {own.gpus} × {own.gpu_type}."
-        return f"{misfit} {_suggest(gpu_type)}".rstrip() if wanted != (own.gpu_type, own.gpus) else ""
+    if gpu_machine:
+        wanted = (gpu_type or gpu_machine.gpu_type, gpu_machine.gpus if gpus is None else gpus)
+        misfit = f"{asked}, but {machine} has {gpu_machine.gpus} × {gpu_machine.gpu_type}."
+        return f"{misfit} {_suggest(gpu_type)}".rstrip() if wanted != (gpu_machine.gpu_type, gpu_machine.gpus) else ""
     if gpus and not gpu_type:
         return f"{gpus} GPU without a gpu_type"
     if not gpu_type or gpus == 0:

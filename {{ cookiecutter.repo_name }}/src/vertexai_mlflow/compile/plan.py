@@ -60,7 +60,7 @@ class Plan:
         pipeline: name of the Kedro pipeline.
         steps: every node is in exactly one of them.
         artifacts: dataset → the KFP artifact that carries or describes it, by the name under which it is made.
-        taken: name of a step → the artifacts that it takes, by those names.
+        artifact_inputs: name of a step → the artifacts that it takes, by those names.
         versions: name of a step → versioned dataset that it loads → the name under which that was made.
         on_exit: Kedro pipeline of the exit task.
         registry: ``run_config.registry``, if the pipeline makes its model.
@@ -77,7 +77,7 @@ class Plan:
     pipeline: str
     steps: tuple[Step, ...]
     artifacts: dict[str, Artifact] = field(default_factory=dict)
-    taken: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    artifact_inputs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     on_exit: str | None = None
     registry: Mapping[str, Any] = field(default_factory=dict)
@@ -269,7 +269,7 @@ def make_plan(
         pipeline=name,
         steps=tuple(steps),
         artifacts=flow.artifacts,
-        taken=flow.taken,
+        artifact_inputs=flow.artifact_inputs,
         versions=flow.versions,
         on_exit=run_config.on_exit_pipeline,
         raw=flow.raw if remote else (),
@@ -281,12 +281,12 @@ def make_plan(
 
 def _free_inputs(steps: Sequence[Step], lookup: Lookup) -> dict[str, tuple[str, ...]]:
     """Step → the catalog's datasets that no step makes, and that it is the first one to read."""
-    known = [name for step in steps for name in step.outputs]
+    made_or_read = [name for step in steps for name in step.outputs]
     inputs = {}
     for step in steps:
-        names = [name for name in step.inputs if lookup(name) and not is_made_in(name, known)]
+        names = [name for name in step.inputs if lookup(name) and not is_made_in(name, made_or_read)]
         inputs[step.name] = tuple(names)
-        known += names
+        made_or_read += names
     return {step: names for step, names in inputs.items() if names}
 
 

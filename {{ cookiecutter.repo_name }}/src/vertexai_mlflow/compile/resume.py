@@ -77,7 +77,7 @@ def resume(plan: Plan, job: PipelineJob, rerun: Sequence[str], lookup: Lookup, r
     members: dict[str, dict[str, None]] = {}
     must_exist: dict[str, str] = {}
     for step in running.values():
-        for dataset in plan.taken[step.name]:
+        for dataset in plan.artifact_inputs[step.name]:
             if dataset not in makers or not plan.artifacts[dataset].travels:
                 continue
             maker, artifact = makers[dataset], plan.artifacts[dataset]

@@ -114,11 +114,11 @@ class Describer:
         return ["object", self.describe(type(value)), *map(self.describe, items)]
 
     def _function(self, function: FunctionType) -> Any:
-        own = [self.describe(cell.cell_contents) for cell in function.__closure__ or () if _is_filled(cell)]
+        state = [self.describe(cell.cell_contents) for cell in function.__closure__ or () if _is_filled(cell)]
         attributes = {name: value for name, value in vars(function).items() if name != "__wrapped__"}
-        own += map(self.describe, (function.__defaults__, function.__kwdefaults__, attributes))
+        state += map(self.describe, (function.__defaults__, function.__kwdefaults__, attributes))
         if is_installed(function.__code__.co_filename):
-            return ["function", function.__module__, function.__qualname__, own]
+            return ["function", function.__module__, function.__qualname__, state]
         names = sorted(_names_in(function.__code__))
         used = [[name, self._global(function, name)] for name in names if name in function.__globals__]
         source = _source_of(function.__code__)
@@ -126,7 +126,7 @@ class Describer:
         imported = self._imported_in(text, function.__code__.co_filename, _package_of(function))
         # The source of a lambda may end too early, or be that of two.
         code = _bytecode_of(function.__code__) if function.__name__ == "<lambda>" else []
-        return ["function", source, code, own, used, imported]
+        return ["function", source, code, state, used, imported]
 
     def _global(self, function: FunctionType, name: str) -> Any:
         """What a function finds under a global name; if that cannot be told, the module that makes it."""

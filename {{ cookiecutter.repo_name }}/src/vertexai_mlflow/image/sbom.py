@@ -27,7 +27,7 @@ if shutil.which("dpkg-query"):
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 print(json.dumps({
     "python": platform.python_version(),
-    "pypi": sorted({(found.name, found.version) for found in distributions(path=places) if found.name}),
+    "pypi": sorted({(package.name, package.version) for package in distributions(path=places) if package.name}),
     "deb": [line.split("\\t") for line in lines],
     "system": platform.freedesktop_os_release(),
 }))

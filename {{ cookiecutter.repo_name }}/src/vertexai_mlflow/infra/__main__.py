@@ -169,10 +169,10 @@ def _find_secrets(folders: list[Path], projects: tuple[str, str]) -> tuple[str, 
     """The secrets of this Google Cloud project that the configuration names. Others are somebody else's to grant."""
     names = {name for name, _version in secrets_in(folders)}
     prefixes = tuple(f"projects/{project}/secrets/" for project in projects)
-    own = {name.rpartition("/")[2] for name in names if "/" not in name or name.startswith(prefixes)}
+    ids = {name.rpartition("/")[2] for name in names if "/" not in name or name.startswith(prefixes)}
     for name in sorted(name for name in names if "/" in name and not name.startswith(prefixes)):
         print(f"Not granted by this command: {name} is in another project. The steps' account needs to read it there.")
-    return tuple(sorted(own))
+    return tuple(sorted(ids))
 
 
 def _sends_jwts(folder: Path) -> bool:

@@ -50,8 +50,8 @@ class Preloaded:
                 pass_fds=[theirs.fileno()], start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
-        own = [path.stem for path in (project / "src").iterdir()]
-        self._control.send({"modules": [*_ALWAYS, *self._imports, *self._modules], "own": own})
+        module_names = [path.stem for path in (project / "src").iterdir()]
+        self._control.send({"modules": [*_ALWAYS, *self._imports, *self._modules], "own": module_names})
 
     @cached_property
     def why_not(self) -> str:

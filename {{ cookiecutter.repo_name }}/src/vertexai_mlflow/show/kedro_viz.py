@@ -32,12 +32,12 @@ def as_events(
         mlflow_run: its MLflow run, which tells what failed better than an exit code.
         tails: failed step → the last lines that it printed.
     """
-    known = {node.name: node for node in nodes}
+    by_name = {node.name: node for node in nodes}
     start = job.started or job.created
     events: list[Event] = [{"event": "before_pipeline_run", "timestamp": _text(start)}]
     for name, arguments in step_arguments_of(job).items():
         run = job.tasks.get(name)
-        members = [known[node] for node in arguments.nodes if node in known]
+        members = [by_name[node] for node in arguments.nodes if node in by_name]
         if run and run.state in (State.SUCCEEDED, State.SKIPPED):
             for node in members:
                 events += _success(node, run, arguments)

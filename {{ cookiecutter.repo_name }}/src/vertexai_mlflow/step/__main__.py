@@ -171,8 +171,8 @@ def _run_nodes(
         output = lineage.executor_output(io.outputs, updates)
         if not args.index:
             return output
-        made = {key: item["artifacts"][0] for key, item in output.items()}
-        return own_io.write_index(args.index, made, job=job.name, step=args.task)
+        artifact_of = {key: item["artifacts"][0] for key, item in output.items()}
+        return own_io.write_index(args.index, artifact_of, job=job.name, step=args.task)
 
 
 def _finish(args: JobArguments, job: JobIdentity, io: StepIO, platform: Namespace, is_tracked: bool) -> None:

@@ -74,9 +74,9 @@ def offer(name: str, version: str, folder: str) -> Offer:
     except MlflowException:
         registered = None
     if registered is None:
-        known = ", ".join(str(other.version) for other in versions_of(name)) or "none"
+        numbers = ", ".join(str(other.version) for other in versions_of(name)) or "none"
         which = f"version {version}" if version else f"version with the alias {names.CHAMPION}"
-        raise UserError(f"{masked(mlflow.get_tracking_uri())}: {name} has no {which}. Its versions: {known}.")
+        raise UserError(f"{masked(mlflow.get_tracking_uri())}: {name} has no {which}. Its versions: {numbers}.")
     number = str(registered.version)
     if not (sha256 := registered.tags.get(names.MODEL_SHA256_TAG, "")):
         raise UserError(

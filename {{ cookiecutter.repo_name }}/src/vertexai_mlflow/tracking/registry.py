@@ -136,9 +136,9 @@ def _model_of(job: JobIdentity, run: Run, dataset: str) -> tuple[Model | None, l
         if not name.startswith(names.REUSED_TAG) or (earlier := _run_of(job, origin)) is None:
             continue
         runs.append(earlier)
-        taken = _read(earlier, tag)
-        if model is None and taken and taken.step == name.removeprefix(names.REUSED_TAG):
-            model = taken
+        model_of_step = _read(earlier, tag)
+        if model is None and model_of_step and model_of_step.step == name.removeprefix(names.REUSED_TAG):
+            model = model_of_step
     return model, runs
 
 
@@ -231,8 +231,8 @@ def judge(name: str, run: Run, gate: Mapping[str, Any]) -> Verdict:
     metric, alias = gate["metric"], gate.get("not_worse_than")
     value = run.data.metrics.get(metric, math.nan)
     if math.isnan(value):
-        known = ", ".join(sorted(run.data.metrics)) or "none"
-        return Verdict(False, f"the run has no number as metric {metric} (it has: {known})")
+        metric_names = ", ".join(sorted(run.data.metrics)) or "none"
+        return Verdict(False, f"the run has no number as metric {metric} (it has: {metric_names})")
     higher_is_better = gate.get("min") is not None
     bound = gate["min"] if higher_is_better else gate["max"]
     relation = "at least" if higher_is_better else "at most"
