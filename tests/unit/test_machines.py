@@ -115,6 +115,7 @@ def test_replicas_and_reservations_go_by_the_fields_of_a_custom_job():
     spec = custom_job(
         {
             "machine_type": "a3-highgpu-8g",
+            "boot_disk": "pd-ssd 500 GB",
             "env": {"MODE": "fast"},
             "custom_job": {
                 "jobSpec": {
@@ -127,11 +128,8 @@ def test_replicas_and_reservations_go_by_the_fields_of_a_custom_job():
     ).job_spec  # fmt: skip
     first, second, third = spec.worker_pool_specs
     assert first.machine_spec.reservation_affinity.reservation_affinity_type.name == "ANY_RESERVATION"
-    assert (second.replica_count, second.machine_spec.machine_type, second.machine_spec.accelerator_count) == (
-        3,
-        "a3-highgpu-8g",
-        8,
-    )
+    assert (second.replica_count, second.machine_spec, second.disk_spec) == (3, first.machine_spec, first.disk_spec)
+    assert (first.machine_spec.accelerator_count, first.disk_spec.boot_disk_size_gb) == (8, 500)
     assert (third.replica_count, third.machine_spec.machine_type) == (1, "n1-standard-4")
     assert second.container_spec == third.container_spec == first.container_spec
     assert (spec.scheduling.timeout.total_seconds(), first.container_spec.env[0].value) == (864000, "fast")

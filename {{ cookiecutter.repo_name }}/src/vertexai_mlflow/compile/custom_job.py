@@ -140,8 +140,9 @@ def _with_fields(job: dict[str, Any], fields: Mapping[str, Any], step: str) -> d
         raise UserError(
             f"{where}: {', '.join(conflicts)} is set already, by a key of its own or by this project. Remove it there."
         )
-    shared = {key: main_pool[key] for key in ("machine_spec", "container_spec")}
-    all_pools = [merged(main_pool, first), *({**shared, **pool} for pool in others)]
+    main_pool = merged(main_pool, first)
+    shared = {key: value for key, value in main_pool.items() if key != "replica_count"}
+    all_pools = [main_pool, *({**shared, **pool} for pool in others)]
     return {**job, **added, "job_spec": {"worker_pool_specs": all_pools, **merged(job["job_spec"], job_spec)}}
 
 
