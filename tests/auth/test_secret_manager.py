@@ -1,5 +1,7 @@
 """Secrets with the real google-auth, from a Secret Manager on loopback."""
 
+import json
+import sys
 import threading
 
 import pytest
@@ -12,7 +14,8 @@ from vertexai_mlflow.auth.resolvers import secret
 from vertexai_mlflow.checks.online import _check_secret
 from vertexai_mlflow.contract import names
 from vertexai_mlflow.contract.check import Doubt
-from vertexai_mlflow.errors import AuthorizationError, UserError, masked
+from vertexai_mlflow.errors import AuthorizationError, UserError, keep_out, masked
+from vertexai_mlflow.step.printed_text import hide_secrets
 
 NAME = "projects/42/secrets/db-password"
 
@@ -59,6 +62,24 @@ def test_a_secret_is_shown_by_no_message_from_then_on(manager):
     assert masked("sql://user:new%20pass%2Fword@host") == "sql://host"
 
 
+def test_a_secret_is_hidden_as_json_and_python_write_it():
+    value = 'gr\u00fcn\\es "Wort"'
+    keep_out(value)
+    for text in (json.dumps({"password": value}), repr([value]), ascii(value), json.dumps(value, ensure_ascii=False)):
+        assert "***" in masked(text)
+        assert "Wort" not in masked(text)
+
+
+def test_a_stream_hides_secrets_whichever_way_it_is_written_to(capsys, monkeypatch):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, getattr(sys, name))
+    keep_out("a secret of streams")
+    hide_secrets()
+    sys.stdout.writelines(["one: a secret of streams\n", "two\n"])
+    print("three: a secret of streams")
+    assert capsys.readouterr().out == "one: ***\ntwo\nthree: ***\n"
+
+
 def test_an_overloaded_secret_manager_is_asked_again(manager):
     manager.failures = [503, 429]
     assert secret("db-password") == "new pass/word"
@@ -83,6 +104,10 @@ def test_a_secret_that_cannot_be_read_says_what_to_do(manager, arguments, messag
 
 def test_a_laptop_has_its_secrets_in_the_environment(manager, monkeypatch):
     monkeypatch.delenv(names.STEP_VARIABLE)
+    with pytest.raises(AuthorizationError, match="On this machine, set KEDRO_SECRET_DB_PASSWORD"):
+        secret("db-password")
+    # As in CI that does not have this secret.
+    monkeypatch.setenv("KEDRO_SECRET_DB_PASSWORD", "")
     with pytest.raises(AuthorizationError, match="On this machine, set KEDRO_SECRET_DB_PASSWORD"):
         secret("db-password")
     monkeypatch.setenv("KEDRO_SECRET_DB_PASSWORD", "of the laptop")

@@ -107,6 +107,57 @@ def test_a_job_registers_its_model_and_tells_of_failures_and_of_the_first_succes
     assert HIDDEN not in printed
 
 
+HOOKS = """
+
+from os import environ  # noqa: E402
+
+from kedro.framework.hooks import hook_impl  # noqa: E402
+
+
+class Failing:
+    @hook_impl
+    def after_context_created(self):
+        if environ.get("VERTEXAI_STEP") in environ.get("FAILING", "").split(","):
+            raise OSError("no network")
+
+
+HOOKS = (Failing(),)
+"""
+AT_THE_END = """
+from pathlib import Path
+
+from kedro.pipeline import Node, Pipeline
+
+
+def tell(job):
+    Path("told.txt").write_text(job["state"])
+
+
+def create_pipeline(**_kwargs):
+    return Pipeline([Node(tell, "params:vertexai_job", None, name="tell")])
+"""
+
+
+def test_of_a_job_without_an_mlflow_run_people_hear_as_well(bake, receiver):
+    """Its first task has failed; and then the last one cannot look into MLflow either."""
+    address, bodies = receiver
+    project = bake()
+    add_settings(project, SETTINGS + "  on_exit_pipeline: at_the_end\n")
+    settings = project / "src/test_project/settings.py"
+    settings.write_text(settings.read_text() + HOOKS)
+    folder = project / "src/test_project/pipelines/at_the_end"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(AT_THE_END)
+    for failing in ("mlflow-start-run", "mlflow-start-run,mlflow-finish-run"):
+        (project / "told.txt").unlink(missing_ok=True)
+        done = vertexai(project, "run-local", "-p", "penguins", KEDRO_SECRET_CHAT=address, FAILING=failing)
+        assert done.returncode == 1, done.stdout
+        assert (project / "told.txt").exists() == ("finish" not in failing)
+        message = bodies.pop()
+        assert bodies == []
+        assert (message["state"], message["failed_node"], message["run_url"]) == ("FAILED", "mlflow-start-run", "")
+
+
 LOCKED = """
 from kedro.io import AbstractDataset
 

@@ -31,7 +31,9 @@ def test_every_pipeline_is_compiled_and_what_differs_from_another_checkout_is_to
     refused = vertexai(project, "plans")
     assert (refused.returncode, refused.stdout) == (1, "__default__: 6 steps\npenguins: 6 steps\n")
     assert "lost: Dataset 'nothing' (input of node 'lose' of pipeline 'lost')" in refused.stderr
-    assert json.loads(vertexai(project, "plans", "--format", "json").stdout)["pipelines"]["lost"].startswith("Dataset")
+    as_json = vertexai(project, "plans", "--format", "json")
+    assert as_json.returncode == 1
+    assert json.loads(as_json.stdout)["pipelines"]["lost"].startswith("Dataset")
 
 
 BROKEN = """

@@ -67,7 +67,7 @@ def test_a_wrong_key_is_named_with_its_file_and_the_nearest_valid_one(raw, sente
 def test_the_keys_that_resolvers_make_are_found_without_calling_one_and_secrets_stay_out(tmp_path):
     content = {
         "plain": 1, "moment": "at ${now:}", "listed": [1, {"deep": "${now:}"}], "nested": {"a": "${now:}", "b": 2},
-        "token": "${gcp.token:}", "both": "${now:} ${gcp.token:}",
+        "token": "${gcp.token:}", "both": "${now:} ${gcp.token:}", "around": "${now:u,${gcp.token:}}",
     }  # fmt: skip
     (tmp_path / "base").mkdir()
     (tmp_path / "base/parameters.yml").write_text(yaml.safe_dump(content))
@@ -96,7 +96,7 @@ def test_the_keys_that_resolvers_make_are_found_without_calling_one_and_secrets_
 def test_only_values_of_named_resolvers_are_handed_on_and_no_secret(tmp_path, names, handed_on, left_alone):
     content = {
         "plain": 1, "moment": "${now:}", "day": "${today:}", "mixed": "${now:} ${today:}", "password": "${now:}",
-        "db_password": {"deep": "${today:}"}, "vaulted": "${read.vault:x}", "both": "${now:} ${read.vault:x}",
+        "db_password": {"deep": "${today:}"}, "vaulted": "${read.vault:x}", "both": "${now:${read.vault:x}}",
     }  # fmt: skip
     (tmp_path / "base").mkdir()
     (tmp_path / "base/parameters.yml").write_text(yaml.safe_dump(content))

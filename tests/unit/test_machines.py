@@ -112,10 +112,10 @@ def test_without_an_account_the_job_runs_as_the_pipeline_does_and_reaches_its_pr
 
 
 def test_replicas_and_reservations_go_by_the_fields_of_a_custom_job():
-    spec = custom_job(
+    job = custom_job(
         {
             "machine_type": "a3-highgpu-8g",
-            "boot_disk": "pd-ssd 500 GB",
+            "boot_disk": {"size": 500},
             "env": {"MODE": "fast"},
             "custom_job": {
                 "jobSpec": {
@@ -125,7 +125,9 @@ def test_replicas_and_reservations_go_by_the_fields_of_a_custom_job():
                 "labels": {"kind": "big"},
             },
         }
-    ).job_spec  # fmt: skip
+    )  # fmt: skip
+    assert (job.labels["kind"], job.labels["kedro_task"]) == ("big", "train")
+    spec = job.job_spec
     first, second, third = spec.worker_pool_specs
     assert first.machine_spec.reservation_affinity.reservation_affinity_type.name == "ANY_RESERVATION"
     assert (second.replica_count, second.machine_spec, second.disk_spec) == (3, first.machine_spec, first.disk_spec)

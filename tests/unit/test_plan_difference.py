@@ -28,6 +28,11 @@ def record(nodes=("a", "b"), **run_config):
     return json.loads(json.dumps(as_record(plan)))
 
 
+def test_what_cannot_be_compared_is_said():
+    step = {**record()["a"], "fingerprint": "unknown-parameters-entries"}
+    assert changes({"a": step}, {"a": step}) == [("training", "a", "its code cannot be compared")]
+
+
 def changes(before, after):
     return list(changed_steps({"training": before}, {"training": after}))
 

@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -143,6 +144,39 @@ def test_within_one_registry_a_version_is_copied_to_another_model(use, name, fol
     assert version.source == f"models:/{name}/1"
     assert names.GATE_TAG not in version.tags
     assert champion(f"{name}-prod") == "1"
+
+
+def test_a_copy_whose_tags_are_missing_gets_them_by_the_next_attempt(use, name, folder, tmp_path, monkeypatch):
+    offered = offer(name, register_model(name, "first", tmp_path), str(folder))
+
+    def interrupt(*_arguments: object, **_keywords: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "delete_model_version_tag", interrupt)
+        patch.setattr(MlflowClient, "set_model_version_tag", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            accept(f"{name}-prod", offered, str(folder), "grace", dry_run=False)
+    accept(f"{name}-prod", offered, str(folder), "grace", dry_run=False)
+    (version,) = MlflowClient().search_model_versions(f"name = '{name}-prod'")
+    assert version.tags[names.PROMOTED_FROM_TAG] == offered.origin
+    assert names.GATE_TAG not in version.tags
+
+
+def test_names_may_have_dots_and_a_run_may_be_gone(use, name, folder, tmp_path):
+    name = f"{name}.v2"
+    number = register_model(name, "first", tmp_path)
+    MlflowClient().delete_run(MlflowClient().get_model_version(name, number).run_id)
+    store = mlflow.get_tracking_uri().removeprefix("sqlite:///")
+    with sqlite3.connect(store) as database:
+        database.execute("PRAGMA foreign_keys = OFF")
+        database.execute("DELETE FROM tags")
+        database.execute("DELETE FROM runs")
+    offered = offer(name, number, str(folder))
+    assert offered.user == ""
+    use("prod")
+    accept(name, offered, str(folder), "grace", dry_run=False)
+    assert champion(name) == "1"
 
 
 def test_within_one_model_only_the_alias_moves(use, name, folder, tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
+from mlflow.exceptions import MlflowException
 from mlflow_server import mlflow_server
 
 from vertexai_mlflow.contract import names
@@ -157,6 +158,33 @@ def test_a_task_that_was_killed_after_its_verdict_goes_on_from_there(job, regist
     first = job({"f1": 0.9})
     register(first, config)
     MlflowClient().delete_registered_model_alias(config["name"], "champion")
+    MlflowClient().delete_model_version_tag(config["name"], "1", names.CROWNED_TAG)
+    register(first, config)
+    assert alias(config, "champion") == "1"
+
+
+def test_a_champion_that_was_rolled_back_stays_so(job, registry):
+    config = registry(AT_LEAST)
+    jobs = [job({"f1": value}) for value in (0.9, 0.95)]
+    for each in jobs:
+        register(each, config)
+    assert alias(config, "champion") == "2"
+    MlflowClient().set_registered_model_alias(config["name"], "champion", "1")
+    register(jobs[1], config)
+    assert alias(config, "champion") == "1"
+
+
+def test_a_registry_that_does_not_answer_is_not_one_without_a_champion(job, registry, monkeypatch):
+    config, first = registry(AT_LEAST), job({"f1": 0.9})
+
+    def fail(*_arguments: object) -> None:
+        raise MlflowException("the database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "get_model_version_by_alias", fail)
+        with pytest.raises(MlflowException, match="locked"):
+            register(first, config)
+    assert alias(config, "champion") == ""
     register(first, config)
     assert alias(config, "champion") == "1"
 

@@ -16,9 +16,19 @@ def test_yaml_reads_on_as_true():
     assert parse(notify={True: ["success"], "webhook": WEBHOOK}).notify.on == ["success"]
 
 
+def test_an_empty_key_is_as_if_it_were_not_there():
+    assert parse(notify=None).notify.webhook is None
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
+        ({"notify": "https://chat.example.com/verysecret"}, "key 'run_config.notify'"),
+        ({"notify": [{"webhook": "https://chat.example.com/verysecret"}]}, "key 'run_config.notify'"),
+        (
+            {"notify": {"hook": {"webhook": "https://chat.example.com/verysecret"}}},
+            "unknown key 'run_config.notify.hook'",
+        ),
         ({"registry": {"model": "model"}}, "run_config.registry: name both the model"),
         ({"registry": {"model": "m", "name": "a/b"}}, "key 'run_config.registry.name'"),
         ({"registry": {"model": "m", "name": "it's"}}, "key 'run_config.registry.name'"),

@@ -58,6 +58,9 @@ def test_what_a_class_does_not_take_is_refused_unless_a_hook_may_change_it(param
     with pytest.raises(UserError, match=rf"(?s)parameters of pipeline 'training':\n- {named}"):
         typed(parameters)
     assert not caplog.text
+    with pytest.raises(UserError) as error:
+        typed(PARAMETERS | {"model": {"depth": "of a vault"}})
+    assert "of a vault" not in str(error.value)
     as_it_is, warnings = with_types(parameters, "training", {"training": TRAINING}, ["Hooks.after_context_created"])
     assert as_it_is == parameters
     assert warnings[0].endswith("A hook must change them in every step: Hooks.after_context_created.")

@@ -3,6 +3,7 @@
 Messages quote text from outside: names, parameters, what a library or a server says. ``shown`` makes such a text safe.
 """
 
+import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -50,7 +51,11 @@ def keep_out(secret: str) -> None:
     """Let no message show this value, or a line of it, from now on."""
     lines = [line.strip() for line in (secret, *secret.splitlines())]
     # Of what is very short, every text would be full.
-    _KEPT_OUT.update(form for line in lines if len(line) >= 6 for form in (line, quote(line, safe="")))
+    for line in lines:
+        if len(line) >= 6:
+            # Also as a URL, JSON and Python write it.
+            quoted = (json.dumps(line), json.dumps(line, ensure_ascii=False), repr(line), ascii(line))
+            _KEPT_OUT.update((line, quote(line, safe=""), *(text[1:-1] for text in quoted)))
 
 
 def without_secrets(text: str) -> str:

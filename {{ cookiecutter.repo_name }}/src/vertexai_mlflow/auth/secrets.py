@@ -27,7 +27,7 @@ _NAME = re.compile(r"(?:projects/([\w.:-]+)/secrets/)?([\w-]{1,255})")
 _VERSION = re.compile(r"[\w-]+")
 _LOCK = threading.Lock()
 # What stands for a secret where nobody is going to use it.
-_LEFT_OUT = "***"
+LEFT_OUT = "***"
 _is_left_out = ContextVar("_is_left_out", default=False)
 
 
@@ -69,7 +69,8 @@ def secret(name: str, version: str = "latest", project: str = "") -> str:
         AuthorizationError: when there is no such secret, or Google refuses; the message says what to do.
     """
     value = os.environ.get(variable_of(name))
-    if value is None:
+    # An empty one is that of a CI system without this secret.
+    if not value:
         if not _VERSION.fullmatch(version):
             raise AuthorizationError(f"${{gcp.secret:{name},{version}}}: a version is a number, an alias, or latest.")
         with _LOCK:
@@ -84,9 +85,9 @@ def in_configuration(name: str, version: str | int = "latest") -> str:
     Raises:
         AuthorizationError: also outside of a step, if the environment variable is missing.
     """
-    is_known = variable_of(name) in os.environ
+    is_known = bool(os.environ.get(variable_of(name)))
     if not is_known and _is_left_out.get():
-        return _LEFT_OUT
+        return LEFT_OUT
     if not is_known and names.STEP_VARIABLE not in os.environ:
         raise AuthorizationError(
             f"${{gcp.secret:{name}}}: only steps ask Secret Manager. On this machine, set {variable_of(name)}."

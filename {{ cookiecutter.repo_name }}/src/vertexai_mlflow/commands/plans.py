@@ -44,8 +44,9 @@ def command(environment: options.Environment, style: str, since: Path | None) ->
         for name, steps in plans.items():
             if not isinstance(steps, str):
                 say(f"{name}: {len(steps)} steps")
-        if errors := [f"{name}: {error}" for name, error in plans.items() if isinstance(error, str)]:
-            raise UserError("\n".join(errors))
+    errors = [f"{name}: {error}" for name, error in plans.items() if isinstance(error, str)]
+    if errors and not since:
+        raise UserError("\n".join(errors))
 
 
 def _choose(environment: options.Environment, project: Project, name: str) -> options.Chosen:

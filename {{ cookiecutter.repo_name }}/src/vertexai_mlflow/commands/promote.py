@@ -86,7 +86,12 @@ def _job(offered: Offer) -> str:
 
 def _who() -> str:
     """Who promotes: in CI, who has started the pipeline there."""
-    return os.environ.get("GITHUB_ACTOR") or os.environ.get("GITLAB_USER_LOGIN") or getpass.getuser()
+    if name := os.environ.get("GITHUB_ACTOR") or os.environ.get("GITLAB_USER_LOGIN"):
+        return name
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # as in a container, whose user may have no name
+        return f"user {os.getuid()}"
 
 
 def _tell(promotion: Promotion, env: str | None, dry_run: bool) -> None:

@@ -143,7 +143,7 @@ def _with_fields(job: dict[str, Any], fields: Mapping[str, Any], step: str) -> d
     main_pool = merged(main_pool, first)
     shared = {key: value for key, value in main_pool.items() if key != "replica_count"}
     all_pools = [main_pool, *({**shared, **pool} for pool in others)]
-    return {**job, **added, "job_spec": {"worker_pool_specs": all_pools, **merged(job["job_spec"], job_spec)}}
+    return {**merged(job, added), "job_spec": {"worker_pool_specs": all_pools, **merged(job["job_spec"], job_spec)}}
 
 
 def _paths(fields: Mapping[str, Any]) -> set[str]:

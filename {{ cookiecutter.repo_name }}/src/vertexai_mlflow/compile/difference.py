@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..settings.models import ScheduleConfig
-from .fingerprint import changed_parts
+from .fingerprint import changed_parts, unknown_parts
 from .plan import Plan
 
 # Pipeline → step → what is said about it; a pipeline that cannot be planned has the error in place of the steps.
@@ -71,6 +71,8 @@ def _change(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> str
     changes = [f"{key}: {_values(old[key], new[key])}" for key in _COMPARED if old[key] != new[key]]
     if parts := changed_parts(old["fingerprint"], new["fingerprint"]):
         changes.append(f"its {' and '.join(parts)} changed")
+    if parts := unknown_parts(old["fingerprint"], new["fingerprint"]):
+        changes.append(f"its {' and '.join(parts)} cannot be compared")
     return "; ".join(changes)
 
 

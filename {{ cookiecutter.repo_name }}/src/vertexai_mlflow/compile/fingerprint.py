@@ -31,7 +31,7 @@ class Definitions:
         entry: dataset → what the catalog says about it.
         class_of: dataset → its class, if that is not one of Kedro's.
         resolvers: the project's own resolvers, whose names are marked in parameters and entries.
-        uploaded: dataset → the SHA-256 of what was uploaded of it.
+        uploaded: dataset → the SHA-256 of what was uploaded of it, joined by commas.
         types: parameter → the class that Kedro makes of it, by the type hint of a node.
     """
 
@@ -92,6 +92,12 @@ def changed_parts(before: str, now: str) -> list[str]:
     """The parts in which two fingerprints differ."""
     digests = zip(PARTS, before.split("-"), now.split("-"), strict=True)
     return [part for part, old, new in digests if old != new]
+
+
+def unknown_parts(before: str, now: str) -> list[str]:
+    """The parts in which two fingerprints cannot be compared."""
+    digests = zip(PARTS, before.split("-"), now.split("-"), strict=True)
+    return [part for part, old, new in digests if _UNKNOWN in (old, new)]
 
 
 def _resolvers_in(values: Any, definitions: Definitions) -> dict[str, Any]:

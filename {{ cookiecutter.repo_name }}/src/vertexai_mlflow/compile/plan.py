@@ -126,6 +126,11 @@ def plan_pipeline(
     plan = make_plan(name, pipeline, run_config, catalog.entry, surroundings)
     warnings += _refuse_parameters(project, name, pipeline)
     marked = Catalog(project.marked("catalog"), "catalog.yml")
+    uploads: dict[str, list[str]] = {}
+    for raw in plan.raw:
+        if raw.uploaded:
+            for dataset in raw.datasets:
+                uploads.setdefault(dataset, []).append(raw.uploaded.sha256)
     definitions = Definitions(
         root=project.path,
         parameters=by_name(project.marked("parameters")),
@@ -133,7 +138,7 @@ def plan_pipeline(
         entry=marked.written,
         class_of=marked.class_of,
         resolvers=project.configuration.resolvers,
-        uploaded={name: raw.uploaded.sha256 for raw in plan.raw if raw.uploaded for name in raw.datasets},
+        uploaded={name: ",".join(hashes) for name, hashes in uploads.items()},
     )
     plan = with_fingerprints(plan, pipeline, definitions)
     warnings += project.resolver_warnings

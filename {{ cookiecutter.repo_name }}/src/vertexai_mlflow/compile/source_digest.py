@@ -21,8 +21,6 @@ from pathlib import Path, PurePath
 from types import BuiltinFunctionType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
-from kedro.validation.utils import is_pydantic_class
-
 _CACHED_FUNCTION = type(lru_cache(lambda: None))
 _PLAIN = (bool, int, float, complex, bytes, type(None), type(...), range, slice)
 # Not all of these paths: the one of data is the environment's own folder, which may be the project's.
@@ -186,8 +184,8 @@ def _makers_of_fields(class_: type) -> list[tuple[str, Any]]:
         for name, item in vars(class_).get("__dataclass_fields__", {}).items()
         if item.default_factory is not dataclasses.MISSING
     ]
-    models = class_.model_fields if is_pydantic_class(class_) else {}  # type: ignore[attr-defined]
-    return [*factories, *models.items()]
+    of_pydantic = [vars(class_).get(name, {}) for name in ("__pydantic_fields__", "__private_attributes__")]
+    return [*factories, *(item for fields in of_pydantic for item in fields.items())]
 
 
 def _name_of(class_: type) -> str:

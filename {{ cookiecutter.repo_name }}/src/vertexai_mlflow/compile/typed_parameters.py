@@ -1,6 +1,7 @@
 """Parameters that Kedro makes objects of, because a node's type hint names a pydantic model or a dataclass."""
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,9 @@ from ..errors import UserError
 
 # Kedro logs what it then raises, and what it thinks of a type hint each time it reads it.
 _LOGGERS = [logging.getLogger(f"kedro.validation.{name}") for name in ("parameter_validator", "type_extractor")]
+
+# What pydantic quotes of a value that it does not accept.
+_INPUT = re.compile(r", input_value=.*(?=, input_type=)")
 
 
 def types_of(pipelines: Mapping[str, Pipeline]) -> dict[str, type]:
@@ -43,7 +47,8 @@ def with_types(
         with _quiet():
             return ParameterValidator(dict(pipelines)).validate_raw_params(dict(parameters)), []
     except ParameterValidationError as error:
-        _, _, reasons = str(error).partition("\n")
+        # A resolver may have made a secret of the value.
+        reasons = _INPUT.sub("", str(error).partition("\n")[2])
         problem = f"The type hints of nodes do not accept these parameters of pipeline '{name}':\n{reasons}"
         if not hooks:
             raise UserError(problem) from None

@@ -78,6 +78,7 @@ REASON_TAG = "gate_reason"
 METRIC_TAG = "gate_metric"
 VALUE_TAG = "gate_value"
 AGAINST_TAG = "gate_champion"  # the version that was the champion then, or none
+CROWNED_TAG = "gate_crowned"  # there if the gate has made it the champion, once
 REPLACED_TAG = "promoted_over"  # the version that was the champion before, or none
 PROMOTED_BY_TAG = "promoted_by"
 PROMOTED_FROM_TAG = "promoted_from"

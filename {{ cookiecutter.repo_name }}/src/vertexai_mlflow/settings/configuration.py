@@ -220,5 +220,5 @@ def _refuse_secret(name: str, *_version: str | int) -> str:
 
 
 def _stub(value: str) -> Callable[..., str]:
-    """A resolver that returns this value, whatever its arguments."""
-    return lambda *_args: value
+    """A resolver that returns this value, and the markers of resolvers whose values are its arguments."""
+    return lambda *arguments: value + "".join(marker[0] for marker in _MARKER.finditer(str(arguments)))

@@ -171,7 +171,9 @@ class NotifyConfig(Strict):
     @classmethod
     def _read_on(cls, values: Any) -> Any:
         """YAML 1.1 reads ``on`` as true."""
-        return {"on" if key is True else key: value for key, value in dict(values).items()}
+        if isinstance(values, Mapping):
+            return {"on" if key is True else key: value for key, value in values.items()}
+        return values or {}
 
     @model_validator(mode="after")
     def _names_a_secret(self) -> Self:
@@ -421,7 +423,8 @@ def _explain(problem: Any) -> str:
     if problem["type"] == "missing":
         return f"key '{key}' is missing."
     # The address of a webhook is a secret, also where it does not belong.
-    return f"key '{key}': {problem['msg']}" + ("." if last == "webhook" else f", got {problem['input']!r}.")
+    is_secret = {"webhook", "notify"} & set(path)
+    return f"key '{key}': {problem['msg']}" + ("." if is_secret else f", got {problem['input']!r}.")
 
 
 def _known_keys(parents: list[str]) -> list[str]:

@@ -65,7 +65,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     seconds = args.timeout if isinstance(args, StepArguments) else 0
     with deadline(seconds), _session(args, io, platform) as session:
         # Here kedro-mlflow configures MLflow: tracking URI, header provider, experiment.
-        context = session.load_context()
+        try:
+            context = session.load_context()
+        except BaseException:
+            if isinstance(args, JobArguments) and args.task == names.FINISH_TASK:
+                _tell(args, job, io.parameters[names.STATUS], is_tracked=False)
+            raise
         output: dict[str, Any] = {}
         if isinstance(args, StepArguments):
             output = {"artifacts": _run_nodes(args, job, io, session, context, timing)}
@@ -183,10 +188,12 @@ def _finish(args: JobArguments, job: JobIdentity, io: StepIO, platform: Namespac
     status, part = io.parameters[names.STATUS], f"on_exit_pipeline {args.on_exit}"
     try:
         if args.on_exit:
-            outcome = {names.EXIT_PARAMETER: tracking.how_it_ended(job, status, is_tracked)}
+            # If the first task has failed, there is no run.
+            is_active = is_tracked and tracking.find_run(job) is not None
+            outcome = {names.EXIT_PARAMETER: tracking.how_it_ended(job, status, is_active)}
             with (
                 _session(args, io, platform, **outcome) as session,
-                tracking.active(job) if is_tracked else nullcontext(),
+                tracking.active(job) if is_active else nullcontext(),
             ):
                 session.run(pipeline_names=[args.on_exit], runner=StepRunner())
         part = "registry"
@@ -202,8 +209,13 @@ def _finish(args: JobArguments, job: JobIdentity, io: StepIO, platform: Namespac
                 tracking.finish(job, status)
                 io.write_beside(names.CONTENTS_FILE, log_page(job, status).to_json())
         finally:
-            if args.notify and (message := notify(lambda: outcome_of(job, args, status, is_tracked), args.notify)):
-                print(message)
+            _tell(args, job, status, is_tracked)
+
+
+def _tell(args: JobArguments, job: JobIdentity, status: Mapping[str, Any], is_tracked: bool) -> None:
+    """Tell those who want to hear of it how the job has ended."""
+    if args.notify and (message := notify(lambda: outcome_of(job, args, status, is_tracked), args.notify)):
+        print(message)
 
 
 if __name__ == "__main__":

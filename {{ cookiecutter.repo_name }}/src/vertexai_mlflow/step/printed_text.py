@@ -7,7 +7,7 @@ or a thread in between could lose the last lines of a step that is killed.
 import logging
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -45,6 +45,10 @@ class _Copied:
         self._text.add(part)
         return self._stream.write(part)
 
+    def writelines(self, parts: Iterable[str]) -> None:
+        for part in parts:
+            self.write(part)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
@@ -58,6 +62,10 @@ class _WithoutSecrets:
     def write(self, part: str) -> int:
         self._stream.write(without_secrets(part))
         return len(part)
+
+    def writelines(self, parts: Iterable[str]) -> None:
+        for part in parts:
+            self.write(part)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

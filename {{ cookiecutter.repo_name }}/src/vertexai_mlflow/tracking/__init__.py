@@ -30,7 +30,7 @@ from mlflow.utils.mlflow_tags import (
 )
 from mlflow.utils.rest_utils import http_request
 
-from ..auth.secrets import left_out
+from ..auth.secrets import LEFT_OUT, left_out
 from ..contract import names
 from ..contract.arguments import JobArguments
 from ..contract.job import JobIdentity, MlflowRun, PipelineJob
@@ -71,8 +71,13 @@ def connected(project: Path, env: str | None) -> Iterator[None]:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     try:
         with KedroSession.create(project, env=env) as session:
+            variables = dict(os.environ)
             with left_out():
                 session.load_context()
+            # kedro-mlflow exports the server's credentials. Of what is left out, the user's own variable counts.
+            for name in [name for name, value in os.environ.items() if value == LEFT_OUT]:
+                del os.environ[name]
+                os.environ |= {name: variables[name]} if name in variables else {}
             yield
     except UserError:
         raise

@@ -1,6 +1,7 @@
 """How a job has ended, told by its run: what a message about it says."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import mlflow
@@ -27,7 +28,10 @@ def outcome_of(job: JobIdentity, arguments: JobArguments, status: Mapping[str, A
         status: see ``finish``.
         tracked: whether the job has a run.
     """
-    run = find_run(job) if tracked else None
+    run = None
+    if tracked:
+        with suppress(Exception):  # MLflow may be why the job has failed
+            run = find_run(job)
     tags = dict(run.data.tags) if run else {}
     state = str(status["state"])
     if state == State.FAILED and not run:
@@ -56,7 +60,10 @@ def _follows_a_failure(run: Run) -> bool:
     same = {tag: tags.get(tag, "") for tag in (names.PIPELINE_TAG, names.ENV_TAG)}
     earlier = mlflow.search_runs(
         [run.info.experiment_id],
-        filter_string=f"attributes.start_time < {run.info.start_time} AND attributes.status != 'RUNNING'",
+        filter_string=(
+            f"attributes.start_time < {run.info.start_time} AND attributes.status != 'RUNNING' "
+            f"AND tags.{names.PIPELINE_TAG} = '{same[names.PIPELINE_TAG]}'"
+        ),
         order_by=["attributes.start_time DESC"],
         max_results=_LOOKED_AT,
         output_format="list",

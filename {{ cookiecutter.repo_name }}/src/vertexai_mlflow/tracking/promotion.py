@@ -1,6 +1,8 @@
 """A registered version goes from one registry to another as a folder with its hash, and becomes the champion there."""
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,10 +15,10 @@ from mlflow.utils.mlflow_tags import MLFLOW_USER
 from ..contract import names
 from ..contract.places import REGISTERED_MODEL_META, mismatch, sha256_of_model
 from ..errors import UserError, masked
-from .registry import ensure_registered_model, verify, version_with_alias, versions_of
+from .registry import ensure_registered_model, is_absent, verify, version_with_alias, versions_of
 
 # What a gate has said is about the registry that it has looked into.
-_OF_ITS_GATE = (names.GATE_TAG, names.REASON_TAG, names.AGAINST_TAG)
+_OF_ITS_GATE = (names.GATE_TAG, names.REASON_TAG, names.AGAINST_TAG, names.CROWNED_TAG)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def offer(name: str, version: str, folder: str) -> Offer:
     Args:
         name: the registered model.
         version: its number; empty for the champion.
-        folder: where its files go, below ``model``; empty to look only.
+        folder: where its files go; empty to look only.
 
     Raises:
         UserError: when there is none, or its files are not those that a job has registered.
@@ -71,7 +73,9 @@ def offer(name: str, version: str, folder: str) -> Offer:
     try:
         client, alias = MlflowClient(), names.CHAMPION
         registered = client.get_model_version(name, version) if version else version_with_alias(name, alias)
-    except MlflowException:
+    except MlflowException as error:
+        if not is_absent(error):
+            raise
         registered = None
     if registered is None:
         numbers = ", ".join(str(other.version) for other in versions_of(name)) or "none"
@@ -87,7 +91,8 @@ def offer(name: str, version: str, folder: str) -> Offer:
         verify(f"models:/{name}/{number}", sha256, folder)
     user = registered.tags.get(names.PROMOTED_USER_TAG, "")
     if registered.run_id and not user:
-        user = MlflowClient().get_run(registered.run_id).data.tags.get(MLFLOW_USER, "")
+        with suppress(MlflowException):  # the run may have been deleted
+            user = MlflowClient().get_run(registered.run_id).data.tags.get(MLFLOW_USER, "")
     run_id = registered.run_id or registered.tags.get(names.PROMOTED_RUN_TAG, "")
     return Offer(mlflow.get_tracking_uri(), name, number, sha256, run_id, user, dict(registered.tags))
 
@@ -107,15 +112,19 @@ def accept(name: str, offered: Offer, folder: str, who: str, dry_run: bool) -> P
     """
     client = MlflowClient()
     version = _find(name, offered)
-    before = version_with_alias(name, names.CHAMPION)
-    replaced = str(before.version) if before else "none"
+    replaced = _champion_of(name)
     if version and replaced == str(version.version):
         return Promotion(name, replaced, replaced, is_change=False)
     if dry_run:
         return Promotion(name, str(version.version) if version else "", replaced, is_change=True)
-    version = version or (_copy(name, offered) if _is_here(offered) else _upload(name, offered, folder))
+    if version is None:
+        version = _copy(name, offered) if _is_here(offered) else _upload(name, offered, folder)
+    elif name != offered.name and version.tags.get(names.PROMOTED_FROM_TAG) != offered.origin:
+        _tag_copy(version, offered)
     number = str(version.version)
     _verify_arrived(name, number, offered.sha256, folder)
+    # It may have moved since.
+    replaced = _champion_of(name)
     for tag, value in ((names.REPLACED_TAG, replaced), (names.PROMOTED_BY_TAG, who)):
         client.set_model_version_tag(name, number, tag, value)
     client.set_registered_model_alias(name, names.CHAMPION, number)
@@ -140,6 +149,11 @@ def take_back(name: str, dry_run: bool) -> Promotion:
             client.set_registered_model_alias(name, names.CHAMPION, replaced)
         client.delete_model_version_tag(name, number, names.REPLACED_TAG)
     return Promotion(name, replaced, number, is_change=True)
+
+
+def _champion_of(name: str) -> str:
+    champion = version_with_alias(name, names.CHAMPION)
+    return str(champion.version) if champion else "none"
 
 
 def _is_here(offered: Offer) -> bool:
@@ -171,13 +185,17 @@ def _tags_of(offered: Offer) -> dict[str, str]:
 
 
 def _copy(name: str, offered: Offer) -> ModelVersion:
-    client, tags = MlflowClient(), _tags_of(offered)
-    version = client.copy_model_version(f"models:/{offered.name}/{offered.version}", name)
-    for tag in version.tags.keys() - tags.keys():
-        client.delete_model_version_tag(name, version.version, tag)
-    for tag, value in tags.items():
-        client.set_model_version_tag(name, version.version, tag, value)
+    version = MlflowClient().copy_model_version(f"models:/{offered.name}/{offered.version}", name)
+    _tag_copy(version, offered)
     return version
+
+
+def _tag_copy(version: ModelVersion, offered: Offer) -> None:
+    client, tags = MlflowClient(), _tags_of(offered)
+    for tag in version.tags.keys() - tags.keys():
+        client.delete_model_version_tag(version.name, version.version, tag)
+    for tag, value in tags.items():
+        client.set_model_version_tag(version.name, version.version, tag, value)
 
 
 def _upload(name: str, offered: Offer, folder: str) -> ModelVersion:
@@ -187,7 +205,10 @@ def _upload(name: str, offered: Offer, folder: str) -> ModelVersion:
         raise UserError(mismatch(f"The folder of {offered.origin}", actual, offered.sha256))
     client, tags = MlflowClient(), _tags_of(offered)
     ensure_registered_model(name)
-    model = mlflow.initialize_logged_model(name=name, tags={names.PROMOTED_FROM_TAG: offered.origin})
+    # MLflow allows less in such a name than in that of a registered model.
+    model = mlflow.initialize_logged_model(
+        name=re.sub(r"[^\w-]", "_", name), tags={names.PROMOTED_FROM_TAG: offered.origin}
+    )
     try:
         client.log_model_artifacts(model.model_id, folder)
     except BaseException:

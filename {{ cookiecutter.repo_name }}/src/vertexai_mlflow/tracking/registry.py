@@ -102,9 +102,17 @@ def verify(uri: str, sha256: str, folder: str) -> Path:
 
 def version_with_alias(name: str, alias: str) -> ModelVersion | None:
     """The version that has an alias; None if there is none, or no such model."""
-    with suppress(MlflowException):
+    try:
         return MlflowClient().get_model_version_by_alias(name, alias)
-    return None
+    except MlflowException as error:
+        if not is_absent(error):
+            raise
+        return None
+
+
+def is_absent(error: MlflowException) -> bool:
+    """Whether MLflow says that there is no such model, version or alias; otherwise nobody knows whether there is."""
+    return error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 def versions_of(name: str) -> Iterator[ModelVersion]:
@@ -211,8 +219,14 @@ def _decide(name: str, version: ModelVersion, run: Run, gate: Mapping[str, Any])
     text = f"gate {tags[names.GATE_TAG]}: {tags.get(names.REASON_TAG, '')}"
     if tags[names.GATE_TAG] != "passed":
         return text
-    champion_now = _crown(name, version, tags.get(names.AGAINST_TAG, ""), gate)
+    if names.CROWNED_TAG in version.tags:
+        current = version_with_alias(name, names.CHAMPION)
+        champion_now = str(current.version) if current else "none"
+    else:
+        champion_now = _crown(name, version, tags.get(names.AGAINST_TAG, ""), gate)
     if champion_now == str(version.version):
+        # So that a retry, or a job that resumes this one, does not undo what somebody has chosen since.
+        client.set_model_version_tag(name, version.version, names.CROWNED_TAG, "true")
         return f"{text}, {names.CHAMPION}"
     return f"{text}; {names.CHAMPION} is version {champion_now}, which was registered or chosen in the meantime"
 
