@@ -252,7 +252,7 @@ def test_a_folder_of_raw_data_is_fetched_also_where_an_earlier_step_has_added_a_
     nodes = Node(same, "table", "more", name="add"), Node(same, ["more", "parts"], "x", name="read")
     about = UploadedData(uri="gs://b/parts", sha256="2", bytes=1, files=1)
     plan = planned(*nodes, catalog=catalog, uploaded={"data/parts": about})
-    assert plan.taken["read"] == ("more",)
+    assert plan.artifact_inputs["read"] == ("more",)
     assert [(raw.place, raw.steps) for raw in plan.raw] == [("data/table.csv", ("add",)), ("data/parts", ("read",))]
 
 
