@@ -1,4 +1,4 @@
-"""Vertex AI runs only linux/amd64: an image is built for that, and one for anything else is result before a job fails."""
+"""Vertex AI runs only linux/amd64: an image is built for that, and one for anything else is found before a job fails."""
 
 import json
 import os

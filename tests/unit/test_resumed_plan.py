@@ -1,4 +1,4 @@
-"""Which steps of an earlier job run again and which results are taken, rest without running anything."""
+"""Which steps of an earlier job run again and which results are taken, found without running anything."""
 
 from collections.abc import Mapping
 from dataclasses import replace

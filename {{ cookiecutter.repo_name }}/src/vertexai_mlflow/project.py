@@ -156,7 +156,7 @@ class Project:
         own_context = settings.CONTEXT_CLASS is not KedroContext
         return own_context or bool([*settings.HOOKS, *_plugin_hooks(settings.DISABLE_HOOKS_FOR_PLUGINS)])
 
-    @property
+    @cached_property
     def session_hooks(self) -> list[str]:
         """What may add parameters and datasets when a session is created: ``AddNumbers.after_catalog_created``
 
@@ -164,7 +164,7 @@ class Project:
         """
         return [*self.context_hooks, *_hooks_named("after_catalog_created", "before_pipeline_run")]
 
-    @property
+    @cached_property
     def context_hooks(self) -> list[str]:
         """Those of ``session_hooks`` that may change the configuration before Kedro makes a catalog of it."""
         own_context = settings.CONTEXT_CLASS is not KedroContext

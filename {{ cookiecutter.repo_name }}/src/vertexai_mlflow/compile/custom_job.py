@@ -140,9 +140,9 @@ def _with_fields(job: dict[str, Any], fields: Mapping[str, Any], step: str) -> d
         raise UserError(
             f"{where}: {', '.join(conflicts)} is set already, by a key of its own or by this project. Remove it there."
         )
-    main_pool = merged(main_pool, first)
-    shared = {key: value for key, value in main_pool.items() if key != "replica_count"}
-    all_pools = [main_pool, *({**shared, **pool} for pool in others)]
+    first_pool = merged(main_pool, first)
+    shared = {key: value for key, value in first_pool.items() if key != "replica_count"}
+    all_pools = [first_pool, *({**shared, **pool} for pool in others)]
     return {**merged(job, added), "job_spec": {"worker_pool_specs": all_pools, **merged(job["job_spec"], job_spec)}}
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,8 @@ def fingerprint(
     names = sorted(parameters_in(inputs))
     types = {name: class_ for name, class_ in sorted(definitions.types.items()) if reaches(name, names)}
     # What no file says of an object, its class does.
-    said_by_class = tuple(f"{name}." for name in types)
-    absent = [name for name in names if name not in definitions.parameters and not name.startswith(said_by_class)]
+    prefixes = tuple(f"{name}." for name in types)
+    absent = [name for name in names if name not in definitions.parameters and not name.startswith(prefixes)]
     values = {name: definitions.parameters.get(name) for name in names}
     entries = {name: definitions.entry(name) for name in datasets}
     parts = {
@@ -90,14 +90,17 @@ def fingerprint(
 
 def changed_parts(before: str, now: str) -> list[str]:
     """The parts in which two fingerprints differ."""
-    digests = zip(PARTS, before.split("-"), now.split("-"), strict=True)
-    return [part for part, old, new in digests if old != new]
+    return [part for part, old, new in _digests_of(before, now) if old != new]
 
 
 def unknown_parts(before: str, now: str) -> list[str]:
     """The parts in which two fingerprints cannot be compared."""
-    digests = zip(PARTS, before.split("-"), now.split("-"), strict=True)
-    return [part for part, old, new in digests if _UNKNOWN in (old, new)]
+    return [part for part, old, new in _digests_of(before, now) if _UNKNOWN in (old, new)]
+
+
+def _digests_of(before: str, now: str) -> Iterable[tuple[str, str, str]]:
+    """Each part with its digests in two fingerprints."""
+    return zip(PARTS, before.split("-"), now.split("-"), strict=True)
 
 
 def _resolvers_in(values: Any, definitions: Definitions) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from ..errors import UserError
 
 # Kedro logs what it then raises, and what it thinks of a type hint each time it reads it.
 _LOGGERS = [logging.getLogger(f"kedro.validation.{name}") for name in ("parameter_validator", "type_extractor")]
-
 # What pydantic quotes of a value that it does not accept.
 _INPUT = re.compile(r", input_value=.*(?=, input_type=)")
 
@@ -41,8 +40,6 @@ def with_types(
     Raises:
         UserError: naming each parameter that a class does not take, and why.
     """
-    if not types_of(pipelines):
-        return dict(parameters), []
     try:
         with _quiet():
             return ParameterValidator(dict(pipelines)).validate_raw_params(dict(parameters)), []

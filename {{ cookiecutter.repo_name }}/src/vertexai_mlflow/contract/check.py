@@ -17,7 +17,7 @@ class Check:
     Args:
         name: what was looked at.
         ok: whether the launch can go on.
-        said: what was found, and how to fix it if something is wrong.
+        message: what was found, and how to fix it if something is wrong.
         doubtful: whether it is a warning.
         needed_to_ask: whether Google and MLflow cannot be asked while it fails.
     """

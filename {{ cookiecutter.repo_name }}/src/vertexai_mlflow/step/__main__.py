@@ -188,12 +188,11 @@ def _finish(args: JobArguments, job: JobIdentity, io: StepIO, platform: Namespac
     status, part = io.parameters[names.STATUS], f"on_exit_pipeline {args.on_exit}"
     try:
         if args.on_exit:
-            # If the first task has failed, there is no run.
-            is_active = is_tracked and tracking.find_run(job) is not None
-            outcome = {names.EXIT_PARAMETER: tracking.how_it_ended(job, status, is_active)}
+            outcome = tracking.how_it_ended(job, status, is_tracked)
             with (
-                _session(args, io, platform, **outcome) as session,
-                tracking.active(job) if is_active else nullcontext(),
+                _session(args, io, platform, **{names.EXIT_PARAMETER: outcome}) as session,
+                # If the first task has failed, there is no run.
+                tracking.active(job) if outcome["mlflow_run_id"] else nullcontext(),
             ):
                 session.run(pipeline_names=[args.on_exit], runner=StepRunner())
         part = "registry"

@@ -35,14 +35,13 @@ class PrintedText:
         return "".join(self._parts)[-self._limit :]
 
 
-class _Copied:
-    """A stream whose text is also added to ``PrintedText``."""
+class _Around:
+    """A stream whose texts go through ``write`` on their way to another one."""
 
-    def __init__(self, stream: TextIO, text: PrintedText) -> None:
-        self._stream, self._text = stream, text
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
     def write(self, part: str) -> int:
-        self._text.add(part)
         return self._stream.write(part)
 
     def writelines(self, parts: Iterable[str]) -> None:
@@ -53,22 +52,24 @@ class _Copied:
         return getattr(self._stream, name)
 
 
-class _WithoutSecrets:
-    """A stream in whose text the values of known secrets are hidden."""
+class _Copied(_Around):
+    """A stream whose text is also added to ``PrintedText``."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, text: PrintedText) -> None:
+        super().__init__(stream)
+        self._text = text
+
+    def write(self, part: str) -> int:
+        self._text.add(part)
+        return super().write(part)
+
+
+class _WithoutSecrets(_Around):
+    """A stream in whose text the values of known secrets are hidden."""
 
     def write(self, part: str) -> int:
         self._stream.write(without_secrets(part))
         return len(part)
-
-    def writelines(self, parts: Iterable[str]) -> None:
-        for part in parts:
-            self.write(part)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
 
 
 def hide_secrets() -> None:

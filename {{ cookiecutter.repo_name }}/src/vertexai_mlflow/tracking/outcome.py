@@ -58,11 +58,12 @@ def _follows_a_failure(run: Run) -> bool:
     """Whether the job before this one, of the same pipeline and environment, has ended without success."""
     tags = run.data.tags
     same = {tag: tags.get(tag, "") for tag in (names.PIPELINE_TAG, names.ENV_TAG)}
+    quote = '"' if "'" in same[names.PIPELINE_TAG] else "'"
     earlier = mlflow.search_runs(
         [run.info.experiment_id],
         filter_string=(
             f"attributes.start_time < {run.info.start_time} AND attributes.status != 'RUNNING' "
-            f"AND tags.{names.PIPELINE_TAG} = '{same[names.PIPELINE_TAG]}'"
+            f"AND tags.{names.PIPELINE_TAG} = {quote}{same[names.PIPELINE_TAG]}{quote}"
         ),
         order_by=["attributes.start_time DESC"],
         max_results=_LOOKED_AT,

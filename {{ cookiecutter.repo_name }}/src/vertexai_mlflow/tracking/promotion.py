@@ -15,7 +15,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_USER
 from ..contract import names
 from ..contract.places import REGISTERED_MODEL_META, mismatch, sha256_of_model
 from ..errors import UserError, masked
-from .registry import ensure_registered_model, is_absent, verify, version_with_alias, versions_of
+from .registry import champion_of, ensure_registered_model, is_absent, verify, version_with_alias, versions_of
 
 # What a gate has said is about the registry that it has looked into.
 _OF_ITS_GATE = (names.GATE_TAG, names.REASON_TAG, names.AGAINST_TAG, names.CROWNED_TAG)
@@ -112,7 +112,7 @@ def accept(name: str, offered: Offer, folder: str, who: str, dry_run: bool) -> P
     """
     client = MlflowClient()
     version = _find(name, offered)
-    replaced = _champion_of(name)
+    replaced = champion_of(name)
     if version and replaced == str(version.version):
         return Promotion(name, replaced, replaced, is_change=False)
     if dry_run:
@@ -124,7 +124,7 @@ def accept(name: str, offered: Offer, folder: str, who: str, dry_run: bool) -> P
     number = str(version.version)
     _verify_arrived(name, number, offered.sha256, folder)
     # It may have moved since.
-    replaced = _champion_of(name)
+    replaced = champion_of(name)
     for tag, value in ((names.REPLACED_TAG, replaced), (names.PROMOTED_BY_TAG, who)):
         client.set_model_version_tag(name, number, tag, value)
     client.set_registered_model_alias(name, names.CHAMPION, number)
@@ -149,11 +149,6 @@ def take_back(name: str, dry_run: bool) -> Promotion:
             client.set_registered_model_alias(name, names.CHAMPION, replaced)
         client.delete_model_version_tag(name, number, names.REPLACED_TAG)
     return Promotion(name, replaced, number, is_change=True)
-
-
-def _champion_of(name: str) -> str:
-    champion = version_with_alias(name, names.CHAMPION)
-    return str(champion.version) if champion else "none"
 
 
 def _is_here(offered: Offer) -> bool:

@@ -110,6 +110,12 @@ def version_with_alias(name: str, alias: str) -> ModelVersion | None:
         return None
 
 
+def champion_of(name: str) -> str:
+    """The number of the version that is the champion; ``none`` if there is none."""
+    champion = version_with_alias(name, names.CHAMPION)
+    return str(champion.version) if champion else "none"
+
+
 def is_absent(error: MlflowException) -> bool:
     """Whether MLflow says that there is no such model, version or alias; otherwise nobody knows whether there is."""
     return error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
@@ -204,12 +210,12 @@ def _decide(name: str, version: ModelVersion, run: Run, gate: Mapping[str, Any])
     """Let the gate decide once, write its verdict on the version, and move the champion if it holds."""
     client, tags = MlflowClient(), version.tags
     if names.GATE_TAG not in tags:
-        champion = version_with_alias(name, names.CHAMPION)
+        champion = champion_of(name)
         verdict = judge(name, run, gate)
         tags = {
             names.METRIC_TAG: gate["metric"],
             names.VALUE_TAG: str(run.data.metrics.get(gate["metric"], "")),
-            names.AGAINST_TAG: str(champion.version) if champion else "none",
+            names.AGAINST_TAG: champion,
             names.REASON_TAG: verdict.reason,
             names.GATE_TAG: "passed" if verdict.holds else "missed",  # last, because the others count when it is there
         }
@@ -220,13 +226,13 @@ def _decide(name: str, version: ModelVersion, run: Run, gate: Mapping[str, Any])
     if tags[names.GATE_TAG] != "passed":
         return text
     if names.CROWNED_TAG in version.tags:
-        current = version_with_alias(name, names.CHAMPION)
-        champion_now = str(current.version) if current else "none"
+        champion_now = champion_of(name)
     else:
         champion_now = _crown(name, version, tags.get(names.AGAINST_TAG, ""), gate)
+        if champion_now == str(version.version):
+            # So that a retry, or a job that resumes this one, does not undo what somebody has chosen since.
+            client.set_model_version_tag(name, version.version, names.CROWNED_TAG, "true")
     if champion_now == str(version.version):
-        # So that a retry, or a job that resumes this one, does not undo what somebody has chosen since.
-        client.set_model_version_tag(name, version.version, names.CROWNED_TAG, "true")
         return f"{text}, {names.CHAMPION}"
     return f"{text}; {names.CHAMPION} is version {champion_now}, which was registered or chosen in the meantime"
 
